@@ -1,0 +1,207 @@
+//! Amazon EC2: networks, interfaces, instances, their tags, and the state changes that take time and emit events.
+
+mod wire;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use crate::{clock::Timestamp, history::History, world::World};
+
+pub use wire::answer;
+
+/// Everything in EC2.
+#[derive(Debug, Default)]
+pub struct State {
+    /// By id.
+    pub vpcs: BTreeMap<String, Vpc>,
+    /// By id.
+    pub subnets: BTreeMap<String, Subnet>,
+    /// Network interfaces by id: those of instances, and others (load balancers, Fargate tasks, databases).
+    pub interfaces: BTreeMap<String, Interface>,
+    /// By id. Terminated ones stay for a while.
+    pub instances: BTreeMap<String, History<Instance>>,
+}
+
+/// A virtual network.
+#[derive(Clone, Debug)]
+pub struct Vpc {
+    /// `vpc-...`
+    pub id: String,
+    /// Its IPv4 block: first address and prefix length.
+    pub cidr: (Ipv4Addr, u8),
+    /// Its IPv6 block.
+    pub ipv6_cidr: Option<(Ipv6Addr, u8)>,
+}
+
+/// A part of a VPC in one zone.
+#[derive(Clone, Debug)]
+pub struct Subnet {
+    /// `subnet-...`
+    pub id: String,
+    /// The network that it is part of.
+    pub vpc_id: String,
+    /// Such as `us-east-1a`.
+    pub zone: String,
+    /// Its IPv4 block.
+    pub cidr: (Ipv4Addr, u8),
+    /// Its IPv6 block.
+    pub ipv6_cidr: Option<(Ipv6Addr, u8)>,
+}
+
+/// A network interface.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// `eni-...`
+    pub id: String,
+    /// Where it is.
+    pub subnet_id: String,
+    /// Where its subnet is.
+    pub vpc_id: String,
+    /// The first is the primary one. Empty for an `efa-only` interface.
+    pub ipv4: Vec<Ipv4Addr>,
+    /// With whether the address is the primary one.
+    pub ipv6: Vec<(Ipv6Addr, bool)>,
+    /// What it is attached to.
+    pub attachment: Option<Attachment>,
+}
+
+/// That an interface belongs to an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The owner.
+    pub instance_id: String,
+    /// 0 is the primary interface of its network card.
+    pub device_index: u32,
+    /// 0 is the card that every instance has.
+    pub network_card_index: u32,
+}
+
+/// States of an instance, in the words of DescribeInstances and of the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InstanceState {
+    /// Being started.
+    Pending,
+    /// Up.
+    Running,
+    /// Being terminated.
+    ShuttingDown,
+    /// Gone for ever.
+    Terminated,
+    /// Being stopped.
+    Stopping,
+    /// Down; can be started again.
+    Stopped,
+}
+
+/// What a restart does to the private addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressAtRestart {
+    /// VPC: they stay with the interface.
+    Kept,
+    /// As in EC2-Classic: released when `stopped` is reached, new ones at the start (SEED elb-developer-guide).
+    Renewed,
+}
+
+/// An instance, as DescribeInstances shows it.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// `i-...`
+    pub id: String,
+    /// The present state.
+    pub state: InstanceState,
+    /// Where it runs.
+    pub vpc_id: String,
+    /// Where it runs.
+    pub subnet_id: String,
+    /// Where it runs.
+    pub zone: String,
+    /// Renewed at every start.
+    pub launch_time: Timestamp,
+    /// Such as `User initiated (2026-01-05 08:00:00 GMT)`; empty while pending or running.
+    pub state_transition_reason: String,
+    /// Since when the present state holds.
+    pub since: Timestamp,
+    /// Its interfaces, as they were at this version of the description.
+    pub interfaces: Vec<Interface>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// What a restart does to its addresses.
+    pub address_at_restart: AddressAtRestart,
+}
+
+impl State {
+    /// An instance as it is now, whatever a stale read would say.
+    pub fn instance(&self, id: &str) -> Option<&Instance> {
+        self.instances.get(id).map(History::current)
+    }
+
+    /// Whether an address lies in one of a VPC's blocks.
+    pub fn vpc_contains(&self, vpc_id: &str, address: IpAddr) -> bool {
+        let Some(vpc) = self.vpcs.get(vpc_id) else { return false };
+        match address {
+            IpAddr::V4(address) => block_contains_v4(vpc.cidr, address),
+            IpAddr::V6(address) => vpc.ipv6_cidr.is_some_and(|block| block_contains_v6(block, address)),
+        }
+    }
+
+    /// The interface that has an address in a VPC.
+    pub fn interface_with(&self, vpc_id: &str, address: IpAddr) -> Option<&Interface> {
+        self.interfaces.values().find(|interface| interface.vpc_id == vpc_id && interface.has(address))
+    }
+}
+
+impl Interface {
+    /// Whether an address is one of its own.
+    pub fn has(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.ipv4.contains(&address),
+            IpAddr::V6(address) => self.ipv6.iter().any(|(own, _)| *own == address),
+        }
+    }
+}
+
+impl InstanceState {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// The number that DescribeInstances gives beside it.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Pending => 0,
+            Self::Running => 16,
+            Self::ShuttingDown => 32,
+            Self::Terminated => 48,
+            Self::Stopping => 64,
+            Self::Stopped => 80,
+        }
+    }
+}
+
+fn block_contains_v4((base, prefix): (Ipv4Addr, u8), address: Ipv4Addr) -> bool {
+    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+    u32::from(base) & mask == u32::from(address) & mask
+}
+
+fn block_contains_v6((base, prefix): (Ipv6Addr, u8), address: Ipv6Addr) -> bool {
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+    u128::from(base) & mask == u128::from(address) & mask
+}
+
+/// Tells the world that an instance has reached a state: the event, and what the balancers do about it by themselves.
+/// Called by this module's transitions, for each.
+pub(crate) fn announce(world: &mut World, instance_id: &str, state: InstanceState) {
+    crate::elb::instance_changed(world, instance_id, state);
+    crate::elbv2::instance_changed(world, instance_id, state);
+    crate::events::instance_changed(world, instance_id, state);
+}

@@ -1,0 +1,265 @@
+//! A simulated AWS that misbehaves as AWS does: the part of EC2, Elastic Load Balancing, Auto Scaling, SQS, EventBridge and
+//! Lambda that elb-registrar meets.
+//!
+//! Layers, from the inside out:
+//! - the state of the services ([`World`]; one module a service, each with its state and, in `wire.rs`, its operations);
+//! - wire: requests in, bytes out ([`wire`]), in-process ([`connector`]) or over a socket ([`server`]);
+//! - delivery: time ([`clock`], [`agenda`]), events to queues to functions ([`events`], [`sqs`], [`lambda`]);
+//! - faults ([`fault`]).
+//!
+//! What AWS refuses is refused in AWS's words; what nobody verified is a switch in [`Options`]; an operation or parameter
+//! that is not modelled fails loudly. Nothing that runs in AWS depends on this crate.
+
+pub mod agenda;
+pub mod auto_scaling;
+pub mod call;
+pub mod clock;
+pub mod connector;
+pub mod ec2;
+pub mod elb;
+pub mod elbv2;
+pub mod events;
+pub mod fault;
+pub mod history;
+pub mod lambda;
+pub mod options;
+pub mod server;
+pub mod sqs;
+pub mod wire;
+pub mod world;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+pub use call::Call;
+pub use clock::{Clock, Timestamp};
+pub use fault::{Rule, Verdict};
+pub use options::{Options, SameAddressWhileDraining, Span};
+pub use world::{ACCOUNT, REGION, World};
+
+use wire::{Answer, ApiError, Request, Service};
+
+/// A handle on a simulated AWS. Clones are the same AWS.
+#[derive(Clone)]
+pub struct Sandbox {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    world: Mutex<World>,
+    clock: Clock,
+    /// Told whenever something was entered in the agenda, perhaps earlier than what was next.
+    changed: Arc<Notify>,
+    latency_dice: Mutex<fastrand::Rng>,
+}
+
+/// What a caller hears.
+#[derive(Debug)]
+pub enum Reply {
+    /// A response.
+    Answered(http::Response<Bytes>),
+    /// The connection broke after the work was done.
+    Lost,
+    /// The caller's process ends: nobody is there to hear.
+    CallerKilled,
+}
+
+/// Takes a fault away again when dropped.
+#[must_use = "the fault ends when this is dropped"]
+pub struct FaultGuard {
+    sandbox: Sandbox,
+    number: u64,
+}
+
+impl Sandbox {
+    /// A new, empty AWS, and the task that lets things happen in it by themselves.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(clock: Clock, options: Options) -> Self {
+        let latency_dice = Mutex::new(World::dice(options.seed, "latency"));
+        let world = Mutex::new(World::new(&clock, options));
+        let sandbox = Self { shared: Arc::new(Shared { world, clock, changed: Arc::default(), latency_dice }) };
+        tokio::spawn(let_things_happen(Arc::downgrade(&sandbox.shared)));
+        sandbox
+    }
+
+    /// A new AWS on virtual time, with the default choices.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn in_virtual_time() -> Self {
+        Self::new(Clock::virtual_time(), Options::default())
+    }
+
+    /// The simulation's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// Looks at the world or changes it, after everything that is due has happened.
+    pub fn with<R>(&self, look: impl FnOnce(&mut World) -> R) -> R {
+        let mut world = self.lock();
+        world.advance_to(self.shared.clock.now());
+        let result = look(&mut world);
+        drop(world);
+        self.shared.changed.notify_one();
+        result
+    }
+
+    /// Lets simulated time pass.
+    pub async fn advance(&self, duration: Duration) {
+        self.shared.clock.sleep(duration).await;
+        self.with(|_| ());
+    }
+
+    /// Puts a fault in force, after those that are.
+    pub fn fault(&self, rule: impl Rule + 'static) -> FaultGuard {
+        let number = self.with(|world| {
+            let number = world.invent_number();
+            world.rules.push((number, Box::new(rule)));
+            number
+        });
+        FaultGuard { sandbox: self.clone(), number }
+    }
+
+    /// Serves one request: decodes it, lets a fault strike, does the work, logs the call, encodes the answer.
+    pub async fn call(&self, request: http::Request<Bytes>) -> Reply {
+        self.wait_a_latency().await;
+        let request = match Request::decode(&request) {
+            Ok(request) => request,
+            Err(error) => return Reply::Answered(wire::encode(&placeholder(), &Err(error), "undecoded")),
+        };
+        let (number, verdict) = self.with(|world| log_call(world, &request));
+        if let Verdict::Delay(delay) = verdict {
+            self.shared.clock.sleep(delay).await;
+        }
+        if verdict == Verdict::KillBefore {
+            self.with(|world| lambda::kill_caller(world, &request.access_key));
+            return Reply::CallerKilled;
+        }
+        let (outcome, date) = self.with(|world| {
+            let outcome = match &verdict {
+                Verdict::Refuse(error) => Err(error.clone()),
+                Verdict::Stale(age) => answer(world, &request, *age),
+                _ => answer(world, &request, Duration::ZERO),
+            };
+            let index = usize::try_from(number).unwrap_or(usize::MAX) - 1;
+            world.calls[index].outcome = Some(outcome.as_ref().map(|_| ()).map_err(|e| e.code.clone()));
+            (outcome, world.now())
+        });
+        self.wait_a_latency().await;
+        match verdict {
+            Verdict::LoseAnswer => Reply::Lost,
+            Verdict::KillAfter => {
+                self.with(|world| lambda::kill_caller(world, &request.access_key));
+                Reply::CallerKilled
+            }
+            _ => {
+                let mut response = wire::encode(&request, &outcome, &format!("{number:08x}-sandbox"));
+                let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+                if let Ok(date) = http::HeaderValue::from_str(&date) {
+                    response.headers_mut().insert(http::header::DATE, date);
+                }
+                Reply::Answered(response)
+            }
+        }
+    }
+
+    async fn wait_a_latency(&self) {
+        let span = self.lock().options.latency;
+        let latency = span.draw(&mut self.shared.latency_dice.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.clock.sleep(latency).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        // A panic of one test's look at the world is that test's failure; the world is still good for its message.
+        self.shared.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.lock().fmt(f)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.changed.notify_one();
+    }
+}
+
+impl Drop for FaultGuard {
+    fn drop(&mut self) {
+        let number = self.number;
+        self.sandbox.with(|world| world.rules.retain(|(n, _)| *n != number));
+    }
+}
+
+/// Runs until the last handle on the sandbox is gone, and keeps none itself while it waits.
+async fn let_things_happen(shared: std::sync::Weak<Shared>) {
+    loop {
+        let Some(sandbox) = shared.upgrade().map(|shared| Sandbox { shared }) else { return };
+        let (clock, changed) = (sandbox.shared.clock.clone(), sandbox.shared.changed.clone());
+        let next = {
+            let mut world = sandbox.lock();
+            world.advance_to(clock.now());
+            world.agenda.next()
+        };
+        drop(sandbox);
+        match next {
+            Some(at) => {
+                tokio::select! {
+                    () = clock.sleep_until(at) => {}
+                    () = changed.notified() => {}
+                }
+            }
+            None => changed.notified().await,
+        }
+    }
+}
+
+fn log_call(world: &mut World, request: &Request) -> (u64, Verdict) {
+    let number = world.calls.len() as u64 + 1;
+    let call = Call::new(number, world.now(), request);
+    let verdict = world
+        .rules
+        .iter_mut()
+        .map(|(_, rule)| rule.verdict(&call))
+        .find(|verdict| *verdict != Verdict::Pass)
+        .unwrap_or(Verdict::Pass);
+    world.calls.push(call);
+    (number, verdict)
+}
+
+/// Does a call's work. `age` is how old a world a reading call sees.
+fn answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer, ApiError> {
+    let as_of = world.now() - clock::delta(age);
+    let answer = match request.service {
+        Service::Ec2 => ec2::answer(world, request, as_of),
+        Service::Elb => elb::answer(world, request, as_of),
+        Service::ElbV2 => elbv2::answer(world, request, as_of),
+        Service::AutoScaling => auto_scaling::answer(world, request, as_of),
+        Service::Sqs => sqs::answer(world, request),
+        Service::Events => events::answer(world, request),
+    }?;
+    if let wire::Body::Query(params) = &request.body {
+        if let Some(field) = params.unread().first() {
+            return Err(ApiError::not_modelled(format!("the parameter {field} of {}", request.action)));
+        }
+    }
+    Ok(answer)
+}
+
+/// Stands for a request that could not be decoded, so that the error has the form of the query protocol.
+fn placeholder() -> Request {
+    let params = wire::query::Params::decode(b"", "");
+    let body = wire::Body::Query(params);
+    Request { service: Service::Elb, action: String::new(), body, access_key: String::new(), host: String::new() }
+}

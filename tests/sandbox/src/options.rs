@@ -1,0 +1,76 @@
+//! What the sandbox does where AWS leaves a choice, or where nobody verified what AWS does.
+
+use std::time::Duration;
+
+/// A time that AWS takes, drawn anew each time.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// The shortest.
+    pub least: Duration,
+    /// The longest.
+    pub most: Duration,
+}
+
+impl Span {
+    /// From so many to so many milliseconds.
+    pub const fn milliseconds(least: u64, most: u64) -> Self {
+        Self { least: Duration::from_millis(least), most: Duration::from_millis(most) }
+    }
+
+    /// One of the times in the span.
+    pub fn draw(self, dice: &mut fastrand::Rng) -> Duration {
+        let milliseconds = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(dice.u64(milliseconds(self.least)..=milliseconds(self.most)))
+    }
+}
+
+/// What RegisterTargets answers for an address that still drains. *Not verified* by anybody: tests run both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameAddressWhileDraining {
+    /// An error.
+    Refused,
+    /// 200, and when the draining is over the target is gone all the same.
+    AcceptedAndLost,
+}
+
+/// The choices.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Decides every draw.
+    pub seed: u64,
+    /// From request to work, and from work to answer, each.
+    pub latency: Span,
+    /// `pending` to `running`.
+    pub starting: Span,
+    /// `stopping` to `stopped`, and `shutting-down` to `terminated`.
+    pub stopping: Span,
+    /// From a state change to its event on the bus's targets.
+    pub event_delay: Span,
+    /// From registration (or start of the instance) to the first healthy answer.
+    pub becoming_healthy: Span,
+    /// How long after its end a terminated instance is still described (without addresses and tags).
+    pub terminated_visible: Duration,
+    /// See [`SameAddressWhileDraining`].
+    pub same_address_while_draining: SameAddressWhileDraining,
+    /// The most elements on a page, where smaller than AWS's own limit: small worlds have pages, too.
+    pub page_size: Option<usize>,
+    /// Whether the order of described elements varies from call to call.
+    pub shuffle: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 0x5eed,
+            latency: Span::milliseconds(5, 40),
+            starting: Span::milliseconds(10_000, 20_000),
+            stopping: Span::milliseconds(20_000, 40_000),
+            event_delay: Span::milliseconds(200, 1_500),
+            becoming_healthy: Span::milliseconds(10_000, 25_000),
+            terminated_visible: Duration::from_secs(3_600),
+            same_address_while_draining: SameAddressWhileDraining::Refused,
+            page_size: None,
+            shuffle: true,
+        }
+    }
+}

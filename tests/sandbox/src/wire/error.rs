@@ -1,0 +1,80 @@
+//! Errors as AWS words them, in the form of each protocol.
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::{Service, response, xml::Element};
+
+/// A refusal of a call: nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: u16,
+    /// The code that clients match on.
+    pub code: String,
+    /// The sentence for people.
+    pub message: String,
+}
+
+impl ApiError {
+    /// The caller's fault (400).
+    pub fn sender(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { status: 400, code: code.into(), message: message.into() }
+    }
+
+    /// The service's fault.
+    pub fn receiver(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { status, code: code.into(), message: message.into() }
+    }
+
+    /// What the sandbox does not simulate: loud, and never guessed. 501 is a status that the SDK does not retry.
+    pub fn not_modelled(what: impl std::fmt::Display) -> Self {
+        Self { status: 501, code: "NotModelledBySandbox".into(), message: format!("the sandbox does not model {what}") }
+    }
+
+    /// The rate limit of Elastic Load Balancing and Auto Scaling; EC2 has its own code.
+    pub fn throttled(service: Service) -> Self {
+        match service {
+            Service::Ec2 => Self::receiver(503, "RequestLimitExceeded", "Request limit exceeded."),
+            _ => Self::sender("Throttling", "Rate exceeded"),
+        }
+    }
+
+    pub(super) fn encode(&self, service: Option<Service>, request_id: &str) -> http::Response<Bytes> {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = if self.status < 500 { "Sender" } else { "Receiver" };
+        match service {
+            Some(Service::Sqs | Service::Events) => {
+                let prefix = if service == Some(Service::Sqs) { "com.amazonaws.sqs#" } else { "" };
+                let body = json!({ "__type": format!("{prefix}{}", self.code), "message": self.message });
+                let mut response = response(status, "application/x-amz-json-1.0", request_id, body.to_string());
+                // SQS still tells the code of its former query protocol, which boto3 prefers.
+                if let Ok(value) = HeaderValue::from_str(&format!("{};{kind}", self.code)) {
+                    response.headers_mut().insert("x-amzn-query-error", value);
+                }
+                response
+            }
+            Some(Service::Ec2) => {
+                let error = Element::new("Error").text("Code", &self.code).text("Message", &self.message);
+                let root =
+                    Element::new("Response").child(Element::new("Errors").child(error)).text("RequestID", request_id);
+                response(status, "text/xml", request_id, root.render())
+            }
+            _ => {
+                let error =
+                    Element::new("Error").text("Type", kind).text("Code", &self.code).text("Message", &self.message);
+                let root = Element::new("ErrorResponse").child(error).text("RequestId", request_id);
+                response(status, "text/xml", request_id, root.render())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for ApiError {}

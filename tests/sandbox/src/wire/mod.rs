@@ -1,0 +1,191 @@
+//! Bytes in, bytes out: requests in the AWS protocols become a [`Request`], answers become responses again.
+//!
+//! Which service is meant is told by the credential scope of the signature, as at moto and LocalStack, so that one
+//! endpoint serves all of them. Signatures themselves are not checked.
+
+mod error;
+pub mod query;
+pub mod xml;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use serde_json::Value;
+
+pub use error::ApiError;
+use query::Params;
+use xml::Element;
+
+/// A service of the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Amazon EC2.
+    Ec2,
+    /// Classic load balancing, API 2012-06-01.
+    Elb,
+    /// Application, Network and Gateway Load Balancers and target groups, API 2015-12-01.
+    ElbV2,
+    /// Amazon EC2 Auto Scaling.
+    AutoScaling,
+    /// Amazon SQS.
+    Sqs,
+    /// Amazon EventBridge.
+    Events,
+}
+
+impl Service {
+    /// The name in IAM's actions, such as `elasticloadbalancing` in `elasticloadbalancing:RegisterTargets`.
+    pub fn iam_prefix(self) -> &'static str {
+        match self {
+            Self::Ec2 => "ec2",
+            Self::Elb | Self::ElbV2 => "elasticloadbalancing",
+            Self::AutoScaling => "autoscaling",
+            Self::Sqs => "sqs",
+            Self::Events => "events",
+        }
+    }
+
+    fn xml_namespace(self) -> &'static str {
+        match self {
+            Self::Ec2 => "http://ec2.amazonaws.com/doc/2016-11-15/",
+            Self::Elb => "http://elasticloadbalancing.amazonaws.com/doc/2012-06-01/",
+            Self::ElbV2 => "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+            Self::AutoScaling => "http://autoscaling.amazonaws.com/doc/2011-01-01/",
+            Self::Sqs | Self::Events => "",
+        }
+    }
+}
+
+/// One call, decoded.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The service called.
+    pub service: Service,
+    /// The operation, such as `DescribeInstances`.
+    pub action: String,
+    /// Its parameters.
+    pub body: Body,
+    /// The access key id in the signature: who calls. Empty where the request was not signed.
+    pub access_key: String,
+    /// The host that the caller used, for answers that contain URLs.
+    pub host: String,
+}
+
+/// The parameters of a call, in the form of its protocol.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// `awsQuery` and `ec2Query`: form fields.
+    Query(Params),
+    /// `awsJson1.0` and `awsJson1.1`.
+    Json(Value),
+}
+
+/// What a service answers, before it becomes bytes.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The content of the operation's result element, whose own name does not matter.
+    Xml(Element),
+    /// A JSON document.
+    Json(Value),
+}
+
+impl Request {
+    /// Decodes an HTTP request.
+    ///
+    /// # Errors
+    /// Where no service, action or body that the sandbox knows can be made out.
+    pub fn decode(request: &http::Request<Bytes>) -> Result<Self, ApiError> {
+        let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let (access_key, scope) = credential(header("authorization"));
+        let host = match header("host") {
+            "" => request.uri().authority().map(ToString::to_string).unwrap_or_default(),
+            host => host.to_owned(),
+        };
+        let target = header("x-amz-target");
+        if !target.is_empty() {
+            let (prefix, action) = target.split_once('.').unwrap_or(("", target));
+            let service = match prefix {
+                "AmazonSQS" => Service::Sqs,
+                "AWSEvents" => Service::Events,
+                _ => return Err(ApiError::not_modelled(format!("the JSON service {prefix}"))),
+            };
+            let body = serde_json::from_slice(request.body())
+                .map_err(|e| ApiError::sender("SerializationException", format!("the body is not JSON: {e}")))?;
+            return Ok(Self { service, action: action.to_owned(), body: Body::Json(body), access_key, host });
+        }
+        let params = Params::decode(request.body(), request.uri().query().unwrap_or_default());
+        let action = params.required("Action")?;
+        let version = params.required("Version")?;
+        let service = match (scope.as_str(), version.as_str()) {
+            ("ec2" | "", "2016-11-15") => Service::Ec2,
+            ("elasticloadbalancing" | "", "2012-06-01") => Service::Elb,
+            ("elasticloadbalancing" | "", "2015-12-01") => Service::ElbV2,
+            ("autoscaling" | "", "2011-01-01") => Service::AutoScaling,
+            _ => return Err(ApiError::not_modelled(format!("service {scope:?} in version {version}"))),
+        };
+        Ok(Self { service, action, body: Body::Query(params), access_key, host })
+    }
+
+    /// The form fields.
+    ///
+    /// # Errors
+    /// Where the request came as JSON.
+    pub fn params(&self) -> Result<&Params, ApiError> {
+        match &self.body {
+            Body::Query(params) => Ok(params),
+            Body::Json(_) => Err(ApiError::sender("InvalidAction", "this service speaks the query protocol")),
+        }
+    }
+
+    /// The JSON document.
+    ///
+    /// # Errors
+    /// Where the request came as a form.
+    pub fn json(&self) -> Result<&Value, ApiError> {
+        match &self.body {
+            Body::Json(value) => Ok(value),
+            Body::Query(_) => Err(ApiError::sender("InvalidAction", "this service speaks JSON")),
+        }
+    }
+}
+
+/// The access key id and the service in `AWS4-HMAC-SHA256 Credential=KEY/date/region/service/aws4_request, ...`.
+fn credential(authorization: &str) -> (String, String) {
+    let scope = authorization.split_once("Credential=").map(|(_, rest)| rest).unwrap_or_default();
+    let scope = scope.split([',', ' ']).next().unwrap_or_default();
+    let mut parts = scope.split('/');
+    let key = parts.next().unwrap_or_default().to_owned();
+    (key, parts.nth(2).unwrap_or_default().to_owned())
+}
+
+/// Renders what a service said of a call as its protocol does.
+pub fn encode(request: &Request, outcome: &Result<Answer, ApiError>, request_id: &str) -> http::Response<Bytes> {
+    let (status, content_type, body) = match outcome {
+        Ok(Answer::Xml(result)) => (StatusCode::OK, "text/xml", envelope(request, result, request_id)),
+        Ok(Answer::Json(Value::Null)) => (StatusCode::OK, "application/x-amz-json-1.0", String::new()),
+        Ok(Answer::Json(value)) => (StatusCode::OK, "application/x-amz-json-1.0", value.to_string()),
+        Err(error) => return error.encode(Some(request.service), request_id),
+    };
+    response(status, content_type, request_id, body)
+}
+
+fn envelope(request: &Request, result: &Element, request_id: &str) -> String {
+    let action = &request.action;
+    let root = Element::new(format!("{action}Response")).attribute("xmlns", request.service.xml_namespace());
+    let root = match request.service {
+        Service::Ec2 => root.text("requestId", request_id).append(result),
+        _ => root
+            .child(Element::new(format!("{action}Result")).append(result))
+            .child(Element::new("ResponseMetadata").text("RequestId", request_id)),
+    };
+    root.render()
+}
+
+fn response(status: StatusCode, content_type: &'static str, request_id: &str, body: String) -> http::Response<Bytes> {
+    let mut response = http::Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert("content-type", HeaderValue::from_static(content_type));
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
+    response
+}
