@@ -1,2 +1,12 @@
-//! x
-fn main() {}
+//! The Lambda function `instance-state`: converges the instances that EC2's state changes name.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use registrar::{clients, config::Config, handler::InstanceState, logging};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    logging::start();
+    let config = Config::from_env()?;
+    let function = InstanceState::new(&clients::from_env().await, &config);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await
+}

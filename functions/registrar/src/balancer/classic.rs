@@ -1,0 +1,249 @@
+//! Classic load balancers. Their listing bears every one's instances, so one paged call is a whole scan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use aws_sdk_elasticloadbalancing::{
+    Client,
+    types::{Instance as Member, LoadBalancerDescription},
+};
+use futures::{StreamExt, stream};
+
+use super::{
+    CALLS_IN_FLIGHT_MAX, Found, Health, Kind, NAMES_PER_CALL_MAX, Reason, Scan, Standing, Target, Unresolved, Wanted,
+};
+use crate::{
+    declaration::Declaration,
+    error::CallError,
+    id::{InstanceId, LoadBalancerName},
+    instance::Instance,
+    registration::{BalancerId, Registration},
+    tag::{self, Owner},
+};
+
+/// All Classic load balancers of an account in a Region.
+pub struct ClassicLoadBalancers {
+    client: Client,
+}
+
+type Described = BTreeMap<LoadBalancerName, LoadBalancerDescription>;
+
+impl ClassicLoadBalancers {
+    /// The load balancers that a client sees.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    async fn list(&self) -> Result<Vec<LoadBalancerDescription>, CallError> {
+        let mut pages = self.client.describe_load_balancers().into_paginator().items().send();
+        let mut balancers = Vec::new();
+        while let Some(balancer) = pages.next().await {
+            balancers.push(balancer.map_err(|e| CallError::new("DescribeLoadBalancers", e))?);
+        }
+        Ok(balancers)
+    }
+
+    /// Describes those that exist. One that does not fails a whole call: then each is asked for alone.
+    async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Result<Described, CallError> {
+        let names: Vec<_> = names.iter().collect();
+        let mut described = Described::new();
+        for chunk in names.chunks(NAMES_PER_CALL_MAX) {
+            match self.describe_chunk(chunk).await {
+                Err(error) if error.is_gone() => {
+                    for name in chunk {
+                        match self.describe_chunk(&[*name]).await {
+                            Err(error) if error.is_gone() => {}
+                            answer => described.extend(answer?),
+                        }
+                    }
+                }
+                answer => described.extend(answer?),
+            }
+        }
+        Ok(described)
+    }
+
+    async fn describe_chunk(&self, names: &[&LoadBalancerName]) -> Result<Described, CallError> {
+        let names = names.iter().map(ToString::to_string).collect();
+        let call = self.client.describe_load_balancers().set_load_balancer_names(Some(names));
+        let answer = call.send().await.map_err(|e| CallError::new("DescribeLoadBalancers", e))?;
+        let described = answer.load_balancer_descriptions().iter();
+        Ok(described.filter_map(|found| Some((found.load_balancer_name()?.into(), found.clone()))).collect())
+    }
+
+    /// Who else looks after load balancers, by their tags. Those that are gone have no owner.
+    async fn owners(&self, names: &BTreeSet<LoadBalancerName>) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
+        let names: Vec<_> = names.iter().collect();
+        let mut owners = BTreeMap::new();
+        for chunk in names.chunks(NAMES_PER_CALL_MAX) {
+            match self.owners_of(chunk).await {
+                Err(error) if error.is_gone() => {
+                    for name in chunk {
+                        match self.owners_of(&[*name]).await {
+                            Err(error) if error.is_gone() => {}
+                            answer => owners.extend(answer?),
+                        }
+                    }
+                }
+                answer => owners.extend(answer?),
+            }
+        }
+        Ok(owners)
+    }
+
+    async fn owners_of(&self, names: &[&LoadBalancerName]) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
+        let names = names.iter().map(ToString::to_string).collect();
+        let call = self.client.describe_tags().set_load_balancer_names(Some(names));
+        let answer = call.send().await.map_err(|e| CallError::new("DescribeTags", e))?;
+        let described = answer.tag_descriptions().iter();
+        Ok(described
+            .filter_map(|found| {
+                let owner = tag::owner(found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key))?;
+                Some((found.load_balancer_name()?.into(), owner))
+            })
+            .collect())
+    }
+
+    async fn health(&self, name: &LoadBalancerName, instance: &InstanceId) -> Health {
+        let member = Member::builder().instance_id(instance.as_str()).build();
+        let call = self.client.describe_instance_health().load_balancer_name(name.as_str()).instances(member);
+        match call.send().await {
+            Ok(answer) => match answer.instance_states().first() {
+                Some(found) => Health {
+                    state: found.state().unwrap_or("unknown").to_owned(),
+                    reason: found.description().filter(|text| *text != "N/A").map(str::to_owned),
+                },
+                None => Health { state: "unknown".to_owned(), reason: None },
+            },
+            // The health is for the report only: a failure is part of it and stops nothing.
+            Err(error) => {
+                let error = CallError::new("DescribeInstanceHealth", error);
+                Health { state: "unknown".to_owned(), reason: Some(error.to_sentence()) }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Kind for ClassicLoadBalancers {
+    fn serves(&self, balancer: &BalancerId) -> bool {
+        matches!(balancer, BalancerId::Classic(_))
+    }
+
+    async fn resolve(&self, declaration: &Declaration) -> Option<Result<Registration, Unresolved>> {
+        match declaration {
+            Declaration::Classic(name) => Some(Ok(Registration::Classic(name.clone()))),
+            Declaration::Target { .. } => None,
+        }
+    }
+
+    async fn scan(&self, instances: &[&Instance]) -> Scan {
+        let balancers = match self.list().await {
+            Ok(balancers) => balancers,
+            Err(error) => return Scan { found: Vec::new(), failures: vec![error] },
+        };
+        let by_id: BTreeMap<&str, &Instance> = instances.iter().map(|i| (i.id.as_str(), *i)).collect();
+        let mut found: Vec<Found> = Vec::new();
+        for balancer in &balancers {
+            let Some(name) = balancer.load_balancer_name() else { continue };
+            let members = balancer.instances().iter().filter_map(|member| by_id.get(member.instance_id()?));
+            found.extend(members.map(|instance| Found {
+                instance: instance.id.clone(),
+                registration: Registration::Classic(name.into()),
+                target: target(&instance.id),
+                owner: None,
+                is_far: false,
+            }));
+        }
+        let names = found.iter().filter_map(|found| name_of(&found.registration)).cloned().collect();
+        match self.owners(&names).await {
+            Ok(owners) => {
+                for found in &mut found {
+                    found.owner = name_of(&found.registration).and_then(|name| owners.get(name).copied());
+                }
+                Scan { found, failures: Vec::new() }
+            }
+            // Without the tags nobody knows what is foreign, so nothing of it is touched.
+            Err(error) => Scan { found: Vec::new(), failures: vec![error] },
+        }
+    }
+
+    async fn look(&self, wanted: &[Wanted<'_>]) -> Vec<Standing> {
+        let names: BTreeSet<_> = wanted.iter().filter_map(|wanted| name_of(wanted.registration)).cloned().collect();
+        let described = match self.describe(&names).await {
+            Ok(described) => described,
+            Err(error) => return wanted.iter().map(|_| Standing::Unreadable(error.clone())).collect(),
+        };
+        let is_open = |wanted: &&Wanted<'_>| !is_in_place(**wanted, &described);
+        let open = wanted.iter().filter(is_open).filter_map(|wanted| name_of(wanted.registration));
+        let owners = self.owners(&open.filter(|name| described.contains_key(*name)).cloned().collect()).await;
+        let standings = (0..wanted.len()).map(|index| self.standing(wanted[index], &described, &owners));
+        stream::iter(standings).buffered(CALLS_IN_FLIGHT_MAX).collect().await
+    }
+
+    async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
+        let BalancerId::Classic(name) = balancer else { return Ok(()) };
+        let call = self.client.register_instances_with_load_balancer().load_balancer_name(name.as_str());
+        let answer = call.set_instances(Some(members(targets))).send().await;
+        answer.map(drop).map_err(|e| CallError::new("RegisterInstancesWithLoadBalancer", e))
+    }
+
+    async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
+        let BalancerId::Classic(name) = balancer else { return Ok(()) };
+        let call = self.client.deregister_instances_from_load_balancer().load_balancer_name(name.as_str());
+        let answer = call.set_instances(Some(members(targets))).send().await;
+        answer.map(drop).map_err(|e| CallError::new("DeregisterInstancesFromLoadBalancer", e))
+    }
+}
+
+impl ClassicLoadBalancers {
+    async fn standing(
+        &self,
+        wanted: Wanted<'_>,
+        described: &Described,
+        owners: &Result<BTreeMap<LoadBalancerName, Owner>, CallError>,
+    ) -> Standing {
+        let Some((name, found)) = name_of(wanted.registration).and_then(|name| described.get_key_value(name)) else {
+            return Standing::Never(Reason::BalancerGone);
+        };
+        if is_in_place(wanted, described) {
+            return Standing::InPlace(self.health(name, &wanted.instance.id).await);
+        }
+        match owners {
+            Err(error) => return Standing::Unreadable(error.clone()),
+            Ok(owners) => {
+                if let Some(owner) = owners.get(name) {
+                    return Standing::Never((*owner).into());
+                }
+            }
+        }
+        // A load balancer of EC2-Classic has no VPC: whether it takes the instance, AWS says.
+        let instance_vpc = &wanted.instance.vpc;
+        match found.vpc_id() {
+            Some(vpc) if instance_vpc.as_ref().is_some_and(|own| own.as_str() != vpc) => {
+                Standing::Never(Reason::OtherVpc { balancer: Some(vpc.into()), instance: instance_vpc.clone() })
+            }
+            _ => Standing::Absent(target(&wanted.instance.id)),
+        }
+    }
+}
+
+fn is_in_place(wanted: Wanted<'_>, described: &Described) -> bool {
+    let members = name_of(wanted.registration).and_then(|name| described.get(name)).map(|found| found.instances());
+    members.into_iter().flatten().any(|member| member.instance_id() == Some(wanted.instance.id.as_str()))
+}
+
+fn name_of(registration: &Registration) -> Option<&LoadBalancerName> {
+    match registration {
+        Registration::Classic(name) => Some(name),
+        Registration::Target { .. } => None,
+    }
+}
+
+fn target(instance: &InstanceId) -> Target {
+    Target { id: instance.to_string(), port: None, zone: None, quic_id: None }
+}
+
+fn members(targets: &[Target]) -> Vec<Member> {
+    targets.iter().map(|target| Member::builder().instance_id(&target.id).build()).collect()
+}

@@ -1,0 +1,471 @@
+//! Target groups of Application, Network and Gateway Load Balancers.
+//!
+//! There is no reverse lookup from an instance to its groups, so a scan asks every group that could have it. A target is
+//! its id *and* its port, and is always named by both.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use aws_sdk_elasticloadbalancingv2::{
+    Client,
+    types::{
+        TargetDescription, TargetGroupIpAddressTypeEnum, TargetHealthDescription, TargetHealthStateEnum, TargetTypeEnum,
+    },
+};
+use futures::{StreamExt, stream};
+
+use super::{
+    CALLS_IN_FLIGHT_MAX, Found, Health, Kind, NAMES_PER_CALL_MAX, Reason, Scan, Standing, Target, TargetGroup,
+    TargetType, Unresolved, Wanted,
+};
+use crate::{
+    address::Family,
+    declaration::Declaration,
+    error::CallError,
+    instance::Instance,
+    registration::{BalancerId, Registration, TargetGroupId, ZONE_ALL},
+    tag::{self, Owner},
+};
+
+/// All target groups of one account in one Region.
+pub struct TargetGroups {
+    client: Client,
+    region: String,
+    account: String,
+    /// Descriptions made in this reading. `None` for a group that is gone.
+    described: Mutex<BTreeMap<TargetGroupId, Option<TargetGroup>>>,
+}
+
+/// One entry of a target group.
+#[derive(Clone, Debug)]
+struct Member {
+    id: String,
+    port: u16,
+    zone: Option<String>,
+    quic_id: Option<String>,
+    is_draining: bool,
+    health: Health,
+}
+
+type Members = Result<Vec<Member>, CallError>;
+
+impl TargetGroups {
+    /// The groups of one account in one Region.
+    pub fn new(client: Client, region: &str, account: &str) -> Self {
+        let (region, account) = (region.to_owned(), account.to_owned());
+        Self { client, region, account, described: Mutex::default() }
+    }
+
+    fn arn(&self, group: &TargetGroupId) -> String {
+        group.arn(&self.region, &self.account)
+    }
+
+    fn remember(&self, group: TargetGroup) {
+        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        described.insert(group.id.clone(), Some(group));
+    }
+
+    fn recall(&self, group: &TargetGroupId) -> Option<Option<TargetGroup>> {
+        self.described.lock().unwrap_or_else(PoisonError::into_inner).get(group).cloned()
+    }
+
+    fn recall_named(&self, name: &str) -> Option<TargetGroup> {
+        let described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        described.values().flatten().find(|group| group.id.name == name).cloned()
+    }
+
+    async fn list(&self) -> Result<Vec<TargetGroup>, CallError> {
+        let mut pages = self.client.describe_target_groups().into_paginator().items().send();
+        let mut groups = Vec::new();
+        while let Some(group) = pages.next().await {
+            let group = group.map_err(|e| CallError::new("DescribeTargetGroups", e))?;
+            groups.extend(target_group(&group));
+        }
+        Ok(groups)
+    }
+
+    async fn describe_named(&self, name: &str) -> Result<Option<TargetGroup>, CallError> {
+        if let Some(group) = self.recall_named(name) {
+            return Ok(Some(group));
+        }
+        match self.client.describe_target_groups().names(name).send().await {
+            Ok(answer) => {
+                let group = answer.target_groups().first().and_then(target_group);
+                if let Some(group) = &group {
+                    self.remember(group.clone());
+                }
+                Ok(group)
+            }
+            Err(error) => match CallError::new("DescribeTargetGroups", error) {
+                error if error.is_gone() => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Describes groups, those of them that exist. One that does not fails a whole call: then each is asked for alone.
+    async fn describe(&self, groups: &BTreeSet<TargetGroupId>) -> Result<(), CallError> {
+        let unknown: Vec<_> = groups.iter().filter(|group| self.recall(group).is_none()).collect();
+        for chunk in unknown.chunks(NAMES_PER_CALL_MAX) {
+            match self.describe_chunk(chunk).await {
+                Err(error) if error.is_gone() && chunk.len() > 1 => {
+                    for group in chunk {
+                        self.describe_chunk(&[*group]).await.or_else(|e| if e.is_gone() { Ok(()) } else { Err(e) })?;
+                    }
+                }
+                Err(error) if !error.is_gone() => return Err(error),
+                _ => {}
+            }
+            let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+            for group in chunk {
+                described.entry((*group).clone()).or_insert(None);
+            }
+        }
+        Ok(())
+    }
+
+    async fn describe_chunk(&self, groups: &[&TargetGroupId]) -> Result<(), CallError> {
+        let arns = groups.iter().map(|group| self.arn(group)).collect();
+        let call = self.client.describe_target_groups().set_target_group_arns(Some(arns));
+        let answer = call.send().await.map_err(|e| CallError::new("DescribeTargetGroups", e))?;
+        answer.target_groups().iter().filter_map(target_group).for_each(|group| self.remember(group));
+        Ok(())
+    }
+
+    async fn members(&self, group: &TargetGroupId) -> Members {
+        let call = self.client.describe_target_health().target_group_arn(self.arn(group));
+        let answer = call.send().await.map_err(|e| CallError::new("DescribeTargetHealth", e))?;
+        Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
+    }
+
+    async fn members_of_all(&self, groups: BTreeSet<TargetGroupId>) -> BTreeMap<TargetGroupId, Members> {
+        let ask = async |group: TargetGroupId| {
+            let members = self.members(&group).await;
+            (group, members)
+        };
+        stream::iter(groups.into_iter().map(ask)).buffer_unordered(CALLS_IN_FLIGHT_MAX).collect().await
+    }
+
+    async fn deregistration_delay(&self, group: &TargetGroupId) -> Option<Duration> {
+        let call = self.client.describe_target_group_attributes().target_group_arn(self.arn(group));
+        // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
+        let answer = call.send().await.ok()?;
+        let mut attributes = answer.attributes().iter();
+        let delay = attributes.find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))?;
+        delay.value()?.parse().ok().map(Duration::from_secs)
+    }
+
+    /// Who else looks after groups: by their own tags, or by those of the load balancers in front of them.
+    async fn owners(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
+        let arns = groups.iter().flat_map(|g| g.load_balancer_arns.iter().cloned().chain([self.arn(&g.id)]));
+        let arns: Vec<String> = arns.collect::<BTreeSet<_>>().into_iter().collect();
+        let mut owners: BTreeMap<String, Owner> = BTreeMap::new();
+        for chunk in arns.chunks(NAMES_PER_CALL_MAX) {
+            match self.owners_of_arns(chunk).await {
+                // One that was deleted meanwhile fails the whole call.
+                Err(error) if error.is_gone() => {
+                    for arn in chunk {
+                        match self.owners_of_arns(std::slice::from_ref(arn)).await {
+                            Err(error) if error.is_gone() => {}
+                            answer => owners.extend(answer?),
+                        }
+                    }
+                }
+                answer => owners.extend(answer?),
+            }
+        }
+        let owner = |group: &TargetGroup| {
+            let own = owners.get(&self.arn(&group.id));
+            own.or_else(|| group.load_balancer_arns.iter().find_map(|arn| owners.get(arn))).copied()
+        };
+        Ok(groups.iter().filter_map(|group| Some((group.id.clone(), owner(group)?))).collect())
+    }
+
+    async fn owners_of_arns(&self, arns: &[String]) -> Result<Vec<(String, Owner)>, CallError> {
+        let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
+        let answer = call.send().await.map_err(|e| CallError::new("DescribeTags", e))?;
+        let described = answer.tag_descriptions().iter();
+        Ok(described
+            .filter_map(|resource| {
+                let owner = tag::owner(resource.tags().iter().filter_map(|tag| tag.key()))?;
+                Some((resource.resource_arn()?.to_owned(), owner))
+            })
+            .collect())
+    }
+}
+
+#[async_trait]
+impl Kind for TargetGroups {
+    fn serves(&self, balancer: &BalancerId) -> bool {
+        matches!(balancer, BalancerId::TargetGroup(_))
+    }
+
+    async fn resolve(&self, declaration: &Declaration) -> Option<Result<Registration, Unresolved>> {
+        let Declaration::Target { group: name, .. } = declaration else { return None };
+        Some(match self.describe_named(name).await {
+            Ok(Some(group)) => declaration.resolve(&group).map_err(|why| Unresolved::Reason(Reason::DoesNotFit(why))),
+            Ok(None) => Err(Unresolved::Reason(Reason::BalancerGone)),
+            Err(error) => Err(Unresolved::Unreadable(error)),
+        })
+    }
+
+    async fn scan(&self, instances: &[&Instance]) -> Scan {
+        let groups = match self.list().await {
+            Ok(groups) => groups,
+            Err(error) => return Scan { found: Vec::new(), failures: vec![error] },
+        };
+        let candidates: BTreeMap<_, _> =
+            groups.iter().filter(|group| can_have_one_of(group, instances)).map(|group| (&group.id, group)).collect();
+        let mut scan = Scan::default();
+        for (id, members) in self.members_of_all(candidates.keys().map(|id| (*id).clone()).collect()).await {
+            match members {
+                Ok(members) => {
+                    let present = members.iter().filter(|member| !member.is_draining);
+                    scan.found.extend(present.filter_map(|member| claim(candidates[&id], member, instances)));
+                }
+                Err(error) if error.is_gone() => {}
+                Err(error) => scan.failures.push(error),
+            }
+        }
+        let with_ours: Vec<&TargetGroup> = scan
+            .found
+            .iter()
+            .filter_map(|found| match found.registration.balancer() {
+                BalancerId::TargetGroup(id) => candidates.get(&id).copied(),
+                BalancerId::Classic(_) => None,
+            })
+            .collect();
+        match self.owners(&with_ours).await {
+            Ok(owners) => scan.found.iter_mut().for_each(|found| {
+                if let BalancerId::TargetGroup(id) = found.registration.balancer() {
+                    found.owner = owners.get(&id).copied();
+                }
+            }),
+            // Without the tags nobody knows what is foreign, so nothing of it is touched.
+            Err(error) => {
+                scan.found.clear();
+                scan.failures.push(error);
+            }
+        }
+        scan
+    }
+
+    async fn look(&self, wanted: &[Wanted<'_>]) -> Vec<Standing> {
+        let groups: BTreeSet<TargetGroupId> =
+            wanted.iter().filter_map(|wanted| group_of(wanted.registration)).collect();
+        let members = self.members_of_all(groups).await;
+        // A restart whose registrations are all back costs nothing more than this.
+        let open: BTreeSet<TargetGroupId> = wanted
+            .iter()
+            .filter_map(|wanted| {
+                let group = group_of(wanted.registration)?;
+                let members = members.get(&group)?.as_ref().ok()?;
+                in_place(*wanted, members).is_none().then_some(group)
+            })
+            .collect();
+        let described = self.describe(&open).await;
+        let existing: Vec<TargetGroup> = open.iter().filter_map(|group| self.recall(group).flatten()).collect();
+        let owners = match described {
+            Ok(()) => self.owners(&existing.iter().collect::<Vec<_>>()).await,
+            Err(error) => Err(error),
+        };
+        let mut standings = Vec::new();
+        for wanted in wanted {
+            let Some(group) = group_of(wanted.registration) else { continue };
+            let standing = match (&members[&group], &owners) {
+                (Err(error), _) if error.is_gone() => Standing::Never(Reason::BalancerGone),
+                (Err(error), _) => Standing::Unreadable(error.clone()),
+                (Ok(members), owners) => match (in_place(*wanted, members), owners) {
+                    (Some(health), _) => Standing::InPlace(health),
+                    (None, Err(error)) => Standing::Unreadable(error.clone()),
+                    (None, Ok(owners)) => match self.recall(&group).flatten() {
+                        None => Standing::Never(Reason::BalancerGone),
+                        Some(found) => standing(*wanted, &found, members, owners.get(&group).copied()),
+                    },
+                },
+            };
+            standings.push(match standing {
+                Standing::Draining { .. } => Standing::Draining { delay: self.deregistration_delay(&group).await },
+                other => other,
+            });
+        }
+        standings
+    }
+
+    async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
+        let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
+        let targets = targets.iter().map(description).collect();
+        let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
+        call.send().await.map(drop).map_err(|e| CallError::new("RegisterTargets", e))
+    }
+
+    async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
+        let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
+        let targets = targets.iter().map(description).collect();
+        let call = self.client.deregister_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
+        call.send().await.map(drop).map_err(|e| CallError::new("DeregisterTargets", e))
+    }
+}
+
+/// Whether a group need be asked at all for these instances.
+///
+/// One of type `instance` has only instances of its own VPC. One of type `ip` can have an address from anywhere.
+fn can_have_one_of(group: &TargetGroup, instances: &[&Instance]) -> bool {
+    match group.target_type {
+        // A terminated instance may not say any more where it was.
+        TargetType::Instance => instances.iter().any(|i| i.vpc.is_none() || i.vpc == group.vpc),
+        TargetType::Ip(family) => instances.iter().any(|i| i.addresses().any(|address| family.has(address))),
+        TargetType::Other(_) => false,
+    }
+}
+
+/// The instance that a member is, if it is one of these.
+fn claim(group: &TargetGroup, member: &Member, instances: &[&Instance]) -> Option<Found> {
+    let (instance, address, is_far) = match group.target_type {
+        TargetType::Instance => (instances.iter().find(|i| i.id.as_str() == member.id)?, None, false),
+        TargetType::Ip(_) => {
+            let address: IpAddr = member.id.parse().ok()?;
+            let is_far = member.zone.as_deref() == Some(ZONE_ALL);
+            // An equal address is not ownership: networks overlap. Inside the group's VPC AWS reports a zone of its own,
+            // and refuses `all`; so `all` means an address outside, and anything else one inside.
+            let instance = instances.iter().find(|i| (i.vpc == group.vpc) != is_far && i.owns(address))?;
+            (instance, Some(instance.name_of(address)?), is_far)
+        }
+        TargetType::Other(_) => return None,
+    };
+    let registration = Registration::Target {
+        group: group.id.clone(),
+        port: member.port,
+        address,
+        zone: is_far.then(|| ZONE_ALL.to_owned()),
+        quic_id: member.quic_id.clone(),
+    };
+    let zone = is_far.then(|| ZONE_ALL.to_owned());
+    let target = Target { id: member.id.clone(), port: Some(member.port), zone, quic_id: member.quic_id.clone() };
+    Some(Found { instance: instance.id.clone(), registration, target, owner: None, is_far })
+}
+
+/// The health of a wanted registration, if it is in place, found without knowing the group's type or family: a group has
+/// targets of one sort only, so whatever of the instance's is listed there is the one.
+fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health> {
+    let Registration::Target { port, address, .. } = wanted.registration else { return None };
+    let is_it = |member: &&Member| {
+        let is_target = match address {
+            None => member.id == wanted.instance.id.as_str(),
+            Some(address) => member.id.parse().is_ok_and(|ip: IpAddr| {
+                let family = if ip.is_ipv4() { Family::V4 } else { Family::V6 };
+                wanted.instance.look_up(*address, family) == Some(ip)
+            }),
+        };
+        is_target && member.port == *port && !member.is_draining
+    };
+    members.iter().find(is_it).map(|member| member.health.clone())
+}
+
+/// How a registration stands that is not in place.
+fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Member], owner: Option<Owner>) -> Standing {
+    let Registration::Target { port, address, zone, quic_id, .. } = wanted.registration else {
+        return Standing::Never(Reason::WrongTargetType(group.target_type.clone()));
+    };
+    if let Some(owner) = owner {
+        return Standing::Never(owner.into());
+    }
+    let instance = wanted.instance;
+    let is_near = instance.vpc == group.vpc;
+    if !is_near && zone.is_none() {
+        return Standing::Never(Reason::OtherVpc { balancer: group.vpc.clone(), instance: instance.vpc.clone() });
+    }
+    let id = match (&group.target_type, address) {
+        (TargetType::Instance, None) => instance.id.to_string(),
+        (TargetType::Ip(family), Some(address)) => match instance.look_up(*address, *family) {
+            Some(ip) => ip.to_string(),
+            None => return no_address(*address, *family),
+        },
+        (other, _) => return Standing::Never(Reason::WrongTargetType(other.clone())),
+    };
+    // "You must wait for the deregistration delay to complete before you can register the same IP address again": the
+    // sentence says nothing of ports, so any port of the address counts. An instance id need not wait.
+    let is_same_address = |member: &Member| address.is_some() && member.is_draining && same_address(&member.id, &id);
+    if members.iter().any(is_same_address) {
+        return Standing::Draining { delay: None };
+    }
+    // Inside the VPC, AWS finds the zone by itself and refuses to be told.
+    let zone = if is_near { None } else { zone.clone() };
+    Standing::Absent(Target { id, port: Some(*port), zone, quic_id: quic_id.clone() })
+}
+
+fn no_address(address: crate::address::Address, family: Family) -> Standing {
+    match address {
+        crate::address::Address::Literal(_) => Standing::Never(Reason::AddressNotOwned(address)),
+        crate::address::Address::Interface(_) => Standing::Stuck(Reason::NoAddress { address, family }),
+    }
+}
+
+/// IPv6 has several texts for one address.
+fn same_address(a: &str, b: &str) -> bool {
+    match (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+fn group_of(registration: &Registration) -> Option<TargetGroupId> {
+    match registration {
+        Registration::Target { group, .. } => Some(group.clone()),
+        Registration::Classic(_) => None,
+    }
+}
+
+fn description(target: &Target) -> TargetDescription {
+    TargetDescription::builder()
+        .id(&target.id)
+        .set_port(target.port.map(i32::from))
+        .set_availability_zone(target.zone.clone())
+        .set_quic_server_id(target.quic_id.clone())
+        .build()
+}
+
+fn target_group(group: &aws_sdk_elasticloadbalancingv2::types::TargetGroup) -> Option<TargetGroup> {
+    let target_type = match group.target_type()? {
+        TargetTypeEnum::Instance => TargetType::Instance,
+        TargetTypeEnum::Ip => TargetType::Ip(match group.ip_address_type() {
+            Some(TargetGroupIpAddressTypeEnum::Ipv6) => Family::V6,
+            _ => Family::V4,
+        }),
+        other => TargetType::Other(other.as_str().to_owned()),
+    };
+    Some(TargetGroup {
+        id: TargetGroupId::from_arn(group.target_group_arn()?)?,
+        port: group.port().and_then(|port| u16::try_from(port).ok()),
+        vpc: group.vpc_id().map(Into::into),
+        target_type,
+        load_balancer_arns: group.load_balancer_arns().to_vec(),
+    })
+}
+
+/// An entry that is, or is about to cease to be, a member. `unused` is a member unless the balancer says it never was one.
+fn member(described: &TargetHealthDescription) -> Option<Member> {
+    let target = described.target()?;
+    let health = described.target_health()?;
+    let reason = health.reason().map(|reason| reason.as_str());
+    if reason == Some("Target.NotRegistered") {
+        return None;
+    }
+    let text = [reason, health.description()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    Some(Member {
+        id: target.id()?.to_owned(),
+        port: u16::try_from(target.port()?).ok()?,
+        zone: target.availability_zone().map(str::to_owned),
+        quic_id: target.quic_server_id().map(str::to_owned),
+        is_draining: health.state() == Some(&TargetHealthStateEnum::Draining),
+        health: Health {
+            state: health.state().map_or("unknown", |state| state.as_str()).to_owned(),
+            reason: (!text.is_empty()).then_some(text),
+        },
+    })
+}

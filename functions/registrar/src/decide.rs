@@ -1,0 +1,247 @@
+//! The decision: what to take, hold, register, forget, and when to look again, as pure functions of what was read.
+//!
+//! What was decided is a value that the log shows and at which `REGISTRAR_MODE=observe` stops. The order in which it is
+//! done, and why that order loses nothing, is in [`crate::converge`].
+
+use std::{collections::BTreeSet, time::Duration};
+
+use chrono::TimeDelta;
+
+use crate::{
+    balancer::{Found, Health, Reason, Standing, Target},
+    error::CallError,
+    held::{Held, HeldTag},
+    id::AutoScalingGroupName,
+    instance::{Instance, State, Timestamp},
+    notice::Notice,
+    registration::{BalancerId, Registration},
+};
+
+/// How long after an event a description may still be older than it. Reports speak of seconds (boto3 issue 4386). Too
+/// small, and a stale description is believed, which costs a needless round for a running instance; too large, and a
+/// restart that was overtaken by the next stop waits for nothing.
+const DESCRIPTION_LAG_MAX: TimeDelta = TimeDelta::seconds(60);
+
+/// How soon a stale description is looked at again.
+const DESCRIPTION_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a reading entitles to deregister: whoever reads again after it may find the instance running.
+///
+/// Small, and a long scan reads twice; large, and [`SETTLE`] grows with it.
+pub const READING_GOOD_FOR: Duration = Duration::from_secs(45);
+
+/// How long after an instance's start no function can still be at work that saw it stopped: the time that a reading is
+/// good for, the longest operation of the SDK ([`crate::clients`]), and some for descriptions that lag. Only then "it is in
+/// place" cannot be undone any more by a late deregistration, and what is held may be forgotten.
+///
+/// Too small loses registrations. Too large keeps tags that say nothing new, and takes what a person removed meanwhile for
+/// something to repair.
+pub const SETTLE: TimeDelta = TimeDelta::seconds(120);
+
+/// How soon after a registration somebody sees whether it is there: registering an address too early may be answered with
+/// success and undone when the draining ends (*not verified*, AWS-FACTS).
+const CHECK_AFTER: Duration = Duration::from_secs(15);
+
+/// How often a draining address is looked at whose end is not known.
+const DRAINING_RETRY: Duration = Duration::from_secs(20);
+
+/// What an event is worth, beside what EC2 says now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// The description is not older than the event: converge the instance.
+    Converge,
+    /// The description may be older than the event: look again so much later.
+    TooEarly(Duration),
+    /// There is nothing to do, and nothing more to come from this event.
+    Nothing(&'static str),
+}
+
+/// Weighs an event against the description of its instance, which was read at `now`.
+pub fn weigh(notice: &Notice, instance: Option<&Instance>, now: Timestamp) -> Weight {
+    let young = |time: Timestamp| now - time < DESCRIPTION_LAG_MAX;
+    let Some(instance) = instance else {
+        return match notice.announced {
+            Some((state, time)) if !state.is_dying() && young(time) => Weight::TooEarly(DESCRIPTION_RETRY),
+            _ => Weight::Nothing("EC2 does not know the instance (any more)"),
+        };
+    };
+    if let Some((announced, time)) = notice.announced
+        && young(time)
+        && may_be_older(instance, announced, time)
+    {
+        return Weight::TooEarly(DESCRIPTION_RETRY);
+    }
+    match instance.state {
+        State::Pending => Weight::Nothing("the instance is starting: another event tells when it runs"),
+        State::Unknown => Weight::Nothing("the instance is in a state that this version does not know"),
+        _ => Weight::Converge,
+    }
+}
+
+/// Whether a description contradicts an event and does not prove to be younger.
+fn may_be_older(instance: &Instance, announced: State, event_time: Timestamp) -> bool {
+    let state = instance.state;
+    if announced.is_dying() {
+        // There is no way back from dying.
+        return !state.is_dying();
+    }
+    if announced.is_out() {
+        // A start after the event proves that the event is the older one.
+        return !state.is_out() && instance.launch_time.is_none_or(|start| start <= event_time);
+    }
+    if announced == State::Running {
+        // So does a stop; but EC2 does not always tell its time.
+        return match state {
+            State::Running => false,
+            State::Pending => instance.launch_time.is_none_or(|start| start <= event_time),
+            _ => !state.is_dying() && instance.stop_time.is_none_or(|stop| stop <= event_time),
+        };
+    }
+    false
+}
+
+/// What shall be done about an instance that is out.
+#[derive(Clone, Debug, Default)]
+pub struct TakeOut {
+    /// Registrations to take.
+    pub take: Vec<(Registration, Target)>,
+    /// Of those, and of what older tags hold, what has to be written into tags before anything is taken.
+    pub hold: BTreeSet<Registration>,
+    /// Older tags of which `hold` has everything: to be deleted when it is written.
+    pub superseded: Vec<HeldTag>,
+    /// Registrations that stay, and why.
+    pub left_alone: Vec<(Registration, Reason)>,
+}
+
+/// Who of the balancers' guardians is to be respected for an instance.
+#[derive(Clone, Debug, Default)]
+pub struct Attached {
+    /// The group that the instance is a member of.
+    pub group: Option<AutoScalingGroupName>,
+    /// What is attached to that group.
+    pub balancers: BTreeSet<BalancerId>,
+}
+
+impl Attached {
+    fn reason(&self, registration: &Registration) -> Option<Reason> {
+        let group = self.group.as_ref()?;
+        self.balancers.contains(&registration.balancer()).then(|| Reason::AttachedToGroup(group.clone()))
+    }
+}
+
+/// Decides over an instance that is out, with everything that a scan found of it.
+///
+/// `ambiguous` says of a target outside its group's VPC whether its address is another interface's, too.
+pub fn take_out(
+    instance: &Instance,
+    found: &[Found],
+    attached: &Attached,
+    ambiguous: impl Fn(&Target) -> bool,
+) -> TakeOut {
+    let mut decision = TakeOut::default();
+    for found in found {
+        let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
+        let ambiguity =
+            || (found.is_far && ambiguous(&found.target)).then(|| Reason::AddressNotUnique(found.target.id.clone()));
+        match reason.or_else(ambiguity) {
+            Some(reason) => decision.left_alone.push((found.registration.clone(), reason)),
+            None => decision.take.push((found.registration.clone(), found.target.clone())),
+        }
+    }
+    if instance.state.is_dying() {
+        // It never runs again, so there is nothing to give back.
+        return decision;
+    }
+    let held = instance.held();
+    let (current, older): (Vec<_>, Vec<_>) =
+        held.tags.into_iter().partition(|tag| tag.is_of_this_stop(instance.launch_time));
+    let safe: BTreeSet<&Registration> = current.iter().flat_map(|tag| &tag.registrations).collect();
+    let taken = decision.take.iter().map(|(registration, _)| registration);
+    decision.hold = taken.filter(|registration| !safe.contains(registration)).cloned().collect();
+    if !decision.hold.is_empty() {
+        // An instance that is stopped again and again before it settles would otherwise collect a tag each time.
+        decision.superseded = older.into_iter().filter(|tag| tag.malformed.is_empty()).collect();
+        decision.hold.extend(decision.superseded.iter().flat_map(|tag| tag.registrations.iter().cloned()));
+    }
+    decision
+}
+
+/// What shall be done about an instance that runs.
+#[derive(Debug, Default)]
+pub struct GiveBack {
+    /// Registrations to make.
+    pub register: Vec<(Registration, Target)>,
+    /// Registrations that are there, and how healthy.
+    pub in_place: Vec<(Registration, Health)>,
+    /// Registrations that have to wait, and for how long.
+    pub draining: Vec<(Registration, Duration)>,
+    /// Registrations that are given up.
+    pub let_go: Vec<(Registration, Reason)>,
+    /// Registrations that cannot be made until a person does something.
+    pub stuck: Vec<(Registration, Reason)>,
+    /// Registrations of which nobody knows.
+    pub unreadable: Vec<(Registration, CallError)>,
+    /// Tags all of whose registrations are settled.
+    pub forget: Vec<HeldTag>,
+    /// When to look again; `None` where all is settled.
+    pub look_again: Option<Duration>,
+}
+
+/// Decides over an instance that runs, read at `now`, with how everything stands that it shall have.
+pub fn give_back(
+    instance: &Instance,
+    now: Timestamp,
+    standings: Vec<(Registration, Standing)>,
+    attached: &Attached,
+) -> GiveBack {
+    let held = instance.held();
+    let mut decision = GiveBack::default();
+    for (registration, standing) in standings {
+        match (standing, attached.reason(&registration)) {
+            (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
+            (_, Some(reason)) | (Standing::Never(reason), None) => decision.let_go.push((registration, reason)),
+            (Standing::Absent(target), None) => decision.register.push((registration, target)),
+            (Standing::Draining { delay }, None) => {
+                let left = draining_left(&held, &registration, delay, now);
+                decision.draining.push((registration, left));
+            }
+            (Standing::Stuck(reason), None) => decision.stuck.push((registration, reason)),
+            (Standing::Unreadable(error), None) => decision.unreadable.push((registration, error)),
+        }
+    }
+    let settled_in =
+        instance.launch_time.map_or(Duration::ZERO, |start| (start + SETTLE - now).to_std().unwrap_or_default());
+    if settled_in.is_zero() {
+        decision.forget = forgettable(held, &decision);
+    }
+    decision.look_again = look_again(&decision, settled_in);
+    decision
+}
+
+/// Tags of which every registration is in place or given up. A tag that a person broke is left as it is.
+fn forgettable(held: Held, decision: &GiveBack) -> Vec<HeldTag> {
+    let in_place = decision.in_place.iter().map(|(registration, _)| registration);
+    let given_up = decision.let_go.iter().map(|(registration, _)| registration);
+    let settled: BTreeSet<&Registration> = in_place.chain(given_up).collect();
+    let is_settled = |tag: &HeldTag| tag.malformed.is_empty() && tag.registrations.iter().all(|r| settled.contains(r));
+    held.tags.into_iter().filter(is_settled).collect()
+}
+
+/// How long an address will still be drained: until its delay after it was taken, where both are known.
+fn draining_left(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Duration {
+    let end = held.taken_at(registration).zip(delay).map(|(taken, delay)| taken + delay);
+    // The deregistration came a little after the holding, so an end in the past is near.
+    end.and_then(|end| (end - now).to_std().ok()).map_or(DRAINING_RETRY, |left| left.max(DESCRIPTION_RETRY))
+}
+
+fn look_again(decision: &GiveBack, settled_in: Duration) -> Option<Duration> {
+    let drained = decision.draining.iter().map(|(_, left)| *left).min();
+    let checked = (!decision.register.is_empty()).then(|| settled_in.max(CHECK_AFTER));
+    let settled = (!settled_in.is_zero() && !decision.in_place.is_empty()).then_some(settled_in);
+    let given_up = (!settled_in.is_zero() && !decision.let_go.is_empty()).then_some(settled_in);
+    [drained, checked, settled, given_up].into_iter().flatten().min()
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

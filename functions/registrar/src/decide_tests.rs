@@ -1,0 +1,205 @@
+use super::*;
+use crate::{
+    held::{Stamp, tags_to_hold},
+    instance::tests::{at, instance},
+    tag::Owner,
+};
+
+fn clb(name: &str) -> Registration {
+    Registration::Classic(name.into())
+}
+
+fn target(id: &str) -> Target {
+    Target { id: id.into(), port: None, zone: None, quic_id: None }
+}
+
+fn found(name: &str) -> Found {
+    Found { instance: "i-1".into(), registration: clb(name), target: target("i-1"), owner: None, is_far: false }
+}
+
+/// An instance in a state, whose tags hold registrations that were taken at some second.
+fn holding(state: State, held: &[(i64, &[&str])]) -> Instance {
+    let mut instance = instance("i-1");
+    instance.state = state;
+    for (second, names) in held {
+        let registrations = names.iter().map(|name| clb(name)).collect();
+        instance.tags.extend(tags_to_hold(&registrations, Stamp { taken_at: at(*second), nonce: 7 }));
+    }
+    instance
+}
+
+fn healthy() -> Standing {
+    Standing::InPlace(Health { state: "InService".into(), reason: None })
+}
+
+fn notice(state: State, second: i64) -> Notice {
+    Notice { instance: "i-1".into(), announced: Some((state, at(second))) }
+}
+
+#[test]
+fn an_event_and_a_description_that_agree_converge() {
+    for (announced, described) in [
+        (State::Running, State::Running),
+        (State::Stopping, State::Stopped),
+        (State::Stopped, State::Stopping),
+        (State::ShuttingDown, State::Terminated),
+        (State::Pending, State::Running),
+    ] {
+        let instance = holding(described, &[]);
+        assert_eq!(weigh(&notice(announced, 100), Some(&instance), at(101)), Weight::Converge, "{announced:?}");
+    }
+}
+
+#[test]
+fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit() {
+    for (announced, described) in [
+        (State::Stopping, State::Running),
+        (State::Stopped, State::Running),
+        (State::ShuttingDown, State::Running),
+        (State::Terminated, State::Stopped),
+        (State::Running, State::Stopped),
+        (State::Running, State::Pending),
+    ] {
+        let instance = holding(described, &[]);
+        let weight = |now| weigh(&notice(announced, 100), Some(&instance), at(now));
+        assert_eq!(weight(101), Weight::TooEarly(DESCRIPTION_RETRY), "{announced:?} {described:?}");
+        assert!(!matches!(weight(160), Weight::TooEarly(_)), "{announced:?} {described:?}");
+    }
+}
+
+#[test]
+fn an_event_older_than_the_present_run_or_stop_is_not_waited_for() {
+    let mut instance = holding(State::Running, &[]);
+    instance.launch_time = Some(at(101));
+    assert_eq!(weigh(&notice(State::Stopped, 100), Some(&instance), at(102)), Weight::Converge);
+    instance.state = State::Stopped;
+    instance.stop_time = Some(at(105));
+    assert_eq!(weigh(&notice(State::Running, 104), Some(&instance), at(106)), Weight::Converge);
+}
+
+#[test]
+fn an_unknown_instance_is_waited_for_only_while_it_may_be_new() {
+    assert_eq!(weigh(&notice(State::Running, 100), None, at(101)), Weight::TooEarly(DESCRIPTION_RETRY));
+    assert!(matches!(weigh(&notice(State::Running, 100), None, at(160)), Weight::Nothing(_)));
+    assert!(matches!(weigh(&notice(State::Terminated, 100), None, at(101)), Weight::Nothing(_)));
+}
+
+#[test]
+fn an_instance_that_starts_is_left_to_the_next_event() {
+    let instance = holding(State::Pending, &[]);
+    assert!(matches!(weigh(&notice(State::Pending, 100), Some(&instance), at(101)), Weight::Nothing(_)));
+}
+
+#[test]
+fn what_a_stopped_instance_has_is_held_and_taken() {
+    let decision = take_out(&holding(State::Stopped, &[]), &[found("a"), found("b")], &Attached::default(), |_| false);
+    assert_eq!(decision.take, [(clb("a"), target("i-1")), (clb("b"), target("i-1"))]);
+    assert_eq!(decision.hold, [clb("a"), clb("b")].into());
+}
+
+#[test]
+fn what_was_held_in_this_stop_is_not_held_twice() {
+    let instance = holding(State::Stopped, &[(10, &["a"])]);
+    let decision = take_out(&instance, &[found("a"), found("b")], &Attached::default(), |_| false);
+    assert_eq!(decision.hold, [clb("b")].into());
+    assert_eq!(decision.superseded, []);
+}
+
+#[test]
+fn what_was_held_before_the_last_start_is_held_anew() {
+    // A function that saw the instance run with everything back may be about to delete the old tag.
+    let mut instance = holding(State::Stopped, &[(10, &["a", "c"])]);
+    instance.launch_time = Some(at(20));
+    let decision = take_out(&instance, &[found("a")], &Attached::default(), |_| false);
+    assert_eq!(decision.hold, [clb("a"), clb("c")].into());
+    assert_eq!(decision.superseded.len(), 1);
+}
+
+#[test]
+fn a_dying_instance_is_taken_out_and_nothing_is_held() {
+    let decision = take_out(&holding(State::ShuttingDown, &[]), &[found("a")], &Attached::default(), |_| false);
+    assert_eq!(decision.take.len(), 1);
+    assert!(decision.hold.is_empty());
+}
+
+#[test]
+fn what_is_foreign_is_neither_held_nor_taken() {
+    let foreign = [
+        Found { owner: Some(Owner::Ignored), ..found("ignored") },
+        Found { owner: Some(Owner::Kubernetes), ..found("kubernetes") },
+        found("attached"),
+        Found { is_far: true, ..found("far") },
+    ];
+    let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
+    let decision = take_out(&holding(State::Stopped, &[]), &foreign, &attached, |_| true);
+    assert_eq!((decision.take, decision.hold), (vec![], BTreeSet::new()));
+    let reasons: Vec<Reason> = decision.left_alone.into_iter().map(|(_, reason)| reason).collect();
+    let asg = Reason::AttachedToGroup("asg".into());
+    assert_eq!(reasons, [Reason::Ignored, Reason::Kubernetes, asg, Reason::AddressNotUnique("i-1".into())]);
+}
+
+#[test]
+fn what_is_absent_is_registered_and_checked_after_it_has_settled() {
+    let instance = holding(State::Running, &[(-100, &["a"])]);
+    let standings = vec![(clb("a"), Standing::Absent(target("i-1")))];
+    let decision = give_back(&instance, at(20), standings, &Attached::default());
+    assert_eq!(decision.register, [(clb("a"), target("i-1"))]);
+    assert_eq!((decision.forget.len(), decision.look_again), (0, Some(Duration::from_secs(100))));
+}
+
+#[test]
+fn a_tag_is_forgotten_only_when_all_is_back_and_no_late_function_can_undo_it() {
+    let instance = holding(State::Running, &[(-100, &["a", "b"])]);
+    let back = || vec![(clb("a"), healthy()), (clb("b"), healthy())];
+    let early = give_back(&instance, at(119), back(), &Attached::default());
+    assert_eq!((early.forget.len(), early.look_again), (0, Some(Duration::from_secs(1))));
+    let settled = give_back(&instance, at(120), back(), &Attached::default());
+    assert_eq!((settled.forget.len(), settled.look_again), (1, None));
+    let half = vec![(clb("a"), healthy()), (clb("b"), Standing::Absent(target("i-1")))];
+    assert!(give_back(&instance, at(500), half, &Attached::default()).forget.is_empty());
+}
+
+#[test]
+fn each_tag_is_forgotten_by_itself_and_a_broken_one_never() {
+    let mut instance = holding(State::Running, &[(-100, &["a"]), (-50, &["b"])]);
+    instance.tags.insert("elb-registrar:held.by-hand".into(), "clb:a oops".into());
+    let standings = vec![(clb("a"), healthy()), (clb("b"), Standing::Draining { delay: None })];
+    let decision = give_back(&instance, at(500), standings, &Attached::default());
+    let forgotten: Vec<_> = decision.forget.iter().map(|tag| tag.value.as_str()).collect();
+    assert_eq!(forgotten, ["clb:a"]);
+}
+
+#[test]
+fn what_can_never_be_given_back_is_let_go_with_the_tag() {
+    let instance = holding(State::Running, &[(-100, &["gone", "attached"])]);
+    let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
+    let standings =
+        vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("attached"), Standing::Absent(target("i-1")))];
+    let decision = give_back(&instance, at(500), standings, &attached);
+    assert_eq!((decision.let_go.len(), decision.register.len(), decision.forget.len()), (2, 0, 1));
+}
+
+#[test]
+fn a_stuck_or_unreadable_registration_stays_held() {
+    let instance = holding(State::Running, &[(-100, &["a", "b"])]);
+    let error = CallError::Refused { operation: "X", code: "Y".into(), message: "Z".into() };
+    let standings = vec![(clb("a"), Standing::Stuck(Reason::BalancerGone)), (clb("b"), Standing::Unreadable(error))];
+    let decision = give_back(&instance, at(500), standings, &Attached::default());
+    assert_eq!((decision.stuck.len(), decision.unreadable.len(), decision.forget.len()), (1, 1, 0));
+}
+
+#[test]
+fn a_draining_address_waits_until_its_delay_is_over() {
+    let instance = holding(State::Running, &[(-100, &["a"])]);
+    let draining = |delay: Option<u64>| vec![(clb("a"), Standing::Draining { delay: delay.map(Duration::from_secs) })];
+    for (delay, now, wait) in [(Some(300), 150, 50), (Some(300), 198, 5), (Some(300), 250, 20), (None, 150, 20)] {
+        let decision = give_back(&instance, at(now), draining(delay), &Attached::default());
+        assert_eq!(decision.look_again, Some(Duration::from_secs(wait)), "{delay:?} at {now}");
+    }
+}
+
+#[test]
+fn an_instance_that_has_everything_and_holds_nothing_is_done() {
+    let decision = give_back(&instance("i-1"), at(500), vec![(clb("declared"), healthy())], &Attached::default());
+    assert_eq!((decision.look_again, decision.forget.len()), (None, 0));
+}

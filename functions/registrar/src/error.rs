@@ -1,0 +1,109 @@
+//! What can go wrong in a call to AWS, in the one form that callers ask.
+
+use std::{error::Error as StdError, sync::Arc};
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use thiserror::Error;
+
+/// A call to AWS that did not succeed, after the SDK's own retries.
+#[derive(Clone, Debug, Error)]
+pub enum CallError {
+    /// AWS refused: nothing was done.
+    #[error("{operation} was refused: {code}: {message}")]
+    Refused {
+        /// Such as `RegisterTargets`.
+        operation: &'static str,
+        /// AWS's code, on the wire.
+        code: String,
+        /// AWS's sentence.
+        message: String,
+    },
+    /// AWS did not answer, or not understandably: the work **may have been done**. Look before repeating what matters.
+    #[error("{operation} was not answered")]
+    Unanswered {
+        /// Such as `RegisterTargets`.
+        operation: &'static str,
+        /// What happened to the request or the answer.
+        source: Arc<dyn StdError + Send + Sync>,
+    },
+}
+
+/// Codes by which AWS says that a balancer is not there (any more). In the SDK some bear another name than on the wire
+/// (`AccessPointNotFoundException`), so only the wire's are looked at.
+const GONE: [&str; 4] =
+    ["TargetGroupNotFound", "LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFoundException"];
+
+/// Codes by which AWS says that one of several targets or resources cannot be served, and that therefore nothing was done.
+const SPOILT: [&str; 6] = [
+    "InvalidTarget",
+    "InvalidInstance",
+    "InvalidInstanceID.NotFound",
+    "InvalidID",
+    "TooManyRegistrationsForTargetId",
+    "ValidationError",
+];
+
+/// Codes by which AWS says that a permission is missing.
+const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"];
+
+/// Codes by which AWS says that calls come too fast.
+const THROTTLED: [&str; 5] =
+    ["Throttling", "ThrottlingException", "RequestLimitExceeded", "DependencyThrottle", "TooManyRequestsException"];
+
+impl CallError {
+    /// What the SDK says of a call.
+    pub fn new<E, R>(operation: &'static str, error: SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        if let Some(refusal) = error.as_service_error()
+            && let Some(code) = refusal.code()
+        {
+            let message = refusal.message().unwrap_or("no reason given").to_owned();
+            return Self::Refused { operation, code: code.to_owned(), message };
+        }
+        Self::Unanswered { operation, source: Arc::new(error) }
+    }
+
+    /// Whether the balancer named is not there (any more).
+    pub fn is_gone(&self) -> bool {
+        self.has_code(&GONE)
+    }
+
+    /// Whether one target or resource of several may have spoilt the call for the others, so that a part may succeed.
+    pub fn is_spoilt(&self) -> bool {
+        self.has_code(&SPOILT)
+    }
+
+    /// Whether a permission is missing.
+    pub fn is_denied(&self) -> bool {
+        self.has_code(&DENIED)
+    }
+
+    /// Whether calls came too fast.
+    pub fn is_throttled(&self) -> bool {
+        self.has_code(&THROTTLED)
+    }
+
+    fn has_code(&self, codes: &[&str]) -> bool {
+        matches!(self, Self::Refused { code, .. } if codes.contains(&code.as_str()))
+    }
+
+    /// The error and its causes in one line, with what to do where that is known.
+    pub fn to_sentence(&self) -> String {
+        let mut sentence = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            sentence.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        if let Self::Refused { operation, .. } = self
+            && self.is_denied()
+        {
+            sentence.push_str(&format!("; add the action {operation} to the policy of the function's role"));
+        }
+        sentence
+    }
+}

@@ -1,0 +1,70 @@
+//! Ids as types, so that two of them cannot change places in a signature.
+
+use std::{borrow::Borrow, fmt};
+
+use serde::Serialize;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as AWS writes it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(id: String) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self(id.to_owned())
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// `i-...`
+    InstanceId
+}
+id! {
+    /// `vpc-...`
+    VpcId
+}
+id! {
+    /// The name of a Classic load balancer, which is its id.
+    LoadBalancerName
+}
+id! {
+    /// The name of an Auto Scaling group, which is its id within account and Region.
+    AutoScalingGroupName
+}
+
+impl InstanceId {
+    /// Whether the text has the form of an instance id: `i-` and 8 or 17 hexadecimal digits.
+    pub fn is_well_formed(&self) -> bool {
+        let Some(digits) = self.0.strip_prefix("i-") else { return false };
+        matches!(digits.len(), 8 | 17) && digits.bytes().all(|b| b.is_ascii_hexdigit())
+    }
+}

@@ -1,0 +1,97 @@
+//! SQS at the edge: a message is parked until there is a reason to look again, or goes to the dead letters.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_sqs::{
+    Client,
+    types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
+};
+
+use crate::{config::Config, error::CallError};
+
+/// Messages a batch call of SQS takes.
+const BATCH_MAX: usize = 10;
+
+/// The longest that a message can be parked: 12 hours from its receive, a limit of SQS, less what has passed since then.
+const PARK_MAX: Duration = Duration::from_secs(11 * 3600);
+
+/// Characters of a reason: far below the size of a message, and enough to see what is wrong.
+const REASON_LENGTH_MAX: usize = 1_000;
+
+/// The queue that events come from, and the one for those that nobody understands.
+pub struct Queue {
+    client: Client,
+    url: Option<String>,
+    dead_letter_url: Option<String>,
+}
+
+/// A message to be parked.
+#[derive(Clone, Debug)]
+pub struct Parked {
+    /// Of this receive.
+    pub receipt_handle: String,
+    /// For so long.
+    pub wait: Duration,
+}
+
+impl Queue {
+    /// The queues of a configuration.
+    pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
+        let (url, dead_letter_url) = (config.queue_url.clone(), config.dead_letter_queue_url.clone());
+        Self { client: Client::new(sdk), url, dead_letter_url }
+    }
+
+    /// Makes messages invisible. They also have to be reported as not done, or Lambda deletes them.
+    ///
+    /// Whatever fails here is only logged: such a message comes back when the queue's own timeout is over, which is early or
+    /// late, and never wrong.
+    pub async fn park(&self, messages: &[Parked]) {
+        let Some(url) = &self.url else { return };
+        for batch in messages.chunks(BATCH_MAX) {
+            let entries = batch.iter().enumerate().map(|(index, parked)| {
+                let seconds = parked.wait.min(PARK_MAX).as_secs();
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .receipt_handle(&parked.receipt_handle)
+                    .visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX))
+                    .build()
+            });
+            let entries: Result<Vec<_>, _> = entries.collect();
+            // The builder asks only for the two fields that are always set.
+            let Ok(entries) = entries else { continue };
+            let call = self.client.change_message_visibility_batch().queue_url(url).set_entries(Some(entries));
+            match call.send().await {
+                Ok(answer) => answer.failed().iter().for_each(|failed| {
+                    tracing::warn!(
+                        code = failed.code(),
+                        why = failed.message().unwrap_or_default(),
+                        "could not park a message"
+                    );
+                }),
+                Err(error) => {
+                    let why = CallError::new("ChangeMessageVisibilityBatch", error).to_sentence();
+                    tracing::warn!(why, "could not park messages");
+                }
+            }
+        }
+    }
+
+    /// Sends what nobody understands to the dead letters, as it came, with the reason in the attribute `reason`. Says
+    /// whether it is there: without a queue for it, or where the call fails, the original has to stay.
+    pub async fn bury(&self, body: &str, reason: &str) -> bool {
+        let Some(url) = &self.dead_letter_url else { return false };
+        let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_LENGTH_MAX).collect();
+        let attribute = MessageAttributeValue::builder().data_type("String").string_value(reason).build();
+        // The builder asks only for the data type.
+        let Ok(attribute) = attribute else { return false };
+        let call = self.client.send_message().queue_url(url).message_body(body).message_attributes("reason", attribute);
+        match call.send().await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(why = CallError::new("SendMessage", error).to_sentence(), "could not bury a message");
+                false
+            }
+        }
+    }
+}

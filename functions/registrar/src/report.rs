@@ -1,0 +1,210 @@
+//! What a run saw, did and left for later, in a form that a person can read; and the log lines, one for each thing done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::{balancer::Health, config::Mode, id::InstanceId, instance::State, registration::Registration};
+
+/// What became of the instances of one invocation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Whether anything was changed.
+    pub mode: Mode,
+    /// By instance.
+    pub instances: BTreeMap<InstanceId, InstanceReport>,
+}
+
+/// What became of one instance.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct InstanceReport {
+    /// What EC2 said that it was doing, last; `None` where EC2 does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Where it was registered. Of a running instance only what it shall have is looked at.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub registered: BTreeSet<Registration>,
+    /// What its tags held at the first look.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<Registration>,
+    /// What was done, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<Deed>,
+    /// What would have been done, had the mode been `enforce`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would_do: Vec<Deed>,
+    /// How healthy what is in place is, as its balancer says.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub health: BTreeMap<Registration, Health>,
+    /// What is not done yet, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Because>,
+    /// What was not touched, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<Because>,
+    /// What will not be given back, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub let_go: Vec<Because>,
+    /// What needs a person: it will not get better by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs_a_person: Vec<Because>,
+    /// What failed and is tried again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Because>,
+    /// How soon it shall be looked at again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub look_again_in_seconds: Option<u64>,
+}
+
+/// Something done to a registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Deed {
+    /// What.
+    pub action: Action,
+    /// To which registration.
+    pub registration: Registration,
+    /// Why.
+    pub why: String,
+}
+
+/// What can be done to a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Written into the instance's tags.
+    Hold,
+    /// Taken from its balancer.
+    Deregister,
+    /// Given back to its balancer.
+    Register,
+    /// Removed from the instance's tags.
+    Forget,
+}
+
+/// Something, with a reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Because {
+    /// A registration, a declaration, a tag; `None` for the instance as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+    /// Why.
+    pub why: String,
+}
+
+impl Because {
+    /// A reason for one thing of the instance.
+    pub fn of(what: &impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self { what: Some(what.to_string()), why: why.to_string() }
+    }
+
+    /// A reason for the whole instance.
+    pub fn all(why: impl fmt::Display) -> Self {
+        Self { what: None, why: why.to_string() }
+    }
+
+    fn what(&self) -> &str {
+        self.what.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            Some(what) => write!(f, "{what}: {}", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
+}
+
+impl Action {
+    fn past(self) -> &'static str {
+        match self {
+            Self::Hold => "held",
+            Self::Deregister => "deregistered",
+            Self::Register => "registered",
+            Self::Forget => "forgotten",
+        }
+    }
+}
+
+/// Writes a run down as it goes: into the report, and into the log.
+#[derive(Debug)]
+pub struct Recorder {
+    report: Report,
+}
+
+impl Recorder {
+    /// An empty report.
+    pub fn new(mode: Mode) -> Self {
+        Self { report: Report { mode, instances: BTreeMap::new() } }
+    }
+
+    /// What was written down so far.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The report.
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+
+    /// An instance's part of the report, to be added to.
+    pub fn instance(&mut self, id: &InstanceId) -> &mut InstanceReport {
+        self.report.instances.entry(id.clone()).or_default()
+    }
+
+    /// Something was done, or would have been.
+    pub fn deed(&mut self, id: &InstanceId, action: Action, registration: &Registration, why: &str) {
+        let deed = Deed { action, registration: registration.clone(), why: why.to_owned() };
+        if self.report.mode == Mode::Observe {
+            tracing::info!(instance = %id, %registration, why, "would be {}", action.past());
+            self.instance(id).would_do.push(deed);
+        } else {
+            tracing::info!(instance = %id, %registration, why, "{}", action.past());
+            self.instance(id).done.push(deed);
+        }
+    }
+
+    /// Something has to wait.
+    pub fn waiting(&mut self, id: &InstanceId, because: Because) {
+        tracing::info!(instance = %id, what = because.what(), why = because.why, "waiting");
+        self.instance(id).waiting.push(because);
+    }
+
+    /// Something is not ours to touch.
+    pub fn left_alone(&mut self, id: &InstanceId, because: Because) {
+        tracing::info!(instance = %id, what = because.what(), why = because.why, "left alone");
+        self.instance(id).left_alone.push(because);
+    }
+
+    /// Something is given up.
+    pub fn let_go(&mut self, id: &InstanceId, because: Because) {
+        tracing::warn!(instance = %id, what = because.what(), why = because.why, "let go");
+        self.instance(id).let_go.push(because);
+    }
+
+    /// Something is wrong that only a person can put right.
+    pub fn needs_a_person(&mut self, id: &InstanceId, because: Because) {
+        tracing::error!(instance = %id, what = because.what(), why = because.why, "needs a person");
+        self.instance(id).needs_a_person.push(because);
+    }
+
+    /// Something failed.
+    pub fn failed(&mut self, id: &InstanceId, because: Because) {
+        tracing::error!(instance = %id, what = because.what(), why = because.why, "failed");
+        self.instance(id).failed.push(because);
+    }
+
+    /// The instance has to be looked at again.
+    pub fn look_again(&mut self, id: &InstanceId, wait: Duration) {
+        // Rounded up: who looks too early looks twice.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let part = self.instance(id);
+        part.look_again_in_seconds = Some(part.look_again_in_seconds.map_or(seconds, |sooner| sooner.min(seconds)));
+    }
+}
