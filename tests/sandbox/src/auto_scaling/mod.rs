@@ -11,3 +11,5 @@ pub struct State {}
 pub fn answer(_world: &mut World, request: &Request, _as_of: Timestamp) -> Result<Answer, ApiError> {
     Err(ApiError::not_modelled(format!("the operation {}", request.action)))
 }
+/// What the service does when an instance has reached a state.
+pub(crate) fn instance_changed(_world: &mut World, _instance_id: &str, _state: crate::ec2::InstanceState) {}
