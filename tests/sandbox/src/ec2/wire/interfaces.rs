@@ -54,18 +54,17 @@ pub(super) fn new_interface(params: &Params) -> Result<NewInterface, ApiError> {
     };
     let listed = [params.list("Ipv6Addresses"), params.list("Ipv6Address")].concat();
     let ipv6: Result<Vec<_>, ApiError> = listed.iter().map(|one| address(&one.required("Ipv6Address")?)).collect();
-    let primary_ipv6: Vec<bool> = [params.parsed("PrimaryIpv6")?, params.parsed("EnablePrimaryIpv6")?]
-        .into_iter()
-        .chain(listed.iter().map(|one| one.parsed("IsPrimaryIpv6").ok().flatten()))
-        .flatten()
-        .collect();
+    let mut primary_ipv6 = [params.parsed("PrimaryIpv6")?, params.parsed("EnablePrimaryIpv6")?].contains(&Some(true));
+    for one in &listed {
+        primary_ipv6 |= one.parsed("IsPrimaryIpv6")? == Some(true);
+    }
     Ok(NewInterface {
         ipv4,
         secondary_ipv4,
         secondary_ipv4_count: params.parsed("SecondaryPrivateIpAddressCount")?.unwrap_or(0),
         ipv6: ipv6?,
         ipv6_count: params.parsed("Ipv6AddressCount")?.unwrap_or(0),
-        primary_ipv6: primary_ipv6.contains(&true),
+        primary_ipv6,
         interface_type,
         description: params.optional("Description").unwrap_or_default(),
     })
