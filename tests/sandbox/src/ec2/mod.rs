@@ -1,5 +1,11 @@
 //! Amazon EC2: networks, interfaces, instances, their tags, and the state changes that take time and emit events.
 
+mod interface;
+mod launch;
+mod lifecycle;
+mod network;
+pub(crate) mod paging;
+mod tags;
 mod wire;
 
 use std::{
@@ -7,8 +13,18 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use fastrand::Rng;
+
 use crate::{clock::Timestamp, history::History, world::World};
 
+pub use interface::{
+    Ipv4Wish, NewInterface, add_interface, assign_address, attach_interface, create_interface, delete_interface,
+    detach_interface, move_address, unassign_address,
+};
+pub use launch::{InterfaceSource, Launch, LaunchInterface, launch, launch_running};
+pub use lifecycle::{shut_itself_down, start, stop, terminate};
+pub use network::{create_dual_stack_vpc, create_subnet, create_vpc};
+pub use tags::{remove_tag, set_tag};
 pub use wire::answer;
 
 /// Everything in EC2.
@@ -22,6 +38,20 @@ pub struct State {
     pub interfaces: BTreeMap<String, Interface>,
     /// By id. Terminated ones stay for a while.
     pub instances: BTreeMap<String, History<Instance>>,
+    /// Tags of what is no instance, by the resource's id.
+    pub tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// What only this module needs to know of an instance, by id.
+    launches: BTreeMap<String, launch::Facts>,
+    /// What only this module needs to know of an interface, by id.
+    interface_facts: BTreeMap<String, interface::Facts>,
+    /// Past and present of the interfaces, for stale reads; `None` once deleted. The truth is in `interfaces`.
+    interface_versions: BTreeMap<String, History<Option<Interface>>>,
+    /// What was made for a client token, with the request's own parameters, so that a repeat makes nothing new.
+    client_tokens: BTreeMap<String, wire::Made>,
+    /// For durations. Seeded at its first use, since `Default` knows no seed.
+    dice: Option<Rng>,
+    /// For the order of what is described: apart, so that a read does not shift when an instance is up.
+    order_dice: Option<Rng>,
 }
 
 /// A virtual network.
@@ -153,12 +183,30 @@ impl State {
 }
 
 impl Interface {
+    /// The id of its attachment, such as `eni-attach-00000000000000a2`.
+    pub fn attachment_id(&self) -> String {
+        self.id.replacen("eni-", "eni-attach-", 1)
+    }
+
     /// Whether an address is one of its own.
     pub fn has(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => self.ipv4.contains(&address),
             IpAddr::V6(address) => self.ipv6.iter().any(|(own, _)| *own == address),
         }
+    }
+}
+
+impl Instance {
+    /// Its primary interface: device index 0 on network card 0.
+    pub fn eth0(&self) -> Option<&Interface> {
+        let is_eth0 = |a: &Attachment| a.device_index == 0 && a.network_card_index == 0;
+        self.interfaces.iter().find(|interface| interface.attachment.as_ref().is_some_and(is_eth0))
+    }
+
+    /// Its primary private IPv4 address.
+    pub fn primary_ipv4(&self) -> Option<Ipv4Addr> {
+        self.eth0()?.ipv4.first().copied()
     }
 }
 
@@ -203,5 +251,12 @@ fn block_contains_v6((base, prefix): (Ipv6Addr, u8), address: Ipv6Addr) -> bool 
 pub(crate) fn announce(world: &mut World, instance_id: &str, state: InstanceState) {
     crate::elb::instance_changed(world, instance_id, state);
     crate::elbv2::instance_changed(world, instance_id, state);
+    crate::auto_scaling::instance_changed(world, instance_id, state);
     crate::events::instance_changed(world, instance_id, state);
+}
+
+/// The dice for durations.
+fn dice(world: &mut World) -> &mut Rng {
+    let seed = world.options.seed;
+    world.ec2.dice.get_or_insert_with(|| World::dice(seed, "ec2"))
 }

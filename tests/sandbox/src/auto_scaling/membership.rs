@@ -1,0 +1,230 @@
+//! Members: how they come, rest and go, and that the balancers of the group follow.
+
+use super::{Group, LifecycleState, Member, TrafficSource, balancing};
+use crate::{
+    ec2::{self, InstanceState},
+    wire::ApiError,
+    world::World,
+};
+
+/// The tag by which an instance tells its group.
+const GROUP_TAG: &str = "aws:autoscaling:groupName";
+
+/// Whether a member's leaving lowers what the group wants. Without it AWS launches another one, which is not modelled.
+pub(super) fn require_decrement(should_decrement: bool) -> Result<(), ApiError> {
+    if should_decrement {
+        Ok(())
+    } else {
+        Err(ApiError::not_modelled("ShouldDecrementDesiredCapacity=false, by which a group launches a replacement"))
+    }
+}
+
+/// Makes an instance a member in any state, as a group that launched it would: for fixtures. The desired capacity follows;
+/// the balancers follow where the state is `InService`.
+///
+/// # Errors
+/// Where there is no such group, or the instance is in one already.
+pub fn add_member(
+    world: &mut World,
+    group_name: &str,
+    instance_id: &str,
+    lifecycle_state: LifecycleState,
+) -> Result<(), ApiError> {
+    if let Some(other) = world.auto_scaling.group_of(instance_id) {
+        let message = format!("Instance {instance_id} is already part of AutoScalingGroup: {}", other.name);
+        return Err(ApiError::sender("ValidationError", message));
+    }
+    let group = existing_mut(world, group_name)?;
+    let member = Member {
+        instance_id: instance_id.to_owned(),
+        lifecycle_state: LifecycleState::Pending,
+        health_status: "HEALTHY".to_owned(),
+        protected_from_scale_in: false,
+    };
+    group.members.insert(instance_id.to_owned(), member);
+    ec2::set_tag(world, instance_id, GROUP_TAG, group_name);
+    set_lifecycle_state(world, instance_id, lifecycle_state);
+    let group = existing_mut(world, group_name)?;
+    group.desired_capacity = group.members.values().filter(|member| member.lifecycle_state.is_wanted()).count();
+    Ok(())
+}
+
+/// Puts a member in a state. Entering and leaving `InService` registers it with the group's balancers and deregisters it;
+/// an instance in no group is left alone.
+pub fn set_lifecycle_state(world: &mut World, instance_id: &str, lifecycle_state: LifecycleState) {
+    let Some(group) = world.auto_scaling.groups.values_mut().find(|group| group.members.contains_key(instance_id))
+    else {
+        return;
+    };
+    let Some(member) = group.members.get_mut(instance_id) else { return };
+    let before = std::mem::replace(&mut member.lifecycle_state, lifecycle_state);
+    let sources = group.traffic_sources.clone();
+    let follow = match (before == LifecycleState::InService, lifecycle_state == LifecycleState::InService) {
+        (false, true) => balancing::register,
+        (true, false) => balancing::deregister,
+        _ => return,
+    };
+    sources.iter().for_each(|source| follow(world, source, instance_id));
+}
+
+/// AttachInstances: all or none.
+pub(super) fn attach(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
+    let group = existing(world, group_name)?;
+    let wanted = group.desired_capacity + ids.len();
+    if wanted > group.max_size {
+        let message = format!(
+            "New SetDesiredCapacity value {wanted} is above max value {} for the AutoScalingGroup.",
+            group.max_size
+        );
+        return Err(invalid(message));
+    }
+    for id in ids {
+        check_attachable(world, group, id)?;
+    }
+    // On the way there is `Pending` for some seconds, which nobody here looks at.
+    ids.iter().try_for_each(|id| add_member(world, group_name, id, LifecycleState::InService))
+}
+
+/// "The instance is in the running state, ... not a member of another group, launched into one of the zones of the group"
+/// (Auto Scaling guide, "Attach instances").
+fn check_attachable(world: &World, group: &Group, id: &str) -> Result<(), ApiError> {
+    let instance =
+        world.ec2.instance(id).ok_or_else(|| invalid(format!("Invalid Instance ID(s): [{id}] specified")))?;
+    if instance.state != InstanceState::Running {
+        return Err(invalid(format!(
+            "Instance [{id}] is not in correct state. Instance(s) must be in 'running' state."
+        )));
+    }
+    if let Some(other) = world.auto_scaling.group_of(id) {
+        return Err(invalid(format!("Instance {id} is already part of AutoScalingGroup: {}", other.name)));
+    }
+    if !group.zones.contains(&instance.zone) {
+        let message = format!("The availability zone {} of instance {id} is not one of the group's", instance.zone);
+        return Err(invalid(message));
+    }
+    Ok(())
+}
+
+/// DetachInstances: all or none. They leave the balancers first, and stay running.
+pub(super) fn detach(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
+    check_members(world, group_name, ids, None)?;
+    let wanted = ids.iter().filter(|id| world.auto_scaling.member(id).is_some_and(|m| m.lifecycle_state.is_wanted()));
+    lower_desired(world, group_name, wanted.count())?;
+    for id in ids {
+        set_lifecycle_state(world, id, LifecycleState::Detaching);
+        existing_mut(world, group_name)?.members.remove(id);
+        ec2::remove_tag(world, id, GROUP_TAG);
+    }
+    Ok(())
+}
+
+/// EnterStandby: all or none.
+pub(super) fn enter_standby(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
+    check_members(world, group_name, ids, Some(LifecycleState::InService))?;
+    lower_desired(world, group_name, ids.len())?;
+    ids.iter().for_each(|id| set_lifecycle_state(world, id, LifecycleState::Standby));
+    Ok(())
+}
+
+/// ExitStandby: all or none. "After you put the instances back in service, the desired capacity is incremented" (botocore).
+pub(super) fn exit_standby(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
+    check_members(world, group_name, ids, Some(LifecycleState::Standby))?;
+    let group = existing_mut(world, group_name)?;
+    if group.desired_capacity + ids.len() > group.max_size {
+        return Err(invalid(format!("AutoScalingGroup {group_name} has max-size={}", group.max_size)));
+    }
+    group.desired_capacity += ids.len();
+    ids.iter().for_each(|id| set_lifecycle_state(world, id, LifecycleState::InService));
+    Ok(())
+}
+
+/// Attaches a traffic source; the members in service are registered with it. Once is enough.
+pub(super) fn attach_source(world: &mut World, group_name: &str, source: TrafficSource) -> Result<(), ApiError> {
+    let group = existing_mut(world, group_name)?;
+    if !group.traffic_sources.contains(&source) {
+        group.traffic_sources.push(source.clone());
+        let members = in_service(group);
+        members.iter().for_each(|id| balancing::register(world, &source, id));
+    }
+    Ok(())
+}
+
+/// Detaches a traffic source; the members in service are deregistered from it. It must have been attached by the same
+/// kind of operation ("not for target groups that were attached by using AttachTrafficSources", botocore).
+pub(super) fn detach_source(world: &mut World, group_name: &str, source: &TrafficSource) -> Result<(), ApiError> {
+    let group = existing_mut(world, group_name)?;
+    let Some(place) = group.traffic_sources.iter().position(|other| other == source) else {
+        let message = format!(
+            "Trying to remove Load Balancers/Target Groups that are not part of the group: {}",
+            source.identifier
+        );
+        return Err(invalid(message));
+    };
+    group.traffic_sources.remove(place);
+    let members = in_service(group);
+    members.iter().for_each(|id| balancing::deregister(world, source, id));
+    Ok(())
+}
+
+fn in_service(group: &Group) -> Vec<String> {
+    let in_service = |member: &&Member| member.lifecycle_state == LifecycleState::InService;
+    group.members.values().filter(in_service).map(|member| member.instance_id.clone()).collect()
+}
+
+fn check_members(
+    world: &World,
+    group_name: &str,
+    ids: &[String],
+    wanted: Option<LifecycleState>,
+) -> Result<(), ApiError> {
+    let group = existing(world, group_name)?;
+    for id in ids {
+        let member = group
+            .members
+            .get(id)
+            .ok_or_else(|| invalid(format!("The instance {id} is not part of Auto Scaling group {group_name}.")))?;
+        if wanted.is_some_and(|wanted| wanted != member.lifecycle_state) {
+            let wanted = wanted.map(LifecycleState::name).unwrap_or_default();
+            return Err(invalid(format!("The instance {id} is not in {wanted}.")));
+        }
+    }
+    Ok(())
+}
+
+fn lower_desired(world: &mut World, group_name: &str, by: usize) -> Result<(), ApiError> {
+    let group = existing_mut(world, group_name)?;
+    let desired = group.desired_capacity.saturating_sub(by);
+    if desired < group.min_size {
+        let message = format!(
+            "AutoScalingGroup {group_name} has min-size={}, max-size={}, and desired-size={}. To place into standby {by} \
+             instance or detach it, please update the AutoScalingGroup sizes appropriately.",
+            group.min_size, group.max_size, group.desired_capacity
+        );
+        return Err(invalid(message));
+    }
+    group.desired_capacity = desired;
+    Ok(())
+}
+
+pub(super) fn existing<'a>(world: &'a World, group_name: &str) -> Result<&'a Group, ApiError> {
+    world.auto_scaling.groups.get(group_name).ok_or_else(|| not_found(group_name))
+}
+
+fn existing_mut<'a>(world: &'a mut World, group_name: &str) -> Result<&'a mut Group, ApiError> {
+    world.auto_scaling.groups.get_mut(group_name).ok_or_else(|| not_found(group_name))
+}
+
+fn not_found(group_name: &str) -> ApiError {
+    invalid(format!("AutoScalingGroup name not found - AutoScalingGroup '{group_name}' not found"))
+}
+
+pub(super) fn invalid(message: String) -> ApiError {
+    ApiError::sender("ValidationError", message)
+}
+
+impl LifecycleState {
+    /// Whether a member in this state counts towards the desired capacity.
+    fn is_wanted(self) -> bool {
+        matches!(self, Self::Pending | Self::PendingWait | Self::PendingProceed | Self::InService)
+    }
+}

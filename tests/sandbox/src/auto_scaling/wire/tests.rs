@@ -1,0 +1,196 @@
+//! Tests of Auto Scaling over the wire.
+
+use bytes::Bytes;
+
+use crate::{
+    Reply, Sandbox,
+    auto_scaling::{LifecycleState, add_member, set_lifecycle_state},
+    ec2::{self, Launch, create_subnet, create_vpc, launch_running},
+};
+
+const TARGET_GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/00000000000000a1";
+
+/// A VPC, a subnet, and an empty group named `web` of at most three.
+struct Fixture {
+    sandbox: Sandbox,
+    subnet: String,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let sandbox = Sandbox::in_virtual_time();
+        let subnet = sandbox.with(|world| {
+            let vpc = create_vpc(world, "10.0.0.0/16");
+            create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/22")
+        });
+        let aws = Self { sandbox, subnet };
+        aws.create("web", "").await;
+        aws
+    }
+
+    async fn create(&self, name: &str, rest: &str) {
+        let subnet = &self.subnet;
+        self.ok(&format!(
+            "CreateAutoScalingGroup&AutoScalingGroupName={name}&MinSize=0&MaxSize=3&VPCZoneIdentifier={subnet}\
+             &LaunchTemplate.LaunchTemplateName=web&LaunchTemplate.Version=1{rest}"
+        ))
+        .await;
+    }
+
+    fn running(&self) -> String {
+        self.sandbox.with(|world| launch_running(world, Launch::new(&self.subnet)).unwrap())
+    }
+
+    async fn ask(&self, query: &str) -> (u16, String) {
+        let body = format!("Action={query}&Version=2011-01-01");
+        let request = http::Request::post("/").body(Bytes::from(body)).unwrap();
+        match self.sandbox.call(request).await {
+            Reply::Answered(response) => {
+                (response.status().as_u16(), String::from_utf8(response.body().to_vec()).unwrap())
+            }
+            reply => panic!("no answer: {reply:?}"),
+        }
+    }
+
+    async fn ok(&self, query: &str) -> String {
+        let (status, body) = self.ask(query).await;
+        assert_eq!(status, 200, "{query}: {body}");
+        body
+    }
+
+    async fn code(&self, query: &str) -> String {
+        let (status, body) = self.ask(query).await;
+        assert_ne!(status, 200, "{query}: {body}");
+        all(&body, "Code").remove(0)
+    }
+
+    async fn states(&self) -> Vec<String> {
+        all(&self.ok("DescribeAutoScalingInstances").await, "LifecycleState")
+    }
+
+    async fn desired(&self) -> String {
+        all(&self.ok("DescribeAutoScalingGroups&AutoScalingGroupNames.member.1=web").await, "DesiredCapacity").remove(0)
+    }
+}
+
+fn all(body: &str, name: &str) -> Vec<String> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    body.split(&open).skip(1).map(|part| part.split(&close).next().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attached_instance_is_a_member_and_bears_the_groups_tag() {
+    let aws = Fixture::new().await;
+    let id = aws.running();
+    let attach = format!("AttachInstances&AutoScalingGroupName=web&InstanceIds.member.1={id}");
+    aws.ok(&attach).await;
+    assert_eq!((aws.states().await, aws.desired().await), (vec!["InService".to_owned()], "1".to_owned()));
+    let tag = aws.sandbox.with(|world| world.ec2.instance(&id).unwrap().tags["aws:autoscaling:groupName"].clone());
+    assert_eq!(tag, "web");
+    assert_eq!(aws.code(&attach).await, "ValidationError");
+    let detach =
+        format!("DetachInstances&AutoScalingGroupName=web&InstanceIds.member.1={id}&ShouldDecrementDesiredCapacity");
+    assert_eq!(aws.code(&format!("{detach}=false")).await, "NotModelledBySandbox");
+    aws.ok(&format!("{detach}=true")).await;
+    assert_eq!((aws.states().await.len(), aws.desired().await), (0, "0".to_owned()));
+    assert!(aws.sandbox.with(|world| world.ec2.instance(&id).unwrap().tags.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_or_surplus_instance_cannot_be_attached() {
+    let aws = Fixture::new().await;
+    let ids: Vec<_> = (0..4).map(|_| aws.running()).collect();
+    let list: String = ids.iter().enumerate().map(|(n, id)| format!("&InstanceIds.member.{}={id}", n + 1)).collect();
+    assert_eq!(aws.code(&format!("AttachInstances&AutoScalingGroupName=web{list}")).await, "ValidationError");
+    aws.sandbox.with(|world| ec2::stop(world, &ids[0]).unwrap());
+    let stopping = format!("AttachInstances&AutoScalingGroupName=web&InstanceIds.member.1={}", ids[0]);
+    assert_eq!(aws.code(&stopping).await, "ValidationError");
+    assert_eq!(aws.states().await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn standby_lowers_the_desired_capacity_and_leaving_it_raises_it() {
+    let aws = Fixture::new().await;
+    let id = aws.running();
+    let member = format!("&AutoScalingGroupName=web&InstanceIds.member.1={id}");
+    aws.ok(&format!("AttachInstances{member}")).await;
+    let body = aws.ok(&format!("EnterStandby{member}&ShouldDecrementDesiredCapacity=true")).await;
+    assert_eq!(all(&body, "StatusCode"), ["InProgress"]);
+    assert_eq!((aws.states().await, aws.desired().await), (vec!["Standby".to_owned()], "0".to_owned()));
+    assert_eq!(aws.code(&format!("EnterStandby{member}&ShouldDecrementDesiredCapacity=true")).await, "ValidationError");
+    aws.ok(&format!("ExitStandby{member}")).await;
+    assert_eq!((aws.states().await, aws.desired().await), (vec!["InService".to_owned()], "1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_instances_are_left_out_silently_and_fifty_one_refused() {
+    let aws = Fixture::new().await;
+    let id = aws.running();
+    aws.sandbox.with(|world| add_member(world, "web", &id, LifecycleState::WarmedStopped).unwrap());
+    let body = aws
+        .ok(&format!("DescribeAutoScalingInstances&InstanceIds.member.1={id}&InstanceIds.member.2=i-0000000000000ffff"))
+        .await;
+    assert_eq!(all(&body, "LifecycleState"), ["Warmed:Stopped"]);
+    assert_eq!(all(&body, "AutoScalingGroupName"), ["web"]);
+    let many: String = (1..=51).map(|n| format!("&InstanceIds.member.{n}=i-{n:017x}")).collect();
+    assert_eq!(aws.code(&format!("DescribeAutoScalingInstances{many}")).await, "ValidationError");
+    aws.sandbox.with(|world| set_lifecycle_state(world, &id, LifecycleState::TerminatingWait));
+    assert_eq!(aws.states().await, ["Terminating:Wait"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn traffic_sources_show_where_they_were_attached() {
+    let aws = Fixture::new().await;
+    aws.ok("AttachLoadBalancers&AutoScalingGroupName=web&LoadBalancerNames.member.1=classic").await;
+    let source = format!("&AutoScalingGroupName=web&TrafficSources.member.1.Identifier={TARGET_GROUP}");
+    aws.ok(&format!("AttachTrafficSources{source}")).await;
+    let body = aws.ok("DescribeTrafficSources&AutoScalingGroupName=web").await;
+    assert_eq!(all(&body, "Identifier"), [TARGET_GROUP, "classic"]);
+    assert_eq!(all(&body, "Type"), ["elbv2", "elb"]);
+    assert_eq!(all(&aws.ok("DescribeLoadBalancers&AutoScalingGroupName=web").await, "LoadBalancerName"), ["classic"]);
+    let body = aws.ok("DescribeLoadBalancerTargetGroups&AutoScalingGroupName=web").await;
+    assert_eq!(all(&body, "LoadBalancerTargetGroupARN").len(), 0);
+    let older =
+        format!("DetachLoadBalancerTargetGroups&AutoScalingGroupName=web&TargetGroupARNs.member.1={TARGET_GROUP}");
+    assert_eq!(aws.code(&older).await, "ValidationError");
+    aws.ok(&format!("DetachTrafficSources{source}")).await;
+    let body = aws.ok("DescribeAutoScalingGroups").await;
+    assert_eq!(all(&body, "Identifier"), ["classic"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_are_created_empty_paged_and_deleted() {
+    let aws = Fixture::new().await;
+    let rest = format!("&TargetGroupARNs.member.1={TARGET_GROUP}&Tags.member.1.Key=team&Tags.member.1.Value=a");
+    aws.create("api", &rest).await;
+    let first = aws.ok("DescribeAutoScalingGroups&MaxRecords=1").await;
+    assert!(first.contains(TARGET_GROUP) && first.contains("<PropagateAtLaunch>true"), "{first}");
+    let token = all(&first, "NextToken").remove(0);
+    let second = aws.ok(&format!("DescribeAutoScalingGroups&MaxRecords=1&NextToken={token}")).await;
+    assert_eq!(
+        (all(&second, "AutoScalingGroupName").remove(0), all(&second, "NextToken").len()),
+        ("web".to_owned(), 0)
+    );
+    let full = "CreateAutoScalingGroup&AutoScalingGroupName=full&MinSize=1&MaxSize=1&LaunchConfigurationName=lc";
+    assert_eq!(aws.code(full).await, "NotModelledBySandbox");
+    let again = "CreateAutoScalingGroup&AutoScalingGroupName=api&MinSize=0&MaxSize=1&LaunchConfigurationName=lc";
+    assert_eq!(aws.code(again).await, "AlreadyExists");
+    let id = aws.running();
+    aws.ok(&format!("AttachInstances&AutoScalingGroupName=web&InstanceIds.member.1={id}")).await;
+    assert_eq!(aws.code("DeleteAutoScalingGroup&AutoScalingGroupName=web").await, "ResourceInUse");
+    aws.ok("DeleteAutoScalingGroup&AutoScalingGroupName=web&ForceDelete=true").await;
+    aws.ok("DeleteAutoScalingGroup&AutoScalingGroupName=api").await;
+    assert_eq!(aws.code("DeleteAutoScalingGroup&AutoScalingGroupName=api").await, "ValidationError");
+    let state = aws.sandbox.with(|world| world.ec2.instance(&id).unwrap().state);
+    assert_eq!(state, ec2::InstanceState::ShuttingDown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_terminated_instance_is_a_member_no_more() {
+    let aws = Fixture::new().await;
+    let id = aws.running();
+    aws.ok(&format!("AttachInstances&AutoScalingGroupName=web&InstanceIds.member.1={id}")).await;
+    aws.sandbox.with(|world| ec2::terminate(world, &id).unwrap());
+    aws.sandbox.advance(std::time::Duration::from_secs(60)).await;
+    assert_eq!(aws.states().await.len(), 0);
+}

@@ -1,0 +1,219 @@
+//! New instances.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use super::{
+    AddressAtRestart, Instance, InstanceState, Ipv4Wish, NewInterface, attach_interface, create_interface,
+    interface::{Facts as InterfaceFacts, change, remove},
+    lifecycle,
+};
+use crate::{history::History, wire::ApiError, world::World};
+
+/// A tag of the sandbox's own: with the value `renewed` at the launch, the instance gets other private addresses at each
+/// restart, as in EC2-Classic. It stays visible.
+pub(super) const ADDRESS_AT_RESTART_TAG: &str = "sandbox:address-at-restart";
+
+/// An instance to be launched. What a fixture does not say is a plain choice.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Where.
+    pub subnet_id: String,
+    /// From which image.
+    pub image_id: String,
+    /// Of which type.
+    pub instance_type: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// What a restart does to its addresses.
+    pub address_at_restart: AddressAtRestart,
+    /// Its interfaces; without any, one eth0 with an address that the subnet chooses.
+    pub interfaces: Vec<LaunchInterface>,
+    /// The caller's idempotency token, which the description shows.
+    pub client_token: String,
+}
+
+/// An interface of a [`Launch`].
+#[derive(Clone, Debug)]
+pub struct LaunchInterface {
+    /// Its place among the devices of its card.
+    pub device_index: u32,
+    /// Its card.
+    pub network_card_index: u32,
+    /// Where it comes from.
+    pub source: InterfaceSource,
+}
+
+/// Where an interface of a launch comes from.
+#[derive(Clone, Debug)]
+pub enum InterfaceSource {
+    /// It is created, in a subnet of its own or else the instance's, and goes with the instance.
+    New(Option<String>, NewInterface),
+    /// It is there already, and stays when the instance goes.
+    Existing(String),
+}
+
+/// What was settled at the launch, or happened since, and only this module needs to know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) reservation_id: String,
+    pub(super) image_id: String,
+    pub(super) instance_type: String,
+    pub(super) client_token: String,
+    /// Its number among those of one RunInstances call.
+    pub(super) launch_index: usize,
+    /// Whether it ever reached `running`: before, it cannot be stopped.
+    pub(super) has_run: bool,
+    /// What was released at the last stop: the interfaces, with the addresses that they had.
+    pub(super) released: Vec<super::Interface>,
+}
+
+impl Launch {
+    /// An instance in a subnet.
+    pub fn new(subnet_id: &str) -> Self {
+        Self {
+            subnet_id: subnet_id.to_owned(),
+            image_id: "ami-00000000000000001".to_owned(),
+            instance_type: "m7i.large".to_owned(),
+            tags: BTreeMap::new(),
+            address_at_restart: AddressAtRestart::Kept,
+            interfaces: Vec::new(),
+            client_token: String::new(),
+        }
+    }
+
+    /// With a tag.
+    #[must_use]
+    pub fn tag(mut self, key: &str, value: &str) -> Self {
+        self.tags.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With this primary private address.
+    #[must_use]
+    pub fn address(self, address: Ipv4Addr) -> Self {
+        let new = NewInterface { ipv4: Ipv4Wish::Exactly(address), ..NewInterface::default() };
+        self.interface(0, 0, new)
+    }
+
+    /// With an interface, in the instance's subnet. The first one should be eth0: device index 0 on card 0.
+    #[must_use]
+    pub fn interface(mut self, device_index: u32, network_card_index: u32, new: NewInterface) -> Self {
+        let source = InterfaceSource::New(None, new);
+        self.interfaces.push(LaunchInterface { device_index, network_card_index, source });
+        self
+    }
+
+    /// With other private addresses after each restart, as in EC2-Classic.
+    #[must_use]
+    pub fn renewed(mut self) -> Self {
+        self.address_at_restart = AddressAtRestart::Renewed;
+        self
+    }
+}
+
+/// Launches an instance: `pending`, and `running` after a while.
+///
+/// # Errors
+/// As RunInstances refuses.
+pub fn launch(world: &mut World, launch: Launch) -> Result<String, ApiError> {
+    let id = create(world, launch, 1)?.remove(0);
+    lifecycle::enter_pending(world, &id);
+    Ok(id)
+}
+
+/// An instance that has been running all along: no event tells of it.
+///
+/// # Errors
+/// As RunInstances refuses.
+pub fn launch_running(world: &mut World, launch: Launch) -> Result<String, ApiError> {
+    let id = create(world, launch, 1)?.remove(0);
+    let now = world.now();
+    world.ec2.launches.entry(id.clone()).or_default().has_run = true;
+    if let Some(instance) = world.ec2.instances.get_mut(&id) {
+        instance.change(now, |instance| instance.state = InstanceState::Running);
+    }
+    Ok(id)
+}
+
+/// Creates instances of one reservation, all or none. Nothing is announced yet.
+pub(super) fn create(world: &mut World, launch: Launch, count: usize) -> Result<Vec<String>, ApiError> {
+    world.ec2.subnet(&launch.subnet_id)?;
+    super::tags::check_count(&launch.tags)?;
+    let mut made = Vec::new();
+    let ids: Vec<_> = (0..count).map(|_| world.invent_id("i")).collect();
+    let reservation_id = world.invent_id("r");
+    for (index, id) in ids.iter().enumerate() {
+        insert(world, id, &launch, &reservation_id, index);
+        if let Err(error) = give_interfaces(world, id, &launch, &mut made) {
+            made.iter().for_each(|interface_id| remove(world, interface_id));
+            undo(world, &ids);
+            return Err(error);
+        }
+    }
+    Ok(ids)
+}
+
+fn insert(world: &mut World, id: &str, launch: &Launch, reservation_id: &str, launch_index: usize) {
+    let now = world.now();
+    let subnet = world.ec2.subnets[&launch.subnet_id].clone();
+    let instance = Instance {
+        id: id.to_owned(),
+        state: InstanceState::Pending,
+        vpc_id: subnet.vpc_id,
+        subnet_id: subnet.id,
+        zone: subnet.zone,
+        launch_time: now,
+        state_transition_reason: String::new(),
+        since: now,
+        interfaces: Vec::new(),
+        tags: launch.tags.clone(),
+        address_at_restart: launch.address_at_restart,
+    };
+    world.ec2.instances.insert(id.to_owned(), History::new(now, instance));
+    let facts = Facts {
+        reservation_id: reservation_id.to_owned(),
+        image_id: launch.image_id.clone(),
+        instance_type: launch.instance_type.clone(),
+        client_token: launch.client_token.clone(),
+        launch_index,
+        ..Facts::default()
+    };
+    world.ec2.launches.insert(id.to_owned(), facts);
+}
+
+/// `made` collects what is to be deleted where the launch fails after all.
+fn give_interfaces(world: &mut World, id: &str, launch: &Launch, made: &mut Vec<String>) -> Result<(), ApiError> {
+    let eth0 = || LaunchInterface {
+        device_index: 0,
+        network_card_index: 0,
+        source: InterfaceSource::New(None, NewInterface::default()),
+    };
+    let interfaces = if launch.interfaces.is_empty() { vec![eth0()] } else { launch.interfaces.clone() };
+    for LaunchInterface { device_index, network_card_index, source } in interfaces {
+        let interface_id = match source {
+            InterfaceSource::Existing(interface_id) => interface_id,
+            InterfaceSource::New(subnet_id, new) => {
+                let interface_id = create_interface(world, subnet_id.as_ref().unwrap_or(&launch.subnet_id), new)?;
+                made.push(interface_id.clone());
+                let facts: &mut InterfaceFacts = world.ec2.interface_facts.entry(interface_id.clone()).or_default();
+                facts.delete_on_termination = true;
+                interface_id
+            }
+        };
+        attach_interface(world, &interface_id, id, device_index, network_card_index)?;
+    }
+    Ok(())
+}
+
+/// Leaves no trace of instances that could not be launched.
+fn undo(world: &mut World, ids: &[String]) {
+    let attached = |i: &&super::Interface| i.attachment.as_ref().is_some_and(|a| ids.contains(&a.instance_id));
+    let left: Vec<_> = world.ec2.interfaces.values().filter(attached).map(|i| i.id.clone()).collect();
+    for interface_id in left {
+        change(world, &interface_id, |interface| interface.attachment = None);
+    }
+    for id in ids {
+        world.ec2.instances.remove(id);
+        world.ec2.launches.remove(id);
+    }
+}

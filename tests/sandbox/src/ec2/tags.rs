@@ -1,0 +1,160 @@
+//! Tags: who may write which, and how many.
+
+use std::collections::BTreeMap;
+
+use super::{InstanceState, interface, lifecycle, network};
+use crate::{wire::ApiError, world::World};
+
+/// User tags on a resource; those that begin with `aws:` are not counted (EC2 guide, "Tag restrictions").
+const MAX_TAGS: usize = 50;
+
+/// Characters in a key.
+const MAX_KEY: usize = 127;
+
+/// Characters in a value.
+const MAX_VALUE: usize = 256;
+
+/// Which tags of a resource DeleteTags takes away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Doomed {
+    /// Every user tag: what happens where the caller names none.
+    All,
+    /// With their value, where it must match: `None` is any value, and an empty one is an empty one.
+    Named(Vec<(String, Option<String>)>),
+}
+
+/// Writes a tag as AWS itself can: also one that begins with `aws:`, and without looking at limits.
+pub fn set_tag(world: &mut World, resource_id: &str, key: &str, value: &str) {
+    change(world, resource_id, |tags| {
+        tags.insert(key.to_owned(), value.to_owned());
+    });
+}
+
+/// Takes a tag away, whatever its value.
+pub fn remove_tag(world: &mut World, resource_id: &str, key: &str) {
+    change(world, resource_id, |tags| {
+        tags.remove(key);
+    });
+}
+
+/// CreateTags: all or nothing.
+pub(super) fn create(world: &mut World, ids: &[String], tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    check(tags)?;
+    for id in ids {
+        check_resource(world, id)?;
+        // What is overwritten does not count twice (moto pull request 8150, tested in AWS).
+        let mut after = of(world, id);
+        after.extend(tags.clone());
+        check_count(&after)?;
+    }
+    for id in ids {
+        change(world, id, |own| own.extend(tags.clone()));
+    }
+    Ok(())
+}
+
+/// DeleteTags: all or nothing. What is not there is not missed.
+pub(super) fn delete(world: &mut World, ids: &[String], doomed: &Doomed) -> Result<(), ApiError> {
+    if let Doomed::Named(named) = doomed {
+        named.iter().try_for_each(|(key, _)| refuse_reserved(key))?;
+    }
+    // That DeleteTags refuses an unknown id as CreateTags does is not verified.
+    ids.iter().try_for_each(|id| check_resource(world, id))?;
+    for id in ids {
+        change(world, id, |tags| tags.retain(|key, value| !is_doomed(doomed, key, value)));
+    }
+    Ok(())
+}
+
+fn is_doomed(doomed: &Doomed, key: &str, value: &str) -> bool {
+    match doomed {
+        // "We do not delete AWS-generated tags" (botocore, DeleteTags).
+        Doomed::All => !key.starts_with("aws:"),
+        Doomed::Named(named) => {
+            named.iter().any(|(name, wanted)| name == key && wanted.as_ref().is_none_or(|wanted| wanted == value))
+        }
+    }
+}
+
+/// The tags of a resource as they are now.
+pub(super) fn of(world: &World, id: &str) -> BTreeMap<String, String> {
+    match world.ec2.instance(id) {
+        Some(instance) => instance.tags.clone(),
+        None => world.ec2.tags.get(id).cloned().unwrap_or_default(),
+    }
+}
+
+/// The word for a resource's kind in DescribeTags and in TagSpecifications.
+pub(super) fn resource_type(id: &str) -> &'static str {
+    match id.split('-').next() {
+        Some("i") => "instance",
+        Some("vpc") => "vpc",
+        Some("subnet") => "subnet",
+        _ => "network-interface",
+    }
+}
+
+/// Refuses tags that a caller may not write anywhere.
+pub(super) fn check(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    for (key, value) in tags {
+        refuse_reserved(key)?;
+        if key.is_empty() {
+            return Err(invalid("Tag key can't be empty".to_owned()));
+        }
+        if key.chars().count() > MAX_KEY {
+            return Err(invalid(format!("Tag key exceeds the maximum length of {MAX_KEY} characters")));
+        }
+        if value.chars().count() > MAX_VALUE {
+            return Err(invalid(format!("Tag value exceeds the maximum length of {MAX_VALUE} characters")));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses more tags than a resource can have.
+pub(super) fn check_count(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    if tags.keys().filter(|key| !key.starts_with("aws:")).count() > MAX_TAGS {
+        let message = "The maximum number of Tags for a resource has been reached.";
+        return Err(ApiError::sender("TagLimitExceeded", message));
+    }
+    Ok(())
+}
+
+fn refuse_reserved(key: &str) -> Result<(), ApiError> {
+    if key.starts_with("aws:") {
+        // The sentence as seen in AndrewFarley/AWS-Automated-Daily-Instance-AMI-Snapshots issue 7.
+        return Err(invalid(format!(
+            "Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses an id that no resource has which can be tagged.
+fn check_resource(world: &World, id: &str) -> Result<(), ApiError> {
+    let state = &world.ec2;
+    match id.split('-').next() {
+        Some("i") => match lifecycle::existing(world, id)?.state {
+            // Which code AWS has for a terminated one is not verified.
+            InstanceState::Terminated => Err(lifecycle::not_found(&[id])),
+            _ => Ok(()),
+        },
+        Some("vpc") if !state.vpcs.contains_key(id) => Err(network::vpc_not_found(id)),
+        Some("subnet") => state.subnet(id).map(|_| ()),
+        Some("eni") if !state.interfaces.contains_key(id) => Err(interface::not_found(id)),
+        Some("vpc" | "eni") => Ok(()),
+        _ => Err(ApiError::sender("InvalidID", format!("The ID '{id}' is not valid"))),
+    }
+}
+
+fn change(world: &mut World, id: &str, change: impl FnOnce(&mut BTreeMap<String, String>)) {
+    let now = world.now();
+    match world.ec2.instances.get_mut(id) {
+        Some(instance) => instance.change(now, |instance| change(&mut instance.tags)),
+        None => change(world.ec2.tags.entry(id.to_owned()).or_default()),
+    }
+}
+
+fn invalid(message: String) -> ApiError {
+    ApiError::sender("InvalidParameterValue", message)
+}

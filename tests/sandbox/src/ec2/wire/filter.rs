@@ -1,0 +1,80 @@
+//! Filters of Describe calls: all of them must match, each by any of its values, with wildcards.
+
+use crate::wire::{ApiError, query::Params};
+
+/// Values in all filters of a call (EC2 guide, "List and filter your resources").
+const MAX_VALUES: usize = 200;
+
+/// What a call filters by.
+#[derive(Debug)]
+pub(super) struct Filters(Vec<(String, Vec<String>)>);
+
+impl Filters {
+    /// `known` are the names that the caller of [`Filters::match_all`] has an answer for, apart from `tag:KEY`.
+    pub(super) fn read(params: &Params, known: &[&str]) -> Result<Self, ApiError> {
+        let mut filters = Vec::new();
+        for filter in params.list("Filter") {
+            let (name, values) = (filter.required("Name")?, filter.texts("Value"));
+            if !known.contains(&name.as_str()) && !name.starts_with("tag:") {
+                return Err(ApiError::not_modelled(format!("the filter {name}")));
+            }
+            if values.is_empty() {
+                return Err(ApiError::sender("InvalidParameterValue", format!("The filter '{name}' has no values")));
+            }
+            filters.push((name, values));
+        }
+        if filters.iter().map(|(_, values)| values.len()).sum::<usize>() > MAX_VALUES {
+            let message = format!("The maximum number of filter values specified on a single call is {MAX_VALUES}");
+            return Err(ApiError::sender("FilterLimitExceeded", message));
+        }
+        Ok(Self(filters))
+    }
+
+    /// Whether a resource passes. `attribute` tells the values that it has under a filter's name.
+    pub(super) fn match_all(&self, attribute: impl Fn(&str) -> Vec<String>) -> bool {
+        self.0.iter().all(|(name, patterns)| {
+            let values = attribute(name);
+            patterns.iter().any(|pattern| values.iter().any(|value| matches(pattern, value)))
+        })
+    }
+}
+
+/// Whether a value matches a pattern with `*` (anything) and `?` (one character); a backslash makes either literal.
+fn matches(pattern: &str, value: &str) -> bool {
+    let mut pattern = pattern.chars();
+    let Some(first) = pattern.next() else { return value.is_empty() };
+    let rest = pattern.as_str();
+    let after_one = |value: &str| value.chars().next().map(|c| (c, value[c.len_utf8()..].to_owned()));
+    match first {
+        '*' => (0..=value.len()).filter(|at| value.is_char_boundary(*at)).any(|at| matches(rest, &value[at..])),
+        '?' => after_one(value).is_some_and(|(_, value)| matches(rest, &value)),
+        '\\' if !rest.is_empty() => {
+            let literal = pattern.next();
+            after_one(value).is_some_and(|(c, value)| Some(c) == literal && matches(pattern.as_str(), &value))
+        }
+        literal => after_one(value).is_some_and(|(c, value)| c == literal && matches(rest, &value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_match_as_in_ec2() {
+        for (pattern, value, expected) in [
+            ("", "", true),
+            ("*", "", true),
+            ("web-*", "web-1", true),
+            ("web-*", "we", false),
+            ("web-?", "web-", false),
+            ("w*b-?", "web-ü", true),
+            (r"a\*", "a*", true),
+            (r"a\*", "ab", false),
+            (r"a\", r"a\", true),
+            ("tg:a", "tg:ab", false),
+        ] {
+            assert_eq!(matches(pattern, value), expected, "{pattern} on {value}");
+        }
+    }
+}
