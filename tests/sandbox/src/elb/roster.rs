@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_timestamp(seconds, 0).unwrap()
+        Timestamp::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
     }
 
     #[test]

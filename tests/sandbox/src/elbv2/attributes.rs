@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{wire::ApiError, world::World};
 
-use super::{
-    TargetGroup, TargetGroupSpec, invalid,
-    resources::{Kind, TargetType},
-};
+use super::{Kind, TargetGroup, TargetGroupSpec, TargetType, invalid};
 
 const DELAY: &str = "deregistration_delay.timeout_seconds";
 

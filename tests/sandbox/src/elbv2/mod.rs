@@ -1,11 +1,14 @@
 //! Application, Network and Gateway Load Balancers, their listeners, and target groups with their targets.
 //!
-//! `resources.rs` makes and deletes, `targets.rs` registers and deregisters, `health.rs` says how targets are: what the
+//! `resources.rs` makes and deletes, `targets.rs` registers (what `admission.rs` admits) and deregisters, `health.rs` says
+//! how targets are: what the
 //! operations in `wire/` do, and what fixtures and checkers use. Rules other than a listener's default are not modelled.
 
+mod admission;
 mod attributes;
 mod health;
 mod resources;
+mod spec;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -19,10 +22,10 @@ pub use crate::elb::Standing;
 pub use attributes::{deregistration_delay, set_attributes, set_deregistration_delay};
 pub use health::Health;
 pub use resources::{
-    HealthCheck, IpAddressType, Kind, ListenerSpec, LoadBalancerSpec, TargetGroupSpec, TargetType, attach,
-    create_listener, create_load_balancer, create_load_balancer_as, create_target_group, delete_listener,
+    attach, create_listener, create_load_balancer, create_load_balancer_as, create_target_group, delete_listener,
     delete_load_balancer, delete_target_group,
 };
+pub use spec::{HealthCheck, IpAddressType, Kind, ListenerSpec, LoadBalancerSpec, TargetGroupSpec, TargetType};
 pub use targets::{Target, TargetView, deregister, deregister_all, register, register_all, targets};
 pub use wire::answer;
 

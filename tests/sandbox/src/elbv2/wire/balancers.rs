@@ -91,11 +91,8 @@ pub(super) fn create_listener(world: &mut World, params: &Params) -> Result<Elem
             target_groups.push((group.required("TargetGroupArn")?, group.parsed("Weight")?));
         }
         // Told twice, it is the same group (botocore's model: "you can specify both only if they are identical").
-        if let Some(arn) = action.optional("TargetGroupArn") {
-            if forward.is_empty() {
-                target_groups.push((arn, None));
-            }
-        }
+        let single = action.optional("TargetGroupArn").filter(|_| forward.is_empty());
+        target_groups.extend(single.map(|arn| (arn, None)));
     }
     if target_groups.is_empty() {
         return Err(invalid("A listener must forward to a target group"));
@@ -121,7 +118,7 @@ pub(super) fn describe_listeners(world: &mut World, params: &Params) -> Result<E
     if let Some(arn) = arns.iter().find(|arn| !world.elbv2.listeners.contains_key(*arn)) {
         return Err(no_listener(arn));
     }
-    if balancer.is_some() == !arns.is_empty() {
+    if balancer.is_some() != arns.is_empty() {
         return Err(invalid("Specify either listener ARNs or a load balancer ARN"));
     }
     let wanted = |l: &Listener| arns.contains(&l.arn) || balancer.as_ref() == Some(&l.spec.load_balancer_arn);
