@@ -13,15 +13,17 @@ async fn one_instance_is_registered_on_several_ports() {
 
 #[tokio::test(start_paused = true)]
 async fn deregistering_without_the_port_override_does_nothing() {
-    let (sandbox, arn) = group(instances());
-    enter(&sandbox, &arn, Target::new(WEB).on(8080)).unwrap();
-    let fields = [("TargetGroupArn", arn.as_str()), ("Targets.member.1.Id", WEB)];
-    elbv2(&sandbox, "DeregisterTargets", &fields).await.unwrap();
-    assert_eq!(present(&sandbox, &arn), [(WEB.into(), 8080)]);
-    let fields = [fields[0], fields[1], ("Targets.member.1.Port", "8080")];
-    elbv2(&sandbox, "DeregisterTargets", &fields).await.unwrap();
-    assert!(present(&sandbox, &arn).is_empty());
-    elbv2(&sandbox, "DeregisterTargets", &fields).await.expect("what is not there is no error");
+    for (spec, id) in [(instances(), WEB), (addresses(), "10.0.0.7")] {
+        let (sandbox, arn) = group(spec);
+        enter(&sandbox, &arn, Target::new(id).on(8080)).unwrap();
+        let fields = [("TargetGroupArn", arn.as_str()), ("Targets.member.1.Id", id)];
+        elbv2(&sandbox, "DeregisterTargets", &fields).await.unwrap();
+        assert_eq!(present(&sandbox, &arn), [(id.into(), 8080)]);
+        let fields = [fields[0], fields[1], ("Targets.member.1.Port", "8080")];
+        elbv2(&sandbox, "DeregisterTargets", &fields).await.unwrap();
+        assert!(present(&sandbox, &arn).is_empty());
+        elbv2(&sandbox, "DeregisterTargets", &fields).await.expect("what is not there is no error");
+    }
 }
 
 #[tokio::test(start_paused = true)]
