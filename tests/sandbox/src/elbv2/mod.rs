@@ -1,15 +1,205 @@
-//! Stub.
-use crate::{
-    clock::Timestamp,
-    wire::{Answer, ApiError, Request},
-    world::World,
+//! Application, Network and Gateway Load Balancers, their listeners, and target groups with their targets.
+//!
+//! `resources.rs` makes and deletes, `targets.rs` registers (what `admission.rs` admits) and deregisters, `health.rs` says
+//! how targets are: what the
+//! operations in `wire/` do, and what fixtures and checkers use. Rules other than a listener's default are not modelled.
+
+mod admission;
+mod attributes;
+mod health;
+mod resources;
+mod spec;
+mod targets;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{clock::Timestamp, ec2::InstanceState, elb::Roster, options::Options, wire::ApiError, world::World};
+
+pub use crate::elb::Standing;
+pub use attributes::{deregistration_delay, set_attributes, set_deregistration_delay};
+pub use health::Health;
+pub use resources::{
+    attach, create_listener, create_load_balancer, create_load_balancer_as, create_target_group, delete_listener,
+    delete_load_balancer, delete_target_group,
 };
-/// State.
-#[derive(Debug, Default)]
-pub struct State {}
-/// Does a call's work.
-pub fn answer(_world: &mut World, request: &Request, _as_of: Timestamp) -> Result<Answer, ApiError> {
-    Err(ApiError::not_modelled(format!("the operation {}", request.action)))
+pub use spec::{HealthCheck, IpAddressType, Kind, ListenerSpec, LoadBalancerSpec, TargetGroupSpec, TargetType};
+pub use targets::{Target, TargetView, deregister, deregister_all, register, register_all, targets};
+pub use wire::answer;
+
+/// Everything of the API of 2015-12-01.
+#[derive(Debug)]
+pub struct State {
+    /// By ARN.
+    pub load_balancers: BTreeMap<String, LoadBalancer>,
+    /// By ARN.
+    pub listeners: BTreeMap<String, Listener>,
+    /// By ARN.
+    pub target_groups: BTreeMap<String, TargetGroup>,
+    /// Ids of targets (instances, addresses, functions) whose application does not answer health checks.
+    pub failing_health_checks: BTreeSet<String>,
+    /// Quota: registered targets in a target group.
+    pub targets_per_group: usize,
+    /// Quota: registrations of one id with the target groups of one load balancer.
+    pub registrations_per_id: usize,
+    /// For the order of what is described. Made at the first draw.
+    dice: Option<fastrand::Rng>,
 }
-/// What the service does when an instance has reached a state.
-pub(crate) fn instance_changed(_world: &mut World, _instance_id: &str, _state: crate::ec2::InstanceState) {}
+
+/// A load balancer.
+#[derive(Debug)]
+pub struct LoadBalancer {
+    /// Its name in full.
+    pub arn: String,
+    /// What it was created as.
+    pub spec: LoadBalancerSpec,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// A port of a load balancer, and the target groups that its default action forwards to.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its name in full.
+    pub arn: String,
+    /// What it was created as.
+    pub spec: ListenerSpec,
+}
+
+/// A target group.
+#[derive(Debug)]
+pub struct TargetGroup {
+    /// Its name in full.
+    pub arn: String,
+    /// What it was created as.
+    pub spec: TargetGroupSpec,
+    /// Its tags, as they are now.
+    pub tags: BTreeMap<String, String>,
+    /// Such as `deregistration_delay.timeout_seconds`.
+    pub attributes: BTreeMap<String, String>,
+    /// Who is in it.
+    members: Roster<TargetKey, Registration>,
+}
+
+/// What tells two targets of a group apart: the id and the port, which only functions have not.
+type TargetKey = (String, Option<u16>);
+
+/// What a group remembers of a registration.
+#[derive(Clone, Debug)]
+struct Registration {
+    since: Timestamp,
+    /// Found or told, for addresses only.
+    zone: Option<String>,
+    quic: Option<String>,
+    /// For addresses: whether it is in none of the subnets of the group's VPC.
+    outside: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            load_balancers: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            target_groups: BTreeMap::new(),
+            failing_health_checks: BTreeSet::new(),
+            // AWS's quotas for an Application Load Balancer, as they are before anybody asks for more.
+            targets_per_group: 1_000,
+            registrations_per_id: 100,
+            dice: None,
+        }
+    }
+}
+
+impl State {
+    /// A target group.
+    ///
+    /// # Errors
+    /// `ValidationError` for what is no such ARN, `TargetGroupNotFound`.
+    pub fn target_group(&self, arn: &str) -> Result<&TargetGroup, ApiError> {
+        check_arn(arn, "targetgroup")?;
+        self.target_groups.get(arn).ok_or_else(|| no_group(arn))
+    }
+
+    /// The load balancers that use a target group.
+    pub fn balancers_of(&self, group_arn: &str) -> BTreeSet<&str> {
+        let listeners = self.listeners.values();
+        let forwarding =
+            listeners.filter(|listener| listener.spec.target_groups.iter().any(|(arn, _)| arn == group_arn));
+        forwarding.map(|listener| listener.spec.load_balancer_arn.as_str()).collect()
+    }
+
+    fn target_group_mut(&mut self, arn: &str) -> Result<&mut TargetGroup, ApiError> {
+        check_arn(arn, "targetgroup")?;
+        self.target_groups.get_mut(arn).ok_or_else(|| no_group(arn))
+    }
+
+    fn load_balancer(&self, arn: &str) -> Result<&LoadBalancer, ApiError> {
+        check_arn(arn, "loadbalancer")?;
+        self.load_balancers.get(arn).ok_or_else(|| no_balancer(arn))
+    }
+
+    /// Shuffles what is described, where the options say so: AWS promises no order.
+    fn shuffle<T>(&mut self, options: &Options, elements: &mut [T]) {
+        if options.shuffle {
+            self.dice.get_or_insert_with(|| World::dice(options.seed, "elbv2")).shuffle(elements);
+        }
+    }
+}
+
+/// The ARN of a target group or load balancer by its name.
+pub fn arn_of(world: &World, name: &str) -> Option<String> {
+    let groups = world.elbv2.target_groups.values().map(|group| (&group.spec.name, &group.arn));
+    let balancers = world.elbv2.load_balancers.values().map(|balancer| (&balancer.spec.name, &balancer.arn));
+    groups.chain(balancers).find(|(its_name, _)| *its_name == name).map(|(_, arn)| arn.clone())
+}
+
+/// What the service does by itself when an instance has reached a state: only the end of its life is noticed, and only of
+/// instance targets, since an ip target knows no instance (AWS-FACTS.md, first table).
+pub(crate) fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
+    if state != InstanceState::Terminated {
+        return;
+    }
+    let now = world.now();
+    for group in world.elbv2.target_groups.values_mut() {
+        if group.spec.target_type == TargetType::Instance {
+            let keys: Vec<_> = group.keys_of(instance_id, now).collect();
+            let drain = attributes::delay_of(group);
+            keys.into_iter().for_each(|key| group.members.dismiss(now, key, drain));
+        }
+    }
+}
+
+impl TargetGroup {
+    /// The targets with an id, on whatever ports, draining ones among them.
+    fn keys_of(&self, id: &str, at: Timestamp) -> impl Iterator<Item = TargetKey> {
+        let range = (id.to_owned(), None)..=(id.to_owned(), Some(u16::MAX));
+        self.members.within(range, at).map(|(key, _, _)| key.clone())
+    }
+}
+
+fn check_arn(arn: &str, kind: &str) -> Result<(), ApiError> {
+    let mut parts = arn.splitn(6, ':');
+    let service = (parts.next(), parts.nth(1));
+    if service == (Some("arn"), Some("elasticloadbalancing")) && arn.contains(&format!(":{kind}/")) {
+        return Ok(());
+    }
+    Err(ApiError::sender("ValidationError", format!("'{arn}' is not a valid {kind} ARN")))
+}
+
+fn no_group(arn: &str) -> ApiError {
+    ApiError::sender("TargetGroupNotFound", format!("Target groups '{arn}' not found"))
+}
+
+fn no_balancer(arn: &str) -> ApiError {
+    ApiError::sender("LoadBalancerNotFound", format!("Load balancer '{arn}' not found"))
+}
+
+fn no_listener(arn: &str) -> ApiError {
+    ApiError::sender("ListenerNotFound", format!("Listener '{arn}' not found"))
+}
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::sender("ValidationError", message)
+}

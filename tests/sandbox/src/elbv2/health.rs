@@ -1,0 +1,206 @@
+//! How targets are: computed from what is registered, what runs, and the time, whenever somebody asks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use crate::{
+    clock::{Timestamp, delta},
+    ec2::{Instance, InstanceState, Interface},
+    elb::settles_at,
+    world::World,
+};
+
+use super::{Registration, Standing, TargetGroup, TargetKey, TargetType};
+
+/// What DescribeTargetHealth says of a target: state, reason and description in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// `healthy`.
+    Healthy,
+    /// `initial`: it has just come.
+    RegistrationInProgress,
+    /// `initial`: the first checks are not over.
+    InitialHealthChecking,
+    /// `unhealthy`: nobody has the address, or whoever has it does not run.
+    Timeout,
+    /// `unhealthy`: as the world's `failing_health_checks` says.
+    FailedHealthChecks,
+    /// `unused`: no such target in the group.
+    NotRegistered,
+    /// `unused`: no load balancer uses the group.
+    NotInUse,
+    /// `unused`: its load balancer is not in the target's zone.
+    ZoneNotEnabled,
+    /// `unused`: the instance does not run.
+    InvalidState(InstanceState),
+    /// `draining`.
+    DeregistrationInProgress,
+    /// `unavailable`: a function that is not checked.
+    HealthCheckDisabled,
+}
+
+impl Health {
+    /// `State`.
+    pub fn state(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::RegistrationInProgress | Self::InitialHealthChecking => "initial",
+            Self::Timeout | Self::FailedHealthChecks => "unhealthy",
+            Self::NotRegistered | Self::NotInUse | Self::ZoneNotEnabled | Self::InvalidState(_) => "unused",
+            Self::DeregistrationInProgress => "draining",
+            Self::HealthCheckDisabled => "unavailable",
+        }
+    }
+
+    /// `Reason`.
+    pub fn reason(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Healthy => return None,
+            Self::RegistrationInProgress => "Elb.RegistrationInProgress",
+            Self::InitialHealthChecking => "Elb.InitialHealthChecking",
+            Self::Timeout => "Target.Timeout",
+            Self::FailedHealthChecks => "Target.FailedHealthChecks",
+            Self::NotRegistered => "Target.NotRegistered",
+            Self::NotInUse | Self::ZoneNotEnabled => "Target.NotInUse",
+            Self::InvalidState(_) => "Target.InvalidState",
+            Self::DeregistrationInProgress => "Target.DeregistrationInProgress",
+            Self::HealthCheckDisabled => "Target.HealthCheckDisabled",
+        })
+    }
+
+    /// `Description`.
+    pub fn description(self) -> Option<String> {
+        Some(match self {
+            Self::Healthy => return None,
+            Self::RegistrationInProgress => "Target registration is in progress".into(),
+            Self::InitialHealthChecking => "Initial health checks in progress".into(),
+            Self::Timeout => "Request timed out".into(),
+            Self::FailedHealthChecks => "Health checks failed".into(),
+            Self::NotRegistered => "Target is not registered to the target group".into(),
+            Self::NotInUse => "Target group is not configured to receive traffic from the load balancer".into(),
+            Self::ZoneNotEnabled => {
+                "Target is in an Availability Zone that is not enabled for the load balancer".into()
+            }
+            Self::InvalidState(state) => format!("Target is in the {} state", state.name()),
+            Self::DeregistrationInProgress => "Target deregistration is in progress".into(),
+            Self::HealthCheckDisabled => "Health checks are disabled for this target group".into(),
+        })
+    }
+}
+
+/// Looks at the targets of one group at one time. What they share is found out once: a scan looks at thousands.
+pub(super) struct Observer<'a> {
+    world: &'a World,
+    group: &'a TargetGroup,
+    at: Timestamp,
+    in_use: bool,
+    /// `None`: all of them.
+    enabled_zones: Option<BTreeSet<&'a str>>,
+    /// Who has which address of the group's VPC. Interfaces have no past, so a stale read sees those of now.
+    inside: BTreeMap<IpAddr, &'a Interface>,
+    /// Who has which address of another VPC.
+    outside: BTreeMap<IpAddr, &'a Interface>,
+}
+
+impl<'a> Observer<'a> {
+    pub(super) fn new(world: &'a World, group: &'a TargetGroup, at: Timestamp) -> Self {
+        let arns = world.elbv2.balancers_of(&group.arn);
+        let zones: BTreeSet<&str> =
+            arns.iter().filter_map(|arn| world.elbv2.load_balancers.get(*arn)).flat_map(|b| b.zones(world)).collect();
+        let (mut inside, mut outside) = (BTreeMap::new(), BTreeMap::new());
+        if group.spec.target_type == TargetType::Ip && group.members.at_most() > 0 {
+            for interface in world.ec2.interfaces.values() {
+                let ours = Some(&interface.vpc_id) == group.spec.vpc_id.as_ref();
+                let side = if ours { &mut inside } else { &mut outside };
+                side.extend(interface.ipv4.iter().map(|address| (IpAddr::V4(*address), interface)));
+                side.extend(interface.ipv6.iter().map(|(address, _)| (IpAddr::V6(*address), interface)));
+            }
+        }
+        let enabled_zones = (!zones.is_empty()).then_some(zones);
+        Self { world, group, at, in_use: !arns.is_empty(), enabled_zones, inside, outside }
+    }
+
+    /// How one target is.
+    pub(super) fn health(&self, key: &TargetKey, record: &Registration, standing: Standing) -> Health {
+        if standing != Standing::Registered {
+            return Health::DeregistrationInProgress;
+        }
+        if !self.in_use {
+            return Health::NotInUse;
+        }
+        let alive_since = match self.group.spec.target_type {
+            TargetType::Instance => self.instance(&key.0),
+            TargetType::Ip => self.address(&key.0, record),
+            TargetType::Lambda if !self.group.spec.health_check.enabled => Err(Health::HealthCheckDisabled),
+            TargetType::Lambda | TargetType::Alb => Ok(record.since),
+        };
+        match alive_since {
+            Ok(since) => self.checked(key, record.since.max(since)),
+            Err(health) => health,
+        }
+    }
+
+    /// Since when an instance runs, or why it gets no traffic.
+    fn instance(&self, id: &str) -> Result<Timestamp, Health> {
+        // EC2 forgets an instance an hour after its end; what is still registered or drains by then is of a dead one.
+        let instance = self.seen(id).ok_or(Health::InvalidState(InstanceState::Terminated))?;
+        if instance.state != InstanceState::Running {
+            return Err(Health::InvalidState(instance.state));
+        }
+        self.check_zone(&instance.zone)?;
+        Ok(instance.since)
+    }
+
+    /// Since when somebody answers at an address, or why nobody does.
+    fn address(&self, address: &str, record: &Registration) -> Result<Timestamp, Health> {
+        self.check_zone(record.zone.as_deref().unwrap_or("all"))?;
+        let side = if record.outside { &self.outside } else { &self.inside };
+        let interface = address.parse().ok().and_then(|address: IpAddr| side.get(&address));
+        match interface {
+            // Of what is outside, only other VPCs are known here: the rest is a data centre, and taken to be up.
+            None if record.outside => Ok(record.since),
+            None => Err(Health::Timeout),
+            Some(interface) => match &interface.attachment {
+                // A task or a database: there is no instance, and it is up as long as it has the address.
+                None => Ok(record.since),
+                Some(attachment) => match self.seen(&attachment.instance_id) {
+                    Some(instance) if instance.state == InstanceState::Running => Ok(instance.since),
+                    _ => Err(Health::Timeout),
+                },
+            },
+        }
+    }
+
+    /// What health checks say of a target that is up since a time.
+    fn checked(&self, key: &TargetKey, base: Timestamp) -> Health {
+        let options = &self.world.options;
+        if base + delta(options.becoming_healthy.most) > self.at {
+            let (id, port) = key;
+            let port = port.unwrap_or_default();
+            let healthy_at = settles_at(options, &format!("{} {id} {port}", self.group.arn), base, self.at);
+            let left = healthy_at.map_or_else(chrono::TimeDelta::zero, |healthy_at| healthy_at - self.at);
+            if left > chrono::TimeDelta::zero() {
+                // The first of the two stages is the shorter one.
+                let is_late = self.at - base > left / 2;
+                return if is_late { Health::InitialHealthChecking } else { Health::RegistrationInProgress };
+            }
+        }
+        match self.world.elbv2.failing_health_checks.contains(&key.0) {
+            true => Health::FailedHealthChecks,
+            false => Health::Healthy,
+        }
+    }
+
+    fn check_zone(&self, zone: &str) -> Result<(), Health> {
+        match &self.enabled_zones {
+            Some(enabled) if zone != "all" && !enabled.contains(zone) => Err(Health::ZoneNotEnabled),
+            _ => Ok(()),
+        }
+    }
+
+    fn seen(&self, instance_id: &str) -> Option<&'a Instance> {
+        self.world.ec2.instances.get(instance_id)?.seen_at(self.at)
+    }
+}
