@@ -25,11 +25,13 @@ pub use pattern::Pattern;
 pub use rule::{Rule, Schedule, Target, delete_rule, put_rule, put_target, rule_arn};
 pub use wire::answer;
 
+type DeliveryRule = Box<dyn FnMut(&Event) -> Delivery + Send>;
+
 /// The bus, and what becomes of events.
 #[derive(Default)]
 pub struct State {
     rules: BTreeMap<String, Rule>,
-    delivery: Option<Box<dyn FnMut(&Event) -> Delivery + Send>>,
+    delivery: Option<DeliveryRule>,
     dice: Option<fastrand::Rng>,
     /// Every event that was put on the bus, delivered or not.
     pub log: Vec<Event>,

@@ -208,7 +208,7 @@ fn only_field(object: &Map<String, Value>) -> Result<(&str, &Value), ApiError> {
 /// `[">", 0, "<=", 5]`
 fn read_range(range: &[Value]) -> Result<Vec<(Comparison, f64)>, ApiError> {
     let wrong = || refuse("Value of numeric must be an array of operators and numbers");
-    if range.is_empty() || range.len() % 2 != 0 || range.len() > 4 {
+    if range.is_empty() || !range.len().is_multiple_of(2) || range.len() > 4 {
         return Err(wrong());
     }
     let read = |pair: &[Value]| {

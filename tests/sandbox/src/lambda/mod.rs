@@ -3,7 +3,7 @@
 //! An invocation waits until an *execution environment* of the function takes it: a slot of an in-process executor
 //! ([`in_process`]) or a real process at the Runtime API ([`runtime_api`], [`process`]). Each environment has an access
 //! key of its own, so that a fault that kills the caller of an AWS call hits the invocation that made it, and no other.
-//! It ends with an answer, an error, a timeout or a death ([`Ending`]); who waits for that is told in [`invocation`].
+//! It ends with an answer, an error, a timeout or a death ([`Ending`]); `invocation` tells who waits for that.
 
 pub mod in_process;
 mod invocation;

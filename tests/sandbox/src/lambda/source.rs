@@ -16,6 +16,9 @@ use crate::{
 /// The most messages of one look at the queue, as of every receipt.
 const MOST_RECEIVED: usize = 10;
 
+/// A queue's timeout can be set to nothing after it was mapped; a look would find the same messages for ever then.
+const LEAST_INVISIBLE: Duration = Duration::from_secs(1);
+
 /// How a mapping makes batches.
 #[derive(Clone, Debug)]
 pub struct BatchSettings {
@@ -52,6 +55,29 @@ pub(super) struct Mapping {
 /// # Errors
 /// As CreateEventSourceMapping.
 pub fn map_queue(world: &mut World, queue: &str, function: &str, settings: BatchSettings) -> Result<(), ApiError> {
+    check(world, queue, function, &settings)?;
+    if is_mapped(world, queue) {
+        return Err(ApiError::not_modelled(format!("a second event source mapping of the queue {queue}")));
+    }
+    let (queue, function) = (queue.to_owned(), function.to_owned());
+    let mapping = Mapping { queue, function, settings, gathered: Vec::new(), batch: 0, in_flight: 0 };
+    let waits: Vec<Duration> = world
+        .sqs
+        .queue(&mapping.queue)
+        .into_iter()
+        .flat_map(|queue| queue.messages())
+        .map(|message| (message.visible_from - world.now()).to_std().unwrap_or_default())
+        .collect();
+    for wait in waits {
+        let queue = mapping.queue.clone();
+        world.after(wait, move |world| poll(world, &queue));
+    }
+    world.lambda.mappings.push(mapping);
+    Ok(())
+}
+
+/// Refuses what CreateEventSourceMapping refuses.
+fn check(world: &World, queue: &str, function: &str, settings: &BatchSettings) -> Result<(), ApiError> {
     let refuse = |message: String| Err(ApiError::sender("InvalidParameterValueException", message));
     let Some(timeout) = world.lambda.function(function).map(|spec| spec.timeout) else {
         return Err(ApiError::receiver(404, "ResourceNotFoundException", format!("Function not found: {function}")));
@@ -77,23 +103,6 @@ pub fn map_queue(world: &mut World, queue: &str, function: &str, settings: Batch
     if settings.maximum_concurrency.is_some_and(|most| !(2..=1_000).contains(&most)) {
         return refuse("MaximumConcurrency must be from 2 to 1000".to_owned());
     }
-    if is_mapped(world, queue) {
-        return Err(ApiError::not_modelled(format!("a second event source mapping of the queue {queue}")));
-    }
-    let (queue, function) = (queue.to_owned(), function.to_owned());
-    let mapping = Mapping { queue, function, settings, gathered: Vec::new(), batch: 0, in_flight: 0 };
-    let waits: Vec<Duration> = world
-        .sqs
-        .queue(&mapping.queue)
-        .into_iter()
-        .flat_map(|queue| queue.messages())
-        .map(|message| (message.visible_from - world.now()).to_std().unwrap_or_default())
-        .collect();
-    for wait in waits {
-        let queue = mapping.queue.clone();
-        world.after(wait, move |world| poll(world, &queue));
-    }
-    world.lambda.mappings.push(mapping);
     Ok(())
 }
 
@@ -111,7 +120,8 @@ pub(crate) fn poll(world: &mut World, queue: &str) {
         if !has_room {
             return;
         }
-        let received = sqs::receive(world, queue, wanted, None).unwrap_or_default();
+        let Some(invisible) = world.sqs.queue(queue).map(|queue| queue.settings.visibility_timeout) else { return };
+        let received = sqs::receive(world, queue, wanted, Some(invisible.max(LEAST_INVISIBLE))).unwrap_or_default();
         if received.is_empty() {
             return;
         }

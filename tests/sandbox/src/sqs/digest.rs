@@ -48,12 +48,12 @@ mod tests {
     #[test]
     fn sums_are_those_that_clients_compute() {
         assert_eq!(of_text("hello world"), "5eb63bbbe01eeed093cb22bb8f5acdc3");
-        let attribute = Attribute { data_type: "String".into(), value: "value".into() };
+        let attribute = Attribute { data_type: "Number".into(), value: "1493147359900".into() };
         assert_eq!(of_attributes(&BTreeMap::new()), None);
-        // Computed in Python from the guide's description.
+        // The example in moto's tests.
         assert_eq!(
-            of_attributes(&BTreeMap::from([("name".into(), attribute)])).as_deref(),
-            Some("25ada41cad9d6e55ad5a2b3d2da508a2")
+            of_attributes(&BTreeMap::from([("timestamp".into(), attribute)])).as_deref(),
+            Some("235c5c510d26fb653d073faed50ae77c")
         );
     }
 }

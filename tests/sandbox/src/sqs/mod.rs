@@ -15,7 +15,6 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     clock::{Timestamp, delta},
     lambda,
-    options::Options,
     wire::ApiError,
     world::{ACCOUNT, REGION, World},
 };
@@ -67,10 +66,6 @@ impl State {
 
     fn find(&mut self, name: &str) -> Result<&mut Queue, ApiError> {
         self.queues.get_mut(name).ok_or_else(no_such_queue)
-    }
-
-    fn dice(&mut self, options: &Options) -> Option<&mut fastrand::Rng> {
-        options.shuffle.then(|| self.dice.get_or_insert_with(|| World::dice(options.seed, "sqs")))
     }
 }
 
@@ -169,12 +164,11 @@ pub fn receive(
     let now = world.now();
     world.sqs.find(queue)?.expire(now);
     redrive(world, queue)?;
-    // Taken out meanwhile: the queue and the dice are borrowed from the same state.
-    let mut dice = world.sqs.dice(&world.options).cloned();
-    let found = world.sqs.find(queue)?;
+    let (sqs, options) = (&mut world.sqs, &world.options);
+    let dice = options.shuffle.then(|| sqs.dice.get_or_insert_with(|| World::dice(options.seed, "sqs")));
+    let found = sqs.queues.get_mut(queue).ok_or_else(no_such_queue)?;
     let invisible = invisible.unwrap_or(found.settings.visibility_timeout);
-    let received = found.receive(now, most, invisible, dice.as_mut());
-    world.sqs.dice = dice.or(world.sqs.dice.take());
+    let received = found.receive(now, most, invisible, dice);
     if !received.is_empty() {
         wake_mappings(world, queue, now + delta(invisible));
     }
@@ -200,8 +194,9 @@ pub fn change_visibility(world: &mut World, queue: &str, receipt_handle: &str, s
         return Err(queue::invalid(seconds, "VisibilityTimeout", reason));
     };
     let now = world.now();
-    let until = world.sqs.find(queue)?.change_visibility(now, receipt_handle, invisible)?;
-    wake_mappings(world, queue, until);
+    if let Some(until) = world.sqs.find(queue)?.change_visibility(now, receipt_handle, invisible)? {
+        wake_mappings(world, queue, until);
+    }
     Ok(())
 }
 
@@ -234,7 +229,8 @@ fn put(world: &mut World, queue: &str, message: Message) {
     wake_mappings(world, queue, visible_from);
 }
 
-/// Moves what was received too often. Like SQS, only when somebody asks for messages, so a queue that nobody reads keeps it.
+/// Moves what was received too often. Like SQS, only when somebody asks for messages (localstack issue 8234, checked
+/// against AWS), so a queue that nobody reads keeps it.
 fn redrive(world: &mut World, queue: &str) -> Result<(), ApiError> {
     let now = world.now();
     let Some(policy) = world.sqs.find(queue)?.settings.redrive.clone() else { return Ok(()) };
@@ -252,11 +248,11 @@ fn changed(world: &World, mut settings: Settings, attributes: &[(&str, &str)]) -
     for (name, value) in attributes {
         settings.set(name, value)?;
     }
-    if let Some(redrive) = &settings.redrive {
-        if world.sqs.queue(&redrive.dead_letter_queue).is_none() {
-            let target = arn(&redrive.dead_letter_queue);
-            return Err(queue::invalid(target, "RedrivePolicy", "Dead letter target does not exist."));
-        }
+    if let Some(redrive) = &settings.redrive
+        && world.sqs.queue(&redrive.dead_letter_queue).is_none()
+    {
+        let target = arn(&redrive.dead_letter_queue);
+        return Err(queue::invalid(target, "RedrivePolicy", "Dead letter target does not exist."));
     }
     Ok(settings)
 }

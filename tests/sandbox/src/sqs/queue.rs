@@ -132,21 +132,24 @@ impl Queue {
     }
 
     /// Lets a message in flight become visible at another time, and tells when.
+    ///
+    /// Only a message that is gone is an error, and not `MessageNotInflight` (aws-sdk-net issue 1927). Where the timeout is
+    /// over, the answer is 200 and nothing happens (localstack pull request 9632, checked against AWS): `None`. So it is
+    /// here where somebody else has received the message since, which is *not verified*.
     pub(super) fn change_visibility(
         &mut self,
         now: Timestamp,
         receipt_handle: &str,
         invisible: Duration,
-    ) -> Result<Timestamp, ApiError> {
+    ) -> Result<Option<Timestamp>, ApiError> {
         let (number, receipt) = parse_receipt(receipt_handle)?;
-        let in_flight = |m: &&mut Message| m.receive_count == receipt && m.visible_from > now;
-        let Some(message) = self.messages.get_mut(&number).filter(in_flight) else {
-            return Err(invalid(
-                receipt_handle,
-                "ReceiptHandle",
-                "Message does not exist or is not available for visibility timeout change.",
-            ));
+        let Some(message) = self.messages.get_mut(&number) else {
+            let reason = "Message does not exist or is not available for visibility timeout change.";
+            return Err(invalid(receipt_handle, "ReceiptHandle", reason));
         };
+        if message.receive_count != receipt || message.visible_from <= now {
+            return Ok(None);
+        }
         let until = now + delta(invisible);
         let limit = message.last_received.map(|at| at + delta(LONGEST_INVISIBLE));
         if limit.is_some_and(|limit| until > limit) {
@@ -157,7 +160,7 @@ impl Queue {
             ));
         }
         message.visible_from = until;
-        Ok(until)
+        Ok(Some(until))
     }
 }
 
