@@ -99,6 +99,11 @@ impl World {
         self.serial
     }
 
+    /// A new id in the form of a UUID, plainly not real either.
+    pub fn invent_uuid(&mut self) -> String {
+        format!("00000000-0000-4000-8000-{:012x}", self.invent_number())
+    }
+
     /// A generator of one subsystem's own, so that a new draw in one shifts nothing in another.
     pub fn dice(seed: u64, subsystem: &str) -> Rng {
         let salt =

@@ -1,14 +1,190 @@
-//! Stub.
+//! Amazon EventBridge: the default bus, its rules, and the way of an event to their targets.
+//!
+//! Delivery is best effort, as AWS says of the events that we live on: each takes its own time, so that two may swap
+//! places, and a test can lose, double and delay them ([`State::set_delivery`]).
+
+mod pattern;
+mod rule;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::SecondsFormat;
+use serde_json::{Value, json};
+
 use crate::{
-    wire::{Answer, ApiError, Request},
-    world::World,
+    clock::Timestamp,
+    ec2::InstanceState,
+    lambda, sqs,
+    world::{ACCOUNT, REGION, World},
 };
-/// State.
-#[derive(Debug, Default)]
-pub struct State {}
-/// Does a call's work.
-pub fn answer(_world: &mut World, request: &Request) -> Result<Answer, ApiError> {
-    Err(ApiError::not_modelled(format!("the operation {}", request.action)))
+
+pub use pattern::Pattern;
+pub use rule::{Rule, Schedule, Target, delete_rule, put_rule, put_target, rule_arn};
+pub use wire::answer;
+
+type DeliveryRule = Box<dyn FnMut(&Event) -> Delivery + Send>;
+
+/// The bus, and what becomes of events.
+#[derive(Default)]
+pub struct State {
+    rules: BTreeMap<String, Rule>,
+    delivery: Option<DeliveryRule>,
+    dice: Option<fastrand::Rng>,
+    /// Every event that was put on the bus, delivered or not.
+    pub log: Vec<Event>,
 }
+
+/// An event on the bus.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// In the form of a UUID.
+    pub id: String,
+    /// Such as `EC2 Instance State-change Notification`.
+    pub detail_type: String,
+    /// Such as `aws.ec2`.
+    pub source: String,
+    /// When it happened; events show whole seconds.
+    pub time: Timestamp,
+    /// ARNs.
+    pub resources: Vec<String>,
+    /// What happened.
+    pub detail: Value,
+}
+
+/// What becomes of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It reaches every target once, after the usual delay.
+    Normal,
+    /// It reaches nobody.
+    Lost,
+    /// It reaches every target twice, each time after a delay of its own.
+    Twice,
+    /// It reaches every target, this much later than usual.
+    Late(Duration),
+}
+
+impl State {
+    /// Decides from now on over every event.
+    pub fn set_delivery(&mut self, decide: impl FnMut(&Event) -> Delivery + Send + 'static) {
+        self.delivery = Some(Box::new(decide));
+    }
+
+    /// Lets every event come once from now on.
+    pub fn reset_delivery(&mut self) {
+        self.delivery = None;
+    }
+
+    /// The rules, by name.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.values()
+    }
+}
+
+impl Event {
+    /// The document that patterns are matched against and that targets get.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "version": "0",
+            "id": self.id,
+            "detail-type": self.detail_type,
+            "source": self.source,
+            "account": ACCOUNT,
+            "time": self.time.to_rfc3339_opts(SecondsFormat::Secs, true),
+            "region": REGION,
+            "resources": self.resources,
+            "detail": self.detail,
+        })
+    }
+}
+
 /// What the service does when an instance has reached a state.
-pub(crate) fn instance_changed(_world: &mut World, _instance_id: &str, _state: crate::ec2::InstanceState) {}
+pub(crate) fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
+    let arn = format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{instance_id}");
+    let detail = json!({ "instance-id": instance_id, "state": state.name() });
+    emit(world, "aws.ec2", "EC2 Instance State-change Notification", vec![arn], detail);
+}
+
+/// Puts an event of now on the bus; answers its id.
+pub fn emit(world: &mut World, source: &str, detail_type: &str, resources: Vec<String>, detail: Value) -> String {
+    let event = Event {
+        id: world.invent_uuid(),
+        detail_type: detail_type.to_owned(),
+        source: source.to_owned(),
+        time: world.now(),
+        resources,
+        detail,
+    };
+    let id = event.id.clone();
+    put(world, event);
+    id
+}
+
+fn put(world: &mut World, event: Event) {
+    let delivery = match &mut world.events.delivery {
+        Some(decide) => decide(&event),
+        None => Delivery::Normal,
+    };
+    let document = event.to_json();
+    let wanting = world.events.rules.values().filter(|rule| rule.wants(&document));
+    let targets: Vec<(String, Target)> =
+        wanting.flat_map(|rule| rule.targets.values().map(|target| (rule.name.clone(), target.clone()))).collect();
+    world.events.log.push(event);
+    let (times, later) = match delivery {
+        Delivery::Normal => (1, Duration::ZERO),
+        Delivery::Lost => (0, Duration::ZERO),
+        Delivery::Twice => (2, Duration::ZERO),
+        Delivery::Late(later) => (1, later),
+    };
+    for (rule, target) in targets {
+        for _ in 0..times {
+            send_later(world, rule.clone(), target.clone(), document.clone(), later);
+        }
+    }
+}
+
+fn send_later(world: &mut World, rule: String, target: Target, document: Value, later: Duration) {
+    let seed = world.options.seed;
+    let dice = world.events.dice.get_or_insert_with(|| World::dice(seed, "events"));
+    let wait = world.options.event_delay.draw(dice) + later;
+    world.after(wait, move |world| deliver(world, &rule, &target, &document));
+}
+
+/// Hands an event to a target; what cannot be handed over goes to the target's dead-letter queue.
+///
+/// The usual 24 hours of retries are for targets that are busy, which those of the sandbox never are: one that is gone is
+/// given up at once by EventBridge, too.
+fn deliver(world: &mut World, rule: &str, target: &Target, document: &Value) {
+    let document = target.input.as_ref().unwrap_or(document);
+    let outcome = match (sqs::name_of_arn(&target.arn), lambda::name_of_arn(&target.arn)) {
+        (Some(queue), _) => send(world, queue, document, BTreeMap::new()),
+        (_, Some(function)) => lambda::invoke_async(world, function, document.clone()).map(|_| ()),
+        (None, None) => Ok(()),
+    };
+    let Err(error) = outcome else { return };
+    let Some(queue) = target.dead_letter_queue.as_deref().and_then(sqs::name_of_arn) else { return };
+    let attributes = [
+        ("RULE_ARN", rule_arn(rule)),
+        ("TARGET_ARN", target.arn.clone()),
+        ("ERROR_CODE", "NO_PERMISSIONS_OR_RESOURCE".to_owned()),
+        ("ERROR_MESSAGE", error.message),
+    ];
+    let text = |value| sqs::Attribute { data_type: "String".to_owned(), value };
+    let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
+    // Where that queue is gone as well, the event is lost, as at AWS.
+    let _ = send(world, queue, document, attributes);
+}
+
+fn send(
+    world: &mut World,
+    queue: &str,
+    document: &Value,
+    attributes: BTreeMap<String, sqs::Attribute>,
+) -> Result<(), crate::wire::ApiError> {
+    let sender = "AIDAEVENTBRIDGE00000A".to_owned();
+    let draft = sqs::Draft { body: document.to_string(), attributes, delay: None, sender };
+    sqs::send(world, queue, draft).map(|_| ())
+}

@@ -1,14 +1,222 @@
-//! Stub.
-use crate::{
-    wire::{Answer, ApiError, Request},
-    world::World,
+//! AWS Lambda: functions, what invokes them, and what becomes of their answers.
+//!
+//! An invocation waits until an *execution environment* of the function takes it: a slot of an in-process executor
+//! ([`in_process`]) or a real process at the Runtime API ([`runtime_api`], [`process`]). Each environment has an access
+//! key of its own, so that a fault that kills the caller of an AWS call hits the invocation that made it, and no other.
+//! It ends with an answer, an error, a timeout or a death ([`Ending`]); `invocation` tells who waits for that.
+
+pub mod in_process;
+mod invocation;
+pub mod process;
+pub mod runtime_api;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
 };
-/// State.
+
+use serde_json::{Value, json};
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    Sandbox,
+    clock::Timestamp,
+    wire::ApiError,
+    world::{ACCOUNT, REGION, World},
+};
+
+pub use in_process::run_in_process;
+pub use invocation::{Ended, Ending, Origin};
+pub use runtime_api::serve_runtime;
+pub use source::{BatchSettings, map_queue};
+
+pub(crate) use invocation::finish;
+pub(crate) use source::{is_mapped, poll};
+
+/// What an account may run at the same time, where a function has no reservation.
+const ACCOUNT_CONCURRENCY: usize = 1_000;
+
+/// Functions, event source mappings, invocations.
 #[derive(Debug, Default)]
-pub struct State {}
-/// Does a call's work.
-pub fn answer(_world: &mut World, request: &Request) -> Result<Answer, ApiError> {
-    Err(ApiError::not_modelled(format!("the operation {}", request.action)))
+pub struct State {
+    functions: BTreeMap<String, Function>,
+    mappings: Vec<source::Mapping>,
+    /// Those that wait or run, by request id.
+    invocations: BTreeMap<String, invocation::Record>,
+    /// Every attempt that ended, in order.
+    pub log: Vec<Ended>,
 }
-/// Ends the process that calls with this access key.
-pub fn kill_caller(_world: &mut World, _access_key: &str) {}
+
+/// What a function is.
+#[derive(Clone, Debug)]
+pub struct FunctionSpec {
+    /// Its name.
+    pub name: String,
+    /// How long one invocation may take.
+    pub timeout: Duration,
+    /// What the access keys of its execution environments begin with; four digits follow.
+    pub access_key: String,
+    /// Reserved concurrency.
+    pub reserved_concurrency: Option<usize>,
+    /// Environment variables, for real processes.
+    pub environment: BTreeMap<String, String>,
+    /// The queue that is told of asynchronous invocations that failed for good (an on-failure destination).
+    pub failure_queue: Option<String>,
+}
+
+impl FunctionSpec {
+    /// A function with Lambda's defaults.
+    pub fn new(name: &str) -> Self {
+        let letters = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_uppercase();
+        Self {
+            name: name.to_owned(),
+            timeout: Duration::from_secs(3),
+            access_key: format!("AKIA{letters}"),
+            reserved_concurrency: None,
+            environment: BTreeMap::new(),
+            failure_queue: None,
+        }
+    }
+}
+
+/// One invocation, as an executor gets it.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// In the form of a UUID.
+    pub request_id: String,
+    /// The event.
+    pub payload: Value,
+    /// When it is ended, on the simulated clock.
+    pub deadline: Timestamp,
+    /// Of the function.
+    pub function_arn: String,
+    /// The key of the execution environment: what its AWS clients must sign with.
+    pub access_key: String,
+}
+
+#[derive(Debug)]
+struct Function {
+    spec: FunctionSpec,
+    /// Request ids, the oldest first.
+    waiting: VecDeque<String>,
+    /// Counts up whenever an executor should look for work. Closed with the sandbox, which ends the executors.
+    work: watch::Sender<u64>,
+    environments: u32,
+    /// Keys of in-process environments that can be used again, the first made first.
+    idle: BTreeSet<String>,
+    /// For each environment that is a process: counts its deaths, and so tells its keeper to end it.
+    deaths: BTreeMap<String, watch::Sender<u64>>,
+}
+
+impl Function {
+    fn limit(&self) -> usize {
+        self.spec.reserved_concurrency.unwrap_or(ACCOUNT_CONCURRENCY)
+    }
+
+    fn new_environment(&mut self) -> String {
+        self.environments += 1;
+        format!("{}{:04}", self.spec.access_key, self.environments)
+    }
+
+    fn tell_executors(&self) {
+        self.work.send_modify(|count| *count += 1);
+    }
+}
+
+impl State {
+    /// What a function is.
+    pub fn function(&self, name: &str) -> Option<&FunctionSpec> {
+        self.functions.get(name).map(|function| &function.spec)
+    }
+
+    /// The function that one of its environments' access keys belongs to.
+    pub fn function_with_key(&self, access_key: &str) -> Option<&FunctionSpec> {
+        let (stem, _) = access_key.split_at_checked(access_key.len().checked_sub(4)?)?;
+        self.functions.values().map(|function| &function.spec).find(|spec| spec.access_key == stem)
+    }
+
+    /// How many invocations of a function run.
+    pub fn running(&self, function: &str) -> usize {
+        self.invocations.values().filter(|record| record.function == function && record.is_running()).count()
+    }
+
+    /// How many invocations wait or run, of all functions.
+    pub fn open_invocations(&self) -> usize {
+        self.invocations.len()
+    }
+
+    /// How an invocation ended, at its last attempt so far.
+    pub fn ended(&self, request_id: &str) -> Option<&Ended> {
+        self.log.iter().rev().find(|ended| ended.request_id == request_id)
+    }
+}
+
+/// Creates a function, or changes what one is.
+pub fn create_function(world: &mut World, spec: FunctionSpec) {
+    if let Some(existing) = world.lambda.functions.get_mut(&spec.name) {
+        existing.spec = spec;
+        return;
+    }
+    let function = Function {
+        spec,
+        waiting: VecDeque::new(),
+        work: watch::Sender::new(0),
+        environments: 0,
+        idle: BTreeSet::new(),
+        deaths: BTreeMap::new(),
+    };
+    world.lambda.functions.insert(function.spec.name.clone(), function);
+}
+
+/// Invokes a function synchronously; its answer is in [`State::ended`] by the request id that is answered here.
+///
+/// # Errors
+/// Where there is no such function, or it runs as often as it may.
+pub fn invoke(world: &mut World, function: &str, payload: Value) -> Result<String, ApiError> {
+    invocation::begin(world, function, payload, Origin::Direct, None)
+}
+
+/// Invokes a function asynchronously: a failure is retried twice. Answers the request id.
+///
+/// # Errors
+/// Where there is no such function.
+pub fn invoke_async(world: &mut World, function: &str, payload: Value) -> Result<String, ApiError> {
+    invocation::begin(world, function, payload, Origin::Async { attempt: 1 }, None)
+}
+
+/// Ends the process that calls with this access key, and with it the invocation that it is at.
+pub fn kill_caller(world: &mut World, access_key: &str) {
+    let running = |record: &invocation::Record| record.runs_in(access_key);
+    let found = world.lambda.invocations.iter().find(|(_, record)| running(record)).map(|(id, _)| id.clone());
+    if let Some(request_id) = found {
+        finish(world, &request_id, Ending::Died);
+    }
+}
+
+/// The ARN of a function.
+pub fn arn(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+}
+
+/// The name in the ARN of a function of this account and Region.
+pub fn name_of_arn(arn: &str) -> Option<&str> {
+    let rest = arn.strip_prefix("arn:aws:lambda:")?.strip_prefix(REGION)?.strip_prefix(':')?;
+    rest.strip_prefix(ACCOUNT)?.strip_prefix(":function:")
+}
+
+impl Sandbox {
+    /// Invokes a function and waits for its answer.
+    ///
+    /// # Errors
+    /// What the function failed with, or why it was not invoked, in Lambda's form of an error.
+    pub async fn invoke(&self, function: &str, payload: Value) -> Result<Value, Value> {
+        let (told, answer) = oneshot::channel();
+        let begun = self.with(|world| invocation::begin(world, function, payload, Origin::Direct, Some(told)));
+        begun.map_err(|error| json!({ "errorType": error.code, "errorMessage": error.message }))?;
+        let gone = || Err(json!({ "errorType": "Sandbox.Gone", "errorMessage": "the sandbox ended" }));
+        answer.await.unwrap_or_else(|_| gone())
+    }
+}

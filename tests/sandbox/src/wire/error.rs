@@ -49,9 +49,12 @@ impl ApiError {
                 let prefix = if service == Some(Service::Sqs) { "com.amazonaws.sqs#" } else { "" };
                 let body = json!({ "__type": format!("{prefix}{}", self.code), "message": self.message });
                 let mut response = response(status, "application/x-amz-json-1.0", request_id, body.to_string());
-                // SQS still tells the code of its former query protocol, which boto3 prefers.
-                if let Ok(value) = HeaderValue::from_str(&format!("{};{kind}", self.code)) {
-                    response.headers_mut().insert("x-amzn-query-error", value);
+                // SQS still tells the code of its former query protocol, which the SDKs prefer.
+                if service == Some(Service::Sqs) {
+                    let code = sqs_query_code(&self.code);
+                    if let Ok(value) = HeaderValue::from_str(&format!("{code};{kind}")) {
+                        response.headers_mut().insert("x-amzn-query-error", value);
+                    }
                 }
                 response
             }
@@ -68,6 +71,24 @@ impl ApiError {
                 response(status, "text/xml", request_id, root.render())
             }
         }
+    }
+}
+
+/// What a shape of SQS's JSON protocol is called in the query protocol (the model's `awsQueryError` traits).
+fn sqs_query_code(code: &str) -> String {
+    match code {
+        "QueueDoesNotExist" => "AWS.SimpleQueueService.NonExistentQueue".into(),
+        "QueueNameExists" => "QueueAlreadyExists".into(),
+        "BatchEntryIdsNotDistinct"
+        | "BatchRequestTooLong"
+        | "EmptyBatchRequest"
+        | "InvalidBatchEntryId"
+        | "MessageNotInflight"
+        | "PurgeQueueInProgress"
+        | "QueueDeletedRecently"
+        | "TooManyEntriesInBatchRequest"
+        | "UnsupportedOperation" => format!("AWS.SimpleQueueService.{code}"),
+        other => other.into(),
     }
 }
 

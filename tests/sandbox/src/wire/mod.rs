@@ -136,6 +136,20 @@ impl Request {
         }
     }
 
+    /// The JSON document as a type, which should refuse unknown fields: a parameter that is not modelled fails loudly.
+    ///
+    /// # Errors
+    /// Where a field is missing, unknown or of another type.
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_value(self.json()?.clone()).map_err(|e| {
+            let reason = e.to_string();
+            match reason.starts_with("unknown field") {
+                true => ApiError::not_modelled(format!("a parameter of {}: {reason}", self.action)),
+                false => ApiError::sender("SerializationException", reason),
+            }
+        })
+    }
+
     /// The JSON document.
     ///
     /// # Errors

@@ -1,0 +1,206 @@
+//! Rules of the bus: which events go to which targets, and what comes on a schedule.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{Event, Pattern, send_later};
+use crate::{
+    lambda, sqs,
+    wire::ApiError,
+    world::{ACCOUNT, REGION, World},
+};
+
+/// The most targets of a rule.
+const MOST_TARGETS: usize = 5;
+
+/// A rule of the default bus.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// Which events it wants, as written.
+    pub pattern_text: Option<String>,
+    /// Which events it wants.
+    pub pattern: Option<Pattern>,
+    /// When it acts by itself.
+    pub schedule: Option<Schedule>,
+    /// Whether it acts at all.
+    pub enabled: bool,
+    /// For people.
+    pub description: Option<String>,
+    /// By id.
+    pub targets: BTreeMap<String, Target>,
+    /// Which PutRule made it: the ticks of an older schedule stop.
+    version: u64,
+}
+
+/// `rate(5 minutes)`; cron expressions are not modelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// As written.
+    pub text: String,
+    /// The time between two events.
+    pub every: Duration,
+}
+
+/// What a rule's events go to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name within the rule.
+    pub id: String,
+    /// Of a queue or a function.
+    pub arn: String,
+    /// What it gets instead of the event.
+    pub input: Option<Value>,
+    /// ARN of the queue for what cannot be handed over.
+    pub dead_letter_queue: Option<String>,
+    /// As it was put, for ListTargetsByRule.
+    pub(super) shown: Value,
+}
+
+impl Rule {
+    pub(super) fn wants(&self, document: &Value) -> bool {
+        self.enabled && self.pattern.as_ref().is_some_and(|pattern| pattern.matches(document))
+    }
+}
+
+impl Target {
+    /// A target that gets the bare event.
+    pub fn new(id: &str, arn: &str) -> Self {
+        let shown = json!({ "Id": id, "Arn": arn });
+        Self { id: id.to_owned(), arn: arn.to_owned(), input: None, dead_letter_queue: None, shown }
+    }
+
+    /// Lets events that cannot be handed over go to a queue.
+    #[must_use]
+    pub fn with_dead_letter_queue(mut self, arn: &str) -> Self {
+        self.shown["DeadLetterConfig"] = json!({ "Arn": arn });
+        self.dead_letter_queue = Some(arn.to_owned());
+        self
+    }
+
+    /// Lets the target get a constant.
+    #[must_use]
+    pub fn with_input(mut self, input: Value) -> Self {
+        self.shown["Input"] = input.to_string().into();
+        self.input = Some(input);
+        self
+    }
+}
+
+impl Schedule {
+    fn parse(text: &str) -> Result<Self, ApiError> {
+        let wrong = || ApiError::sender("ValidationException", "Parameter ScheduleExpression is not valid.");
+        if text.starts_with("cron(") {
+            return Err(ApiError::not_modelled("cron expressions"));
+        }
+        let rate = text.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')')).ok_or_else(wrong)?;
+        let (number, unit) = rate.split_once(' ').ok_or_else(wrong)?;
+        let number: u64 = number.parse().ok().filter(|number| *number > 0).ok_or_else(wrong)?;
+        // AWS insists on the singular for one, and on the plural for more.
+        let seconds = match (unit, number) {
+            ("minute", 1) | ("minutes", 2..) => 60,
+            ("hour", 1) | ("hours", 2..) => 3_600,
+            ("day", 1) | ("days", 2..) => 86_400,
+            _ => return Err(wrong()),
+        };
+        Ok(Self { text: text.to_owned(), every: Duration::from_secs(number * seconds) })
+    }
+}
+
+/// Makes a rule, or changes one and keeps its targets.
+///
+/// # Errors
+/// As PutRule.
+pub fn put_rule(
+    world: &mut World,
+    name: &str,
+    pattern: Option<&str>,
+    schedule: Option<&str>,
+    enabled: bool,
+) -> Result<(), ApiError> {
+    if pattern.is_none() && schedule.is_none() {
+        let message = "Parameter(s) EventPattern or ScheduleExpression must be specified.";
+        return Err(ApiError::sender("ValidationException", message));
+    }
+    let version = world.invent_number();
+    let schedule = schedule.map(Schedule::parse).transpose()?;
+    let every = schedule.as_ref().filter(|_| enabled).map(|schedule| schedule.every);
+    let rule = Rule {
+        name: name.to_owned(),
+        pattern_text: pattern.map(str::to_owned),
+        pattern: pattern.map(Pattern::parse).transpose()?,
+        schedule,
+        enabled,
+        description: None,
+        targets: world.events.rules.get(name).map(|old| old.targets.clone()).unwrap_or_default(),
+        version,
+    };
+    world.events.rules.insert(name.to_owned(), rule);
+    if let Some(every) = every {
+        let name = name.to_owned();
+        world.after(every, move |world| tick(world, &name, version, every));
+    }
+    Ok(())
+}
+
+/// Gives a rule a target, or changes the one of this id.
+///
+/// # Errors
+/// As PutTargets.
+pub fn put_target(world: &mut World, rule: &str, target: Target) -> Result<(), ApiError> {
+    if sqs::name_of_arn(&target.arn).is_none() && lambda::name_of_arn(&target.arn).is_none() {
+        return Err(ApiError::not_modelled(format!("the target {}", target.arn)));
+    }
+    let found = world.events.rules.get_mut(rule).ok_or_else(|| no_such_rule(rule))?;
+    if found.targets.len() >= MOST_TARGETS && !found.targets.contains_key(&target.id) {
+        let message = "The requested resource exceeds the maximum number allowed.";
+        return Err(ApiError::sender("LimitExceededException", message));
+    }
+    found.targets.insert(target.id.clone(), target);
+    Ok(())
+}
+
+/// Takes a rule away; one that does not exist is no error.
+///
+/// # Errors
+/// As DeleteRule.
+pub fn delete_rule(world: &mut World, name: &str) -> Result<(), ApiError> {
+    if world.events.rules.get(name).is_some_and(|rule| !rule.targets.is_empty()) {
+        let message = "Rule can't be deleted since it has targets.";
+        return Err(ApiError::sender("ValidationException", message));
+    }
+    world.events.rules.remove(name);
+    Ok(())
+}
+
+/// The ARN of a rule.
+pub fn rule_arn(name: &str) -> String {
+    format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}")
+}
+
+pub(super) fn no_such_rule(name: &str) -> ApiError {
+    let message = format!("Rule {name} does not exist on EventBus default.");
+    ApiError::sender("ResourceNotFoundException", message)
+}
+
+/// The event of a schedule goes to the rule's own targets, and not over the bus.
+fn tick(world: &mut World, name: &str, version: u64, every: Duration) {
+    let Some(rule) = world.events.rules.get(name).filter(|rule| rule.version == version) else { return };
+    let targets: Vec<Target> = rule.targets.values().cloned().collect();
+    let event = Event {
+        id: world.invent_uuid(),
+        detail_type: "Scheduled Event".to_owned(),
+        source: "aws.events".to_owned(),
+        time: world.now(),
+        resources: vec![rule_arn(name)],
+        detail: json!({}),
+    };
+    for target in targets {
+        send_later(world, name.to_owned(), target, event.to_json(), Duration::ZERO);
+    }
+    world.events.log.push(event);
+    let name = name.to_owned();
+    world.after(every, move |world| tick(world, &name, version, every));
+}

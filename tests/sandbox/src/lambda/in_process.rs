@@ -1,0 +1,73 @@
+//! Runs a function's handler in the test's own process, on the simulated clock.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Weak},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{
+    Ending, Invocation, finish,
+    invocation::{Taker, take},
+};
+use crate::{Sandbox, Shared};
+
+/// Lets a handler answer the invocations of a function, as many at a time as the function may have.
+///
+/// A timeout and a kill drop the handler's future: nothing of it runs any further, as in a process that was ended. Tasks
+/// that the handler spawned go on.
+///
+/// # Panics
+/// Where there is no such function, and outside a tokio runtime.
+pub fn run_in_process(
+    sandbox: &Sandbox,
+    function: &str,
+    handler: impl Fn(Invocation) -> BoxFuture<'static, Result<Value, Value>> + Send + Sync + 'static,
+) {
+    let work = sandbox.with(|world| world.lambda.functions.get(function).map(|found| found.work.subscribe()));
+    let mut work = work.unwrap_or_else(|| panic!("there is no function {function}"));
+    let (shared, function, handler) = (Arc::downgrade(&sandbox.shared), function.to_owned(), Arc::new(handler));
+    tokio::spawn(async move {
+        loop {
+            let taken = {
+                let Some(sandbox) = shared.upgrade().map(|shared| Sandbox { shared }) else { return };
+                sandbox.with(|world| take(world, &function, &Taker::InProcess))
+            };
+            match taken {
+                Some((invocation, over)) => {
+                    let request_id = invocation.request_id.clone();
+                    tokio::spawn(run(shared.clone(), request_id, over, (*handler)(invocation)));
+                }
+                None if work.changed().await.is_err() => return,
+                None => {}
+            }
+        }
+    });
+}
+
+async fn run(
+    shared: Weak<Shared>,
+    request_id: String,
+    over: oneshot::Receiver<()>,
+    handler: BoxFuture<'static, Result<Value, Value>>,
+) {
+    // A panic is reported and the process lives on, as lambda_runtime does it.
+    let handler = AssertUnwindSafe(handler).catch_unwind();
+    let answer = tokio::select! {
+        // First, so that an invocation that was killed at this instant makes no further call.
+        biased;
+        _ = over => return,
+        answer = handler => answer,
+    };
+    let ending = match answer {
+        Ok(Ok(value)) => Ending::Answered(value),
+        Ok(Err(error)) => Ending::Failed(error),
+        Err(_) => Ending::Failed(json!({ "errorType": "Panic", "errorMessage": "the handler panicked" })),
+    };
+    if let Some(sandbox) = shared.upgrade().map(|shared| Sandbox { shared }) {
+        sandbox.with(|world| finish(world, &request_id, ending));
+    }
+}

@@ -1,0 +1,278 @@
+//! The life of an invocation: it begins, an environment takes it, it ends, and whoever caused it is told.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{Function, Invocation, arn, source};
+use crate::{
+    clock::{Timestamp, delta},
+    sqs,
+    wire::ApiError,
+    world::World,
+};
+
+/// Attempts at an asynchronous invocation, the first included.
+const ASYNC_ATTEMPTS: u32 = 3;
+
+/// How long the n-th retry of an asynchronous invocation waits: one minute, then two (Lambda guide, "Asynchronous invocation").
+const ASYNC_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Who caused an invocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A caller who waits.
+    Direct,
+    /// A rule, or a caller who does not wait.
+    Async {
+        /// From 1.
+        attempt: u32,
+    },
+    /// An event source mapping, with the message ids of the batch.
+    Queue {
+        /// The queue's name.
+        queue: String,
+        /// Message ids and receipt handles.
+        messages: Vec<(String, String)>,
+    },
+}
+
+/// How one attempt at an invocation ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// With an answer.
+    Answered(Value),
+    /// With an error that the function reported.
+    Failed(Value),
+    /// It took longer than the function may; its environment is gone.
+    TimedOut,
+    /// Its process ended without an answer; its environment is gone.
+    Died,
+}
+
+/// One attempt that ended, for tests and for people who watch.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The same at each attempt.
+    pub request_id: String,
+    /// The function's name.
+    pub function: String,
+    /// The environment's.
+    pub access_key: String,
+    /// Who caused it.
+    pub origin: Origin,
+    /// The event.
+    pub payload: Value,
+    /// When an environment took it.
+    pub started: Timestamp,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How.
+    pub ending: Ending,
+    /// The answer, or the error in Lambda's form.
+    pub result: Result<Value, Value>,
+}
+
+/// An invocation that waits or runs.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) function: String,
+    payload: Value,
+    origin: Origin,
+    running: Option<Running>,
+    told: Option<oneshot::Sender<Result<Value, Value>>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    access_key: String,
+    started: Timestamp,
+    /// Dropped with the record: whoever holds the other end sees that the invocation is over.
+    _over: oneshot::Sender<()>,
+}
+
+/// Which environment takes an invocation.
+pub(super) enum Taker<'a> {
+    /// An idle one of the in-process executor, or a new one. The simulated clock enforces the timeout.
+    InProcess,
+    /// A process, by its access key. It has a real clock, so its keeper enforces the timeout.
+    Process(&'a str),
+}
+
+impl Record {
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Lambda keeps asynchronous invocations in a queue of its own until there is room.
+    fn takes_room(&self) -> bool {
+        self.is_running() || !matches!(self.origin, Origin::Async { .. })
+    }
+
+    pub(super) fn runs_in(&self, access_key: &str) -> bool {
+        self.running.as_ref().is_some_and(|running| running.access_key == access_key)
+    }
+}
+
+/// Enters an invocation; answers its request id.
+pub(super) fn begin(
+    world: &mut World,
+    function: &str,
+    payload: Value,
+    origin: Origin,
+    told: Option<oneshot::Sender<Result<Value, Value>>>,
+) -> Result<String, ApiError> {
+    let request_id = world.invent_uuid();
+    let open = world.lambda.invocations.values().filter(|r| r.function == function && r.takes_room()).count();
+    let Some(found) = world.lambda.functions.get_mut(function) else {
+        let message = format!("Function not found: {}", arn(function));
+        return Err(ApiError::receiver(404, "ResourceNotFoundException", message));
+    };
+    if !matches!(origin, Origin::Async { .. }) && open >= found.limit() {
+        return Err(ApiError::receiver(429, "TooManyRequestsException", "Rate Exceeded."));
+    }
+    found.waiting.push_back(request_id.clone());
+    found.tell_executors();
+    let record = Record { function: function.to_owned(), payload, origin, running: None, told };
+    world.lambda.invocations.insert(request_id.clone(), record);
+    Ok(request_id)
+}
+
+/// Gives the oldest waiting invocation to an environment, with the sign that it is over: the receiver ends then.
+pub(super) fn take(world: &mut World, name: &str, taker: &Taker<'_>) -> Option<(Invocation, oneshot::Receiver<()>)> {
+    let (now, running) = (world.now(), world.lambda.running(name));
+    let function = world.lambda.functions.get_mut(name).filter(|function| running < function.limit())?;
+    let request_id = function.waiting.pop_front()?;
+    let access_key = match taker {
+        Taker::InProcess => function.idle.pop_first().unwrap_or_else(|| function.new_environment()),
+        Taker::Process(access_key) => (*access_key).to_owned(),
+    };
+    let timeout = function.spec.timeout;
+    let (over, is_over) = oneshot::channel();
+    let record = world.lambda.invocations.get_mut(&request_id)?;
+    record.running = Some(Running { access_key: access_key.clone(), started: now, _over: over });
+    let invocation = Invocation {
+        request_id: request_id.clone(),
+        payload: record.payload.clone(),
+        deadline: now + delta(timeout),
+        function_arn: arn(name),
+        access_key: access_key.clone(),
+    };
+    if matches!(taker, Taker::InProcess) {
+        world.after(timeout, move |world| time_out(world, &request_id, &access_key));
+    }
+    Some((invocation, is_over))
+}
+
+/// Ends an attempt that an environment is still at. A retry has the same request id, so the environment decides.
+pub(super) fn time_out(world: &mut World, request_id: &str, access_key: &str) {
+    let record = world.lambda.invocations.get(request_id);
+    if record.is_some_and(|record| record.runs_in(access_key)) {
+        finish(world, request_id, Ending::TimedOut);
+    }
+}
+
+/// Ends the running attempt at an invocation. Answers whether there was one: after a timeout, an answer comes too late.
+pub(crate) fn finish(world: &mut World, request_id: &str, ending: Ending) -> bool {
+    if !world.lambda.invocations.get(request_id).is_some_and(Record::is_running) {
+        return false;
+    }
+    let Some(record) = world.lambda.invocations.remove(request_id) else { return false };
+    let (Record { function, payload, origin, running: Some(running), told }, now) = (record, world.now()) else {
+        return false;
+    };
+    let Some(found) = world.lambda.functions.get_mut(&function) else { return false };
+    release(found, &running.access_key, &ending);
+    let result = result_of(&ending, request_id, found.spec.timeout);
+    let failure_queue = found.spec.failure_queue.clone();
+    world.lambda.log.push(Ended {
+        request_id: request_id.to_owned(),
+        function: function.clone(),
+        access_key: running.access_key.clone(),
+        origin: origin.clone(),
+        payload: payload.clone(),
+        started: running.started,
+        at: now,
+        ending,
+        result: result.clone(),
+    });
+    match origin {
+        Origin::Direct => {
+            // The caller may have gone away meanwhile.
+            let _ = told.map(|told| told.send(result));
+        }
+        Origin::Async { attempt } => match result {
+            Ok(_) => {}
+            Err(_) if attempt < ASYNC_ATTEMPTS => retry(world, request_id, &function, payload, attempt),
+            Err(error) => give_up(world, request_id, &function, failure_queue, payload, &error),
+        },
+        Origin::Queue { queue, messages } => source::settle(world, &queue, &messages, &result),
+    }
+    source::poll_all_of(world, &function);
+    true
+}
+
+/// A healthy in-process environment is used again; one that died is not, and a process that died is told so.
+fn release(function: &mut Function, access_key: &str, ending: &Ending) {
+    let is_process = function.deaths.get(access_key);
+    match (ending, is_process) {
+        (Ending::Answered(_) | Ending::Failed(_), None) => {
+            function.idle.insert(access_key.to_owned());
+        }
+        (Ending::TimedOut | Ending::Died, Some(deaths)) => deaths.send_modify(|count| *count += 1),
+        _ => {}
+    }
+    function.tell_executors();
+}
+
+fn result_of(ending: &Ending, request_id: &str, timeout: Duration) -> Result<Value, Value> {
+    match ending {
+        Ending::Answered(value) => Ok(value.clone()),
+        Ending::Failed(error) => Err(error.clone()),
+        Ending::TimedOut => {
+            let message =
+                format!("RequestId: {request_id} Error: Task timed out after {:.2} seconds", timeout.as_secs_f64());
+            Err(json!({ "errorType": "Sandbox.Timedout", "errorMessage": message }))
+        }
+        Ending::Died => {
+            let message = format!("RequestId: {request_id} Error: Runtime exited with error: signal: killed");
+            Err(json!({ "errorType": "Runtime.ExitError", "errorMessage": message }))
+        }
+    }
+}
+
+fn retry(world: &mut World, request_id: &str, function: &str, payload: Value, attempt: u32) {
+    let origin = Origin::Async { attempt: attempt + 1 };
+    let record = Record { function: function.to_owned(), payload, origin, running: None, told: None };
+    world.lambda.invocations.insert(request_id.to_owned(), record);
+    let (request_id, function) = (request_id.to_owned(), function.to_owned());
+    world.after(ASYNC_RETRY_AFTER * attempt, move |world| {
+        if let Some(function) = world.lambda.functions.get_mut(&function) {
+            function.waiting.push_back(request_id);
+            function.tell_executors();
+        }
+    });
+}
+
+/// Tells the failure destination, where there is one.
+fn give_up(world: &mut World, request_id: &str, function: &str, queue: Option<String>, payload: Value, error: &Value) {
+    let Some(queue) = queue else { return };
+    let record = json!({
+        "version": "1.0",
+        "timestamp": world.now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        "requestContext": {
+            "requestId": request_id,
+            "functionArn": format!("{}:$LATEST", arn(function)),
+            "condition": "RetriesExhausted",
+            "approximateInvokeCount": ASYNC_ATTEMPTS,
+        },
+        "requestPayload": payload,
+        "responseContext": { "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled" },
+        "responsePayload": error,
+    });
+    let draft =
+        sqs::Draft { body: record.to_string(), sender: "AIDALAMBDA000000000A".to_owned(), ..Default::default() };
+    // Where that queue is gone, the record is lost, as at AWS.
+    let _ = sqs::send(world, &queue, draft);
+}

@@ -1,0 +1,160 @@
+//! Keeps a real function binary running at the Runtime API, with the environment that Lambda would give it.
+
+use std::{collections::BTreeMap, io, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use super::{kill_caller, runtime_api::RuntimeApi, serve_runtime};
+use crate::{Sandbox, world::REGION};
+
+/// How long after a process has ended the next one starts, in real time. Without a pause, a binary that ends at once would
+/// keep a core busy; a long one would hold up the invocations that wait.
+const RESTART_AFTER: Duration = Duration::from_millis(200);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The function's name; it must have been created.
+    pub function: String,
+    /// Its binary.
+    pub binary: PathBuf,
+    /// Where the simulated AWS listens: [`crate::server::Server::endpoint_url`].
+    pub endpoint_url: String,
+    /// Besides the function's own environment variables.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A function's process and whatever follows it after a crash. Ends when this is dropped.
+#[derive(Debug)]
+pub struct FunctionProcess {
+    access_key: String,
+    keeper: JoinHandle<()>,
+}
+
+impl FunctionProcess {
+    /// The key that it calls AWS with.
+    pub fn access_key(&self) -> &str {
+        &self.access_key
+    }
+}
+
+impl Drop for FunctionProcess {
+    fn drop(&mut self) {
+        // Drops the child with it, which is killed then.
+        self.keeper.abort();
+    }
+}
+
+/// Starts a process of a function: one execution environment. Each line that it writes goes to `on_line`.
+///
+/// It is killed and started anew where an invocation of it times out or a fault kills it, and started anew where it ends
+/// by itself, as Lambda does with an environment that broke.
+///
+/// # Errors
+/// Where there is no such function, or the binary cannot be started.
+pub async fn spawn(
+    sandbox: &Sandbox,
+    launch: Launch,
+    on_line: impl Fn(&str) + Send + Sync + 'static,
+) -> io::Result<FunctionProcess> {
+    let runtime = serve_runtime(sandbox, &launch.function).await?;
+    let variables = variables(sandbox, &launch, &runtime);
+    let access_key = runtime.access_key().to_owned();
+    let on_line: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(on_line);
+    // The first start is awaited, so that a wrong path is the caller's error.
+    let first = start(&launch, &variables, &on_line)?;
+    let keeper = tokio::spawn(keep(sandbox.clone(), launch, runtime, variables, first, on_line));
+    Ok(FunctionProcess { access_key, keeper })
+}
+
+async fn keep(
+    sandbox: Sandbox,
+    launch: Launch,
+    runtime: RuntimeApi,
+    variables: BTreeMap<String, String>,
+    mut child: Child,
+    on_line: Arc<dyn Fn(&str) + Send + Sync>,
+) {
+    let mut deaths: watch::Receiver<u64> = runtime.deaths.clone();
+    loop {
+        tokio::select! {
+            _ = child.wait() => {}
+            _ = deaths.changed() => {
+                // Cannot fail but where it has ended by itself meanwhile.
+                let _ = child.kill().await;
+            }
+        }
+        sandbox.with(|world| kill_caller(world, runtime.access_key()));
+        tokio::time::sleep(RESTART_AFTER).await;
+        // What was told until now was about the process that is gone.
+        deaths.mark_unchanged();
+        match start(&launch, &variables, &on_line) {
+            Ok(next) => child = next,
+            Err(error) => return on_line(&format!("cannot start {}: {error}", launch.binary.display())),
+        }
+    }
+}
+
+fn start(
+    launch: &Launch,
+    variables: &BTreeMap<String, String>,
+    on_line: &Arc<dyn Fn(&str) + Send + Sync>,
+) -> io::Result<Child> {
+    let mut child = Command::new(&launch.binary)
+        .env_clear()
+        .envs(variables)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    pass_on(child.stdout.take(), on_line);
+    pass_on(child.stderr.take(), on_line);
+    Ok(child)
+}
+
+fn pass_on(stream: Option<impl AsyncRead + Unpin + Send + 'static>, on_line: &Arc<dyn Fn(&str) + Send + Sync>) {
+    let Some(stream) = stream else { return };
+    let on_line = on_line.clone();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            on_line(&line);
+        }
+    });
+}
+
+/// As in Lambda's guide, "Using environment variables": the reserved ones, then the function's own, then the caller's.
+fn variables(sandbox: &Sandbox, launch: &Launch, runtime: &RuntimeApi) -> BTreeMap<String, String> {
+    let (name, address) = (launch.function.as_str(), runtime.address().to_string());
+    let reserved = [
+        ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
+        ("AWS_ENDPOINT_URL", &launch.endpoint_url),
+        ("AWS_REGION", REGION),
+        ("AWS_DEFAULT_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", runtime.access_key()),
+        ("AWS_SECRET_ACCESS_KEY", "sandbox"),
+        ("AWS_LAMBDA_FUNCTION_NAME", name),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{name}")),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "2026/01/05/[$LATEST]00000000000000000000000000000000"),
+        ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023"),
+        ("_HANDLER", "bootstrap"),
+        ("LAMBDA_TASK_ROOT", "/var/task"),
+        ("TZ", ":UTC"),
+    ];
+    let mut variables: BTreeMap<String, String> =
+        reserved.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    variables.extend(std::env::var("PATH").map(|path| ("PATH".to_owned(), path)));
+    let own = sandbox.with(|world| world.lambda.function(name).map(|spec| spec.environment.clone()));
+    variables.extend(own.unwrap_or_default());
+    variables.extend(launch.environment.clone());
+    variables
+}

@@ -1,0 +1,229 @@
+//! Event source mappings: how messages of a queue become invocations, and what an answer does to them.
+//!
+//! A mapping looks at its queue when a message becomes visible and when an invocation ends, and never in between.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::{Origin, invocation};
+use crate::{
+    sqs::{self, Received},
+    wire::ApiError,
+    world::{REGION, World},
+};
+
+/// The most messages of one look at the queue, as of every receipt.
+const MOST_RECEIVED: usize = 10;
+
+/// A queue's timeout can be set to nothing after it was mapped; a look would find the same messages for ever then.
+const LEAST_INVISIBLE: Duration = Duration::from_secs(1);
+
+/// How a mapping makes batches.
+#[derive(Clone, Debug)]
+pub struct BatchSettings {
+    /// The most messages of a batch.
+    pub batch_size: usize,
+    /// How long a batch may wait for more messages.
+    pub window: Duration,
+    /// The most invocations that the mapping has under way.
+    pub maximum_concurrency: Option<usize>,
+    /// `ReportBatchItemFailures`: without it, every answer is a success of all.
+    pub report_item_failures: bool,
+}
+
+impl Default for BatchSettings {
+    /// Lambda's own, but with item failures reported.
+    fn default() -> Self {
+        Self { batch_size: 10, window: Duration::ZERO, maximum_concurrency: None, report_item_failures: true }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Mapping {
+    queue: String,
+    function: String,
+    settings: BatchSettings,
+    gathered: Vec<Received>,
+    /// Counts the batches, so that the end of a window knows its own.
+    batch: u64,
+    in_flight: usize,
+}
+
+/// Lets a queue's messages invoke a function.
+///
+/// # Errors
+/// As CreateEventSourceMapping.
+pub fn map_queue(world: &mut World, queue: &str, function: &str, settings: BatchSettings) -> Result<(), ApiError> {
+    check(world, queue, function, &settings)?;
+    if is_mapped(world, queue) {
+        return Err(ApiError::not_modelled(format!("a second event source mapping of the queue {queue}")));
+    }
+    let (queue, function) = (queue.to_owned(), function.to_owned());
+    let mapping = Mapping { queue, function, settings, gathered: Vec::new(), batch: 0, in_flight: 0 };
+    let waits: Vec<Duration> = world
+        .sqs
+        .queue(&mapping.queue)
+        .into_iter()
+        .flat_map(|queue| queue.messages())
+        .map(|message| (message.visible_from - world.now()).to_std().unwrap_or_default())
+        .collect();
+    for wait in waits {
+        let queue = mapping.queue.clone();
+        world.after(wait, move |world| poll(world, &queue));
+    }
+    world.lambda.mappings.push(mapping);
+    Ok(())
+}
+
+/// Refuses what CreateEventSourceMapping refuses.
+fn check(world: &World, queue: &str, function: &str, settings: &BatchSettings) -> Result<(), ApiError> {
+    let refuse = |message: String| Err(ApiError::sender("InvalidParameterValueException", message));
+    let Some(timeout) = world.lambda.function(function).map(|spec| spec.timeout) else {
+        return Err(ApiError::receiver(404, "ResourceNotFoundException", format!("Function not found: {function}")));
+    };
+    let Some(visibility) = world.sqs.queue(queue).map(|queue| queue.settings.visibility_timeout) else {
+        return refuse(format!("Error occurred while ReceiveMessage. SQS Error Code: QueueDoesNotExist. {queue}"));
+    };
+    if visibility < timeout {
+        let (visibility, timeout) = (visibility.as_secs(), timeout.as_secs());
+        return refuse(format!(
+            "Queue visibility timeout: {visibility} seconds is less than Function timeout: {timeout} seconds"
+        ));
+    }
+    if !(1..=10_000).contains(&settings.batch_size) || settings.window > Duration::from_secs(300) {
+        return refuse("BatchSize must be from 1 to 10000, and MaximumBatchingWindowInSeconds up to 300".to_owned());
+    }
+    if settings.batch_size > 10 && settings.window < Duration::from_secs(1) {
+        return refuse(
+            "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
+                .to_owned(),
+        );
+    }
+    if settings.maximum_concurrency.is_some_and(|most| !(2..=1_000).contains(&most)) {
+        return refuse("MaximumConcurrency must be from 2 to 1000".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a queue has a mapping, which wants to know when there is something to see.
+pub(crate) fn is_mapped(world: &World, queue: &str) -> bool {
+    world.lambda.mappings.iter().any(|mapping| mapping.queue == queue)
+}
+
+/// Looks for visible messages, as long as there is room for a batch of them.
+pub(crate) fn poll(world: &mut World, queue: &str) {
+    while let Some(mapping) = mapping_of(world, queue) {
+        let has_room = mapping.settings.maximum_concurrency.is_none_or(|most| mapping.in_flight < most);
+        let wanted = (mapping.settings.batch_size - mapping.gathered.len()).min(MOST_RECEIVED);
+        let (is_first, window, batch) = (mapping.gathered.is_empty(), mapping.settings.window, mapping.batch);
+        if !has_room {
+            return;
+        }
+        let Some(invisible) = world.sqs.queue(queue).map(|queue| queue.settings.visibility_timeout) else { return };
+        let received = sqs::receive(world, queue, wanted, Some(invisible.max(LEAST_INVISIBLE))).unwrap_or_default();
+        if received.is_empty() {
+            return;
+        }
+        let Some(mapping) = mapping_of(world, queue) else { return };
+        mapping.gathered.extend(received);
+        if mapping.gathered.len() >= mapping.settings.batch_size || window.is_zero() {
+            close_batch(world, queue, batch);
+        } else if is_first {
+            let queue = queue.to_owned();
+            world.after(window, move |world| close_batch(world, &queue, batch));
+        }
+    }
+}
+
+/// Looks at the queues of a function, whose invocation has made room.
+pub(super) fn poll_all_of(world: &mut World, function: &str) {
+    let mappings = world.lambda.mappings.iter().filter(|mapping| mapping.function == function);
+    let queues: Vec<String> = mappings.map(|mapping| mapping.queue.clone()).collect();
+    for queue in queues {
+        poll(world, &queue);
+    }
+}
+
+/// Invokes the function with what was gathered, unless that was done already.
+fn close_batch(world: &mut World, queue: &str, batch: u64) {
+    let Some(mapping) = mapping_of(world, queue).filter(|mapping| mapping.batch == batch) else { return };
+    let gathered = std::mem::take(&mut mapping.gathered);
+    mapping.batch += 1;
+    mapping.in_flight += 1;
+    let function = mapping.function.clone();
+    let records: Vec<Value> = gathered.iter().map(|received| record(queue, received)).collect();
+    let messages = gathered.into_iter().map(|r| (r.message.id, r.receipt_handle)).collect();
+    let origin = Origin::Queue { queue: queue.to_owned(), messages };
+    let begun = invocation::begin(world, &function, json!({ "Records": records }), origin, None);
+    // Throttled: the messages come back after their visibility timeout, with one more receipt on their count. Where a
+    // reserved concurrency is smaller than what the mapping wants, this leads to the dead-letter queue, as at AWS.
+    if let (Err(_), Some(mapping)) = (begun, mapping_of(world, queue)) {
+        mapping.in_flight -= 1;
+    }
+}
+
+/// Deletes the messages that were dealt with. The others stay as invisible as they are: until the end of the queue's
+/// timeout, or until whenever the function has chosen for them.
+pub(super) fn settle(world: &mut World, queue: &str, messages: &[(String, String)], result: &Result<Value, Value>) {
+    let Some(mapping) = mapping_of(world, queue) else { return };
+    mapping.in_flight -= 1;
+    let failed = match result {
+        Err(_) => return,
+        Ok(_) if !mapping.settings.report_item_failures => BTreeSet::new(),
+        Ok(answer) => match failures(answer, messages) {
+            Some(failed) => failed,
+            None => return,
+        },
+    };
+    for (id, receipt_handle) in messages {
+        if !failed.contains(id.as_str()) {
+            // Where the queue is gone, so is the message.
+            let _ = sqs::delete(world, queue, receipt_handle);
+        }
+    }
+}
+
+/// The ids that an answer names as failed; `None` where it makes no sense, which counts as a failure of all (Lambda guide,
+/// "Reporting batch item failures": success and failure conditions).
+fn failures<'a>(answer: &'a Value, messages: &[(String, String)]) -> Option<BTreeSet<&'a str>> {
+    let items = match answer {
+        Value::Null => return Some(BTreeSet::new()),
+        Value::Object(fields) => fields.get("batchItemFailures").unwrap_or(&Value::Null),
+        _ => return None,
+    };
+    match items {
+        Value::Null => Some(BTreeSet::new()),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| item["itemIdentifier"].as_str())
+            .map(|id| id.filter(|id| messages.iter().any(|(known, _)| known == id)))
+            .collect(),
+        _ => None,
+    }
+}
+
+fn record(queue: &str, received: &Received) -> Value {
+    let message = &received.message;
+    let attributes = message.attributes.iter().map(|(name, attribute)| {
+        let mut value = sqs::attribute_json(attribute, false);
+        value["stringListValues"] = json!([]);
+        value["binaryListValues"] = json!([]);
+        (name.clone(), value)
+    });
+    json!({
+        "messageId": message.id,
+        "receiptHandle": received.receipt_handle,
+        "body": message.body,
+        "attributes": message.system_attributes(),
+        "messageAttributes": attributes.collect::<Map<_, _>>(),
+        "md5OfBody": sqs::md5_of_text(&message.body),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": sqs::arn(queue),
+        "awsRegion": REGION,
+    })
+}
+
+fn mapping_of<'a>(world: &'a mut World, queue: &str) -> Option<&'a mut Mapping> {
+    world.lambda.mappings.iter_mut().find(|mapping| mapping.queue == queue)
+}

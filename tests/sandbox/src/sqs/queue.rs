@@ -1,0 +1,186 @@
+//! One queue and its messages: visibility, receive counts, receipts. Knows nothing of other queues.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::settings::Settings;
+use crate::{
+    clock::{Timestamp, delta},
+    wire::ApiError,
+};
+
+/// The longest that a message can be kept invisible, counted from its receipt, whatever is asked for later.
+const LONGEST_INVISIBLE: Duration = Duration::from_secs(43_200);
+
+/// A standard queue.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Its name, unique in the account.
+    pub name: String,
+    /// What can be set.
+    pub settings: Settings,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When its settings were last changed.
+    pub modified: Timestamp,
+    /// In the order of arrival, which receivers do not see.
+    pub(super) messages: BTreeMap<u64, Message>,
+}
+
+/// A message in a queue.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Survives a move to the dead-letter queue.
+    pub id: String,
+    /// The text.
+    pub body: String,
+    /// The sender's attributes.
+    pub attributes: BTreeMap<String, Attribute>,
+    /// Who sent it.
+    pub sender: String,
+    /// Survives a move to the dead-letter queue, so that the retention period goes on.
+    pub sent: Timestamp,
+    /// Until then it is delayed or in flight.
+    pub visible_from: Timestamp,
+    /// How often it was received.
+    pub receive_count: u32,
+    /// The first receipt.
+    pub first_received: Option<Timestamp>,
+    /// The latest receipt.
+    pub last_received: Option<Timestamp>,
+    /// The ARN of the queue that gave it up.
+    pub dead_letter_source: Option<String>,
+}
+
+/// An attribute of a message; binary values are not modelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribute {
+    /// `String`, `Number`, or one of these with a suffix.
+    pub data_type: String,
+    /// The value.
+    pub value: String,
+}
+
+/// A message as a receiver holds it.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Good for this receipt.
+    pub receipt_handle: String,
+    /// The message, as of this receipt.
+    pub message: Message,
+}
+
+impl Queue {
+    /// The messages in it, the oldest first.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.messages.values()
+    }
+
+    /// How many could be received, are in flight, are delayed.
+    pub fn counts(&self, now: Timestamp) -> (usize, usize, usize) {
+        let hidden = |m: &&Message| m.visible_from > now;
+        let in_flight = self.messages().filter(hidden).filter(|m| m.receive_count > 0).count();
+        let delayed = self.messages().filter(hidden).count() - in_flight;
+        (self.messages.len() - in_flight - delayed, in_flight, delayed)
+    }
+
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        let kept = delta(self.settings.retention);
+        self.messages.retain(|_, message| message.sent + kept > now);
+    }
+
+    /// Removes the visible messages that were received too often.
+    pub(super) fn take_dead(&mut self, now: Timestamp, max_receive_count: u32) -> Vec<Message> {
+        let is_dead = |m: &Message| m.visible_from <= now && m.receive_count >= max_receive_count;
+        self.messages.extract_if(.., |_, message| is_dead(message)).map(|(_, message)| message).collect()
+    }
+
+    /// Hands out visible messages. `dice` shuffles them: standard queues promise no order.
+    pub(super) fn receive(
+        &mut self,
+        now: Timestamp,
+        most: usize,
+        invisible: Duration,
+        dice: Option<&mut fastrand::Rng>,
+    ) -> Vec<Received> {
+        let mut visible: Vec<u64> =
+            self.messages.iter().filter(|(_, m)| m.visible_from <= now).map(|(number, _)| *number).collect();
+        if let Some(dice) = dice {
+            dice.shuffle(&mut visible);
+        }
+        visible.truncate(most);
+        let mut received = Vec::with_capacity(visible.len());
+        for number in visible {
+            if let Some(message) = self.messages.get_mut(&number) {
+                message.receive_count += 1;
+                message.first_received.get_or_insert(now);
+                message.last_received = Some(now);
+                message.visible_from = now + delta(invisible);
+                let receipt_handle = receipt_handle(number, message.receive_count);
+                received.push(Received { receipt_handle, message: message.clone() });
+            }
+        }
+        received
+    }
+
+    /// Deletes a message, unless it was received again since: then the answer is the same, and nothing happens.
+    pub(super) fn delete(&mut self, receipt_handle: &str) -> Result<(), ApiError> {
+        let (number, receipt) = parse_receipt(receipt_handle)?;
+        if self.messages.get(&number).is_some_and(|message| message.receive_count == receipt) {
+            self.messages.remove(&number);
+        }
+        Ok(())
+    }
+
+    /// Lets a message in flight become visible at another time, and tells when.
+    ///
+    /// Only a message that is gone is an error, and not `MessageNotInflight` (aws-sdk-net issue 1927). Where the timeout is
+    /// over, the answer is 200 and nothing happens (localstack pull request 9632, checked against AWS): `None`. So it is
+    /// here where somebody else has received the message since, which is *not verified*.
+    pub(super) fn change_visibility(
+        &mut self,
+        now: Timestamp,
+        receipt_handle: &str,
+        invisible: Duration,
+    ) -> Result<Option<Timestamp>, ApiError> {
+        let (number, receipt) = parse_receipt(receipt_handle)?;
+        let Some(message) = self.messages.get_mut(&number) else {
+            let reason = "Message does not exist or is not available for visibility timeout change.";
+            return Err(invalid(receipt_handle, "ReceiptHandle", reason));
+        };
+        if message.receive_count != receipt || message.visible_from <= now {
+            return Ok(None);
+        }
+        let until = now + delta(invisible);
+        let limit = message.last_received.map(|at| at + delta(LONGEST_INVISIBLE));
+        if limit.is_some_and(|limit| until > limit) {
+            return Err(invalid(
+                invisible.as_secs(),
+                "VisibilityTimeout",
+                "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]",
+            ));
+        }
+        message.visible_from = until;
+        Ok(Some(until))
+    }
+}
+
+/// SQS's words for a value that it does not take.
+pub(super) fn invalid(value: impl std::fmt::Display, parameter: &str, reason: &str) -> ApiError {
+    let message = format!("Value {value} for parameter {parameter} is invalid. Reason: {reason}");
+    ApiError::sender("InvalidParameterValue", message)
+}
+
+fn receipt_handle(number: u64, receipt: u32) -> String {
+    format!("AQEB{number:016x}{receipt:08x}")
+}
+
+fn parse_receipt(handle: &str) -> Result<(u64, u32), ApiError> {
+    let parse = || {
+        let (number, receipt) = handle.strip_prefix("AQEB")?.split_at_checked(16)?;
+        Some((u64::from_str_radix(number, 16).ok()?, u32::from_str_radix(receipt, 16).ok()?))
+    };
+    parse().ok_or_else(|| {
+        let message = format!("The input receipt handle \"{handle}\" is not a valid receipt handle.");
+        ApiError::sender("ReceiptHandleIsInvalid", message)
+    })
+}

@@ -1,0 +1,121 @@
+//! A queue's attributes: what can be set, within which limits, and what is only remembered.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+
+use super::{arn, name_of_arn, queue::invalid};
+use crate::wire::ApiError;
+
+/// Attributes that change nothing in the simulation, and are shown as they were set.
+const REMEMBERED: [&str; 6] = [
+    "KmsMasterKeyId",
+    "KmsDataKeyReusePeriodSeconds",
+    "MaximumMessageSize",
+    "Policy",
+    "RedriveAllowPolicy",
+    "SqsManagedSseEnabled",
+];
+
+/// What can be set at a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a message is invisible after a receipt, where the receiver says nothing else.
+    pub visibility_timeout: Duration,
+    /// How long a message is kept.
+    pub retention: Duration,
+    /// How long a new message is invisible.
+    pub delay: Duration,
+    /// How long a receiver waits for a message. Remembered only: an empty queue answers at once.
+    pub wait: Duration,
+    /// Where messages go that were received too often.
+    pub redrive: Option<Redrive>,
+    remembered: BTreeMap<String, String>,
+}
+
+/// When a queue gives a message up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redrive {
+    /// The name of the queue that gets it.
+    pub dead_letter_queue: String,
+    /// It moves where it would be received more often than this.
+    pub max_receive_count: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            visibility_timeout: Duration::from_secs(30),
+            retention: Duration::from_secs(345_600),
+            delay: Duration::ZERO,
+            wait: Duration::ZERO,
+            redrive: None,
+            remembered: BTreeMap::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Sets one attribute.
+    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        match name {
+            "VisibilityTimeout" => self.visibility_timeout = seconds(name, value, 0..=43_200)?,
+            "MessageRetentionPeriod" => self.retention = seconds(name, value, 60..=1_209_600)?,
+            "DelaySeconds" => self.delay = seconds(name, value, 0..=900)?,
+            "ReceiveMessageWaitTimeSeconds" => self.wait = seconds(name, value, 0..=20)?,
+            "RedrivePolicy" => self.redrive = redrive(value)?,
+            "FifoQueue" | "ContentBasedDeduplication" | "DeduplicationScope" | "FifoThroughputLimit" => {
+                return Err(ApiError::not_modelled(format!("FIFO queues ({name})")));
+            }
+            _ if REMEMBERED.contains(&name) => {
+                self.remembered.insert(name.to_owned(), value.to_owned());
+            }
+            _ => return Err(ApiError::sender("InvalidAttributeName", format!("Unknown Attribute {name}."))),
+        }
+        Ok(())
+    }
+
+    /// All attributes as texts.
+    pub(super) fn texts(&self) -> BTreeMap<String, String> {
+        let mut texts = self.remembered.clone();
+        let mut add = |name: &str, value: String| texts.insert(name.to_owned(), value);
+        add("VisibilityTimeout", self.visibility_timeout.as_secs().to_string());
+        add("MessageRetentionPeriod", self.retention.as_secs().to_string());
+        add("DelaySeconds", self.delay.as_secs().to_string());
+        add("ReceiveMessageWaitTimeSeconds", self.wait.as_secs().to_string());
+        if let Some(redrive) = &self.redrive {
+            let target = arn(&redrive.dead_letter_queue);
+            let policy =
+                serde_json::json!({ "deadLetterTargetArn": target, "maxReceiveCount": redrive.max_receive_count });
+            add("RedrivePolicy", policy.to_string());
+        }
+        texts
+    }
+}
+
+fn seconds(name: &str, value: &str, allowed: std::ops::RangeInclusive<u64>) -> Result<Duration, ApiError> {
+    let parsed = value.parse().ok().filter(|seconds| allowed.contains(seconds));
+    parsed
+        .map(Duration::from_secs)
+        .ok_or_else(|| ApiError::sender("InvalidAttributeValue", format!("Invalid value for the parameter {name}.")))
+}
+
+/// An empty text takes the policy away.
+fn redrive(text: &str) -> Result<Option<Redrive>, ApiError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let refuse = |reason: &str| invalid(text, "RedrivePolicy", reason);
+    let policy: Value = serde_json::from_str(text).map_err(|_| refuse("Redrive policy is not a valid JSON map."))?;
+    let target = policy["deadLetterTargetArn"].as_str().and_then(name_of_arn);
+    let dead_letter_queue = target.ok_or_else(|| refuse("Invalid value for deadLetterTargetArn."))?.to_owned();
+    // CloudFormation and the console write a number, the guide's examples a text.
+    let count = match &policy["maxReceiveCount"] {
+        Value::String(count) => count.parse().ok(),
+        count => count.as_u64(),
+    };
+    let count = count.filter(|count| (1..=1_000).contains(count)).and_then(|count| u32::try_from(count).ok());
+    let max_receive_count = count
+        .ok_or_else(|| refuse("Invalid value for maxReceiveCount, valid values are from 1 to 1000 both inclusive."))?;
+    Ok(Some(Redrive { dead_letter_queue, max_receive_count }))
+}
