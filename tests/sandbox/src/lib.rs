@@ -15,6 +15,7 @@ pub mod auto_scaling;
 pub mod call;
 pub mod clock;
 pub mod connector;
+pub mod deployment;
 pub mod ec2;
 pub mod elb;
 pub mod elbv2;
@@ -249,10 +250,10 @@ fn answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer,
         Service::Sqs => sqs::answer(world, request),
         Service::Events => events::answer(world, request),
     }?;
-    if let wire::Body::Query(params) = &request.body {
-        if let Some(field) = params.unread().first() {
-            return Err(ApiError::not_modelled(format!("the parameter {field} of {}", request.action)));
-        }
+    if let wire::Body::Query(params) = &request.body
+        && let Some(field) = params.unread().first()
+    {
+        return Err(ApiError::not_modelled(format!("the parameter {field} of {}", request.action)));
     }
     Ok(answer)
 }

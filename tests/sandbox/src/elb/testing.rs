@@ -1,7 +1,5 @@
 //! What the tests of both kinds of load balancing start from: two networks, instances, and calls made by hand.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
-
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;

@@ -1,7 +1,5 @@
 //! Tests of Classic Load Balancing.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
-
 use std::time::Duration;
 
 use super::{

@@ -1,7 +1,5 @@
 //! From an event to its targets.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;

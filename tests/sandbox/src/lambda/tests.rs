@@ -1,7 +1,5 @@
 //! Mappings, answers, limits and deaths, with handlers in-process and with real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},

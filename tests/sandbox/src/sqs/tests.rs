@@ -1,7 +1,5 @@
 //! Queues over the wire, and by the simulated clock.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 

@@ -1,7 +1,5 @@
 //! Tests of target groups: what they have in common.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
-
 mod admission;
 mod health;
 mod membership;
