@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
 /// Opening a connection. Within a Region that takes milliseconds; a black hole should not cost the whole attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -17,19 +17,22 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// events waiting, and the queue brings this one back anyway.
 const ATTEMPTS_MAX: u32 = 6;
 
-/// The way in which every client here calls AWS, to be completed with credentials and endpoint.
-pub fn loader() -> ConfigLoader {
-    let timeouts = TimeoutConfig::builder()
+/// Time limits of every client.
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(OPERATION_TIMEOUT)
-        .build();
-    aws_config::defaults(BehaviorVersion::latest())
-        .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+        .build()
+}
+
+/// Retries of every client: the standard mode, with exponential back-off and a quota that stops a storm of retries.
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX)
 }
 
 /// Reads Region, credentials and endpoint from the environment, as the SDK does everywhere.
 pub async fn from_env() -> SdkConfig {
-    loader().load().await
+    let loader = aws_config::defaults(BehaviorVersion::latest());
+    loader.timeout_config(timeouts()).retry_config(retries()).load().await
 }

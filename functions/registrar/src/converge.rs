@@ -33,7 +33,7 @@ use std::{
 };
 
 use aws_config::SdkConfig;
-use futures::{StreamExt, future::join_all, stream};
+use futures::{FutureExt, StreamExt, future::join_all, stream};
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
@@ -126,7 +126,8 @@ impl Registrar {
             weights.iter().filter(|(_, weight)| *weight == Weight::Converge).map(|(notice, _)| &notice.instance);
         let named: BTreeSet<&InstanceId> = named.collect();
         let instances: Vec<&Instance> = named.into_iter().filter_map(|id| reading.instances.get(id)).collect();
-        run.converge(&instances).await;
+        // Boxed, or the future is too deep for the compiler's default limits in whoever awaits it.
+        run.converge(&instances).boxed().await;
         let outcomes = weights.iter().map(|(notice, weight)| run.outcome(notice, weight)).collect();
         Ok(Converged { report: run.recorder.into_report(), outcomes })
     }
@@ -392,7 +393,7 @@ impl Run<'_> {
 
     /// Deletes older tags of which the new ones have everything. Dying before it leaves tags that say the same twice.
     async fn drop_superseded(&mut self, safe: &[(&Instance, TakeOut)]) {
-        let tags = safe.iter().flat_map(|(instance, decision)| decision.superseded.iter().map(|tag| (*instance, tag)));
+        let tags = safe.iter().map(|(instance, decision)| (instance.id.clone(), decision.superseded.clone())).collect();
         for (id, _, result) in self.untag(tags).await {
             if let Err(error) = result {
                 self.recorder.failed(&id, Because::all(error.to_sentence()));
@@ -608,7 +609,8 @@ impl Run<'_> {
 
     /// Deletes tags whose registrations are settled, where they still have the value that was read.
     async fn forget(&mut self, decisions: &[(&Instance, GiveBack)]) {
-        let tags = decisions.iter().flat_map(|(instance, decision)| decision.forget.iter().map(|tag| (*instance, tag)));
+        let tags =
+            decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
         for (id, registrations, result) in self.untag(tags).await {
             match result {
                 Ok(()) => registrations
@@ -620,25 +622,21 @@ impl Run<'_> {
     }
 
     /// Deletes held tags: one call for all instances that have the same.
-    async fn untag<'t>(
+    async fn untag(
         &self,
-        tags: impl Iterator<Item = (&'t Instance, &'t HeldTag)>,
+        tags: BTreeMap<InstanceId, Vec<HeldTag>>,
     ) -> Vec<(InstanceId, Vec<Registration>, Result<(), CallError>)> {
-        let mut of_instance: BTreeMap<&InstanceId, Vec<&HeldTag>> = BTreeMap::new();
-        for (instance, tag) in tags {
-            of_instance.entry(&instance.id).or_default().push(tag);
-        }
         let mut by_content: BTreeMap<Vec<(String, String)>, Vec<InstanceId>> = BTreeMap::new();
-        for (id, tags) in &of_instance {
+        for (id, tags) in tags.iter().filter(|(_, tags)| !tags.is_empty()) {
             let content = tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
-            by_content.entry(content).or_default().push((*id).clone());
+            by_content.entry(content).or_default().push(id.clone());
         }
         let mut results = Vec::new();
         for (content, ids) in by_content {
             let ec2 = &self.registrar.ec2;
             let outcomes = in_parts(ids.len(), RESOURCES_PER_CALL_MAX, |part| ec2.untag(&ids[part], &content)).await;
             for (id, outcome) in ids.iter().zip(outcomes) {
-                let registrations = of_instance[id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();
+                let registrations = tags[id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();
                 results.push((id.clone(), registrations, outcome));
             }
         }

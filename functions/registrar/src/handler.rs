@@ -73,76 +73,67 @@ impl InstanceState {
                 Record { message, notice }
             })
             .collect();
-        let mut failed: Vec<&Record> = Vec::new();
-        let mut understood = Vec::new();
-        for record in &records {
-            match &record.notice {
-                Ok(notice) => understood.push((record, notice.clone())),
-                Err(reason) => {
-                    if !self.bury(record, reason).await {
-                        failed.push(record);
-                    }
-                }
+        let notices: Vec<Notice> = records.iter().filter_map(|record| record.notice.clone().ok()).collect();
+        let mut outcomes = self.converge(&notices).await.into_iter();
+        let (mut failed, mut parked) = (Vec::new(), Vec::new());
+        for Record { message, notice } in records {
+            let outcome = match notice {
+                // One outcome for each notice, in their order.
+                Ok(_) => outcomes.next().unwrap_or(Outcome::Failed),
+                Err(reason) => self.bury(message.body.unwrap_or_default(), reason).await,
+            };
+            if let (Outcome::Later(wait), Some(receipt_handle)) = (outcome, message.receipt_handle) {
+                parked.push(Parked { receipt_handle, wait });
             }
-        }
-        let mut parked = Vec::new();
-        for (record, outcome) in self.converge(understood).await {
-            match outcome {
-                Outcome::Done => {}
-                Outcome::Failed => failed.push(record),
-                Outcome::Later(wait) => {
-                    failed.push(record);
-                    parked.extend(
-                        record.message.receipt_handle.clone().map(|receipt_handle| Parked { receipt_handle, wait }),
-                    );
-                }
+            if outcome != Outcome::Done {
+                // Without an id Lambda takes the whole batch for failed, which is right when nobody knows which one it was.
+                failed.push(message.message_id.unwrap_or_default());
             }
         }
         self.queue.park(&parked).await;
-        serde_json::to_value(response(&failed)).unwrap_or_default()
+        serde_json::to_value(response(failed)).unwrap_or_default()
     }
 
-    async fn bury(&self, record: &Record, reason: &NotUnderstood) -> bool {
-        let id = record.message.message_id.as_deref().unwrap_or_default();
-        tracing::error!(message = id, why = %reason, "event not understood");
-        self.queue.bury(record.message.body.as_deref().unwrap_or_default(), &reason.to_string()).await
+    async fn bury(&self, body: String, reason: NotUnderstood) -> Outcome {
+        tracing::error!(why = %reason, "event not understood");
+        match self.queue.bury(&body, &reason.to_string()).await {
+            true => Outcome::Done,
+            false => Outcome::Failed,
+        }
     }
 
-    /// Converges a batch together. Should that panic, each record alone: then the one that is to blame spares the others.
-    async fn converge<'r>(&self, records: Vec<(&'r Record, Notice)>) -> Vec<(&'r Record, Outcome)> {
-        if records.is_empty() {
+    /// Converges a batch together. Should that panic, each notice alone: then the one that is to blame spares the others.
+    async fn converge(&self, notices: &[Notice]) -> Vec<Outcome> {
+        if notices.is_empty() {
             return Vec::new();
         }
-        if let Some(outcomes) = self.converge_or_panic(&records).await {
+        if let Some(outcomes) = self.converge_or_panic(notices).await {
             return outcomes;
         }
         let mut outcomes = Vec::new();
-        for record in records {
-            let alone = [record];
-            let outcome = self.converge_or_panic(&alone).await;
-            outcomes.extend(outcome.unwrap_or_else(|| vec![(alone[0].0, Outcome::Failed)]));
+        for notice in notices {
+            let alone = self.converge_or_panic(std::slice::from_ref(notice)).await;
+            outcomes.extend(alone.unwrap_or_else(|| vec![Outcome::Failed]));
         }
         outcomes
     }
 
-    async fn converge_or_panic<'r>(&self, records: &[(&'r Record, Notice)]) -> Option<Vec<(&'r Record, Outcome)>> {
-        let notices: Vec<Notice> = records.iter().map(|(_, notice)| notice.clone()).collect();
-        let outcomes = match AssertUnwindSafe(self.registrar.converge(&notices)).catch_unwind().await {
+    async fn converge_or_panic(&self, notices: &[Notice]) -> Option<Vec<Outcome>> {
+        match AssertUnwindSafe(self.registrar.converge(notices)).catch_unwind().await {
             Ok(Ok(Converged { report, outcomes })) => {
                 log(&report);
-                outcomes
+                Some(outcomes)
             }
             Ok(Err(error)) => {
                 tracing::error!(why = error.to_sentence(), "nothing could be done");
-                vec![Outcome::Failed; notices.len()]
+                Some(vec![Outcome::Failed; notices.len()])
             }
             Err(_) => {
                 let instances: Vec<&str> = notices.iter().map(|notice| notice.instance.as_str()).collect();
                 tracing::error!(?instances, "panicked: this is a bug in elb-registrar, please report it");
-                return None;
+                None
             }
-        };
-        Some(records.iter().map(|(record, _)| *record).zip(outcomes).collect())
+        }
     }
 }
 
@@ -152,15 +143,16 @@ fn batch_of(payload: &Value) -> Option<SqsEvent> {
     serde_json::from_value(payload.clone()).ok()
 }
 
-fn response(failed: &[&Record]) -> SqsBatchResponse {
-    let failures = failed.iter().map(|record| {
-        let mut failure = BatchItemFailure::default();
-        // Without an id Lambda takes the whole batch for failed, which is right when nobody knows which one it was.
-        failure.item_identifier = record.message.message_id.clone().unwrap_or_default();
-        failure
-    });
+fn response(failed: Vec<String>) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failures.collect();
+    response.batch_item_failures = failed
+        .into_iter()
+        .map(|id| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            failure
+        })
+        .collect();
     response
 }
 

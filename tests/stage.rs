@@ -1,0 +1,482 @@
+//! See the crate's documentation.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
+use futures::FutureExt;
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use registrar::{clients, config::Config, handler::InstanceState};
+use sandbox::{
+    ACCOUNT, Call, Options, REGION, Sandbox, World,
+    clock::Clock,
+    connector,
+    deployment::{self, DEAD_LETTERS, INSTANCE_STATE},
+    ec2::{self, Launch},
+    elb,
+    elbv2::{self, Kind, Standing, Target, TargetGroupSpec},
+    lambda::{self, Invocation},
+};
+use serde_json::{Value, json};
+
+/// How long a scenario may take until everything has happened: more than the longest draining and the settling together.
+const PATIENCE: Duration = Duration::from_secs(3 * 3600);
+
+/// How long nothing must have happened for the stage to be at rest: longer than any event is under way by default.
+const QUIET: u32 = 5;
+
+/// A setting of the function: an environment variable and its value.
+pub type Setting = (&'static str, &'static str);
+
+/// A simulated AWS with one network, the function `instance-state` deployed, and names for its instances.
+pub struct Stage {
+    /// The simulated AWS.
+    pub sandbox: Sandbox,
+    /// The network: 10.0.0.0/16, with IPv6.
+    pub vpc: String,
+    /// Its subnet in zone `us-east-1a`: 10.0.0.0/24.
+    pub subnet: String,
+}
+
+impl Stage {
+    /// A stage with nothing on it, and the function enforcing.
+    pub fn new() -> Self {
+        Self::with(Options::default(), &[])
+    }
+
+    /// The same with other settings of the function.
+    pub fn with_settings(settings: &[Setting]) -> Self {
+        Self::with(Options::default(), settings)
+    }
+
+    /// The same with other choices of the simulated AWS.
+    pub fn with(options: Options, settings: &[Setting]) -> Self {
+        // The SDK draws its back-off from the thread's generator, and the library its nonces: both follow the seed.
+        fastrand::seed(options.seed);
+        let sandbox = Sandbox::new(Clock::virtual_time(), options);
+        let (vpc, subnet) = sandbox.with(|world| {
+            let vpc = ec2::create_dual_stack_vpc(world, "10.0.0.0/16");
+            let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
+            (vpc, subnet)
+        });
+        let stage = Self { sandbox, vpc, subnet };
+        stage.deploy(settings);
+        stage
+    }
+
+    fn deploy(&self, settings: &[Setting]) {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment = self.sandbox.with(|world| {
+            deployment::deploy(world, &settings);
+            world.lambda.function(INSTANCE_STATE).map(|spec| spec.environment.clone()).unwrap_or_default()
+        });
+        let config = Config::read(|name| environment.get(name).cloned()).expect("settings that the function accepts");
+        let sandbox = self.sandbox.clone();
+        lambda::run_in_process(&self.sandbox, INSTANCE_STATE, move |invocation| {
+            let function = InstanceState::new(&sdk(&sandbox, &invocation.access_key), &config);
+            async move { function.invoke(event(invocation)).await.map_err(|failure| failed(failure.into())) }.boxed()
+        });
+    }
+
+    /// Looks at the simulated AWS or changes it.
+    pub fn world<R>(&self, look: impl FnOnce(&mut World) -> R) -> R {
+        self.sandbox.with(look)
+    }
+}
+
+/// What is on the stage.
+impl Stage {
+    /// A running instance with one interface, whose address stays with it as in every VPC.
+    pub fn instance(&self, name: &str) -> &Self {
+        self.launch(name, Launch::new(&self.subnet))
+    }
+
+    /// A running instance as described.
+    #[track_caller]
+    pub fn launch(&self, name: &str, launch: Launch) -> &Self {
+        self.world(|world| ec2::launch_running(world, launch.tag("Name", name))).expect("a launch that EC2 accepts");
+        self
+    }
+
+    /// A Classic load balancer.
+    #[track_caller]
+    pub fn classic(&self, name: &str) -> &Self {
+        self.world(|world| elb::create(world, name, &self.vpc, &["us-east-1a"])).expect("a new name");
+        self
+    }
+
+    /// A target group for instances on port 80, behind an Application Load Balancer of its own.
+    #[track_caller]
+    pub fn instances_group(&self, name: &str) -> &Self {
+        self.group(TargetGroupSpec::instances(name, &self.vpc, 80))
+    }
+
+    /// A target group for addresses on port 443, behind an Application Load Balancer of its own.
+    #[track_caller]
+    pub fn addresses_group(&self, name: &str) -> &Self {
+        self.group(TargetGroupSpec::addresses(name, &self.vpc, 443))
+    }
+
+    /// A target group as described, behind an Application Load Balancer of its own.
+    #[track_caller]
+    pub fn group(&self, spec: TargetGroupSpec) -> &Self {
+        let (name, vpc) = (spec.name.clone(), spec.vpc_id.clone().expect("a network"));
+        self.world(|world| {
+            let group = elbv2::create_target_group(world, spec)?;
+            let balancer = elbv2::create_load_balancer(world, Kind::Application, &format!("{name}-alb"), &vpc)?;
+            elbv2::attach(world, &group, &balancer, 80)
+        })
+        .expect("a group that Elastic Load Balancing accepts");
+        self
+    }
+
+    /// Registers an instance as an operator would: `clb:NAME`, `tg:NAME`, `tg:NAME:PORT`, and for addresses
+    /// `tg:NAME:PORT=ADDRESS`, where `eth0` is the primary address; `@all` and `+QUICID` may follow.
+    #[track_caller]
+    pub fn registered(&self, instance: &str, place: &str) -> &Self {
+        let id = self.id(instance);
+        self.world(|world| match place.split_once(':') {
+            Some(("clb", name)) => elb::register(world, name, &id),
+            Some(("tg", rest)) => {
+                let (name, target) = target(world, &id, rest);
+                let arn = elbv2::arn_of(world, &name).expect("a group of that name");
+                elbv2::register(world, &arn, target)
+            }
+            _ => panic!("{place} is no place to be registered"),
+        })
+        .unwrap_or_else(|error| panic!("{instance} at {place}: {error}"));
+        self
+    }
+
+    /// Tags an instance, a target group (`tg:NAME`) or a load balancer (`clb:NAME`, `lb:NAME`).
+    #[track_caller]
+    pub fn tagged(&self, what: &str, key: &str, value: &str) -> &Self {
+        let (key_text, value_text) = (key.to_owned(), value.to_owned());
+        match what.split_once(':') {
+            None => {
+                let id = self.id(what);
+                self.world(|world| ec2::set_tag(world, &id, key, value));
+            }
+            Some(("clb", name)) => self.world(|world| {
+                let balancer = world.elb.load_balancers.get_mut(name).expect("a load balancer of that name");
+                balancer.spec.tags.insert(key_text, value_text);
+            }),
+            Some((kind, name)) => self.world(|world| {
+                let arn = elbv2::arn_of(world, name).expect("something of that name");
+                match kind {
+                    "tg" => {
+                        world.elbv2.target_groups.get_mut(&arn).map(|group| group.tags.insert(key_text, value_text))
+                    }
+                    _ => world
+                        .elbv2
+                        .load_balancers
+                        .get_mut(&arn)
+                        .map(|found| found.spec.tags.insert(key_text, value_text)),
+                };
+            }),
+        }
+        self
+    }
+
+    /// How long a target group drains.
+    #[track_caller]
+    pub fn drains(&self, group: &str, seconds: u64) -> &Self {
+        let delay = Duration::from_secs(seconds);
+        self.world(|world| {
+            let arn = elbv2::arn_of(world, group).expect("a group of that name");
+            elbv2::set_deregistration_delay(world, &arn, delay).expect("a delay that is allowed");
+        });
+        self
+    }
+}
+
+/// What happens on it.
+impl Stage {
+    /// An operator stops an instance.
+    #[track_caller]
+    pub fn stop(&self, instance: &str) -> &Self {
+        let id = self.id(instance);
+        self.world(|world| ec2::stop(world, &id)).expect("an instance that can be stopped");
+        self
+    }
+
+    /// An operator starts an instance.
+    #[track_caller]
+    pub fn start(&self, instance: &str) -> &Self {
+        let id = self.id(instance);
+        self.world(|world| ec2::start(world, &id)).expect("an instance that can be started");
+        self
+    }
+
+    /// An operator terminates an instance.
+    #[track_caller]
+    pub fn terminate(&self, instance: &str) -> &Self {
+        let id = self.id(instance);
+        self.world(|world| ec2::terminate(world, &id)).expect("an instance that can be terminated");
+        self
+    }
+
+    /// Lets everything happen that follows, until nothing is left to do.
+    pub async fn rest(&self) {
+        let mut quiet = 0;
+        for _ in 0..PATIENCE.as_secs() {
+            self.sandbox.advance(Duration::from_secs(1)).await;
+            quiet = if self.is_busy() { 0 } else { quiet + 1 };
+            if quiet > QUIET {
+                return;
+            }
+        }
+        panic!("not at rest after {PATIENCE:?}\n{}", self.describe());
+    }
+
+    /// Lets things happen until something is true.
+    pub async fn until(&self, what: &str, is_true: impl Fn(&World) -> bool) {
+        for _ in 0..PATIENCE.as_secs() {
+            if self.world(|world| is_true(world)) {
+                return;
+            }
+            self.sandbox.advance(Duration::from_secs(1)).await;
+        }
+        panic!("never: {what}\n{}", self.describe());
+    }
+
+    /// Stops an instance, and lets everything happen that follows.
+    pub async fn stop_and_rest(&self, instance: &str) -> &Self {
+        self.stop(instance).rest().await;
+        self
+    }
+
+    /// Starts an instance, and lets everything happen that follows.
+    pub async fn start_and_rest(&self, instance: &str) -> &Self {
+        self.start(instance).rest().await;
+        self
+    }
+
+    /// Hands one bare event to the function, and waits for its answer.
+    pub async fn invoke(&self, event: Value) -> Result<Value, Value> {
+        self.sandbox.invoke(INSTANCE_STATE, event).await
+    }
+
+    fn is_busy(&self) -> bool {
+        self.world(|world| {
+            let is_changing = |state: ec2::InstanceState| {
+                matches!(
+                    state,
+                    ec2::InstanceState::Pending | ec2::InstanceState::Stopping | ec2::InstanceState::ShuttingDown
+                )
+            };
+            let queued = world.sqs.queue(INSTANCE_STATE).is_some_and(|queue| queue.messages().count() > 0);
+            let changing = world.ec2.instances.values().any(|history| is_changing(history.current().state));
+            queued || changing || world.lambda.open_invocations() > 0
+        })
+    }
+}
+
+/// What is true on it.
+impl Stage {
+    /// The id of a named instance.
+    #[track_caller]
+    pub fn id(&self, instance: &str) -> String {
+        let is_it = |found: &ec2::Instance| found.tags.get("Name").is_some_and(|name| name == instance);
+        let id = self.world(|world| {
+            let mut all = world.ec2.instances.values();
+            all.find(|history| is_it(history.current())).map(|history| history.current().id.clone())
+        });
+        id.unwrap_or_else(|| panic!("there is no instance {instance}"))
+    }
+
+    /// Who is registered at a balancer, draining ones left out: names for instances, addresses as they are, each with its
+    /// port (none at Classic load balancers), and `@all` and `+QUICID` where there are such.
+    #[track_caller]
+    pub fn members(&self, balancer: &str) -> Vec<String> {
+        self.world(|world| members(world, balancer))
+    }
+
+    /// Where an instance is registered, in the form of [`Stage::registered`], with `eth0` for its primary IPv4 address.
+    #[track_caller]
+    pub fn places(&self, instance: &str) -> Vec<String> {
+        let id = self.id(instance);
+        self.world(|world| {
+            let primary = world.ec2.instance(&id).and_then(ec2::Instance::primary_ipv4).map(|ip| ip.to_string());
+            let balancers = balancers(world);
+            let places = balancers.iter().flat_map(|balancer| {
+                let primary = primary.clone();
+                members(world, balancer).into_iter().filter_map(move |member| {
+                    let (who, rest) = member.split_once(':').unwrap_or((&member, ""));
+                    match rest {
+                        "" => (who == instance).then(|| balancer.clone()),
+                        port if who == instance => Some(format!("{balancer}:{port}")),
+                        port => (Some(who) == primary.as_deref()).then(|| format!("{balancer}:{port}=eth0")),
+                    }
+                })
+            });
+            places.collect()
+        })
+    }
+
+    /// What the tags of an instance hold: each registration once, sorted.
+    #[track_caller]
+    pub fn held(&self, instance: &str) -> Vec<String> {
+        let ours = self.tags(instance).into_iter().filter(|(key, _)| key.starts_with("elb-registrar:held"));
+        let texts = ours.flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        // The part that the sandbox invented for the group says nothing in a test.
+        let without_id = |text: String| match text.split_once('/') {
+            Some((name, rest)) => format!("{name}{}", rest.find(':').map_or("", |colon| &rest[colon..])),
+            None => text,
+        };
+        texts.map(without_id).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// All tags of an instance.
+    #[track_caller]
+    pub fn tags(&self, instance: &str) -> BTreeMap<String, String> {
+        let id = self.id(instance);
+        self.world(|world| world.ec2.instance(&id).map(|found| found.tags.clone()).unwrap_or_default())
+    }
+
+    /// The calls that the function made, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        let is_function = |call: &&Call| call.access_key.starts_with("AKIAINSTANCESTATE");
+        self.world(|world| world.calls.iter().filter(is_function).cloned().collect())
+    }
+
+    /// How often the function made a call.
+    pub fn count(&self, action: &str) -> usize {
+        self.calls().iter().filter(|call| call.action == action).count()
+    }
+
+    /// Forgets the calls made so far.
+    pub fn forget_calls(&self) {
+        self.world(|world| world.calls.clear());
+    }
+
+    /// The reports of the function's answers and errors, latest last, as text.
+    pub fn answers(&self) -> Vec<String> {
+        self.world(|world| world.lambda.log.iter().map(|ended| format!("{:?}", ended.result)).collect())
+    }
+
+    /// The dead letters: body, and the reason where one was given.
+    pub fn dead_letters(&self) -> Vec<(String, Option<String>)> {
+        self.world(|world| {
+            let messages = world.sqs.queue(DEAD_LETTERS).into_iter().flat_map(|queue| queue.messages());
+            messages
+                .map(|message| {
+                    (message.body.clone(), message.attributes.get("reason").map(|reason| reason.value.clone()))
+                })
+                .collect()
+        })
+    }
+
+    /// The whole world in words, for the message of a failed assertion.
+    pub fn describe(&self) -> String {
+        self.world(|world| {
+            let mut text = format!("at {}\n", world.now());
+            for history in world.ec2.instances.values() {
+                let found = history.current();
+                let _ =
+                    writeln!(text, "{} {} {:?} {:?}", found.id, found.state.name(), found.primary_ipv4(), found.tags);
+            }
+            for balancer in balancers(world) {
+                let _ = writeln!(text, "{balancer}: {}", members(world, &balancer).join(" "));
+            }
+            for call in world.calls.iter().rev().take(12).rev() {
+                let _ = writeln!(text, "{} {} {:?}", call.at, call.iam_action(), call.outcome);
+            }
+            text
+        })
+    }
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A state change of an instance as EventBridge delivers it, at the present time of the stage.
+pub fn state_change(stage: &Stage, instance: &str, state: &str) -> Value {
+    let (id, time) = (stage.id(instance), stage.world(|world| world.now()));
+    json!({
+        "version": "0", "id": "7bf73129-1428-4cd3-a780-95db273d1602",
+        "detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2", "account": ACCOUNT,
+        "time": time.format("%Y-%m-%dT%H:%M:%SZ").to_string(), "region": REGION,
+        "resources": [format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{id}")],
+        "detail": { "instance-id": id, "state": state }
+    })
+}
+
+fn balancers(world: &World) -> Vec<String> {
+    let classic = world.elb.load_balancers.keys().map(|name| format!("clb:{name}"));
+    let groups = world.elbv2.target_groups.values().map(|group| format!("tg:{}", group.spec.name));
+    let mut all: Vec<String> = classic.chain(groups).collect();
+    all.sort();
+    all
+}
+
+fn members(world: &World, balancer: &str) -> Vec<String> {
+    let name_of = |id: &str| {
+        let named = world.ec2.instance(id).and_then(|found| found.tags.get("Name")).cloned();
+        named.unwrap_or_else(|| id.to_owned())
+    };
+    let mut members: Vec<String> = match balancer.split_once(':') {
+        Some(("clb", name)) => elb::members(world, name).iter().map(|id| name_of(id)).collect(),
+        Some(("tg", name)) => {
+            let arn = elbv2::arn_of(world, name).unwrap_or_else(|| panic!("there is no group {name}"));
+            let targets = elbv2::targets(world, &arn).into_iter().filter(|target| target.state == Standing::Registered);
+            targets
+                .map(|target| {
+                    let zone = if target.zone.as_deref() == Some("all") { "@all" } else { "" };
+                    let quic = target.quic.map(|id| format!("+{id}")).unwrap_or_default();
+                    format!("{}:{}{zone}{quic}", name_of(&target.id), target.port.unwrap_or_default())
+                })
+                .collect()
+        }
+        _ => panic!("{balancer} is no balancer"),
+    };
+    members.sort();
+    members
+}
+
+/// The group and the target in `NAME`, `NAME:PORT`, `NAME:PORT=ADDRESS@all+QUICID`.
+fn target(world: &World, id: &str, text: &str) -> (String, Target) {
+    let (text, quic) = text.split_once('+').map_or((text, None), |(text, quic)| (text, Some(quic)));
+    let (text, zone) = text.split_once('@').map_or((text, None), |(text, zone)| (text, Some(zone)));
+    let (text, address) = text.split_once('=').map_or((text, None), |(text, address)| (text, Some(address)));
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let primary = || world.ec2.instance(id).and_then(ec2::Instance::primary_ipv4).map(|ip| ip.to_string());
+    let target = match address {
+        None => Target::new(id),
+        Some("eth0") => Target::new(primary().expect("an instance with an address")),
+        Some(address) => Target::new(address),
+    };
+    let port = port.map(|port| port.parse().expect("a port"));
+    (name.to_owned(), Target { port, zone: zone.map(str::to_owned), quic: quic.map(str::to_owned), ..target })
+}
+
+/// The SDK as the function configures it, with the sandbox as its HTTP client.
+fn sdk(sandbox: &Sandbox, access_key: &str) -> SdkConfig {
+    let credentials = Credentials::new(access_key, "sandbox", None, None, "sandbox");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .timeout_config(clients::timeouts())
+        .retry_config(clients::retries())
+        .http_client(connector::http_client(sandbox))
+        .build()
+}
+
+fn event(invocation: Invocation) -> LambdaEvent<Value> {
+    let mut context = Context::default();
+    context.request_id = invocation.request_id;
+    context.invoked_function_arn = invocation.function_arn;
+    LambdaEvent::new(invocation.payload, context)
+}
+
+fn failed(diagnostic: Diagnostic) -> Value {
+    json!({ "errorType": diagnostic.error_type, "errorMessage": diagnostic.error_message })
+}
