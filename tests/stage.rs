@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,8 +24,9 @@ use sandbox::{
 };
 use serde_json::{Value, json};
 
-/// How long a scenario may take until everything has happened: more than the longest draining and the settling together.
-const PATIENCE: Duration = Duration::from_secs(3 * 3600);
+/// How long a scenario may take until everything has happened: more than it takes a message that
+/// always fails to become a dead letter.
+const PATIENCE: Duration = Duration::from_secs(12 * 3600);
 
 /// How long nothing must have happened for the stage to be at rest: longer than any event is under way by default.
 const QUIET: u32 = 5;
@@ -152,6 +154,15 @@ impl Stage {
         self
     }
 
+    /// The same for several places.
+    #[track_caller]
+    pub fn registered_at(&self, instance: &str, places: &[&str]) -> &Self {
+        for place in places {
+            self.registered(instance, place);
+        }
+        self
+    }
+
     /// Tags an instance, a target group (`tg:NAME`) or a load balancer (`clb:NAME`, `lb:NAME`).
     #[track_caller]
     pub fn tagged(&self, what: &str, key: &str, value: &str) -> &Self {
@@ -261,6 +272,18 @@ impl Stage {
         self.sandbox.invoke(INSTANCE_STATE, event).await
     }
 
+    /// Looks at every call of the function right after its work was done, and keeps what `find` finds wrong.
+    pub fn watch(&self, find: impl FnMut(&World, &Call) -> Option<String> + Send + 'static) -> Findings {
+        let findings = Findings::default();
+        let (kept, mut find) = (findings.0.clone(), find);
+        self.world(|world| {
+            world.watchers.push(Box::new(move |world, call| {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).extend(find(world, call));
+            }));
+        });
+        findings
+    }
+
     fn is_busy(&self) -> bool {
         self.world(|world| {
             let is_changing = |state: ec2::InstanceState| {
@@ -300,35 +323,14 @@ impl Stage {
     #[track_caller]
     pub fn places(&self, instance: &str) -> Vec<String> {
         let id = self.id(instance);
-        self.world(|world| {
-            let primary = world.ec2.instance(&id).and_then(ec2::Instance::primary_ipv4).map(|ip| ip.to_string());
-            let balancers = balancers(world);
-            let places = balancers.iter().flat_map(|balancer| {
-                let primary = primary.clone();
-                members(world, balancer).into_iter().filter_map(move |member| {
-                    let (who, rest) = member.split_once(':').unwrap_or((&member, ""));
-                    match rest {
-                        "" => (who == instance).then(|| balancer.clone()),
-                        port if who == instance => Some(format!("{balancer}:{port}")),
-                        port => (Some(who) == primary.as_deref()).then(|| format!("{balancer}:{port}=eth0")),
-                    }
-                })
-            });
-            places.collect()
-        })
+        self.world(|world| places(world, &id))
     }
 
     /// What the tags of an instance hold: each registration once, sorted.
     #[track_caller]
     pub fn held(&self, instance: &str) -> Vec<String> {
-        let ours = self.tags(instance).into_iter().filter(|(key, _)| key.starts_with("elb-registrar:held"));
-        let texts = ours.flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        // The part that the sandbox invented for the group says nothing in a test.
-        let without_id = |text: String| match text.split_once('/') {
-            Some((name, rest)) => format!("{name}{}", rest.find(':').map_or("", |colon| &rest[colon..])),
-            None => text,
-        };
-        texts.map(without_id).collect::<BTreeSet<_>>().into_iter().collect()
+        let id = self.id(instance);
+        self.world(|world| held(world, &id))
     }
 
     /// All tags of an instance.
@@ -391,6 +393,17 @@ impl Stage {
     }
 }
 
+/// What a watcher has found wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Findings(Arc<Mutex<Vec<String>>>);
+
+impl Findings {
+    /// All of it, in order.
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl Default for Stage {
     fn default() -> Self {
         Self::new()
@@ -415,6 +428,40 @@ fn balancers(world: &World) -> Vec<String> {
     let mut all: Vec<String> = classic.chain(groups).collect();
     all.sort();
     all
+}
+
+/// See [`Stage::places`].
+pub fn places(world: &World, id: &str) -> Vec<String> {
+    let Some(instance) = world.ec2.instance(id) else { return Vec::new() };
+    let name = instance.tags.get("Name").map_or(id, String::as_str);
+    let primary = instance.primary_ipv4().map(|ip| ip.to_string());
+    let mut places = Vec::new();
+    for balancer in balancers(world) {
+        for member in members(world, &balancer) {
+            let (who, port) = member.split_once(':').unwrap_or((&member, ""));
+            if who == name && port.is_empty() {
+                places.push(balancer.clone());
+            } else if who == name {
+                places.push(format!("{balancer}:{port}"));
+            } else if Some(who) == primary.as_deref() {
+                places.push(format!("{balancer}:{port}=eth0"));
+            }
+        }
+    }
+    places
+}
+
+/// See [`Stage::held`].
+pub fn held(world: &World, id: &str) -> Vec<String> {
+    let Some(instance) = world.ec2.instance(id) else { return Vec::new() };
+    let ours = instance.tags.iter().filter(|(key, _)| key.starts_with("elb-registrar:held"));
+    // The part that the sandbox invented for a group says nothing in a test.
+    let without_id = |text: &str| match text.split_once('/') {
+        Some((name, rest)) => format!("{name}{}", rest.find(':').map_or("", |colon| &rest[colon..])),
+        None => text.to_owned(),
+    };
+    let texts: BTreeSet<String> = ours.flat_map(|(_, value)| value.split(' ').map(without_id)).collect();
+    texts.into_iter().collect()
 }
 
 fn members(world: &World, balancer: &str) -> Vec<String> {

@@ -1,1 +1,12 @@
-//! Scenarios.
+//! End-to-end scenarios: events through rule, queue and function, in a simulated AWS on virtual time.
+
+mod calls;
+mod crashes;
+mod declared;
+mod events;
+mod giving_back;
+mod input;
+mod left_alone;
+mod observe;
+mod taking_out;
+mod timing;

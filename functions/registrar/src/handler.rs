@@ -1,6 +1,6 @@
 //! The function `instance-state`: an SQS batch of EventBridge events, or one bare event, is converged together and answered.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -17,6 +17,13 @@ use crate::{
     queue::{Parked, Queue},
     report::Report,
 };
+
+/// How soon the first retry of a failure comes. Sooner, and a throttled account is throttled more.
+const FAILED_RETRY_MIN: Duration = Duration::from_secs(15);
+
+/// How late the last ones come. Later, and a person who has put something right waits for it; sooner, and the receives that
+/// the queue allows are used up before a person is there.
+const FAILED_RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// Everything that outlives an invocation.
 #[derive(Clone)]
@@ -82,7 +89,12 @@ impl InstanceState {
                 Ok(_) => outcomes.next().unwrap_or(Outcome::Failed),
                 Err(reason) => self.bury(message.body.unwrap_or_default(), reason).await,
             };
-            if let (Outcome::Later(wait), Some(receipt_handle)) = (outcome, message.receipt_handle) {
+            let wait = match outcome {
+                Outcome::Done => None,
+                Outcome::Later(wait) => Some(wait),
+                Outcome::Failed => Some(back_off(message.attributes.get("ApproximateReceiveCount"))),
+            };
+            if let (Some(wait), Some(receipt_handle)) = (wait, message.receipt_handle) {
                 parked.push(Parked { receipt_handle, wait });
             }
             if outcome != Outcome::Done {
@@ -137,6 +149,12 @@ impl InstanceState {
     }
 }
 
+/// How long a message that failed waits, by how often it was received.
+fn back_off(receive_count: Option<&String>) -> Duration {
+    let count: u32 = receive_count.and_then(|count| count.parse().ok()).unwrap_or(1);
+    FAILED_RETRY_MIN.saturating_mul(1 << count.saturating_sub(1).min(16)).min(FAILED_RETRY_MAX)
+}
+
 /// The batch in a payload, if it is one from SQS.
 fn batch_of(payload: &Value) -> Option<SqsEvent> {
     payload.get("Records")?;
@@ -189,5 +207,17 @@ impl From<Failure> for Diagnostic {
             Failure::Incomplete(_) => "Incomplete",
         };
         Diagnostic { error_type: error_type.to_owned(), error_message: failure.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_retried_ever_later_up_to_a_limit() {
+        let waits = [None, Some("1"), Some("2"), Some("6"), Some("7"), Some("4000000000"), Some("x")]
+            .map(|count| back_off(count.map(str::to_owned).as_ref()).as_secs());
+        assert_eq!(waits, [15, 15, 30, 480, 600, 600, 15]);
     }
 }

@@ -24,11 +24,12 @@ pub const DEAD_LETTERS: &str = "instance-state-dead-letters";
 /// How long one invocation may take: a scan of a thousand target groups at the published rates, and some.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Receives of a message until it is a dead letter. Waiting is parking, and every look is a receive: a draining of an hour
-/// costs some dozens.
-const RECEIVES_MAX: u32 = 200;
+/// Receives of a message until it is a dead letter. Waiting is parking, and every look is a receive: an ordinary restart has
+/// four, one that has to wait for a draining some more. What always fails is retried for about eight hours.
+const RECEIVES_MAX: u32 = 50;
 
-const PATTERN: &str = r#"{"source":["aws.ec2"],"detail-type":["EC2 Instance State-change Notification"]}"#;
+/// What the rule matches.
+pub const PATTERN: &str = r#"{"source":["aws.ec2"],"detail-type":["EC2 Instance State-change Notification"]}"#;
 
 /// Deploys the function `instance-state` with its rule and queues. `settings` are environment variables of the function
 /// beside the queues' URLs.

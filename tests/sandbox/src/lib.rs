@@ -150,8 +150,12 @@ impl Sandbox {
                 Verdict::Stale(age) => answer(world, &request, *age),
                 _ => answer(world, &request, Duration::ZERO),
             };
-            let index = usize::try_from(number).unwrap_or(usize::MAX) - 1;
-            world.calls[index].outcome = Some(outcome.as_ref().map(|_| ()).map_err(|e| e.code.clone()));
+            // A test may have emptied the log since.
+            if let Some(call) = world.calls.iter_mut().rev().find(|call| call.number == number) {
+                call.outcome = Some(outcome.as_ref().map(|_| ()).map_err(|e| e.code.clone()));
+                let call = call.clone();
+                world.show_to_watchers(&call);
+            }
             (outcome, world.now())
         });
         self.wait_a_latency().await;
@@ -227,7 +231,7 @@ async fn let_things_happen(shared: std::sync::Weak<Shared>) {
 }
 
 fn log_call(world: &mut World, request: &Request) -> (u64, Verdict) {
-    let number = world.calls.len() as u64 + 1;
+    let number = world.calls.last().map_or(1, |last| last.number + 1);
     let call = Call::new(number, world.now(), request);
     let verdict = world
         .rules

@@ -22,6 +22,9 @@ pub const ACCOUNT: &str = "123456789012";
 /// The Region that everything is in.
 pub const REGION: &str = "us-east-1";
 
+/// Looks at the world as it is right after a call. It must not panic: it runs within the function that made the call.
+pub type Watcher = Box<dyn FnMut(&World, &Call) + Send>;
+
 /// Everything there is.
 pub struct World {
     /// The state of the services. Each has a module of the same name.
@@ -42,6 +45,8 @@ pub struct World {
     pub options: Options,
     /// Every call so far.
     pub calls: Vec<Call>,
+    /// Whoever looks at every call right after its work was done, before anything else happens.
+    pub watchers: Vec<Watcher>,
     /// Faults in force, asked in order.
     pub(crate) rules: Vec<(u64, Box<dyn Rule>)>,
     pub(crate) agenda: Agenda,
@@ -62,6 +67,7 @@ impl World {
             lambda: lambda::State::default(),
             options,
             calls: Vec::new(),
+            watchers: Vec::new(),
             rules: Vec::new(),
             agenda: Agenda::default(),
             now: clock.now(),
@@ -86,6 +92,15 @@ impl World {
             deed(self);
         }
         self.now = self.now.max(now);
+    }
+
+    /// Shows a call whose work was just done to the watchers.
+    pub(crate) fn show_to_watchers(&mut self, call: &Call) {
+        let mut watchers = std::mem::take(&mut self.watchers);
+        for watcher in &mut watchers {
+            watcher(self, call);
+        }
+        self.watchers = watchers;
     }
 
     /// A new id such as `i-00000000000000a1`: of the right form, and plainly not real.

@@ -102,7 +102,7 @@ impl Event {
 }
 
 /// What the service does when an instance has reached a state.
-pub(crate) fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
+pub fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
     let arn = format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{instance_id}");
     let detail = json!({ "instance-id": instance_id, "state": state.name() });
     emit(world, "aws.ec2", "EC2 Instance State-change Notification", vec![arn], detail);

@@ -1,0 +1,104 @@
+//! Cost follows the change: calls are counted.
+
+use std::collections::BTreeMap;
+
+use end_to_end::Stage;
+
+/// An account with many target groups, and an instance that is in a few of them, alone on their way down and up.
+async fn account(groups: usize, used: usize) -> Stage {
+    let stage = Stage::new();
+    stage.world(|world| world.events.set_delivery(once()));
+    for number in 0..groups {
+        stage.instances_group(&format!("group-{number}"));
+    }
+    stage.instance("web-1");
+    for number in 0..used {
+        stage.registered("web-1", &format!("tg:group-{number}"));
+    }
+    stage
+}
+
+/// Only `stopped` and `running` are delivered: what one event costs.
+fn once() -> impl FnMut(&sandbox::events::Event) -> sandbox::events::Delivery + Send {
+    |event| match event.detail["state"].as_str() {
+        Some("stopped" | "running") => sandbox::events::Delivery::Normal,
+        _ => sandbox::events::Delivery::Lost,
+    }
+}
+
+fn calls_by_action(stage: &Stage) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for call in stage.calls() {
+        // The queue is not AWS's account of load balancers: parking is counted apart.
+        if !call.action.starts_with("ChangeMessageVisibility") {
+            *counts.entry(call.action).or_default() += 1;
+        }
+    }
+    counts
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_among_500_target_groups_costs_one_scan_and_a_handful() {
+    let stage = account(500, 1).await;
+    stage.stop_and_rest("web-1").await;
+    let expected = [
+        ("CreateTags", 1),
+        ("DeregisterTargets", 1),
+        ("DescribeInstances", 2),
+        ("DescribeLoadBalancers", 1),
+        ("DescribeTags", 1),
+        // Two pages of 400.
+        ("DescribeTargetGroups", 2),
+        ("DescribeTargetHealth", 500),
+    ];
+    let expected: BTreeMap<String, usize> = expected.map(|(action, count)| (action.to_owned(), count)).into();
+    let counted = calls_by_action(&stage);
+    let read_again = counted["DescribeInstances"] - 2;
+    assert!(read_again <= 1, "the reading is renewed at most once");
+    let counted: BTreeMap<String, usize> =
+        counted.into_iter().map(|(a, n)| if a == "DescribeInstances" { (a, n - read_again) } else { (a, n) }).collect();
+    assert_eq!(counted, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_among_500_target_groups_costs_8_calls_and_3_for_each_further_balancer() {
+    let mut totals = Vec::new();
+    for used in [1, 2, 5] {
+        let stage = account(500, used).await;
+        stage.stop_and_rest("web-1").await;
+        stage.forget_calls();
+        stage.start_and_rest("web-1").await;
+        assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (used, 0), "{}", stage.describe());
+        let total: usize = calls_by_action(&stage).values().sum();
+        assert!(total <= 8 + 3 * (used - 1), "{used}: {:?}", calls_by_action(&stage));
+        totals.push(total);
+    }
+    assert_eq!(totals, [8, 11, 20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_behind_a_classic_load_balancer_costs_8_calls_and_2_for_each_further_one() {
+    for used in [1, 3] {
+        let stage = Stage::new();
+        stage.world(|world| world.events.set_delivery(once()));
+        stage.instance("web-1");
+        for number in 0..used {
+            let name = format!("classic-{number}");
+            stage.classic(&name).registered("web-1", &format!("clb:{name}"));
+        }
+        stage.stop_and_rest("web-1").await;
+        stage.forget_calls();
+        stage.start_and_rest("web-1").await;
+        let total: usize = calls_by_action(&stage).values().sum();
+        assert_eq!(total, 8 + 2 * (used - 1), "{:?}", calls_by_action(&stage));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_holds_and_declares_nothing_costs_one_call() {
+    let stage = account(500, 0).await;
+    let id = stage.id("web-1");
+    stage.world(|world| sandbox::events::instance_changed(world, &id, sandbox::ec2::InstanceState::Running));
+    stage.rest().await;
+    assert_eq!(calls_by_action(&stage), [("DescribeInstances".to_owned(), 1)].into());
+}

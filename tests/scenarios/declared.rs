@@ -1,0 +1,49 @@
+//! Declared registrations: what an operator wants the instance to have whenever it runs.
+
+use end_to_end::{Stage, state_change};
+use sandbox::ec2;
+
+const TAG: &str = "elb-registrar:register";
+
+#[tokio::test(start_paused = true)]
+async fn a_new_instance_is_registered_where_its_tag_says() {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").addresses_group("edge");
+    let launch = ec2::Launch::new(&stage.subnet)
+        .tag("Name", "web-1")
+        .tag(TAG, "clb:shop tg:web tg:web:8080 tg:edge tg:edge:8443=eth0");
+    stage.world(|world| ec2::launch(world, launch)).expect("a launch");
+    stage.rest().await;
+    let places = ["clb:shop", "tg:edge:443=eth0", "tg:edge:8443=eth0", "tg:web:80", "tg:web:8080"];
+    assert_eq!(stage.places("web-1"), places, "{}", stage.describe());
+    stage.stop_and_rest("web-1").await.start_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (places.map(str::to_owned).to_vec(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_declared_comes_back_at_every_start_even_if_it_was_not_there_before() {
+    let stage = Stage::new();
+    stage.instances_group("web").instance("web-1").tagged("web-1", TAG, "tg:web");
+    stage.stop_and_rest("web-1").await;
+    assert_eq!(stage.held("web-1"), Vec::<String>::new());
+    stage.start_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), ["tg:web:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_declaration_is_named_and_the_right_ones_are_served() {
+    let stage = Stage::new();
+    stage.instances_group("web").instance("web-1");
+    stage.tagged("web-1", TAG, "tg:web nonsense tg:nowhere tg:web=eth0 clb:nowhere");
+    let report = stage.invoke(state_change(&stage, "web-1", "running")).await.expect("a report").to_string();
+    for words in [
+        "`nonsense` is not a registration",
+        "the balancer does not exist",
+        "the target group takes instances: leave out the address",
+        "clb:nowhere",
+        "tg:nowhere",
+    ] {
+        assert!(report.contains(words), "{words}: {report}");
+    }
+    assert_eq!(stage.places("web-1"), ["tg:web:80"]);
+}

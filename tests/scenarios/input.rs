@@ -1,0 +1,97 @@
+//! What the function takes, and what becomes of what it cannot take.
+
+use end_to_end::{Stage, state_change};
+use sandbox::{Verdict, fault::every, sqs, wire::ApiError};
+use serde_json::{Value, json};
+
+/// Puts messages into the function's queue.
+fn send(stage: &Stage, bodies: &[String]) {
+    for body in bodies {
+        let draft = sqs::Draft { body: body.clone(), ..Default::default() };
+        stage.world(|world| sqs::send(world, "instance-state", draft)).expect("a message");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_record_of_a_batch_is_decided_by_itself() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
+    stage.world(|world| world.events.set_delivery(|_| sandbox::events::Delivery::Lost));
+    stage.stop_and_rest("web-1").await;
+    let good = state_change(&stage, "web-1", "stopped");
+    let mut foreign = good.clone();
+    foreign["account"] = json!("210987654321");
+    let mut other = good.clone();
+    other["source"] = json!("com.example");
+    send(&stage, &[good.to_string(), foreign.to_string(), "not JSON".to_owned(), other.to_string()]);
+    stage.rest().await;
+    assert_eq!(stage.places("web-1"), Vec::<String>::new(), "{}", stage.describe());
+    let reasons: Vec<String> = stage.dead_letters().into_iter().filter_map(|(_, reason)| reason).collect();
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    for words in ["account 210987654321", "not an EventBridge event", "com.example"] {
+        assert!(reasons.iter().any(|reason| reason.contains(words)), "{words}: {reasons:?}");
+    }
+    assert!(stage.dead_letters().iter().any(|(body, _)| body == "not JSON"), "as it came");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_queue_for_dead_letters_an_event_is_kept_until_its_own_queue_gives_up() {
+    let stage = Stage::new();
+    let buried = ApiError::sender("AccessDenied", "no");
+    let _fault = stage.sandbox.fault(every("SendMessage", Verdict::Refuse(buried)));
+    send(&stage, &["not JSON".to_owned()]);
+    stage
+        .until("a dead letter", |world| {
+            world.sqs.queue("instance-state-dead-letters").is_some_and(|queue| queue.messages().count() == 1)
+        })
+        .await;
+    assert!(stage.answers()[0].contains("itemIdentifier"), "{:?}", stage.answers()[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bare_event_that_is_not_understood_is_an_error_with_a_stable_name() {
+    let stage = Stage::new();
+    let error = stage.invoke(json!({ "hello": "world" })).await.expect_err("an error");
+    assert_eq!(error["errorType"], "EventNotUnderstood");
+    assert!(error["errorMessage"].as_str().is_some_and(|text| text.contains("not an EventBridge event")), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bare_event_whose_work_fails_is_an_error_that_names_the_action() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
+    stage.world(|world| world.events.set_delivery(|_| sandbox::events::Delivery::Lost));
+    stage.stop_and_rest("web-1").await;
+    let denied = ApiError::sender("UnauthorizedOperation", "You are not authorized to perform this operation.");
+    let _fault = stage.sandbox.fault(every("CreateTags", Verdict::Refuse(denied)));
+    let error = stage.invoke(state_change(&stage, "web-1", "stopped")).await.expect_err("an error");
+    assert_eq!(error["errorType"], "Incomplete");
+    let message = error["errorMessage"].as_str().unwrap_or_default();
+    assert!(message.contains("add the action CreateTags to the policy"), "{message}");
+    assert_eq!(stage.places("web-1"), ["clb:shop"], "not held, so not taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_has_to_wait_is_parked_in_its_queue() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
+    stage.stop_and_rest("web-1").await;
+    stage.forget_calls();
+    stage.start_and_rest("web-1").await;
+    let calls = stage.calls();
+    let parks: Vec<_> = calls.iter().filter(|call| call.action == "ChangeMessageVisibilityBatch").collect();
+    assert_eq!(parks.len(), 1);
+    let body: Value = serde_json::from_str(&parks[0].parameters[0].1).expect("JSON");
+    let seconds = body["Entries"][0]["VisibilityTimeout"].as_i64().expect("a number");
+    assert!((60..=120).contains(&seconds), "until it has settled: {seconds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_instance_is_no_failure() {
+    let stage = Stage::new();
+    stage.instance("web-1");
+    let mut event = state_change(&stage, "web-1", "terminated");
+    event["detail"]["instance-id"] = json!("i-0123456789abcdef0");
+    let report = stage.invoke(event).await.expect("a report").to_string();
+    assert!(report.contains("EC2 does not know the instance"), "{report}");
+}

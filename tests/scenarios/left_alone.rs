@@ -1,0 +1,176 @@
+//! Nothing foreign is touched.
+
+use end_to_end::Stage;
+use sandbox::{
+    auto_scaling::{self, LifecycleState},
+    elbv2,
+};
+
+#[tokio::test(start_paused = true)]
+async fn an_ignored_instance_keeps_everything() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop").tagged("web-1", "elb-registrar:ignore", "");
+    stage.stop_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1"), stage.count("CreateTags")), (vec!["clb:shop".to_owned()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ignored_instance_keeps_what_it_holds_until_the_tag_is_gone() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
+    stage.stop_and_rest("web-1").await;
+    stage.tagged("web-1", "elb-registrar:ignore", "").start_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 1));
+    let id = stage.id("web-1");
+    stage.world(|world| sandbox::ec2::remove_tag(world, &id, "elb-registrar:ignore"));
+    stage.stop_and_rest("web-1").await.start_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn balancers_with_a_guardian_keep_the_instance_and_the_others_give_it_up() {
+    for (what, key) in [
+        ("clb:mine", "elb-registrar:ignore"),
+        ("clb:mine", "kubernetes.io/cluster/prod"),
+        ("tg:mine", "elb-registrar:ignore"),
+        ("tg:mine", "elbv2.k8s.aws/cluster"),
+        ("lb:mine-alb", "elb-registrar:ignore"),
+    ] {
+        let stage = Stage::new();
+        stage.classic("mine").instances_group("mine").classic("shop").instances_group("web").instance("web-1");
+        let kept = if what.starts_with("clb") { "clb:mine" } else { "tg:mine:80" };
+        stage.registered_at("web-1", &["clb:shop", "tg:web", kept]).tagged(what, key, "x");
+        stage.stop_and_rest("web-1").await;
+        assert_eq!(stage.places("web-1"), [kept], "{what} {key}\n{}", stage.describe());
+        assert_eq!(stage.held("web-1"), ["clb:shop", "tg:web:80"], "{what} {key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_for_a_balancer_that_is_ignored_by_now_is_let_go() {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").instance("web-1");
+    stage.registered("web-1", "clb:shop").registered("web-1", "tg:web");
+    stage.stop_and_rest("web-1").await;
+    stage.tagged("clb:shop", "elb-registrar:ignore", "").start_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), ["tg:web:80"], "{}", stage.describe());
+    assert_eq!(stage.held("web-1"), Vec::<String>::new());
+}
+
+/// An Auto Scaling group `fleet` with one member that has the group `attached` and the Classic load balancer `classic` of
+/// its group, and `other` beside it.
+async fn fleet(state: LifecycleState) -> Stage {
+    let stage = Stage::new();
+    stage.instances_group("attached").classic("classic").addresses_group("other").instance("web-1");
+    let id = stage.id("web-1");
+    let arn = stage.world(|world| elbv2::arn_of(world, "attached")).expect("a group");
+    create_group(&stage, &arn).await;
+    stage.world(|world| auto_scaling::add_member(world, "fleet", &id, state)).expect("a member");
+    stage
+}
+
+async fn create_group(stage: &Stage, target_group: &str) {
+    let form = format!(
+        "Action=CreateAutoScalingGroup&Version=2011-01-01&AutoScalingGroupName=fleet&MinSize=0&MaxSize=4&DesiredCapacity=0\
+         &VPCZoneIdentifier={}&LaunchConfigurationName=any&TargetGroupARNs.member.1={}&LoadBalancerNames.member.1=classic",
+        stage.subnet,
+        target_group.replace(':', "%3A").replace('/', "%2F"),
+    );
+    let request = http::Request::post("https://autoscaling.us-east-1.amazonaws.com/")
+        .header("authorization", "AWS4-HMAC-SHA256 Credential=AKIAOPERATOR/20260105/us-east-1/autoscaling/aws4_request")
+        .body(form.into_bytes().into())
+        .expect("a request");
+    match stage.sandbox.call(request).await {
+        sandbox::Reply::Answered(answer) => assert!(answer.status().is_success(), "{:?}", answer.body()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_auto_scaling_group_attached_is_left_to_the_group() {
+    let stage = fleet(LifecycleState::InService).await;
+    assert_eq!(stage.places("web-1"), ["clb:classic", "tg:attached:80"], "the group registers by itself");
+    stage.registered("web-1", "tg:other:443=eth0");
+    stage.stop_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), ["clb:classic", "tg:attached:80"], "{}", stage.describe());
+    assert_eq!(stage.held("web-1"), ["tg:other:443=eth0"]);
+    stage.start_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), ["clb:classic", "tg:attached:80", "tg:other:443=eth0"]);
+    assert_eq!(stage.held("web-1"), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_in_standby_or_in_a_warm_pool_is_not_given_back() {
+    for state in [LifecycleState::Standby, LifecycleState::WarmedRunning] {
+        let stage = fleet(LifecycleState::InService).await;
+        stage.registered("web-1", "tg:other:443=eth0").stop_and_rest("web-1").await;
+        let id = stage.id("web-1");
+        stage.world(|world| auto_scaling::set_lifecycle_state(world, &id, state));
+        stage.start_and_rest("web-1").await;
+        assert!(!stage.places("web-1").contains(&"tg:other:443=eth0".to_owned()), "{state:?}\n{}", stage.describe());
+        assert_eq!(stage.held("web-1"), ["tg:other:443=eth0"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_cannot_be_read_leaves_the_member_untouched_until_it_can() {
+    let stage = fleet(LifecycleState::InService).await;
+    stage.registered("web-1", "tg:other:443=eth0");
+    let denied = sandbox::wire::ApiError::sender("AccessDenied", "User is not authorized");
+    let fault =
+        stage.sandbox.fault(sandbox::fault::every("DescribeAutoScalingGroups", sandbox::Verdict::Refuse(denied)));
+    stage.stop("web-1");
+    stage.sandbox.advance(std::time::Duration::from_secs(300)).await;
+    assert_eq!(stage.places("web-1").len(), 3, "{}", stage.describe());
+    drop(fault);
+    stage.rest().await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_removed_from_a_running_instance_stays_removed() {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").instance("web-1");
+    stage.registered("web-1", "clb:shop").registered("web-1", "tg:web");
+    stage.stop_and_rest("web-1").await.start_and_rest("web-1").await;
+    let id = stage.id("web-1");
+    stage.world(|world| sandbox::elb::deregister(world, "shop", &id)).expect("a member");
+    stage.world(|world| sandbox::events::instance_changed(world, &id, sandbox::ec2::InstanceState::Running));
+    stage.rest().await;
+    assert_eq!(stage.places("web-1"), ["tg:web:80"], "a running event again, long after the start");
+    stage.stop_and_rest("web-1").await.start_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), ["tg:web:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_scope_tagged_only_instances_that_bear_the_tag_are_converged() {
+    let stage = Stage::with_settings(&[("REGISTRAR_SCOPE", "tagged")]);
+    stage.classic("shop").instance("in").instance("out").tagged("in", "elb-registrar:register", "");
+    for name in ["in", "out"] {
+        stage.registered(name, "clb:shop").stop(name);
+    }
+    stage.rest().await;
+    assert_eq!((stage.places("in").len(), stage.places("out").len()), (0, 1), "{}", stage.describe());
+    stage.start("in").start_and_rest("out").await;
+    assert_eq!(stage.members("clb:shop"), ["in", "out"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_listeners_and_health_checks_are_never_called() {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").addresses_group("edge").instance("web-1");
+    stage.registered_at("web-1", &["clb:shop", "tg:web", "tg:edge:443=eth0"]);
+    stage.stop_and_rest("web-1").await.start_and_rest("web-1").await;
+    let writes: std::collections::BTreeSet<String> =
+        stage.calls().into_iter().map(|call| call.action).filter(|action| !action.starts_with("Describe")).collect();
+    let allowed = [
+        "ChangeMessageVisibilityBatch",
+        "CreateTags",
+        "DeleteTags",
+        "DeregisterInstancesFromLoadBalancer",
+        "DeregisterTargets",
+        "RegisterInstancesWithLoadBalancer",
+        "RegisterTargets",
+    ];
+    assert_eq!(writes.into_iter().collect::<Vec<_>>(), allowed);
+}

@@ -1,0 +1,157 @@
+//! Events that are late, doubled or reversed, descriptions that lag, and functions that overtake each other.
+
+use std::time::Duration;
+
+use end_to_end::Stage;
+use sandbox::{Call, Verdict, ec2::InstanceState, events::Delivery};
+
+const PLACES: [&str; 3] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
+
+fn shop() -> Stage {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").addresses_group("edge").drains("edge", 10).instance("web-1");
+    stage.registered_at("web-1", &PLACES);
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn doubled_events_change_nothing() {
+    let stage = shop();
+    stage.world(|world| world.events.set_delivery(|_| Delivery::Twice));
+    stage.stop_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3));
+    stage.start_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_event_that_comes_after_the_restart_takes_nothing() {
+    let stage = shop();
+    stage.world(|world| {
+        world.events.set_delivery(|event| match event.detail["state"].as_str() {
+            Some("stopped") => Delivery::Late(Duration::from_secs(200)),
+            _ => Delivery::Normal,
+        });
+    });
+    stage.stop_and_rest("web-1").await;
+    stage.start_and_rest("web-1").await;
+    stage.sandbox.advance(Duration::from_secs(300)).await;
+    stage.rest().await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
+    assert_eq!(stage.count("DeregisterTargets"), 2, "only for the stop itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_event_that_comes_during_the_next_stop_gives_nothing_back() {
+    let stage = shop();
+    stage.world(|world| {
+        world.events.set_delivery(|event| match event.detail["state"].as_str() {
+            Some("running") => Delivery::Late(Duration::from_secs(30)),
+            _ => Delivery::Normal,
+        });
+    });
+    stage.stop_and_rest("web-1").await;
+    stage.start("web-1");
+    stage
+        .until("runs", |world| {
+            world.ec2.instances.values().all(|history| history.current().state == InstanceState::Running)
+        })
+        .await;
+    stage.stop_and_rest("web-1").await;
+    stage.sandbox.advance(Duration::from_secs(60)).await;
+    stage.rest().await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "{}", stage.describe());
+    stage.world(|world| world.events.reset_delivery());
+    stage.start_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_description_older_than_the_event_is_read_again() {
+    let stage = shop();
+    let mut stale = 3;
+    let _fault = stage.sandbox.fault(move |call: &Call| {
+        if call.action == "DescribeInstances" && stale > 0 {
+            stale -= 1;
+            return Verdict::Stale(Duration::from_secs(30));
+        }
+        Verdict::Pass
+    });
+    stage.sandbox.advance(Duration::from_secs(60)).await;
+    stage.stop_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_started_while_it_is_taken_out_is_given_back_by_whoever_took() {
+    // The function that handles `stopped` is held up at its first deregistration for as long as the restart takes.
+    let stage = shop();
+    let mut is_first = true;
+    let _fault = stage.sandbox.fault(move |call: &Call| {
+        if call.action == "DeregisterTargets" && std::mem::take(&mut is_first) {
+            return Verdict::Delay(Duration::from_secs(9));
+        }
+        Verdict::Pass
+    });
+    stage.world(|world| {
+        world.events.set_delivery(|event| match event.detail["state"].as_str() {
+            Some("stopped" | "running") => Delivery::Normal,
+            _ => Delivery::Lost,
+        });
+        world.options.starting = sandbox::Span::milliseconds(1_000, 1_001);
+        world.options.event_delay = sandbox::Span::milliseconds(100, 101);
+    });
+    stage.stop("web-1");
+    stage.until("about to deregister", |world| world.calls.iter().any(|call| call.action == "DeregisterTargets")).await;
+    stage.start_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), PLACES, "{}", stage.describe());
+    assert_eq!(stage.held("web-1"), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_functions_that_hold_at_once_do_not_overwrite_each_other() {
+    // `stopping` and `stopped` are handled at once: one has taken a part when the other scans, and writes its tag later.
+    let stage = shop();
+    let mut tags_written = 0;
+    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+        "CreateTags" => {
+            tags_written += 1;
+            if tags_written == 1 { Verdict::Pass } else { Verdict::Delay(Duration::from_secs(5)) }
+        }
+        "DeregisterTargets" => Verdict::Delay(Duration::from_millis(700)),
+        _ => Verdict::Pass,
+    });
+    stage.world(|world| {
+        world.options.stopping = sandbox::Span::milliseconds(600, 601);
+        world.options.event_delay = sandbox::Span::milliseconds(10, 11);
+    });
+    stage.stop_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1")), (0, PLACES.map(str::to_owned).to_vec()));
+    stage.start_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_stopped_again_before_it_settled_keeps_everything() {
+    let stage = shop();
+    for _ in 0..6 {
+        stage.stop("web-1");
+        stage
+            .until("stopped", |world| {
+                world.ec2.instances.values().all(|history| history.current().state == InstanceState::Stopped)
+            })
+            .await;
+        stage.sandbox.advance(Duration::from_secs(15)).await;
+        stage.start("web-1");
+        stage
+            .until("runs", |world| {
+                world.ec2.instances.values().all(|history| history.current().state == InstanceState::Running)
+            })
+            .await;
+        stage.sandbox.advance(Duration::from_secs(20)).await;
+    }
+    let held_tags = stage.tags("web-1").keys().filter(|key| key.contains("held")).count();
+    assert!(held_tags <= 2, "older tags are taken over by younger ones: {held_tags}");
+    stage.rest().await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
+}
