@@ -1,5 +1,6 @@
 //! End-to-end scenarios: events through rule, queue and function, in a simulated AWS on virtual time.
 
+mod binary;
 mod calls;
 mod crashes;
 mod declared;
