@@ -37,6 +37,7 @@ impl Clock {
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    #[expect(clippy::disallowed_methods, reason = "the one place where the simulation takes the wall's time")]
     pub fn scaled(speed: f64) -> Self {
         Self { start: Utc::now(), origin: Instant::now(), speed }
     }

@@ -1,0 +1,172 @@
+//! A function's log line, as a person reads it: the JSON that it writes for CloudWatch, turned into a sentence.
+//!
+//! What is no such JSON (a panic, a word of the runtime) is passed on as it is.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// One thing that a function says, of one or more registrations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// The instance that it is about.
+    pub instance: Option<String>,
+    /// What was done or seen, such as `deregistered`.
+    pub message: String,
+    /// To which registrations; or another thing that was named.
+    pub subjects: Vec<String>,
+    /// Why.
+    pub why: Option<String>,
+    /// Whether it is a warning or an error.
+    pub is_alarming: bool,
+}
+
+impl LogLine {
+    /// Reads a line.
+    pub fn of(line: &str) -> Self {
+        match serde_json::from_str::<Value>(line) {
+            Ok(Value::Object(fields)) => Self::of_fields(&Value::Object(fields)),
+            _ => Self {
+                instance: None,
+                message: line.trim_end().to_owned(),
+                subjects: Vec::new(),
+                why: None,
+                is_alarming: true,
+            },
+        }
+    }
+
+    fn of_fields(fields: &Value) -> Self {
+        let text = |name: &str| fields[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let level = text("level").unwrap_or_default();
+        let report = text("report").and_then(|report| serde_json::from_str(&report).ok());
+        Self {
+            instance: text("instance"),
+            message: text("message").unwrap_or_default(),
+            subjects: text("registration").or_else(|| text("what")).map(|what| short(&what)).into_iter().collect(),
+            why: text("why").or_else(|| text("health")).or_else(|| report.and_then(|report| looks_again(&report))),
+            is_alarming: matches!(level.as_str(), "WARN" | "ERROR"),
+        }
+    }
+
+    /// Whether it says that a run is over.
+    pub fn is_end(&self) -> bool {
+        self.message == "converged"
+    }
+
+    /// Whether it only says that a run is over, with nothing left for later.
+    pub fn is_mere_end(&self) -> bool {
+        self.is_end() && self.why.is_none()
+    }
+
+    /// Takes in the next line, where that differs in nothing but the registration. Says whether it did.
+    pub fn absorb(&mut self, next: &Self) -> bool {
+        let is_like = self.is_like(next);
+        if is_like {
+            self.subjects.extend(next.subjects.iter().cloned());
+        }
+        is_like
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let parts = |line: &Self| (line.instance.clone(), line.message.clone(), line.why.clone(), line.is_alarming);
+        !self.subjects.is_empty() && !other.subjects.is_empty() && parts(self) == parts(other)
+    }
+}
+
+/// Without the instance, which the reader may know by another name.
+impl fmt::Display for LogLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !self.subjects.is_empty() {
+            write!(f, " {}", self.subjects.join(", "))?;
+        }
+        match &self.why {
+            Some(why) => write!(f, ": {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A registration without what only a machine needs: `tg:web/00000000000000aa:8080` becomes `web:8080`.
+fn short(registration: &str) -> String {
+    if let Some(name) = registration.strip_prefix("clb:") {
+        return name.to_owned();
+    }
+    let group = || {
+        let (name, rest) = registration.strip_prefix("tg:")?.split_once('/')?;
+        let (_id, rest) = rest.split_once(':')?;
+        Some(format!("{name}:{rest}"))
+    };
+    group().unwrap_or_else(|| registration.to_owned())
+}
+
+/// When a report says that an instance is looked at again, if it does.
+fn looks_again(report: &Value) -> Option<String> {
+    let instances = report["instances"].as_object()?.values();
+    let soonest = instances.filter_map(|instance| instance["look_again_in_seconds"].as_u64()).min()?;
+    Some(format!("the event is parked, to look again in {soonest} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> String {
+        LogLine::of(line).to_string()
+    }
+
+    #[test]
+    fn a_deed_is_told_with_its_registration_and_its_reason() {
+        let line = LogLine::of(
+            r#"{"timestamp":"2026-01-05T08:00:00Z","level":"INFO","message":"deregistered","instance":"i-1",
+                "registration":"tg:edge/00000000000000aa:443=eth0","why":"the instance is stopping"}"#,
+        );
+        assert_eq!(line.to_string(), "deregistered edge:443=eth0: the instance is stopping");
+        assert_eq!((line.instance.as_deref(), line.is_alarming), (Some("i-1"), false));
+    }
+
+    #[test]
+    fn what_is_in_place_is_told_with_its_health() {
+        let line = r#"{"level":"INFO","message":"in place","registration":"clb:shop","health":"healthy"}"#;
+        assert_eq!(said(line), "in place shop: healthy");
+    }
+
+    #[test]
+    fn a_remark_on_the_whole_instance_names_no_registration() {
+        let line = r#"{"level":"INFO","message":"left alone","instance":"i-1","what":"","why":"it is starting"}"#;
+        assert_eq!(said(line), "left alone: it is starting");
+    }
+
+    #[test]
+    fn an_end_says_when_the_next_look_is_and_is_mere_where_there_is_none() {
+        let again = r#"{"message":"converged","report":"{\"instances\":{\"i-1\":{\"look_again_in_seconds\":105},\"i-2\":{}}}"}"#;
+        assert_eq!(said(again), "converged: the event is parked, to look again in 105 s");
+        assert!(!LogLine::of(again).is_mere_end());
+        assert!(LogLine::of(r#"{"message":"converged","report":"{\"instances\":{\"i-1\":{}}}"}"#).is_mere_end());
+    }
+
+    #[test]
+    fn a_line_that_is_no_json_is_passed_on_and_alarms() {
+        let line = LogLine::of("thread 'main' panicked\n");
+        assert_eq!((line.to_string().as_str(), line.is_alarming), ("thread 'main' panicked", true));
+    }
+
+    #[test]
+    fn a_line_absorbs_the_next_one_that_differs_in_the_registration_alone() {
+        let line = |message: &str, registration: &str, why: &str| {
+            LogLine::of(&format!(r#"{{"message":"{message}","registration":"{registration}","why":"{why}"}}"#))
+        };
+        let mut held = line("held", "clb:a", "w");
+        assert!(held.absorb(&line("held", "clb:b", "w")));
+        assert!(!held.absorb(&line("held", "clb:c", "another reason")));
+        assert!(!held.absorb(&line("registered", "clb:c", "w")));
+        assert_eq!(held.to_string(), "held a, b: w");
+    }
+
+    #[test]
+    fn ends_of_two_runs_stay_two_lines() {
+        let end = || LogLine::of(r#"{"message":"converged","report":"{\"instances\":{}}"}"#);
+        assert!(!end().absorb(&end()));
+    }
+}
