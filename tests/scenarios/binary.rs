@@ -49,7 +49,7 @@ async fn run(settings: &[(&str, &str)]) -> Running {
         elb::register(world, "shop", &instance).expect("an instance");
         instance
     });
-    let server = server::serve(&sandbox, (Ipv4Addr::LOCALHOST, 0).into()).await.expect("a port");
+    let server = server::serve(&sandbox, (Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let kept = lines.clone();
     let launch = process::Launch {
@@ -122,7 +122,7 @@ async fn the_built_binary_answers_the_documented_event_with_a_report() {
     let event = serde_json::from_str(event).expect("JSON");
     let report = running.sandbox.invoke(INSTANCE_STATE, event).await.expect("a report");
     let part = &report["instances"]["i-abcd1111"];
-    assert_eq!(part["left_alone"][0]["why"], "EC2 does not know the instance (any more)", "{report}");
+    assert_eq!(part["nothing_to_do"], "EC2 does not know the instance (any more)", "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

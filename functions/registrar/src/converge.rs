@@ -165,7 +165,7 @@ impl Run<'_> {
                     self.recorder.waiting(&notice.instance, Because::all(why));
                     self.recorder.look_again(&notice.instance, *wait);
                 }
-                Weight::Nothing(why) => self.recorder.left_alone(&notice.instance, Because::all(why)),
+                Weight::Nothing(why) => self.recorder.nothing_to_do(&notice.instance, why),
             }
             weights.push((notice, weight));
         }
@@ -269,8 +269,11 @@ impl Run<'_> {
         let kinds = self.registrar.kinds(&first.account);
         let scans = join_all(kinds.iter().map(|kind| kind.scan(instances))).await;
         let found = self.found_by(scans, instances);
-        let with_any: Vec<&Instance> =
-            instances.iter().filter(|i| found.iter().any(|found| found.instance == i.id)).copied().collect();
+        let (with_any, without): (Vec<&Instance>, Vec<&Instance>) =
+            instances.iter().partition(|i| found.iter().any(|found| found.instance == i.id));
+        for instance in without {
+            self.recorder.nothing_to_do(&instance.id, "it is registered nowhere");
+        }
         let shared = self.addresses_of_several(&found).await;
         let mut decisions = Vec::new();
         for (instance, attached, _) in self.attached(&with_any).await {
@@ -489,7 +492,10 @@ impl Run<'_> {
     /// Registers what instances that run shall have, and forgets what is settled.
     async fn give_back(&mut self, instances: &[&Instance]) {
         let is_wanting = |i: &&Instance| !i.held().is_empty() || i.tags.contains_key(tag::REGISTER);
-        let wanting: Vec<&Instance> = instances.iter().copied().filter(is_wanting).collect();
+        let (wanting, others): (Vec<&Instance>, Vec<&Instance>) = instances.iter().copied().partition(is_wanting);
+        for instance in others {
+            self.recorder.nothing_to_do(&instance.id, "it holds and declares nothing");
+        }
         let Some(first) = wanting.first() else { return };
         let kinds = self.registrar.kinds(&first.account);
         let mut wanted: Vec<(usize, Registration)> = Vec::new();
@@ -581,7 +587,7 @@ impl Run<'_> {
                 self.recorder.deed(&instance.id, Action::Register, registration, REGISTER_WHY);
             }
             for registration in decision.forget.iter().flat_map(|tag| &tag.registrations) {
-                self.recorder.deed(&instance.id, Action::Forget, registration, FORGET_WHY);
+                self.recorder.deed(&instance.id, Action::Forget, registration, forget_why(decision, registration));
             }
         }
     }
@@ -611,11 +617,16 @@ impl Run<'_> {
     async fn forget(&mut self, decisions: &[(&Instance, GiveBack)]) {
         let tags =
             decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
+        let decisions: BTreeMap<&InstanceId, &GiveBack> =
+            decisions.iter().map(|(i, decision)| (&i.id, decision)).collect();
         for (id, registrations, result) in self.untag(tags).await {
             match result {
-                Ok(()) => registrations
-                    .iter()
-                    .for_each(|registration| self.recorder.deed(&id, Action::Forget, registration, FORGET_WHY)),
+                Ok(()) => {
+                    for registration in registrations {
+                        let why = forget_why(decisions[&id], &registration);
+                        self.recorder.deed(&id, Action::Forget, &registration, why);
+                    }
+                }
                 Err(error) => self.recorder.failed(&id, Because::all(error.to_sentence())),
             }
         }
@@ -645,7 +656,13 @@ impl Run<'_> {
 }
 
 const REGISTER_WHY: &str = "the instance runs";
-const FORGET_WHY: &str = "it is settled: in place, or given up";
+
+fn forget_why(decision: &GiveBack, registration: &Registration) -> &'static str {
+    match decision.in_place.iter().any(|(in_place, _)| in_place == registration) {
+        true => "it is back in place",
+        false => "it is let go",
+    }
+}
 
 /// Reads how everything wanted stands: for each receiver its own.
 async fn look(

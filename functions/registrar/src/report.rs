@@ -37,6 +37,9 @@ pub struct InstanceReport {
     /// What would have been done, had the mode been `enforce`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub would_do: Vec<Deed>,
+    /// Why there was nothing to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nothing_to_do: Option<String>,
     /// How healthy what is in place is, as its balancer says.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub health: BTreeMap<Registration, Health>,
@@ -168,6 +171,12 @@ impl Recorder {
             tracing::info!(instance = %id, %registration, why, "{}", action.past());
             self.instance(id).done.push(deed);
         }
+    }
+
+    /// There was nothing to do.
+    pub fn nothing_to_do(&mut self, id: &InstanceId, why: &str) {
+        tracing::info!(instance = %id, why, "nothing to do");
+        self.instance(id).nothing_to_do = Some(why.to_owned());
     }
 
     /// Something has to wait.
