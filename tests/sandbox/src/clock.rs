@@ -37,6 +37,10 @@ impl Clock {
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the start of the simulation's own clock: real binaries run against it, and theirs is the wall's"
+    )]
     pub fn scaled(speed: f64) -> Self {
         Self { start: Utc::now(), origin: Instant::now(), speed }
     }

@@ -301,6 +301,7 @@ fn header(head: &str, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "what is tested is that a deadline is on the wall's clock")]
 async fn real_process_works_over_the_runtime_api() {
     let sandbox = Sandbox::new(Clock::scaled(20.0), Options::default());
     sandbox.with(|world| {
