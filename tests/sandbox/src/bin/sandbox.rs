@@ -77,10 +77,12 @@ fn greet(server: &Server, arguments: &Arguments) {
         arguments.speed
     );
     println!("In another terminal:\n");
-    println!("  export AWS_ENDPOINT_URL={} AWS_REGION={}", server.endpoint_url(), sandbox::REGION);
+    // Not `AWS_REGION`, which neither boto3 nor version 1 of the CLI reads.
+    println!("  export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={}", server.endpoint_url(), sandbox::REGION);
     println!("  export AWS_ACCESS_KEY_ID=AKIAEXAMPLE AWS_SECRET_ACCESS_KEY=sandbox");
     println!("  aws ec2 describe-instances");
-    println!("  aws sqs create-queue --queue-name events\n");
+    // Version 1 of the CLI goes to the real SQS, whatever the environment says (awscli, overridesslcommonname.py).
+    println!("  aws sqs create-queue --queue-name events --endpoint-url $AWS_ENDPOINT_URL\n");
     println!("Every call is shown here. Stop it with Ctrl-C.\n");
 }
 
