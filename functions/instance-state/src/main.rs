@@ -6,7 +6,7 @@ use registrar::{clients, config::Config, handler::InstanceState, logging};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logging::start();
-    let config = Config::from_env()?;
+    let config = logging::or_exit(Config::from_env());
     let function = InstanceState::new(&clients::from_env().await, &config);
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await
 }

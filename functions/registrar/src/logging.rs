@@ -17,3 +17,13 @@ pub fn start() {
         .with_max_level(level)
         .init();
 }
+
+/// What a start needs, or the end of the process with a line in the log that says what is wrong.
+///
+/// A `main` that returns the error would print its `Debug` form, in which nobody finds the sentence.
+pub fn or_exit<T>(needed: Result<T, impl std::error::Error>) -> T {
+    needed.unwrap_or_else(|error| {
+        tracing::error!(why = %error, "cannot start");
+        std::process::exit(1)
+    })
+}

@@ -136,7 +136,9 @@ impl Sandbox {
         self.wait_a_latency().await;
         let request = match Request::decode(&request) {
             Ok(request) => request,
-            Err(error) => return Reply::Answered(wire::encode(&placeholder(), &Err(error), "undecoded")),
+            Err(error) => {
+                return Reply::Answered(wire::encode(&Request::undecoded(&request), &Err(error), "undecoded"));
+            }
         };
         let (number, verdict) = self.with(|world| log_call(world, &request));
         if let Verdict::Delay(delay) = verdict {
@@ -262,11 +264,4 @@ fn answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer,
         return Err(ApiError::not_modelled(format!("the parameter {field} of {}", request.action)));
     }
     Ok(answer)
-}
-
-/// Stands for a request that could not be decoded, so that the error has the form of the query protocol.
-fn placeholder() -> Request {
-    let params = wire::query::Params::decode(b"", "");
-    let body = wire::Body::Query(params);
-    Request { service: Service::Elb, action: String::new(), body, access_key: String::new(), host: String::new() }
 }

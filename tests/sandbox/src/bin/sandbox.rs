@@ -149,7 +149,10 @@ fn greet(server: &Server, arguments: &Arguments) {
     println!("  export AWS_ACCESS_KEY_ID=AKIAEXAMPLE AWS_SECRET_ACCESS_KEY=sandbox");
     match arguments.has_fleet {
         true => println!(),
-        false => println!("  aws ec2 describe-instances\n  aws sqs create-queue --queue-name events\n"),
+        // Version 1 of the CLI goes to the real SQS, whatever the environment says (awscli, overridesslcommonname.py).
+        false => println!(
+            "  aws ec2 describe-instances\n  aws sqs create-queue --queue-name events --endpoint-url $AWS_ENDPOINT_URL\n"
+        ),
     }
 }
 

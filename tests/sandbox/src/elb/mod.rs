@@ -73,7 +73,7 @@ pub struct LoadBalancer {
 }
 
 /// What a load balancer is created as.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancerSpec {
     /// At most 32 letters, digits and hyphens.
     pub name: String,
@@ -94,7 +94,7 @@ pub struct LoadBalancerSpec {
 }
 
 /// A port of a load balancer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Such as `HTTP`.
     pub protocol: String,
@@ -159,13 +159,17 @@ pub fn create(world: &mut World, name: &str, vpc_id: &str, zones: &[&str]) -> Re
     create_as(world, spec)
 }
 
-/// Creates a load balancer.
+/// Creates a load balancer. Creating one that is there with the same settings succeeds and changes nothing.
 ///
 /// # Errors
 /// `ValidationError` for a bad name, `DuplicateLoadBalancerName` for one that is taken.
 pub fn create_as(world: &mut World, spec: LoadBalancerSpec) -> Result<(), ApiError> {
     check_name(&spec.name)?;
-    if world.elb.load_balancers.contains_key(&spec.name) {
+    if let Some(same) = world.elb.load_balancers.get(&spec.name) {
+        // Only what differs is refused, tags included (ansible issue 29965).
+        if same.spec == spec {
+            return Ok(());
+        }
         let message =
             format!("Load Balancer named {} already exists and is configured with different parameters", spec.name);
         return Err(ApiError::sender("DuplicateLoadBalancerName", message));

@@ -44,7 +44,9 @@ async fn created_balancer_is_described_whole() {
     let rest = [("Subnets.member.1", "subnet-b"), ("SecurityGroups.member.1", "sg-1"), BALANCER];
     let fields = [listener.as_slice(), &rest].concat();
     elb(&sandbox, "CreateLoadBalancer", &fields).await.unwrap();
-    assert_eq!(code(elb(&sandbox, "CreateLoadBalancer", &fields).await), "DuplicateLoadBalancerName");
+    elb(&sandbox, "CreateLoadBalancer", &fields).await.expect("the same settings are the same load balancer");
+    let other = [fields.as_slice(), &[("Scheme", "internal")]].concat();
+    assert_eq!(code(elb(&sandbox, "CreateLoadBalancer", &other).await), "DuplicateLoadBalancerName");
     sandbox.with(|world| register(world, "shop", API)).unwrap();
     let body = elb(&sandbox, "DescribeLoadBalancers", &[]).await.unwrap();
     for (name, value) in [

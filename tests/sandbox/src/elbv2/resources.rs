@@ -37,7 +37,10 @@ pub fn create_load_balancer(world: &mut World, kind: Kind, name: &str, vpc_id: &
 /// `ValidationError` for a bad name, `DuplicateLoadBalancerName` for one that is taken.
 pub fn create_load_balancer_as(world: &mut World, spec: LoadBalancerSpec) -> Result<String, ApiError> {
     check_name(&spec.name)?;
-    if world.elbv2.load_balancers.values().any(|balancer| balancer.spec.name == spec.name) {
+    if let Some(same) = world.elbv2.load_balancers.values().find(|balancer| balancer.spec.name == spec.name) {
+        if same.spec == spec {
+            return Ok(same.arn.clone());
+        }
         let message = format!("A load balancer with the same name '{}' exists, but with different settings", spec.name);
         return Err(ApiError::sender("DuplicateLoadBalancerName", message));
     }
@@ -149,7 +152,10 @@ pub fn create_listener(world: &mut World, spec: ListenerSpec) -> Result<String, 
     let balancer = world.elbv2.load_balancer(&spec.load_balancer_arn)?;
     let taken =
         |other: &Listener| other.spec.load_balancer_arn == spec.load_balancer_arn && other.spec.port == spec.port;
-    if world.elbv2.listeners.values().any(taken) {
+    if let Some(same) = world.elbv2.listeners.values().find(|other| taken(other)) {
+        if same.spec == spec {
+            return Ok(same.arn.clone());
+        }
         return Err(ApiError::sender(
             "DuplicateListener",
             "A listener already exists on this port for this load balancer",

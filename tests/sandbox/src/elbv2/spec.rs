@@ -36,7 +36,7 @@ pub enum IpAddressType {
 }
 
 /// What a load balancer is created as.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancerSpec {
     /// At most 32 letters, digits and hyphens.
     pub name: String,
@@ -57,7 +57,7 @@ pub struct LoadBalancerSpec {
 }
 
 /// What a listener is created as.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSpec {
     /// Whose it is.
     pub load_balancer_arn: String,

@@ -41,16 +41,16 @@ impl ApiError {
         }
     }
 
-    pub(super) fn encode(&self, service: Option<Service>, request_id: &str) -> http::Response<Bytes> {
+    pub(super) fn encode(&self, service: Service, request_id: &str) -> http::Response<Bytes> {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let kind = if self.status < 500 { "Sender" } else { "Receiver" };
         match service {
-            Some(Service::Sqs | Service::Events) => {
-                let prefix = if service == Some(Service::Sqs) { "com.amazonaws.sqs#" } else { "" };
+            Service::Sqs | Service::Events => {
+                let prefix = if service == Service::Sqs { "com.amazonaws.sqs#" } else { "" };
                 let body = json!({ "__type": format!("{prefix}{}", self.code), "message": self.message });
-                let mut response = response(status, "application/x-amz-json-1.0", request_id, body.to_string());
+                let mut response = response(status, service.content_type(), request_id, body.to_string());
                 // SQS still tells the code of its former query protocol, which the SDKs prefer.
-                if service == Some(Service::Sqs) {
+                if service == Service::Sqs {
                     let code = sqs_query_code(&self.code);
                     if let Ok(value) = HeaderValue::from_str(&format!("{code};{kind}")) {
                         response.headers_mut().insert("x-amzn-query-error", value);
@@ -58,17 +58,17 @@ impl ApiError {
                 }
                 response
             }
-            Some(Service::Ec2) => {
+            Service::Ec2 => {
                 let error = Element::new("Error").text("Code", &self.code).text("Message", &self.message);
                 let root =
                     Element::new("Response").child(Element::new("Errors").child(error)).text("RequestID", request_id);
-                response(status, "text/xml", request_id, root.render())
+                response(status, service.content_type(), request_id, root.render())
             }
-            _ => {
+            Service::Elb | Service::ElbV2 | Service::AutoScaling => {
                 let error =
                     Element::new("Error").text("Type", kind).text("Code", &self.code).text("Message", &self.message);
                 let root = Element::new("ErrorResponse").child(error).text("RequestId", request_id);
-                response(status, "text/xml", request_id, root.render())
+                response(status, service.content_type(), request_id, root.render())
             }
         }
     }

@@ -44,6 +44,14 @@ impl Service {
         }
     }
 
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Ec2 | Self::Elb | Self::ElbV2 | Self::AutoScaling => "text/xml",
+            Self::Sqs => "application/x-amz-json-1.0",
+            Self::Events => "application/x-amz-json-1.1",
+        }
+    }
+
     fn xml_namespace(self) -> &'static str {
         match self {
             Self::Ec2 => "http://ec2.amazonaws.com/doc/2016-11-15/",
@@ -125,6 +133,16 @@ impl Request {
         Ok(Self { service, action, body: Body::Query(params), access_key, host })
     }
 
+    /// Stands for a request that could not be decoded, so that the error has the form of its protocol.
+    pub fn undecoded(request: &http::Request<Bytes>) -> Self {
+        let is_json = request.headers().contains_key("x-amz-target");
+        let (service, body) = match is_json {
+            true => (Service::Events, Body::Json(Value::Null)),
+            false => (Service::Elb, Body::Query(Params::decode(b"", ""))),
+        };
+        Self { service, action: String::new(), body, access_key: String::new(), host: String::new() }
+    }
+
     /// The form fields.
     ///
     /// # Errors
@@ -173,13 +191,13 @@ fn credential(authorization: &str) -> (String, String) {
 
 /// Renders what a service said of a call as its protocol does.
 pub fn encode(request: &Request, outcome: &Result<Answer, ApiError>, request_id: &str) -> http::Response<Bytes> {
-    let (status, content_type, body) = match outcome {
-        Ok(Answer::Xml(result)) => (StatusCode::OK, "text/xml", envelope(request, result, request_id)),
-        Ok(Answer::Json(Value::Null)) => (StatusCode::OK, "application/x-amz-json-1.0", String::new()),
-        Ok(Answer::Json(value)) => (StatusCode::OK, "application/x-amz-json-1.0", value.to_string()),
-        Err(error) => return error.encode(Some(request.service), request_id),
+    let body = match outcome {
+        Ok(Answer::Xml(result)) => envelope(request, result, request_id),
+        Ok(Answer::Json(Value::Null)) => String::new(),
+        Ok(Answer::Json(value)) => value.to_string(),
+        Err(error) => return error.encode(request.service, request_id),
     };
-    response(status, content_type, request_id, body)
+    response(StatusCode::OK, request.service.content_type(), request_id, body)
 }
 
 fn envelope(request: &Request, result: &Element, request_id: &str) -> String {
@@ -202,4 +220,25 @@ fn response(status: StatusCode, content_type: &'static str, request_id: &str, bo
         response.headers_mut().insert("x-amzn-requestid", value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_cannot_be_decoded_are_refused_in_their_own_protocol() {
+        for (target, content_type) in
+            [(None, "text/xml"), (Some("DynamoDB_20120810.ListTables"), "application/x-amz-json-1.1")]
+        {
+            let mut request = http::Request::new(Bytes::from_static(b"Action=GetCallerIdentity&Version=2011-06-15"));
+            if let Some(target) = target {
+                request.headers_mut().insert("x-amz-target", HeaderValue::from_static(target));
+            }
+            let refusal = Request::decode(&request).unwrap_err();
+            let response = encode(&Request::undecoded(&request), &Err(refusal), "1");
+            assert_eq!(response.headers()["content-type"], content_type);
+            assert!(String::from_utf8_lossy(response.body()).contains("NotModelledBySandbox"));
+        }
+    }
 }

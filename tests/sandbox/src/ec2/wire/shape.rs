@@ -101,7 +101,9 @@ fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
         .list("blockDeviceMapping", [])
         .text("virtualizationType", "hvm")
         .text("clientToken", client_token)
-        .append(&tag_set(&instance.tags, order))
+        // Without tags there is not even an empty list, over which many have stumbled (ansible-collections/community.aws
+        // pull request 476, mludvig/aws-ssm-tools issue 22: `KeyError: 'Tags'`).
+        .append(&if instance.tags.is_empty() { Element::result() } else { tag_set(&instance.tags, order) })
         .text("hypervisor", "xen")
         .list("networkInterfaceSet", interfaces)
 }

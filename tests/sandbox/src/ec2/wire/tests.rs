@@ -116,6 +116,8 @@ async fn a_repeated_client_token_launches_nothing_new() {
     let first = aws.ok(&run("ami-1")).await;
     let second = aws.ok(&run("ami-1")).await;
     assert_eq!(all(&first, "instanceId"), all(&second, "instanceId"));
+    let of_interfaces = all(&first, "networkInterfaceSet").concat();
+    assert!(!first.replace(&of_interfaces, "").contains("tagSet"), "an instance without tags has no list of them");
     assert_eq!(aws.code(&run("ami-2")).await, "IdempotentParameterMismatch");
 }
 

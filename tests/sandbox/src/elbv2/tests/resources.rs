@@ -18,6 +18,10 @@ async fn group_created_over_the_wire_is_found_by_arn_name_and_balancer() {
     let fields = [("Name", "front"), ("Subnets.member.1", "subnet-a"), ("Subnets.member.2", "subnet-b")];
     let body = elbv2(&sandbox, "CreateLoadBalancer", &fields).await.unwrap();
     let balancer = texts(&body, "LoadBalancerArn").remove(0);
+    let again = elbv2(&sandbox, "CreateLoadBalancer", &fields).await.unwrap();
+    assert_eq!(texts(&again, "LoadBalancerArn"), [balancer.as_str()], "the same settings are the same load balancer");
+    let other = [fields.as_slice(), &[("Scheme", "internal")]].concat();
+    assert_eq!(code(elbv2(&sandbox, "CreateLoadBalancer", &other).await), "DuplicateLoadBalancerName");
     assert!(balancer.contains(":loadbalancer/app/front/"), "{balancer}");
     let listener = [
         ("LoadBalancerArn", balancer.as_str()),
@@ -28,7 +32,10 @@ async fn group_created_over_the_wire_is_found_by_arn_name_and_balancer() {
     ];
     let body = elbv2(&sandbox, "CreateListener", &listener).await.unwrap();
     let listener_arn = texts(&body, "ListenerArn").remove(0);
-    assert_eq!(code(elbv2(&sandbox, "CreateListener", &listener).await), "DuplicateListener");
+    let again = elbv2(&sandbox, "CreateListener", &listener).await.unwrap();
+    assert_eq!(texts(&again, "ListenerArn"), [listener_arn.as_str()], "the same settings are the same listener");
+    let other = [listener.as_slice(), &[("Tags.member.1.Key", "a")]].concat();
+    assert_eq!(code(elbv2(&sandbox, "CreateListener", &other).await), "DuplicateListener");
     for filter in
         [("TargetGroupArns.member.1", arn.as_str()), ("Names.member.1", "web"), ("LoadBalancerArn", balancer.as_str())]
     {

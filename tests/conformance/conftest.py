@@ -1,0 +1,89 @@
+"""The sandbox's binary, one for each test, and the two clients for it."""
+
+import os
+import re
+import signal
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from clients import Boto3, CommandLine, eventually
+
+# Simulated seconds in a real one. Slower, and a drain of five minutes is long to wait for; faster, and what is to be
+# seen in between is over before the CLI, which needs half a second a call, has looked.
+SPEED = 100
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "sandbox",
+    # `AWS_REGION` is not read by boto3, nor by version 1 of the CLI.
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    # A second try would hide an answer that should not have been.
+    "AWS_MAX_ATTEMPTS": "1",
+}
+
+
+@pytest.fixture
+def endpoint(tmp_path, monkeypatch):
+    """An AWS of the test's own. What it printed, every call, is shown where the test fails."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    log = tmp_path / "sandbox.log"
+    with log.open("w") as out:
+        sandbox = subprocess.Popen([os.environ["SANDBOX_BINARY"], "--port", "0", "--speed", str(SPEED)], stdout=out)
+    try:
+        greeting = re.compile(r"listens at (http://\S+),")
+        eventually(lambda: greeting.search(log.read_text()) is not None, True)
+        yield greeting.search(log.read_text())[1]
+    finally:
+        sandbox.send_signal(signal.SIGINT)
+        ended = sandbox.wait(timeout=10)
+        print(log.read_text())
+    assert ended == 0
+
+
+@pytest.fixture
+def boto(endpoint):
+    return Boto3(endpoint)
+
+
+@pytest.fixture
+def cli(endpoint):
+    return CommandLine(endpoint)
+
+
+@pytest.fixture(params=["boto3", "cli"])
+def aws(request):
+    """What a test does with this, it does twice: with boto3 and with the AWS CLI."""
+    return request.getfixturevalue("boto" if request.param == "boto3" else "cli")
+
+
+@pytest.fixture
+def network(boto):
+    """A VPC with a subnet in each of two zones, for tests of something else: made with boto3, which is faster."""
+    vpc = boto.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+
+    def subnet(zone, block):
+        subnet = boto.ec2.create_subnet(VpcId=vpc, AvailabilityZone=f"us-east-1{zone}", CidrBlock=block)
+        return subnet["Subnet"]["SubnetId"]
+
+    def wait(state, *ids):
+        waiter = boto.ec2.get_waiter(f"instance_{state}")
+        waiter.wait(InstanceIds=ids, WaiterConfig={"Delay": 0.05, "MaxAttempts": 400})
+
+    def instances(count):
+        """Running ones, in zone a."""
+        launch = {"ImageId": "ami-1", "SubnetId": made.a, "MinCount": count, "MaxCount": count}
+        ids = sorted(instance["InstanceId"] for instance in boto.ec2.run_instances(**launch)["Instances"])
+        wait("running", *ids)
+        return ids
+
+    made = SimpleNamespace(vpc=vpc, a=subnet("a", "10.0.1.0/24"), b=subnet("b", "10.0.2.0/24"))
+    made.wait, made.instances, made.instance = wait, instances, lambda: instances(1)[0]
+    return made

@@ -1,0 +1,117 @@
+"""EC2: networks, instances and their interfaces, tags."""
+
+import pytest
+
+from clients import eventually, refused
+
+
+def described(aws, instance):
+    return aws.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+
+
+def tags_of(aws, resource):
+    tags = aws.ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [resource]}])["Tags"]
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def test_an_instance_has_the_interfaces_addresses_and_tags_that_it_was_launched_with(aws):
+    vpc = aws.ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
+    block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].replace("/56", "/64")
+    place = {"VpcId": vpc["VpcId"], "AvailabilityZone": "us-east-1a"}
+    front = aws.ec2.create_subnet(CidrBlock="10.0.1.0/24", Ipv6CidrBlock=block, **place)["Subnet"]["SubnetId"]
+    back = aws.ec2.create_subnet(CidrBlock="10.0.2.0/24", **place)["Subnet"]["SubnetId"]
+    in_vpc = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+    assert {subnet["SubnetId"] for subnet in aws.ec2.describe_subnets(Filters=in_vpc)["Subnets"]} == {front, back}
+
+    eth0 = {"DeviceIndex": 0, "SubnetId": front, "PrivateIpAddress": "10.0.1.7", "SecondaryPrivateIpAddressCount": 1}
+    eth0 |= {"Ipv6AddressCount": 1, "PrimaryIpv6": True}
+    eth1 = {"DeviceIndex": 1, "SubnetId": back, "Description": "to the database"}
+    named = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "wéb <1> & co"}]}]
+    launch = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1, "NetworkInterfaces": [eth1, eth0]}
+    launched = aws.ec2.run_instances(TagSpecifications=named, **launch)["Instances"][0]
+    assert launched["State"] == {"Code": 0, "Name": "pending"}
+
+    instance = described(aws, launched["InstanceId"])
+    assert instance["Tags"] == named[0]["Tags"]
+    assert instance["PrivateIpAddress"] == "10.0.1.7"
+    one, other = sorted(instance["NetworkInterfaces"], key=lambda interface: interface["Attachment"]["DeviceIndex"])
+    assert {a["Primary"]: a["PrivateIpAddress"] for a in one["PrivateIpAddresses"]}[True] == "10.0.1.7"
+    assert len(one["PrivateIpAddresses"]) == 2
+    assert one["Ipv6Addresses"] == [{"Ipv6Address": instance["Ipv6Address"], "IsPrimaryIpv6": True}]
+    assert (other["SubnetId"], other["Description"], other["Ipv6Addresses"]) == (back, "to the database", [])
+
+
+def test_a_stopped_instance_keeps_its_address_and_starts_again_with_a_new_launch_time(aws, network):
+    instance = network.instance()
+    before = described(aws, instance)
+    assert "Tags" not in before, "not even an empty list"
+    change = aws.ec2.stop_instances(InstanceIds=[instance])["StoppingInstances"][0]
+    assert (change["PreviousState"]["Name"], change["CurrentState"]["Name"]) == ("running", "stopping")
+    network.wait("stopped", instance)
+    stopped = described(aws, instance)
+    assert stopped["StateTransitionReason"].startswith("User initiated")
+    assert stopped["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+    aws.ec2.start_instances(InstanceIds=[instance])
+    network.wait("running", instance)
+    after = described(aws, instance)
+    assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
+    assert after["LaunchTime"] > before["LaunchTime"]
+
+
+def test_a_terminated_instance_has_no_addresses_and_its_tags_are_gone(aws, network):
+    instance = network.instance()
+    aws.ec2.create_tags(Resources=[instance], Tags=[{"Key": "role", "Value": "web"}])
+    aws.ec2.terminate_instances(InstanceIds=[instance])
+    network.wait("terminated", instance)
+    gone = described(aws, instance)
+    assert (gone.get("PrivateIpAddress"), gone["NetworkInterfaces"]) == (None, [])
+    eventually(lambda: described(aws, instance).get("Tags"), None)
+
+
+def test_a_second_interface_moves_to_another_instance_with_its_addresses(boto, network):
+    one, other = network.instances(2)
+    eni = boto.ec2.create_network_interface(SubnetId=network.a)["NetworkInterface"]["NetworkInterfaceId"]
+    boto.ec2.assign_private_ip_addresses(NetworkInterfaceId=eni, PrivateIpAddresses=["10.0.1.99"])
+    for owner in one, other:
+        attached = boto.ec2.attach_network_interface(NetworkInterfaceId=eni, InstanceId=owner, DeviceIndex=1)
+        having = [{"Name": "addresses.private-ip-address", "Values": ["10.0.1.99"]}]
+        [interface] = boto.ec2.describe_network_interfaces(Filters=having)["NetworkInterfaces"]
+        assert interface["Attachment"]["InstanceId"] == owner
+        boto.ec2.detach_network_interface(AttachmentId=attached["AttachmentId"])
+
+
+def test_every_instance_is_on_one_page(aws, network):
+    ids = network.instances(7)
+    reservations = aws.pages("ec2", "describe_instances", MaxResults=5)["Reservations"]
+    seen = [instance["InstanceId"] for reservation in reservations for instance in reservation["Instances"]]
+    assert sorted(seen) == ids
+    first = aws.ec2.describe_instances(MaxResults=5)
+    assert sum(len(reservation["Instances"]) for reservation in first["Reservations"]) == 5
+    assert first["NextToken"]
+
+
+def test_a_tag_is_deleted_only_where_its_value_still_matches(aws, network):
+    instance = network.instance()
+    tags = [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}, {"Key": "c", "Value": ""}]
+    aws.ec2.create_tags(Resources=[instance], Tags=tags)
+    aws.ec2.delete_tags(Resources=[instance], Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "changed"}])
+    assert tags_of(aws, instance) == {"b": "2", "c": ""}
+    aws.ec2.delete_tags(Resources=[instance], Tags=[{"Key": "b"}])
+    assert tags_of(aws, instance) == {"c": ""}
+
+
+def test_one_unknown_id_fails_a_call_by_ids_and_not_one_by_filter(aws, network):
+    ids = [network.instance(), "i-00000000000000fff"]
+    with refused("InvalidInstanceID.NotFound"):
+        aws.ec2.describe_instances(InstanceIds=ids)
+    with refused("InvalidInstanceID.NotFound"):
+        aws.ec2.create_tags(Resources=ids, Tags=[{"Key": "a", "Value": "1"}])
+    by_filter = aws.ec2.describe_instances(Filters=[{"Name": "instance-id", "Values": ids}])
+    assert len(by_filter["Reservations"]) == 1
+    assert tags_of(aws, ids[0]) == {}
+
+
+@pytest.mark.parametrize("parameter", ["UserData", "KeyName"])
+def test_a_parameter_that_is_not_modelled_is_refused_and_not_ignored(boto, network, parameter):
+    with refused("NotModelledBySandbox"):
+        boto.ec2.run_instances(ImageId="ami-1", SubnetId=network.a, MinCount=1, MaxCount=1, **{parameter: "x"})
