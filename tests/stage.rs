@@ -11,12 +11,16 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
 use futures::FutureExt;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
-use registrar::{clients, config::Config, handler::InstanceState};
+use registrar::{
+    clients,
+    config::Config,
+    handler::{InstanceState, Reconcile},
+};
 use sandbox::{
     ACCOUNT, Call, Options, REGION, Sandbox, World,
     clock::Clock,
     connector,
-    deployment::{self, DEAD_LETTERS, INSTANCE_STATE},
+    deployment::{self, DEAD_LETTERS, INSTANCE_STATE, RECONCILE},
     ec2::{self, Launch},
     elb,
     elbv2::{self, Kind, Standing, Target, TargetGroupSpec},
@@ -80,6 +84,12 @@ impl Stage {
         let sandbox = self.sandbox.clone();
         lambda::run_in_process(&self.sandbox, INSTANCE_STATE, move |invocation| {
             let function = InstanceState::new(&sdk(&sandbox, &invocation.access_key), &config);
+            async move { function.invoke(event(invocation)).await.map_err(|failure| failed(failure.into())) }.boxed()
+        });
+        let config = Config::read(|name| environment.get(name).cloned()).expect("settings that the function accepts");
+        let sandbox = self.sandbox.clone();
+        lambda::run_in_process(&self.sandbox, RECONCILE, move |invocation| {
+            let function = Reconcile::new(&sdk(&sandbox, &invocation.access_key), &config);
             async move { function.invoke(event(invocation)).await.map_err(|failure| failed(failure.into())) }.boxed()
         });
     }
@@ -270,6 +280,11 @@ impl Stage {
     /// Hands one bare event to the function, and waits for its answer.
     pub async fn invoke(&self, event: Value) -> Result<Value, Value> {
         self.sandbox.invoke(INSTANCE_STATE, event).await
+    }
+
+    /// Lets a sweep run, and waits for its report.
+    pub async fn sweep(&self) -> Result<Value, Value> {
+        self.sandbox.invoke(RECONCILE, json!({})).await
     }
 
     /// Looks at every call of the function right after its work was done, and keeps what `find` finds wrong.

@@ -9,5 +9,6 @@ mod giving_back;
 mod input;
 mod left_alone;
 mod observe;
+mod sweep;
 mod taking_out;
 mod timing;

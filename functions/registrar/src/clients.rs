@@ -1,8 +1,13 @@
 //! How AWS is called: time limits, retries, one HTTP stack. The SDK sets no time limit by itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+
+use crate::{
+    call_watch::{CallCounts, CallWatch},
+    ec2::Ec2,
+};
 
 /// Opening a connection. Within a Region that takes milliseconds; a black hole should not cost the whole attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -16,6 +21,50 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Attempts of one call. Enough to wait for a token bucket that refills 4 times a second; more would only keep other
 /// events waiting, and the queue brings this one back anyway.
 const ATTEMPTS_MAX: u32 = 6;
+
+/// One client for each service, built once and kept for the life of the process.
+pub struct Clients {
+    /// EC2.
+    pub ec2: Ec2,
+    /// Classic load balancers.
+    pub classic: aws_sdk_elasticloadbalancing::Client,
+    /// Target groups.
+    pub target_groups: aws_sdk_elasticloadbalancingv2::Client,
+    /// Auto Scaling groups.
+    pub auto_scaling: aws_sdk_autoscaling::Client,
+    /// Queues.
+    pub sqs: aws_sdk_sqs::Client,
+    /// Where they are, such as `us-east-1`.
+    pub region: String,
+    /// What they did.
+    pub counts: Arc<CallCounts>,
+}
+
+/// A client of a service whose calls are watched.
+macro_rules! watched {
+    ($service:ident, $sdk:expr, $watch:expr) => {
+        $service::Client::from_conf($service::config::Builder::from($sdk).interceptor($watch).build())
+    };
+}
+
+impl Clients {
+    /// Clients for an SDK configuration.
+    pub fn new(sdk: &SdkConfig) -> Self {
+        let counts = Arc::default();
+        // One watch a client: each service has a clock of its own.
+        let watch = || CallWatch::counting_in(&counts);
+        let of_ec2 = watch();
+        Self {
+            ec2: Ec2::new(watched!(aws_sdk_ec2, sdk, of_ec2.clone()), of_ec2),
+            classic: watched!(aws_sdk_elasticloadbalancing, sdk, watch()),
+            target_groups: watched!(aws_sdk_elasticloadbalancingv2, sdk, watch()),
+            auto_scaling: watched!(aws_sdk_autoscaling, sdk, watch()),
+            sqs: watched!(aws_sdk_sqs, sdk, watch()),
+            region: sdk.region().map(ToString::to_string).unwrap_or_default(),
+            counts,
+        }
+    }
+}
 
 /// Time limits of every client.
 pub fn timeouts() -> TimeoutConfig {

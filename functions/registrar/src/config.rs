@@ -7,6 +7,8 @@ use thiserror::Error;
 pub const MODE: &str = "REGISTRAR_MODE";
 /// See [`Config::scope`].
 pub const SCOPE: &str = "REGISTRAR_SCOPE";
+/// See [`Config::stack`].
+pub const STACK: &str = "REGISTRAR_STACK";
 /// See [`Config::queue_url`].
 pub const QUEUE_URL: &str = "REGISTRAR_QUEUE_URL";
 /// See [`Config::dead_letter_queue_url`].
@@ -19,6 +21,8 @@ pub struct Config {
     pub mode: Mode,
     /// Which instances are converged.
     pub scope: Scope,
+    /// The name by which metrics tell this deployment from others; set by the template.
+    pub stack: String,
     /// The queue from which the events come, for parking. Without it an event that has to wait comes back when the queue's
     /// own visibility timeout is over.
     pub queue_url: Option<String>,
@@ -65,6 +69,7 @@ impl Config {
         Ok(Self {
             mode: one_of(MODE, variable(MODE), &[("enforce", Mode::Enforce), ("observe", Mode::Observe)])?,
             scope: one_of(SCOPE, variable(SCOPE), &[("all", Scope::All), ("tagged", Scope::Tagged)])?,
+            stack: variable(STACK).unwrap_or_default(),
             queue_url: url(QUEUE_URL, variable(QUEUE_URL))?,
             dead_letter_queue_url: url(DEAD_LETTER_QUEUE_URL, variable(DEAD_LETTER_QUEUE_URL))?,
         })

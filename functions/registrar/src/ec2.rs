@@ -3,22 +3,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
 };
 
 use aws_sdk_ec2::{
     Client,
-    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef},
-    error::BoxError,
     types::{Filter, Tag},
 };
-use aws_smithy_types::date_time::{DateTime as SdkDateTime, Format};
-use chrono::{DateTime, NaiveDateTime, Utc};
+use aws_smithy_types::DateTime as SdkDateTime;
+use chrono::{DateTime, NaiveDateTime};
 
 use crate::{
+    call_watch::CallWatch,
     error::CallError,
     id::InstanceId,
     instance::{Instance, Interface, State, Timestamp},
+    tag,
 };
 
 /// Values that a filter of a Describe call takes, a limit of EC2.
@@ -27,11 +26,14 @@ const FILTER_VALUES_MAX: usize = 200;
 /// Resources that CreateTags and DeleteTags take, a limit of EC2.
 pub(crate) const RESOURCES_PER_CALL_MAX: usize = 1_000;
 
+/// States of instances that shall be registered nowhere.
+const OUT_STATES: [State; 4] = [State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated];
+
 /// EC2 of one Region.
 #[derive(Clone)]
 pub struct Ec2 {
     client: Client,
-    clock: ServiceClock,
+    watch: CallWatch,
 }
 
 /// What one reading of EC2 showed.
@@ -44,11 +46,9 @@ pub struct Reading {
 }
 
 impl Ec2 {
-    /// EC2 behind an SDK configuration.
-    pub fn new(sdk: &aws_config::SdkConfig) -> Self {
-        let clock = ServiceClock::default();
-        let config = aws_sdk_ec2::config::Builder::from(sdk).interceptor(clock.clone()).build();
-        Self { client: Client::from_conf(config), clock }
+    /// EC2 behind a client, and the watch over that client's calls.
+    pub fn new(client: Client, watch: CallWatch) -> Self {
+        Self { client, watch }
     }
 
     /// Describes instances. Those that EC2 does not know are left out.
@@ -58,14 +58,29 @@ impl Ec2 {
     /// fail the whole call.
     pub async fn read(&self, ids: &BTreeSet<InstanceId>) -> Result<Reading, CallError> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let filters = ids.chunks(FILTER_VALUES_MAX).map(|chunk| filter("instance-id", chunk.to_vec()));
+        self.describe(filters.collect()).await
+    }
+
+    /// Describes the instances that a sweep has to look at: those that are out, and those that hold or declare something.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn read_for_sweep(&self) -> Result<Reading, CallError> {
+        let states = OUT_STATES.map(|state| state.name().to_owned());
+        let keys = [tag::HELD.to_owned(), format!("{}.*", tag::HELD), tag::REGISTER.to_owned()];
+        self.describe(vec![filter("instance-state-name", states.to_vec()), filter("tag-key", keys.to_vec())]).await
+    }
+
+    /// Describes the instances that match any of some filters.
+    async fn describe(&self, filters: Vec<Filter>) -> Result<Reading, CallError> {
         let mut instances = BTreeMap::new();
         let mut at: Option<Timestamp> = None;
-        for chunk in ids.chunks(FILTER_VALUES_MAX) {
-            let filter = Filter::builder().name("instance-id").set_values(Some(chunk.to_vec())).build();
+        for filter in filters {
             let mut pages = self.client.describe_instances().filters(filter).into_paginator().send();
             while let Some(page) = pages.next().await {
                 let page = page.map_err(|e| CallError::new("DescribeInstances", e))?;
-                let answered_at = self.clock.now();
+                let answered_at = self.watch.service_time();
                 at = Some(at.map_or(answered_at, |earlier| earlier.min(answered_at)));
                 for reservation in page.reservations() {
                     let account = reservation.owner_id().unwrap_or_default();
@@ -74,7 +89,7 @@ impl Ec2 {
                 }
             }
         }
-        Ok(Reading { at: at.unwrap_or_else(|| self.clock.now()), instances })
+        Ok(Reading { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
     }
 
     /// Counts the interfaces that have each of some addresses, in whatever network of the account.
@@ -88,9 +103,8 @@ impl Ec2 {
         for (name, addresses) in filters {
             for chunk in addresses.chunks(FILTER_VALUES_MAX) {
                 let values = chunk.iter().map(ToString::to_string).collect();
-                let filter = Filter::builder().name(name).set_values(Some(values)).build();
-                let mut pages =
-                    self.client.describe_network_interfaces().filters(filter).into_paginator().items().send();
+                let call = self.client.describe_network_interfaces().filters(filter(name, values));
+                let mut pages = call.into_paginator().items().send();
                 while let Some(found) = pages.next().await {
                     let found = found.map_err(|e| CallError::new("DescribeNetworkInterfaces", e))?;
                     let ipv4 = found.private_ip_addresses().iter().filter_map(|a| a.private_ip_address());
@@ -122,6 +136,10 @@ impl Ec2 {
         let call = self.client.delete_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
         call.send().await.map(drop).map_err(|e| CallError::new("DeleteTags", e))
     }
+}
+
+fn filter(name: &str, values: Vec<String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values)).build()
 }
 
 fn resources(ids: &[InstanceId]) -> Vec<String> {
@@ -171,44 +189,6 @@ fn time_in_reason(reason: &str) -> Option<Timestamp> {
     let (_, time) = reason.rsplit_once('(')?;
     let time = NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S GMT)").ok()?;
     Some(time.and_utc())
-}
-
-/// The clock of the service behind a client, from the `Date` of its last answer.
-///
-/// `LaunchTime` and the times in tags are compared with it. Our own clock may be off, and a machine in the sandbox has
-/// another one altogether.
-#[derive(Clone, Debug, Default)]
-struct ServiceClock {
-    last: Arc<Mutex<Option<Timestamp>>>,
-}
-
-impl ServiceClock {
-    #[expect(clippy::disallowed_methods, reason = "an answer without `Date` leaves nothing but our own clock")]
-    fn now(&self) -> Timestamp {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Utc::now)
-    }
-}
-
-#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for ServiceClock {
-    fn name(&self) -> &'static str {
-        "ServiceClock"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context
-            .response()
-            .headers()
-            .get("date")
-            .and_then(|date| SdkDateTime::from_str(date, Format::HttpDate).ok());
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = date.as_ref().and_then(timestamp);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use thiserror::Error;
 
+use crate::report::FailureReason;
+
 /// A call to AWS that did not succeed, after the SDK's own retries.
 #[derive(Clone, Debug, Error)]
 pub enum CallError {
@@ -48,7 +50,7 @@ const SPOILT: [&str; 6] = [
 const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"];
 
 /// Codes by which AWS says that calls come too fast.
-const THROTTLED: [&str; 5] =
+pub(crate) const THROTTLED: [&str; 5] =
     ["Throttling", "ThrottlingException", "RequestLimitExceeded", "DependencyThrottle", "TooManyRequestsException"];
 
 impl CallError {
@@ -85,6 +87,16 @@ impl CallError {
     /// Whether calls came too fast.
     pub fn is_throttled(&self) -> bool {
         self.has_code(&THROTTLED)
+    }
+
+    /// What kind of failure it is, for metrics.
+    pub fn reason(&self) -> FailureReason {
+        match self {
+            Self::Unanswered { .. } => FailureReason::Unanswered,
+            _ if self.is_denied() => FailureReason::Denied,
+            _ if self.is_throttled() => FailureReason::Throttled,
+            Self::Refused { .. } => FailureReason::Refused,
+        }
     }
 
     fn has_code(&self, codes: &[&str]) -> bool {

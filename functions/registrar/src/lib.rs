@@ -13,6 +13,7 @@
 pub mod address;
 pub mod auto_scaling;
 pub mod balancer;
+pub mod call_watch;
 pub mod clients;
 pub mod config;
 pub mod converge;
@@ -25,6 +26,7 @@ pub mod held;
 pub mod id;
 pub mod instance;
 pub mod logging;
+pub mod metrics;
 pub mod notice;
 pub mod queue;
 pub mod registration;

@@ -104,6 +104,16 @@ pub enum NotUnderstood {
         /// The event's detail-type.
         detail_type: String,
     },
+    /// Of another kind, at the sweep.
+    #[error(
+        "an event `{detail_type}` from `{source_name}` is not for the sweep, which takes `Scheduled Event` and `{{}}`"
+    )]
+    NotScheduled {
+        /// The event's source.
+        source_name: String,
+        /// The event's detail-type.
+        detail_type: String,
+    },
     /// Without the documented fields.
     #[error("the event's detail is not that of a state change: {0}")]
     Detail(String),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_sdk_sqs::{
     Client,
     types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
@@ -37,9 +36,9 @@ pub struct Parked {
 
 impl Queue {
     /// The queues of a configuration.
-    pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
+    pub fn new(client: Client, config: &Config) -> Self {
         let (url, dead_letter_url) = (config.queue_url.clone(), config.dead_letter_queue_url.clone());
-        Self { client: Client::new(sdk), url, dead_letter_url }
+        Self { client, url, dead_letter_url }
     }
 
     /// Makes messages invisible. They also have to be reported as not done, or Lambda deletes them.

@@ -8,7 +8,9 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{balancer::Health, config::Mode, id::InstanceId, instance::State, registration::Registration};
+use crate::{
+    balancer::Health, config::Mode, error::CallError, id::InstanceId, instance::State, registration::Registration,
+};
 
 /// What became of the instances of one invocation.
 #[derive(Clone, Debug, Serialize)]
@@ -57,7 +59,13 @@ pub struct InstanceReport {
     pub needs_a_person: Vec<Because>,
     /// What failed and is tried again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub failed: Vec<Because>,
+    pub failed: Vec<Failed>,
+    /// Seconds from its stop until the first registration was taken, where EC2 tells when it was stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_to_out: Option<u64>,
+    /// Seconds from its start until the first registration was given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_to_back: Option<u64>,
     /// How soon it shall be looked at again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub look_again_in_seconds: Option<u64>,
@@ -86,6 +94,31 @@ pub enum Action {
     Register,
     /// Removed from the instance's tags.
     Forget,
+}
+
+/// Something that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// For machines: metrics count by it.
+    pub reason: FailureReason,
+    /// For people.
+    #[serde(flatten)]
+    pub because: Because,
+}
+
+/// What kind of failure it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum FailureReason {
+    /// A permission is missing.
+    Denied,
+    /// Calls came too fast.
+    Throttled,
+    /// AWS said no for another reason.
+    Refused,
+    /// AWS did not answer.
+    Unanswered,
+    /// The instance's tags are full.
+    NoRoom,
 }
 
 /// Something, with a reason.
@@ -203,10 +236,16 @@ impl Recorder {
         self.instance(id).needs_a_person.push(because);
     }
 
+    /// A call failed, over one thing of the instance or over all of it.
+    pub fn call_failed(&mut self, id: &InstanceId, what: Option<&dyn fmt::Display>, error: &CallError) {
+        let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
+        self.failed(id, error.reason(), because);
+    }
+
     /// Something failed.
-    pub fn failed(&mut self, id: &InstanceId, because: Because) {
-        tracing::error!(instance = %id, what = because.what(), why = because.why, "failed");
-        self.instance(id).failed.push(because);
+    pub fn failed(&mut self, id: &InstanceId, reason: FailureReason, because: Because) {
+        tracing::error!(instance = %id, what = because.what(), why = because.why, ?reason, "failed");
+        self.instance(id).failed.push(Failed { reason, because });
     }
 
     /// The instance has to be looked at again.

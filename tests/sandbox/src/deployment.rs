@@ -18,6 +18,9 @@ use crate::{
 /// The function that converges the instances that EC2's state changes name, and its queue.
 pub const INSTANCE_STATE: &str = "instance-state";
 
+/// The function that sweeps, on a schedule.
+pub const RECONCILE: &str = "reconcile";
+
 /// The queue for what nobody understands, and for what failed for good.
 pub const DEAD_LETTERS: &str = "instance-state-dead-letters";
 
@@ -50,6 +53,10 @@ pub fn deploy(world: &mut World, settings: &BTreeMap<String, String>) {
     function.environment.insert("REGISTRAR_QUEUE_URL".into(), queue_url(INSTANCE_STATE));
     function.environment.insert("REGISTRAR_DEAD_LETTER_QUEUE_URL".into(), queue_url(DEAD_LETTERS));
     lambda::create_function(world, function);
+    let mut sweep = FunctionSpec::new(RECONCILE);
+    sweep.timeout = Duration::from_secs(900);
+    sweep.environment = settings.clone();
+    lambda::create_function(world, sweep);
     let batches = BatchSettings {
         batch_size: 1_000,
         window: Duration::from_secs(2),

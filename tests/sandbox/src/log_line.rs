@@ -22,17 +22,18 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// Reads a line.
-    pub fn of(line: &str) -> Self {
+    /// Reads a line. A metric (CloudWatch's embedded metric format) says nothing to a person.
+    pub fn of(line: &str) -> Option<Self> {
         match serde_json::from_str::<Value>(line) {
-            Ok(Value::Object(fields)) => Self::of_fields(&Value::Object(fields)),
-            _ => Self {
+            Ok(fields) if fields.get("_aws").is_some() => None,
+            Ok(fields) if fields.is_object() => Some(Self::of_fields(&fields)),
+            _ => Some(Self {
                 instance: None,
                 message: line.trim_end().to_owned(),
                 subjects: Vec::new(),
                 why: None,
                 is_alarming: true,
-            },
+            }),
         }
     }
 
@@ -49,14 +50,9 @@ impl LogLine {
         }
     }
 
-    /// Whether it says that a run is over.
-    pub fn is_end(&self) -> bool {
-        self.message == "converged"
-    }
-
     /// Whether it only says that a run is over, with nothing left for later.
     pub fn is_mere_end(&self) -> bool {
-        self.is_end() && self.why.is_none()
+        self.message == "converged" && self.why.is_none()
     }
 
     /// Takes in the next line, where that differs in nothing but the registration. Says whether it did.
@@ -112,13 +108,17 @@ fn looks_again(report: &Value) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn read(line: &str) -> LogLine {
+        LogLine::of(line).expect("a line for people")
+    }
+
     fn said(line: &str) -> String {
-        LogLine::of(line).to_string()
+        read(line).to_string()
     }
 
     #[test]
     fn a_deed_is_told_with_its_registration_and_its_reason() {
-        let line = LogLine::of(
+        let line = read(
             r#"{"timestamp":"2026-01-05T08:00:00Z","level":"INFO","message":"deregistered","instance":"i-1",
                 "registration":"tg:edge/00000000000000aa:443=eth0","why":"the instance is stopping"}"#,
         );
@@ -142,20 +142,20 @@ mod tests {
     fn an_end_says_when_the_next_look_is_and_is_mere_where_there_is_none() {
         let again = r#"{"message":"converged","report":"{\"instances\":{\"i-1\":{\"look_again_in_seconds\":105},\"i-2\":{}}}"}"#;
         assert_eq!(said(again), "converged: the event is parked, to look again in 105 s");
-        assert!(!LogLine::of(again).is_mere_end());
-        assert!(LogLine::of(r#"{"message":"converged","report":"{\"instances\":{\"i-1\":{}}}"}"#).is_mere_end());
+        assert!(!read(again).is_mere_end());
+        assert!(read(r#"{"message":"converged","report":"{\"instances\":{\"i-1\":{}}}"}"#).is_mere_end());
     }
 
     #[test]
     fn a_line_that_is_no_json_is_passed_on_and_alarms() {
-        let line = LogLine::of("thread 'main' panicked\n");
+        let line = read("thread 'main' panicked\n");
         assert_eq!((line.to_string().as_str(), line.is_alarming), ("thread 'main' panicked", true));
     }
 
     #[test]
     fn a_line_absorbs_the_next_one_that_differs_in_the_registration_alone() {
         let line = |message: &str, registration: &str, why: &str| {
-            LogLine::of(&format!(r#"{{"message":"{message}","registration":"{registration}","why":"{why}"}}"#))
+            read(&format!(r#"{{"message":"{message}","registration":"{registration}","why":"{why}"}}"#))
         };
         let mut held = line("held", "clb:a", "w");
         assert!(held.absorb(&line("held", "clb:b", "w")));
@@ -166,7 +166,12 @@ mod tests {
 
     #[test]
     fn ends_of_two_runs_stay_two_lines() {
-        let end = || LogLine::of(r#"{"message":"converged","report":"{\"instances\":{}}"}"#);
+        let end = || read(r#"{"message":"converged","report":"{\"instances\":{}}"}"#);
         assert!(!end().absorb(&end()));
+    }
+
+    #[test]
+    fn a_metric_is_nothing_for_people() {
+        assert_eq!(LogLine::of(r#"{"_aws":{"Timestamp":1},"TakenOut":3}"#), None);
     }
 }

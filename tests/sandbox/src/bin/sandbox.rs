@@ -106,9 +106,10 @@ async fn start(
         };
         let (clock, said) = (sandbox.clock().clone(), said.clone());
         let on_line = move |line: &str| {
-            let text = sentence(function, &LogLine::of(line));
-            // Nobody listens any more when the program ends.
-            let _ = said.send((clock.now(), text));
+            if let Some(line) = LogLine::of(line) {
+                // Nobody listens any more when the program ends.
+                let _ = said.send((clock.now(), sentence(function, &line)));
+            }
         };
         processes.push(process::spawn(sandbox, launch, on_line).await?);
     }

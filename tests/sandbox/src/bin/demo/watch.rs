@@ -75,8 +75,6 @@ pub(crate) struct Watch {
     /// What happened meanwhile: told after it, in the order of time.
     meanwhile: Vec<Moment>,
     quiet_looks: u32,
-    /// Whether the function has said anything of its present run.
-    has_spoken: bool,
 }
 
 /// That something did not happen in time.
@@ -104,7 +102,6 @@ impl Watch {
             saying: Vec::new(),
             meanwhile: Vec::new(),
             quiet_looks: 0,
-            has_spoken: false,
         }
     }
 
@@ -192,7 +189,7 @@ impl Watch {
             if self.last_lines.len() > LINES_KEPT {
                 self.last_lines.pop_front();
             }
-            self.saying.push((at, LogLine::of(&line)));
+            self.saying.extend(LogLine::of(&line).map(|line| (at, line)));
         }
         self.quiet_looks = if is_quiet { self.quiet_looks + 1 } else { 0 };
         self.see();
@@ -285,10 +282,8 @@ impl Watch {
         let mut said: Vec<(Timestamp, LogLine)> = Vec::new();
         for (at, line) in std::mem::take(&mut self.saying) {
             let is_absorbed = said.last_mut().is_some_and(|(_, last)| last.absorb(&line));
-            // The end of a run is worth a line only where it tells when it goes on, or that there was nothing at all.
-            let is_worth_a_line = !line.is_mere_end() || !self.has_spoken;
-            self.has_spoken = !line.is_end();
-            if !is_absorbed && is_worth_a_line {
+            // The end of a run is worth a line only where it tells when it goes on.
+            if !is_absorbed && !line.is_mere_end() {
                 said.push((at, line));
             }
         }
@@ -305,7 +300,6 @@ impl Watch {
         match (line.message.as_str(), line.is_alarming) {
             (_, true) => paint(ALARM, &text),
             ("held" | "forgotten", _) => format!("{text}{}", self.tags_of(line.instance.as_deref())),
-            _ if line.is_mere_end() => "nothing to do".to_owned(),
             _ => text,
         }
     }

@@ -1,21 +1,20 @@
 //! The function `instance-state`: an SQS batch of EventBridge events, or one bare event, is converged together and answered.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::FutureExt;
-use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;
-use thiserror::Error;
 
+use super::{Base, Failure, log};
 use crate::{
     config::Config,
-    converge::{Converged, Outcome, Registrar},
-    error::CallError,
+    converge::{Converged, Outcome},
+    metrics::Metrics,
     notice::{NotUnderstood, Notice, Place},
     queue::{Parked, Queue},
-    report::Report,
 };
 
 /// How soon the first retry of a failure comes. Sooner, and a throttled account is throttled more.
@@ -25,11 +24,10 @@ const FAILED_RETRY_MIN: Duration = Duration::from_secs(15);
 /// the queue allows are used up before a person is there.
 const FAILED_RETRY_MAX: Duration = Duration::from_secs(600);
 
-/// Everything that outlives an invocation.
-#[derive(Clone)]
+/// The function, with everything of it that outlives an invocation.
 pub struct InstanceState {
-    registrar: Arc<Registrar>,
-    queue: Arc<Queue>,
+    base: Base,
+    queue: Queue,
 }
 
 /// One record of a batch, with what came of its reading.
@@ -41,8 +39,9 @@ struct Record {
 impl InstanceState {
     /// The function with its clients, which are built once and kept.
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        let registrar = Arc::new(Registrar::new(sdk, config.mode, config.scope));
-        Self { registrar, queue: Arc::new(Queue::new(sdk, config)) }
+        let base = Base::new("instance-state", sdk, config);
+        let queue = Queue::new(base.clients.sqs.clone(), config);
+        Self { base, queue }
     }
 
     /// Answers one invocation: a batch from SQS with the records that failed, a bare event with the report.
@@ -51,27 +50,28 @@ impl InstanceState {
     /// For a bare event only: where it is not understood, or not everything could be done. Lambda then retries it.
     pub async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
         let place = self.place(&event.context);
-        match batch_of(&event.payload) {
-            Some(batch) => Ok(self.batch(batch, &place).await),
-            None => self.bare(&event.payload, &place).await,
-        }
+        let mut metrics = Metrics::default();
+        let answer = match batch_of(&event.payload) {
+            Some(batch) => Ok(self.batch(batch, &place, &mut metrics).await),
+            None => self.bare(&event.payload, &place, &mut metrics).await,
+        };
+        self.base.write(metrics);
+        answer
     }
 
     fn place(&self, context: &Context) -> Place {
-        Place::of_function(&context.invoked_function_arn, self.registrar.region())
+        Place::of_function(&context.invoked_function_arn, &self.base.clients.region)
     }
 
-    async fn bare(&self, event: &Value, place: &Place) -> Result<Value, Failure> {
-        let notice = Notice::of_event(&event.to_string(), place)?;
-        let Converged { report, outcomes } = self.registrar.converge(std::slice::from_ref(&notice)).await?;
-        log(&report);
-        match outcomes.contains(&Outcome::Failed) {
-            true => Err(Failure::Incomplete(Box::new(report))),
-            false => Ok(serde_json::to_value(report).unwrap_or_default()),
-        }
+    async fn bare(&self, event: &Value, place: &Place, metrics: &mut Metrics) -> Result<Value, Failure> {
+        let notice = Notice::of_event(&event.to_string(), place).inspect_err(|_| metrics.add_not_understood(1))?;
+        let converged = self.base.registrar.converge(std::slice::from_ref(&notice)).await;
+        let report = converged.inspect_err(|error| metrics.add_failure(error.reason()))?.report;
+        metrics.add_report(&report);
+        Base::answer(report)
     }
 
-    async fn batch(&self, batch: SqsEvent, place: &Place) -> Value {
+    async fn batch(&self, batch: SqsEvent, place: &Place, metrics: &mut Metrics) -> Value {
         let records: Vec<Record> = batch
             .records
             .into_iter()
@@ -81,7 +81,8 @@ impl InstanceState {
             })
             .collect();
         let notices: Vec<Notice> = records.iter().filter_map(|record| record.notice.clone().ok()).collect();
-        let mut outcomes = self.converge(&notices).await.into_iter();
+        metrics.add_not_understood(records.len() - notices.len());
+        let mut outcomes = self.converge(&notices, metrics).await.into_iter();
         let (mut failed, mut parked) = (Vec::new(), Vec::new());
         for Record { message, notice } in records {
             let outcome = match notice {
@@ -115,29 +116,31 @@ impl InstanceState {
     }
 
     /// Converges a batch together. Should that panic, each notice alone: then the one that is to blame spares the others.
-    async fn converge(&self, notices: &[Notice]) -> Vec<Outcome> {
+    async fn converge(&self, notices: &[Notice], metrics: &mut Metrics) -> Vec<Outcome> {
         if notices.is_empty() {
             return Vec::new();
         }
-        if let Some(outcomes) = self.converge_or_panic(notices).await {
+        if let Some(outcomes) = self.converge_or_panic(notices, metrics).await {
             return outcomes;
         }
         let mut outcomes = Vec::new();
         for notice in notices {
-            let alone = self.converge_or_panic(std::slice::from_ref(notice)).await;
+            let alone = self.converge_or_panic(std::slice::from_ref(notice), metrics).await;
             outcomes.extend(alone.unwrap_or_else(|| vec![Outcome::Failed]));
         }
         outcomes
     }
 
-    async fn converge_or_panic(&self, notices: &[Notice]) -> Option<Vec<Outcome>> {
-        match AssertUnwindSafe(self.registrar.converge(notices)).catch_unwind().await {
+    async fn converge_or_panic(&self, notices: &[Notice], metrics: &mut Metrics) -> Option<Vec<Outcome>> {
+        match AssertUnwindSafe(self.base.registrar.converge(notices)).catch_unwind().await {
             Ok(Ok(Converged { report, outcomes })) => {
                 log(&report);
+                metrics.add_report(&report);
                 Some(outcomes)
             }
             Ok(Err(error)) => {
                 tracing::error!(why = error.to_sentence(), "nothing could be done");
+                metrics.add_failure(error.reason());
                 Some(vec![Outcome::Failed; notices.len()])
             }
             Err(_) => {
@@ -172,42 +175,6 @@ fn response(failed: Vec<String>) -> SqsBatchResponse {
         })
         .collect();
     response
-}
-
-fn log(report: &Report) {
-    tracing::info!(report = %serde_json::to_string(report).unwrap_or_default(), "converged");
-}
-
-/// Why a bare event could not be served.
-#[derive(Debug, Error)]
-pub enum Failure {
-    /// Nobody can: repeating it would not help.
-    #[error(transparent)]
-    NotUnderstood(#[from] NotUnderstood),
-    /// The instance could not be described: nothing was done.
-    #[error("{}", .0.to_sentence())]
-    Call(#[from] CallError),
-    /// Something failed; what was done is done, and the rest is for the next attempt.
-    #[error("{}", sentences(.0))]
-    Incomplete(Box<Report>),
-}
-
-fn sentences(report: &Report) -> String {
-    let failures =
-        report.instances.iter().flat_map(|(id, part)| part.failed.iter().map(move |why| format!("{id}: {why}")));
-    failures.collect::<Vec<_>>().join("; ")
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        // A stable word, by which Lambda's console groups: not a path in our source.
-        let error_type = match &failure {
-            Failure::NotUnderstood(_) => "EventNotUnderstood",
-            Failure::Call(_) => "CallFailed",
-            Failure::Incomplete(_) => "Incomplete",
-        };
-        Diagnostic { error_type: error_type.to_owned(), error_message: failure.to_string() }
-    }
 }
 
 #[cfg(test)]

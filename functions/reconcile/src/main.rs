@@ -1,0 +1,12 @@
+//! The Lambda function `reconcile`: a scheduled sweep that repairs what no event told.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use registrar::{clients, config::Config, handler::Reconcile, logging};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    logging::start();
+    let config = logging::or_exit(Config::from_env());
+    let function = Reconcile::new(&clients::from_env().await, &config);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await
+}

@@ -1,0 +1,228 @@
+//! Giving back: what an instance shall have that runs is registered, and what is settled is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join_all;
+
+use super::{
+    Run,
+    parts::{in_chunks, in_parts},
+};
+use crate::{
+    balancer::{Kind, Standing, Unresolved, Wanted},
+    config::Mode,
+    decide::{self, Attached, GiveBack},
+    declaration::Declaration,
+    ec2::RESOURCES_PER_CALL_MAX,
+    error::CallError,
+    held::HeldTag,
+    id::InstanceId,
+    instance::{Instance, Timestamp},
+    registration::Registration,
+    report::{Action, Because},
+    tag,
+};
+
+const REGISTER_WHY: &str = "the instance runs";
+
+impl Run<'_> {
+    /// Registers what instances that run shall have, and forgets what is settled.
+    pub(super) async fn give_back(&mut self, instances: &[&Instance]) {
+        let is_wanting = |i: &&Instance| !i.held().is_empty() || i.tags.contains_key(tag::REGISTER);
+        let (wanting, others): (Vec<&Instance>, Vec<&Instance>) = instances.iter().copied().partition(is_wanting);
+        for instance in others {
+            self.recorder.nothing_to_do(&instance.id, "it holds and declares nothing");
+        }
+        let Some(first) = wanting.first() else { return };
+        let kinds = self.registrar.kinds(&first.account);
+        let mut wanted: Vec<(usize, Registration)> = Vec::new();
+        let mut receivers = Vec::new();
+        for (instance, attached, out_of_service) in self.attached(&wanting).await {
+            if let Some(state) = out_of_service {
+                let why =
+                    format!("its Auto Scaling group keeps it out of service ({state}); the sweep gives back later");
+                self.recorder.waiting(&instance.id, Because::all(why));
+                continue;
+            }
+            let registrations = self.wanted_by(instance, &kinds).await;
+            wanted.extend(registrations.into_iter().map(|registration| (receivers.len(), registration)));
+            receivers.push((instance, attached));
+        }
+        let standings = look(&kinds, &receivers, wanted).await;
+        let mut decisions = Vec::new();
+        for ((instance, attached), standings) in receivers.into_iter().zip(standings) {
+            let decision = decide::give_back(instance, self.read_at_ec2, standings, &attached);
+            self.note(instance, &decision);
+            decisions.push((instance, decision));
+        }
+        if self.registrar.mode == Mode::Observe {
+            self.rehearse_giving_back(&decisions);
+            return;
+        }
+        self.register(&kinds, &mut decisions).await;
+        self.forget(&decisions).await;
+    }
+
+    /// What an instance shall have: all that is held, and all that is declared and can be completed.
+    async fn wanted_by(&mut self, instance: &Instance, kinds: &[Box<dyn Kind>]) -> BTreeSet<Registration> {
+        let mut wanted = instance.held().registrations();
+        let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
+        let (declarations, malformed) = Declaration::all_in(declared);
+        for (text, why) in malformed {
+            let why = format!("`{text}` is not a registration: {why}");
+            self.recorder.needs_a_person(&instance.id, Because::of(&format!("tag {}", tag::REGISTER), why));
+        }
+        for declaration in declarations {
+            for kind in kinds {
+                match kind.resolve(&declaration).await {
+                    None => continue,
+                    Some(Ok(registration)) => {
+                        wanted.insert(registration);
+                    }
+                    Some(Err(Unresolved::Reason(reason))) => {
+                        self.recorder.needs_a_person(&instance.id, Because::of(&declaration, reason));
+                    }
+                    Some(Err(Unresolved::Unreadable(error))) => {
+                        self.recorder.call_failed(&instance.id, Some(&declaration), &error);
+                    }
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Writes down what needs no deed.
+    fn note(&mut self, instance: &Instance, decision: &GiveBack) {
+        let id = &instance.id;
+        for (registration, health) in &decision.in_place {
+            tracing::info!(instance = %id, %registration, %health, "in place");
+            let part = self.recorder.instance(id);
+            part.registered.insert(registration.clone());
+            part.health.insert(registration.clone(), health.clone());
+        }
+        for (registration, left) in &decision.draining {
+            let why = format!("the same address is still being drained, for about {} s", left.as_secs());
+            self.recorder.waiting(id, Because::of(registration, why));
+        }
+        for (registration, reason) in &decision.let_go {
+            self.recorder.let_go(id, Because::of(registration, reason));
+        }
+        for (registration, reason) in &decision.stuck {
+            self.recorder.needs_a_person(id, Because::of(registration, reason));
+        }
+        for (registration, error) in &decision.unreadable {
+            self.recorder.call_failed(id, Some(registration), error);
+        }
+        if let Some(wait) = decision.look_again {
+            self.recorder.look_again(id, wait);
+        }
+    }
+
+    fn rehearse_giving_back(&mut self, decisions: &[(&Instance, GiveBack)]) {
+        for (instance, decision) in decisions {
+            for (registration, _) in &decision.register {
+                self.recorder.deed(&instance.id, Action::Register, registration, REGISTER_WHY);
+            }
+            for registration in decision.forget.iter().flat_map(|tag| &tag.registrations) {
+                self.recorder.deed(&instance.id, Action::Forget, registration, forget_why(decision, registration));
+            }
+        }
+    }
+
+    /// If the process dies here, a part is registered and all of it still held: the redelivery registers the rest.
+    async fn register(&mut self, kinds: &[Box<dyn Kind>], decisions: &mut [(&Instance, GiveBack)]) {
+        let started_at: BTreeMap<InstanceId, Timestamp> =
+            decisions.iter().filter_map(|(instance, _)| Some((instance.id.clone(), instance.launch_time?))).collect();
+        let items = decisions.iter_mut().flat_map(|(instance, decision)| {
+            let id = &instance.id;
+            decision.register.drain(..).map(|(registration, target)| (id.clone(), registration, target))
+        });
+        let results = in_chunks(kinds, items.collect(), |kind, balancer, targets| {
+            Box::pin(async move { kind.register(balancer, targets).await.map(|()| true) })
+        })
+        .await;
+        for ((id, registration, _), result) in results {
+            match result {
+                Ok(_) => {
+                    self.recorder.deed(&id, Action::Register, &registration, REGISTER_WHY);
+                    let seconds =
+                        started_at.get(&id).map(|start| (self.read_at_ec2 - start).num_seconds().unsigned_abs());
+                    self.recorder.instance(&id).seconds_to_back = seconds;
+                }
+                Err(error) if error.is_gone() => {
+                    self.recorder.waiting(&id, Because::of(&registration, "its balancer was deleted just now"));
+                }
+                Err(error) => self.recorder.call_failed(&id, Some(&registration), &error),
+            }
+        }
+    }
+
+    /// Deletes tags whose registrations are settled, where they still have the value that was read.
+    async fn forget(&mut self, decisions: &[(&Instance, GiveBack)]) {
+        let tags =
+            decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
+        let decisions: BTreeMap<&InstanceId, &GiveBack> =
+            decisions.iter().map(|(i, decision)| (&i.id, decision)).collect();
+        for (id, registrations, result) in self.untag(tags).await {
+            match result {
+                Ok(()) => {
+                    for registration in registrations {
+                        let why = forget_why(decisions[&id], &registration);
+                        self.recorder.deed(&id, Action::Forget, &registration, why);
+                    }
+                }
+                Err(error) => self.recorder.call_failed(&id, None, &error),
+            }
+        }
+    }
+
+    /// Deletes held tags: one call for all instances that have the same.
+    pub(super) async fn untag(
+        &self,
+        tags: BTreeMap<InstanceId, Vec<HeldTag>>,
+    ) -> Vec<(InstanceId, Vec<Registration>, Result<(), CallError>)> {
+        let mut by_content: BTreeMap<Vec<(String, String)>, Vec<InstanceId>> = BTreeMap::new();
+        for (id, tags) in tags.iter().filter(|(_, tags)| !tags.is_empty()) {
+            let content = tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
+            by_content.entry(content).or_default().push(id.clone());
+        }
+        let mut results = Vec::new();
+        for (content, ids) in by_content {
+            let ec2 = &self.registrar.clients.ec2;
+            let outcomes = in_parts(ids.len(), RESOURCES_PER_CALL_MAX, |part| ec2.untag(&ids[part], &content)).await;
+            for (id, outcome) in ids.iter().zip(outcomes) {
+                let registrations = tags[id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();
+                results.push((id.clone(), registrations, outcome));
+            }
+        }
+        results
+    }
+}
+
+/// Reads how everything wanted stands: for each receiver its own.
+async fn look(
+    kinds: &[Box<dyn Kind>],
+    receivers: &[(&Instance, Attached)],
+    wanted: Vec<(usize, Registration)>,
+) -> Vec<Vec<(Registration, Standing)>> {
+    let of_kind = kinds.iter().map(|kind| async {
+        let own: Vec<&(usize, Registration)> =
+            wanted.iter().filter(|(_, registration)| kind.serves(&registration.balancer())).collect();
+        let asked: Vec<Wanted<'_>> =
+            own.iter().map(|(index, registration)| Wanted { instance: receivers[*index].0, registration }).collect();
+        let standings = if asked.is_empty() { Vec::new() } else { kind.look(&asked).await };
+        own.into_iter().cloned().zip(standings).collect::<Vec<_>>()
+    });
+    let mut standings: Vec<Vec<(Registration, Standing)>> = receivers.iter().map(|_| Vec::new()).collect();
+    for ((index, registration), standing) in join_all(of_kind).await.into_iter().flatten() {
+        standings[index].push((registration, standing));
+    }
+    standings
+}
+
+fn forget_why(decision: &GiveBack, registration: &Registration) -> &'static str {
+    match decision.in_place.iter().any(|(in_place, _)| in_place == registration) {
+        true => "it is back in place",
+        false => "it is let go",
+    }
+}

@@ -1,0 +1,260 @@
+//! Converging a batch of instances: read, decide, act, read again. Every function ends here.
+//!
+//! *Actual* is what the balancers list; *wanted* is nothing for an instance that is out, and what its tags hold and declare
+//! for one that runs. An event, its redelivery and a sweep all come this way, so that the rare path is walked every day; an
+//! event that never came is replaced by the next one of the instance, or by the sweep.
+//!
+//! # Why nothing is lost
+//!
+//! A registration is written into the instance's tags before it is taken, and its tag is deleted only after it was seen in
+//! place at a time when nobody can take it any more. What is true if the process dies:
+//!
+//! | after | state | repaired by |
+//! |---|---|---|
+//! | reading | nothing has changed | the event's redelivery |
+//! | holding | in the tag, and in place | the redelivery, which takes it; or the restart, which finds it in place |
+//! | deregistering | in the tag | the restart |
+//! | registering | in place, and in the tag | the restart's later check, which forgets it |
+//! | forgetting | in place | nothing to repair |
+//!
+//! Two functions may work on one instance at once. *Both hold*: each writes keys of its own (see [`crate::held`]). *One
+//! takes while another gives back*, because a function that saw the instance stopped acts after it has been started: it
+//! acts only while its reading is fresh, looks again when it has acted, and gives back what it took if the instance runs by
+//! now; should it die before that, its redelivery or the restart's check comes later than it can have acted
+//! ([`crate::decide::SETTLE`]), finds the registration missing, and still has the tag. *One takes while another forgets*:
+//! forgetting deletes the tags that it has read, and who takes has written a younger one.
+
+mod give_back;
+mod parts;
+mod take_out;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::time::Instant as MonotonicTime;
+
+use crate::{
+    auto_scaling::{self, AutoScalingGroup},
+    balancer::{ClassicLoadBalancers, Kind, Target, TargetGroups},
+    clients::Clients,
+    config::{Mode, Scope},
+    decide::{self, Attached, Weight},
+    ec2::Reading,
+    error::CallError,
+    id::{AutoScalingGroupName, InstanceId},
+    instance::{Instance, State, Timestamp},
+    notice::Notice,
+    registration::Registration,
+    report::{Because, Recorder, Report},
+    tag,
+};
+
+/// Converges instances of one account and Region.
+pub struct Registrar {
+    clients: Arc<Clients>,
+    mode: Mode,
+    scope: Scope,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Converged {
+    /// For a person.
+    pub report: Report,
+    /// For the queue: one for each notice, in their order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What shall become of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has served its purpose.
+    Done,
+    /// It shall come back so much later.
+    Later(Duration),
+    /// Something failed: it shall come back when its queue sees fit, and in the end go to the dead letters.
+    Failed,
+}
+
+/// A registration that was, or is to be, taken or given.
+type Item = (InstanceId, Registration, Target);
+
+impl Registrar {
+    /// A registrar that calls AWS through some clients.
+    pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
+        Self { clients, mode, scope }
+    }
+
+    /// Converges the instances that some events named.
+    ///
+    /// # Errors
+    /// Where the instances cannot be described: nothing was done. Everything else that fails is in the outcomes.
+    pub async fn converge(&self, notices: &[Notice]) -> Result<Converged, CallError> {
+        let read_at = MonotonicTime::now();
+        let named = notices.iter().map(|notice| notice.instance.clone()).collect();
+        let reading = self.clients.ec2.read(&named).await?;
+        let mut run = self.run(read_at, &reading);
+        let weights = run.weigh(notices, &reading);
+        let convergent = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
+        let named: BTreeSet<&InstanceId> = convergent.map(|(notice, _)| &notice.instance).collect();
+        let instances: Vec<&Instance> = named.into_iter().filter_map(|id| reading.instances.get(id)).collect();
+        // Boxed, or the future is too deep for the compiler's default limits in whoever awaits it.
+        run.converge(&instances).boxed().await;
+        let outcomes = weights.iter().map(|(notice, weight)| run.outcome(notice, weight)).collect();
+        Ok(Converged { report: run.recorder.into_report(), outcomes })
+    }
+
+    /// Converges every instance that is out, or that holds or declares something, whether or not an event named it.
+    ///
+    /// # Errors
+    /// Where the instances cannot be described: nothing was done.
+    pub async fn sweep(&self) -> Result<Report, CallError> {
+        let read_at = MonotonicTime::now();
+        let reading = self.clients.ec2.read_for_sweep().await?;
+        let mut run = self.run(read_at, &reading);
+        let instances: Vec<&Instance> = reading.instances.values().collect();
+        for instance in &instances {
+            run.recorder.instance(&instance.id).state = Some(instance.state);
+        }
+        run.converge(&instances).boxed().await;
+        Ok(run.recorder.into_report())
+    }
+
+    fn run(&self, read_at: MonotonicTime, reading: &Reading) -> Run<'_> {
+        Run { registrar: self, recorder: Recorder::new(self.mode), read_at, read_at_ec2: reading.at }
+    }
+
+    /// The kinds of balancers there are. One reading's worth: they remember what they described.
+    fn kinds(&self, account: &str) -> Vec<Box<dyn Kind>> {
+        vec![
+            Box::new(ClassicLoadBalancers::new(self.clients.classic.clone())),
+            Box::new(TargetGroups::new(self.clients.target_groups.clone(), &self.clients.region, account)),
+        ]
+    }
+}
+
+/// One batch under way.
+struct Run<'r> {
+    registrar: &'r Registrar,
+    recorder: Recorder,
+    /// When the reading was asked for that entitles to take, by our own clock.
+    read_at: MonotonicTime,
+    /// The same by EC2's clock, when it answered.
+    read_at_ec2: Timestamp,
+}
+
+impl Run<'_> {
+    fn weigh<'n>(&mut self, notices: &'n [Notice], reading: &Reading) -> Vec<(&'n Notice, Weight)> {
+        let mut weights = Vec::new();
+        for notice in notices {
+            let instance = reading.instances.get(&notice.instance);
+            self.recorder.instance(&notice.instance).state = instance.map(|instance| instance.state);
+            let weight = decide::weigh(notice, instance, reading.at);
+            match &weight {
+                Weight::Converge => {}
+                Weight::TooEarly(wait) => {
+                    let why = "what EC2 says of the instance may be older than the event";
+                    self.recorder.waiting(&notice.instance, Because::all(why));
+                    self.recorder.look_again(&notice.instance, *wait);
+                }
+                Weight::Nothing(why) => self.recorder.nothing_to_do(&notice.instance, why),
+            }
+            weights.push((notice, weight));
+        }
+        weights
+    }
+
+    fn outcome(&self, notice: &Notice, weight: &Weight) -> Outcome {
+        if let Weight::TooEarly(wait) = weight {
+            return Outcome::Later(*wait);
+        }
+        match self.recorder.report().instances.get(&notice.instance) {
+            Some(part) if !part.failed.is_empty() => Outcome::Failed,
+            Some(part) if *weight == Weight::Converge => {
+                part.look_again_in_seconds.map_or(Outcome::Done, |seconds| Outcome::Later(Duration::from_secs(seconds)))
+            }
+            _ => Outcome::Done,
+        }
+    }
+
+    async fn converge(&mut self, instances: &[&Instance]) {
+        for instance in instances {
+            self.recorder.instance(&instance.id).held = instance.held().registrations();
+            self.name_broken_tags(instance);
+        }
+        let (out, running): (Vec<&Instance>, Vec<&Instance>) =
+            instances.iter().filter(|instance| self.is_ours(instance)).partition(|instance| instance.state.is_out());
+        // A sweep also comes upon instances that are starting, or in a state that this version does not know.
+        let running: Vec<&Instance> = running.into_iter().filter(|instance| instance.state == State::Running).collect();
+        self.give_back(&running).await;
+        if self.take_out(&out).await {
+            self.look_after_taking(&out).await;
+        }
+    }
+
+    /// Whether an instance is ours to converge, by its own tags.
+    fn is_ours(&mut self, instance: &Instance) -> bool {
+        if instance.is_ignored() {
+            let held = instance.held().registrations().len();
+            let why = match held {
+                0 => format!("it bears the tag {}", tag::IGNORE),
+                _ => {
+                    format!("it bears the tag {}; its tags hold {held} registration(s), which stay there", tag::IGNORE)
+                }
+            };
+            self.recorder.left_alone(&instance.id, Because::all(why));
+            return false;
+        }
+        // What is held was ours when it was taken, whatever the scope is by now.
+        let in_scope = match self.registrar.scope {
+            Scope::All => true,
+            Scope::Tagged => instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty(),
+        };
+        if !in_scope {
+            let why = format!("the scope is `tagged`, and it does not bear the tag {}", tag::REGISTER);
+            self.recorder.left_alone(&instance.id, Because::all(why));
+        }
+        in_scope
+    }
+
+    fn name_broken_tags(&mut self, instance: &Instance) {
+        for held in instance.held().tags {
+            for (text, why) in &held.malformed {
+                let why =
+                    format!("`{text}` is not a registration: {why}. Correct or delete it; the tag is left as it is");
+                self.recorder.needs_a_person(&instance.id, Because::of(&format!("tag {}", held.key), why));
+            }
+        }
+    }
+
+    /// Reads which balancers Auto Scaling looks after, for the instances that are in a group.
+    ///
+    /// An instance whose group could not be read is left out and marked as failed: nobody knows what is foreign there.
+    async fn attached<'i>(&mut self, instances: &[&'i Instance]) -> Vec<(&'i Instance, Attached, Option<String>)> {
+        let names: BTreeSet<AutoScalingGroupName> = instances.iter().filter_map(|i| i.auto_scaling_group()).collect();
+        let groups = match names.is_empty() {
+            true => Ok(BTreeMap::new()),
+            false => auto_scaling::read(&self.registrar.clients.auto_scaling, &names).await,
+        };
+        let mut known = Vec::new();
+        for instance in instances {
+            let Some(name) = instance.auto_scaling_group() else {
+                known.push((*instance, Attached::default(), None));
+                continue;
+            };
+            match &groups {
+                Ok(groups) => {
+                    let AutoScalingGroup { attached, out_of_service } = groups.get(&name).cloned().unwrap_or_default();
+                    let state = out_of_service.get(&instance.id).cloned();
+                    known.push((*instance, Attached { group: Some(name), balancers: attached }, state));
+                }
+                Err(error) => self.recorder.call_failed(&instance.id, Some(&name), error),
+            }
+        }
+        known
+    }
+}

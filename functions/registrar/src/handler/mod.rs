@@ -1,0 +1,92 @@
+//! The functions' handlers: what comes in is converged, and answered to whoever sent it.
+
+mod instance_state;
+mod reconcile;
+
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use lambda_runtime::Diagnostic;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::{
+    clients::Clients,
+    config::Config,
+    converge::Registrar,
+    error::CallError,
+    metrics::{Metrics, Source},
+    notice::NotUnderstood,
+    report::Report,
+};
+
+pub use instance_state::InstanceState;
+pub use reconcile::Reconcile;
+
+/// What every function has.
+struct Base {
+    clients: Arc<Clients>,
+    registrar: Registrar,
+    source: Source,
+}
+
+impl Base {
+    fn new(function: &'static str, sdk: &SdkConfig, config: &Config) -> Self {
+        let clients = Arc::new(Clients::new(sdk));
+        let registrar = Registrar::new(clients.clone(), config.mode, config.scope);
+        Self { clients, registrar, source: Source { stack: config.stack.clone(), function } }
+    }
+
+    /// Answers with a report, or with its failures as an error, so that Lambda repeats the invocation.
+    fn answer(report: Report) -> Result<Value, Failure> {
+        log(&report);
+        match report.instances.values().any(|instance| !instance.failed.is_empty()) {
+            true => Err(Failure::Incomplete(Box::new(report))),
+            false => Ok(serde_json::to_value(report).unwrap_or_default()),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "CloudWatch wants the time of the measurement by our own clock")]
+    fn write(&self, mut metrics: Metrics) {
+        metrics.add_calls(self.clients.counts.take());
+        metrics.write(&self.source, chrono::Utc::now());
+    }
+}
+
+fn log(report: &Report) {
+    tracing::info!(report = %serde_json::to_string(report).unwrap_or_default(), "converged");
+}
+
+/// Why an invocation could not be served.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Nobody can: repeating it would not help.
+    #[error(transparent)]
+    NotUnderstood(#[from] NotUnderstood),
+    /// The instances could not be described: nothing was done.
+    #[error("{}", .0.to_sentence())]
+    Call(#[from] CallError),
+    /// Something failed; what was done is done, and the rest is for the next attempt.
+    #[error("{}", sentences(.0))]
+    Incomplete(Box<Report>),
+}
+
+fn sentences(report: &Report) -> String {
+    let failures = report
+        .instances
+        .iter()
+        .flat_map(|(id, part)| part.failed.iter().map(move |failed| format!("{id}: {}", failed.because)));
+    failures.collect::<Vec<_>>().join("; ")
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        // A stable word, by which Lambda's console groups: not a path in our source.
+        let error_type = match &failure {
+            Failure::NotUnderstood(_) => "EventNotUnderstood",
+            Failure::Call(_) => "CallFailed",
+            Failure::Incomplete(_) => "Incomplete",
+        };
+        Diagnostic { error_type: error_type.to_owned(), error_message: failure.to_string() }
+    }
+}

@@ -1,0 +1,186 @@
+//! Metrics in CloudWatch's embedded metric format: log lines of which CloudWatch makes metrics, without a call.
+//!
+//! Source: CloudWatch user guide, "Specification: Embedded metric format". A metric that is nought is left out.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    instance::Timestamp,
+    report::{Action, FailureReason, InstanceReport, Report},
+};
+
+/// Where the metrics are found in CloudWatch.
+const NAMESPACE: &str = "elb-registrar";
+
+/// Values of one metric in a document, a limit of the format.
+const VALUES_MAX: usize = 100;
+
+/// Whose metrics they are.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The stack, so that two of them in one account are told apart.
+    pub stack: String,
+    /// Such as `instance-state`.
+    pub function: &'static str,
+}
+
+/// What one invocation amounts to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metrics {
+    counts: BTreeMap<&'static str, u64>,
+    failed: BTreeMap<FailureReason, u64>,
+    seconds_to_out: Vec<u64>,
+    seconds_to_back: Vec<u64>,
+}
+
+impl Metrics {
+    /// Adds what became of some instances.
+    pub fn add_report(&mut self, report: &Report) {
+        for instance in report.instances.values() {
+            self.add_instance(instance);
+        }
+    }
+
+    fn add_instance(&mut self, instance: &InstanceReport) {
+        let done = |action| instance.done.iter().filter(|deed| deed.action == action).count();
+        let is_healthy = |state: &str| matches!(state, "healthy" | "InService");
+        let unhealthy = match instance.done.iter().any(|deed| deed.action == Action::Forget) {
+            true => instance.health.values().filter(|health| !is_healthy(&health.state)).count(),
+            false => 0,
+        };
+        for (name, count) in [
+            ("TakenOut", done(Action::Deregister)),
+            ("GivenBack", done(Action::Register)),
+            ("Unhealthy", unhealthy),
+            ("Waiting", instance.waiting.len()),
+            ("LetGo", instance.let_go.len()),
+            ("NeedsAPerson", instance.needs_a_person.len()),
+            ("Failed", instance.failed.len()),
+        ] {
+            self.add(name, count as u64);
+        }
+        for failed in &instance.failed {
+            *self.failed.entry(failed.reason).or_default() += 1;
+        }
+        self.seconds_to_out.extend(instance.seconds_to_out);
+        self.seconds_to_back.extend(instance.seconds_to_back);
+    }
+
+    /// Adds calls that were made, and those of them that were throttled.
+    pub fn add_calls(&mut self, (calls, throttled): (u64, u64)) {
+        self.add("Calls", calls);
+        self.add("CallsThrottled", throttled);
+    }
+
+    /// Adds events that nobody understood.
+    pub fn add_not_understood(&mut self, events: usize) {
+        self.add("NotUnderstood", events as u64);
+    }
+
+    /// Adds a failure that is no instance's own: nothing at all could be read.
+    pub fn add_failure(&mut self, reason: FailureReason) {
+        self.add("Failed", 1);
+        *self.failed.entry(reason).or_default() += 1;
+    }
+
+    fn add(&mut self, name: &'static str, count: u64) {
+        if count > 0 {
+            *self.counts.entry(name).or_default() += count;
+        }
+    }
+
+    /// The documents, each a line of the log.
+    pub fn documents(&self, source: &Source, at: Timestamp) -> Vec<Value> {
+        let counts = self.counts.iter().map(|(name, count)| (*name, "Count", json!(count)));
+        let seconds = [("SecondsToOut", &self.seconds_to_out), ("SecondsToBack", &self.seconds_to_back)];
+        let seconds = seconds.into_iter().filter(|(_, values)| !values.is_empty());
+        let seconds = seconds.map(|(name, values)| (name, "Seconds", json!(&values[..values.len().min(VALUES_MAX)])));
+        let main = document(source, at, None, counts.chain(seconds).collect());
+        let failed = self
+            .failed
+            .iter()
+            .map(|(reason, count)| document(source, at, Some(*reason), vec![("Failed", "Count", json!(count))]));
+        std::iter::once(main).chain(failed).collect()
+    }
+
+    /// Writes the documents to the standard output, where Lambda's log is.
+    #[expect(clippy::print_stdout, reason = "a metric is a bare line of the log, without what a subscriber adds")]
+    pub fn write(&self, source: &Source, at: Timestamp) {
+        for document in self.documents(source, at) {
+            println!("{document}");
+        }
+    }
+}
+
+fn document(source: &Source, at: Timestamp, reason: Option<FailureReason>, metrics: Vec<(&str, &str, Value)>) -> Value {
+    let mut dimensions = vec!["Stack", "Function"];
+    let mut fields = Map::new();
+    fields.insert("Stack".into(), json!(source.stack));
+    fields.insert("Function".into(), json!(source.function));
+    if let Some(reason) = reason {
+        dimensions.push("Reason");
+        fields.insert("Reason".into(), json!(reason));
+    }
+    let named: Vec<Value> = metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
+    fields.extend(metrics.into_iter().map(|(name, _, value)| (name.to_owned(), value)));
+    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": named });
+    fields.insert("_aws".into(), json!({ "Timestamp": at.timestamp_millis(), "CloudWatchMetrics": [directive] }));
+    Value::Object(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Mode,
+        error::CallError,
+        instance::tests::at,
+        registration::Registration,
+        report::{Because, Recorder},
+    };
+
+    #[test]
+    fn what_was_done_and_what_failed_become_metrics_by_stack_function_and_reason() {
+        let mut recorder = Recorder::new(Mode::Enforce);
+        let (id, registration) = ("i-1".into(), Registration::Classic("shop".into()));
+        recorder.deed(&id, Action::Deregister, &registration, "");
+        recorder.instance(&id).seconds_to_out = Some(7);
+        let code = "AccessDenied".to_owned();
+        recorder.call_failed(&id, None, &CallError::Refused { operation: "X", code, message: String::new() });
+        recorder.waiting(&id, Because::all("later"));
+        let mut metrics = Metrics::default();
+        metrics.add_report(&recorder.into_report());
+        metrics.add_calls((9, 0));
+
+        let documents = metrics.documents(&Source { stack: "prod".into(), function: "instance-state" }, at(0));
+        assert_eq!(documents.len(), 2);
+        let (main, denied) = (&documents[0], &documents[1]);
+        for (name, value) in [("TakenOut", json!(1)), ("Failed", json!(1)), ("Waiting", json!(1)), ("Calls", json!(9))]
+        {
+            assert_eq!(main[name], value, "{name}");
+        }
+        assert_eq!((&main["SecondsToOut"], &main["CallsThrottled"]), (&json!([7]), &Value::Null));
+        assert_eq!((&denied["Reason"], &denied["Failed"]), (&json!("Denied"), &json!(1)));
+        let directive = &denied["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Dimensions"], json!([["Stack", "Function", "Reason"]]));
+        assert_eq!(directive["Namespace"], "elb-registrar");
+        assert_eq!(main["_aws"]["Timestamp"], at(0).timestamp_millis());
+    }
+
+    #[test]
+    fn every_metric_that_a_document_names_has_a_value_in_it() {
+        let mut metrics = Metrics::default();
+        metrics.add_calls((3, 1));
+        metrics.add_not_understood(2);
+        metrics.add_failure(FailureReason::Unanswered);
+        for document in metrics.documents(&Source { stack: "s".into(), function: "reconcile" }, at(0)) {
+            let directive = &document["_aws"]["CloudWatchMetrics"][0];
+            let named = directive["Metrics"].as_array().unwrap();
+            assert!(
+                !named.is_empty() && named.iter().all(|metric| document[metric["Name"].as_str().unwrap()].is_number())
+            );
+        }
+    }
+}
