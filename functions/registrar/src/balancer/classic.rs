@@ -7,10 +7,10 @@ use aws_sdk_elasticloadbalancing::{
     Client,
     types::{Instance as Member, LoadBalancerDescription},
 };
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 
 use super::{
-    CALLS_IN_FLIGHT_MAX, Found, Health, Kind, NAMES_PER_CALL_MAX, Reason, Scan, Standing, Target, Unresolved, Wanted,
+    CALLS_IN_FLIGHT_MAX, Found, Health, Kind, Reason, Scan, Standing, Target, Unresolved, Wanted, of_existing,
 };
 use crate::{
     declaration::Declaration,
@@ -46,65 +46,33 @@ impl ClassicLoadBalancers {
         Ok(balancers)
     }
 
-    /// Describes those that exist. One that does not fails a whole call: then each is asked for alone.
+    /// Describes those that exist.
     async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Result<Described, CallError> {
-        let names: Vec<_> = names.iter().collect();
-        let mut described = Described::new();
-        for chunk in names.chunks(NAMES_PER_CALL_MAX) {
-            match self.describe_chunk(chunk).await {
-                Err(error) if error.is_gone() => {
-                    for name in chunk {
-                        match self.describe_chunk(&[*name]).await {
-                            Err(error) if error.is_gone() => {}
-                            answer => described.extend(answer?),
-                        }
-                    }
-                }
-                answer => described.extend(answer?),
-            }
-        }
-        Ok(described)
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let described = of_existing(&names, |names| self.describe_all(names).boxed()).await?;
+        Ok(described.into_iter().filter_map(|found| Some((found.load_balancer_name()?.into(), found))).collect())
     }
 
-    async fn describe_chunk(&self, names: &[&LoadBalancerName]) -> Result<Described, CallError> {
-        let names = names.iter().map(ToString::to_string).collect();
-        let call = self.client.describe_load_balancers().set_load_balancer_names(Some(names));
+    async fn describe_all(&self, names: &[String]) -> Result<Vec<LoadBalancerDescription>, CallError> {
+        let call = self.client.describe_load_balancers().set_load_balancer_names(Some(names.to_vec()));
         let answer = call.send().await.map_err(|e| CallError::new("DescribeLoadBalancers", e))?;
-        let described = answer.load_balancer_descriptions().iter();
-        Ok(described.filter_map(|found| Some((found.load_balancer_name()?.into(), found.clone()))).collect())
+        Ok(answer.load_balancer_descriptions.unwrap_or_default())
     }
 
     /// Who else looks after load balancers, by their tags. Those that are gone have no owner.
     async fn owners(&self, names: &BTreeSet<LoadBalancerName>) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
-        let names: Vec<_> = names.iter().collect();
-        let mut owners = BTreeMap::new();
-        for chunk in names.chunks(NAMES_PER_CALL_MAX) {
-            match self.owners_of(chunk).await {
-                Err(error) if error.is_gone() => {
-                    for name in chunk {
-                        match self.owners_of(&[*name]).await {
-                            Err(error) if error.is_gone() => {}
-                            answer => owners.extend(answer?),
-                        }
-                    }
-                }
-                answer => owners.extend(answer?),
-            }
-        }
-        Ok(owners)
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        Ok(of_existing(&names, |names| self.owners_of_all(names).boxed()).await?.into_iter().collect())
     }
 
-    async fn owners_of(&self, names: &[&LoadBalancerName]) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
-        let names = names.iter().map(ToString::to_string).collect();
-        let call = self.client.describe_tags().set_load_balancer_names(Some(names));
+    async fn owners_of_all(&self, names: &[String]) -> Result<Vec<(LoadBalancerName, Owner)>, CallError> {
+        let call = self.client.describe_tags().set_load_balancer_names(Some(names.to_vec()));
         let answer = call.send().await.map_err(|e| CallError::new("DescribeTags", e))?;
-        let described = answer.tag_descriptions().iter();
-        Ok(described
-            .filter_map(|found| {
-                let owner = tag::owner(found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key))?;
-                Some((found.load_balancer_name()?.into(), owner))
-            })
-            .collect())
+        let owned = answer.tag_descriptions().iter().filter_map(|found| {
+            let owner = tag::owner(found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key))?;
+            Some((found.load_balancer_name()?.into(), owner))
+        });
+        Ok(owned.collect())
     }
 
     /// How healthy members are, with one call for each load balancer.
