@@ -102,3 +102,35 @@ async fn an_instance_that_holds_and_declares_nothing_costs_one_call() {
     stage.rest().await;
     assert_eq!(calls_by_action(&stage), [("DescribeInstances".to_owned(), 1)].into());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
+    // What README's costs are worked out from: 100 instances in 20 target groups stop within a minute, and start within one.
+    let stage = Stage::new();
+    for number in 0..20 {
+        stage.instances_group(&format!("group-{number}"));
+    }
+    let names: Vec<String> = (0..100).map(|number| format!("web-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        stage.instance(name).registered(name, &format!("tg:group-{}", number % 20));
+    }
+    for name in &names {
+        stage.stop(name);
+        stage.sandbox.advance(std::time::Duration::from_millis(600)).await;
+    }
+    stage.rest().await;
+    assert!(names.iter().all(|name| stage.places(name).is_empty()));
+    for name in &names {
+        stage.start(name);
+        stage.sandbox.advance(std::time::Duration::from_millis(600)).await;
+    }
+    stage.rest().await;
+    assert!(names.iter().all(|name| stage.places(name).len() == 1 && stage.held(name).is_empty()));
+    let (invocations, busy) = stage.world(|world| {
+        let busy: i64 = world.lambda.log.iter().map(|ended| (ended.at - ended.started).num_milliseconds()).sum();
+        (world.lambda.log.len(), busy)
+    });
+    let calls: usize = calls_by_action(&stage).values().sum();
+    println!("{invocations} invocations, {} s in all, {calls} calls", busy / 1000);
+    assert!(invocations <= 120 && calls <= 2_000, "{invocations} invocations, {calls} calls");
+}

@@ -26,3 +26,12 @@ async fn observing_a_start_reports_what_would_be_given_back() {
     assert_eq!((&would[0]["action"], &would[0]["registration"]), (&"register".into(), &"clb:shop".into()));
     assert!(stage.calls().iter().all(|call| call.action.starts_with("Describe")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn observing_waits_for_nothing() {
+    let stage = Stage::with_settings(&[("REGISTRAR_MODE", "observe")]);
+    stage.classic("shop").instance("web-1").tagged("web-1", "elb-registrar:held", "clb:shop");
+    stage.stop_and_rest("web-1").await.start_and_rest("web-1").await;
+    assert!(stage.answers().iter().all(|answer| !answer.contains("itemIdentifier")), "{:?}", stage.answers());
+    assert_eq!(stage.dead_letters(), []);
+}

@@ -144,15 +144,18 @@ async fn addresses_are_held_by_interface_or_as_they_are() {
     let eth0 = NewInterface::default();
     let launch = Launch::new(&stage.subnet).interface(1, 0, second).interface(0, 1, efa).interface(0, 0, eth0);
     stage.addresses_group("edge").launch("db-1", launch);
-    for address in ["eth0", "10.0.0.50", "10.0.0.51", "10.0.0.60"] {
-        stage.registered("db-1", &format!("tg:edge:443={address}"));
+    // Each on a port of its own, so that none can stand in for another.
+    let places = ["443=eth0", "444=10.0.0.50", "445=10.0.0.51", "446=10.0.0.60"];
+    for place in places {
+        stage.registered("db-1", &format!("tg:edge:{place}"));
     }
+    let before = stage.members("tg:edge");
     stage.stop_and_rest("db-1").await;
     assert_eq!(stage.members("tg:edge"), Vec::<String>::new(), "{}", stage.describe());
-    let held = ["tg:edge:443=10.0.0.51", "tg:edge:443=10.0.0.60", "tg:edge:443=eth0", "tg:edge:443=eth1"];
+    let held = ["tg:edge:443=eth0", "tg:edge:444=eth1", "tg:edge:445=10.0.0.51", "tg:edge:446=10.0.0.60"];
     assert_eq!(stage.held("db-1"), held);
     stage.start_and_rest("db-1").await;
-    assert_eq!(stage.members("tg:edge").len(), 4, "{}", stage.describe());
+    assert_eq!(stage.members("tg:edge"), before, "{}", stage.describe());
 }
 
 fn exactly(address: &str) -> Ipv4Wish {

@@ -109,6 +109,55 @@ async fn an_instance_started_while_it_is_taken_out_is_given_back_by_whoever_took
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_function_that_takes_late_and_dies_is_made_good_by_the_restarts_own_check() {
+    // The handler of `stopped` is held up at its deregistrations until the restart has found everything in place, and dies when
+    // it wants to look again. Its message comes back only after minutes; by then nobody would know, had the restart
+    // forgotten what it found in place.
+    let stage = shop();
+    stage.world(|world| {
+        world.events.set_delivery(|event| match event.detail["state"].as_str() {
+            Some("stopped" | "running") => Delivery::Normal,
+            _ => Delivery::Lost,
+        });
+        world.options.starting = sandbox::Span::milliseconds(1_000, 1_001);
+    });
+    let (mut late, mut doomed) = (3, String::new());
+    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+        "DeregisterTargets" | "DeregisterInstancesFromLoadBalancer" if late > 0 => {
+            late -= 1;
+            doomed = call.access_key.clone();
+            Verdict::Delay(Duration::from_secs(9))
+        }
+        "DescribeInstances" if call.access_key == doomed => Verdict::KillBefore,
+        _ => Verdict::Pass,
+    });
+    let id = stage.id("web-1");
+    let findings = stage.watch(move |world, call| {
+        let (places, held) = (end_to_end::places(world, &id), end_to_end::held(world, &id));
+        let lost = PLACES.iter().find(|place| !places.iter().chain(&held).any(|known| known == *place))?;
+        Some(format!("{lost} is neither in place nor held after call {} ({})", call.number, call.action))
+    });
+    stage.stop("web-1");
+    let about_to = |world: &sandbox::World| world.calls.iter().any(|call| call.action == "DeregisterTargets");
+    stage.until("about to deregister", about_to).await;
+    let started = stage.world(|world| world.now());
+    stage.start("web-1");
+    stage.sandbox.advance(Duration::from_secs(20)).await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "taken late, and still held");
+    stage
+        .until("back", |world| {
+            let id = world.ec2.instances.keys().next().cloned().unwrap_or_default();
+            end_to_end::places(world, &id).len() == PLACES.len()
+        })
+        .await;
+    let waited = stage.world(|world| world.now() - started).num_seconds();
+    assert!(waited < 200, "before the dead one's message is back: {waited} s");
+    stage.rest().await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
+    assert_eq!(findings.all(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_functions_that_hold_at_once_do_not_overwrite_each_other() {
     // `stopping` and `stopped` are handled at once: one has taken a part when the other scans, and writes its tag later.
     let stage = shop();

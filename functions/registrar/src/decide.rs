@@ -175,8 +175,10 @@ pub struct GiveBack {
     pub in_place: Vec<(Registration, Health)>,
     /// Registrations that have to wait, and for how long.
     pub draining: Vec<(Registration, Duration)>,
-    /// Registrations that are given up.
+    /// Registrations that are given up, and forgotten.
     pub let_go: Vec<(Registration, Reason)>,
+    /// Registrations that are declared, but somebody else's affair.
+    pub left_alone: Vec<(Registration, Reason)>,
     /// Registrations that cannot be made until a person does something.
     pub stuck: Vec<(Registration, Reason)>,
     /// Registrations of which nobody knows.
@@ -195,11 +197,20 @@ pub fn give_back(
     attached: &Attached,
 ) -> GiveBack {
     let held = instance.held();
+    let is_held = held.registrations();
     let mut decision = GiveBack::default();
     for (registration, standing) in standings {
         match (standing, attached.reason(&registration)) {
             (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
-            (_, Some(reason)) | (Standing::Never(reason), None) => decision.let_go.push((registration, reason)),
+            (_, Some(reason)) | (Standing::Never(reason), None) => {
+                // What is only declared cannot be forgotten: it stands in the operator's own tag.
+                let list = match (is_held.contains(&registration), reason.is_foreign()) {
+                    (true, _) => &mut decision.let_go,
+                    (false, true) => &mut decision.left_alone,
+                    (false, false) => &mut decision.stuck,
+                };
+                list.push((registration, reason));
+            }
             (Standing::Absent(target), None) => decision.register.push((registration, target)),
             (Standing::Draining { delay }, None) => {
                 let left = draining_left(&held, &registration, delay, now);

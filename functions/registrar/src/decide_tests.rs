@@ -180,6 +180,16 @@ fn what_can_never_be_given_back_is_let_go_with_the_tag() {
 }
 
 #[test]
+fn what_is_only_declared_is_never_let_go() {
+    let standings =
+        vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("ignored"), Standing::Never(Reason::Ignored))];
+    let decision = give_back(&instance("i-1"), at(500), standings, &Attached::default());
+    assert_eq!(decision.let_go, []);
+    assert_eq!(decision.stuck, [(clb("gone"), Reason::BalancerGone)], "a person has to correct it");
+    assert_eq!(decision.left_alone, [(clb("ignored"), Reason::Ignored)]);
+}
+
+#[test]
 fn a_stuck_or_unreadable_registration_stays_held() {
     let instance = holding(State::Running, &[(-100, &["a", "b"])]);
     let error = CallError::Refused { operation: "X", code: "Y".into(), message: "Z".into() };

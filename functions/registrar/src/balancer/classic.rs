@@ -28,6 +28,9 @@ pub struct ClassicLoadBalancers {
 
 type Described = BTreeMap<LoadBalancerName, LoadBalancerDescription>;
 
+/// An instance's place at a load balancer.
+type Membership = (LoadBalancerName, InstanceId);
+
 impl ClassicLoadBalancers {
     /// The load balancers that a client sees.
     pub fn new(client: Client) -> Self {
@@ -104,23 +107,31 @@ impl ClassicLoadBalancers {
             .collect())
     }
 
-    async fn health(&self, name: &LoadBalancerName, instance: &InstanceId) -> Health {
-        let member = Member::builder().instance_id(instance.as_str()).build();
-        let call = self.client.describe_instance_health().load_balancer_name(name.as_str()).instances(member);
-        match call.send().await {
-            Ok(answer) => match answer.instance_states().first() {
-                Some(found) => Health {
-                    state: found.state().unwrap_or("unknown").to_owned(),
-                    reason: found.description().filter(|text| *text != "N/A").map(str::to_owned),
-                },
-                None => Health { state: "unknown".to_owned(), reason: None },
-            },
-            // The health is for the report only: a failure is part of it and stops nothing.
-            Err(error) => {
-                let error = CallError::new("DescribeInstanceHealth", error);
-                Health { state: "unknown".to_owned(), reason: Some(error.to_sentence()) }
+    /// How healthy members are, with one call for each load balancer.
+    ///
+    /// It is for the report only: a failure is part of it and stops nothing.
+    async fn health(&self, members: BTreeMap<LoadBalancerName, Vec<InstanceId>>) -> BTreeMap<Membership, Health> {
+        let ask = async |(name, ids): (LoadBalancerName, Vec<InstanceId>)| {
+            let members = ids.iter().map(|id| Member::builder().instance_id(id.as_str()).build()).collect();
+            let call = self.client.describe_instance_health().load_balancer_name(name.as_str());
+            match call.set_instances(Some(members)).send().await {
+                Ok(answer) => {
+                    let states = answer.instance_states().iter().filter_map(|found| {
+                        let reason = found.description().filter(|text| *text != "N/A").map(str::to_owned);
+                        let state = found.state().unwrap_or("unknown").to_owned();
+                        Some(((name.clone(), found.instance_id()?.into()), Health { state, reason }))
+                    });
+                    states.collect::<Vec<_>>()
+                }
+                Err(error) => {
+                    let reason = CallError::new("DescribeInstanceHealth", error).to_sentence();
+                    let unknown = Health { state: "unknown".to_owned(), reason: Some(reason) };
+                    ids.into_iter().map(|id| ((name.clone(), id), unknown.clone())).collect()
+                }
             }
-        }
+        };
+        let asked = stream::iter(members.into_iter().map(ask)).buffer_unordered(CALLS_IN_FLIGHT_MAX);
+        asked.concat().await.into_iter().collect()
     }
 }
 
@@ -177,8 +188,13 @@ impl Kind for ClassicLoadBalancers {
         let is_open = |wanted: &&Wanted<'_>| !is_in_place(**wanted, &described);
         let open = wanted.iter().filter(is_open).filter_map(|wanted| name_of(wanted.registration));
         let owners = self.owners(&open.filter(|name| described.contains_key(*name)).cloned().collect()).await;
-        let standings = (0..wanted.len()).map(|index| self.standing(wanted[index], &described, &owners));
-        stream::iter(standings).buffered(CALLS_IN_FLIGHT_MAX).collect().await
+        let mut present: BTreeMap<LoadBalancerName, Vec<InstanceId>> = BTreeMap::new();
+        for wanted in wanted.iter().filter(|wanted| is_in_place(**wanted, &described)) {
+            let members = name_of(wanted.registration).map(|name| present.entry(name.clone()).or_default());
+            members.into_iter().for_each(|members| members.push(wanted.instance.id.clone()));
+        }
+        let health = self.health(present).await;
+        wanted.iter().map(|wanted| standing(*wanted, &described, &owners, &health)).collect()
     }
 
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
@@ -196,35 +212,35 @@ impl Kind for ClassicLoadBalancers {
     }
 }
 
-impl ClassicLoadBalancers {
-    async fn standing(
-        &self,
-        wanted: Wanted<'_>,
-        described: &Described,
-        owners: &Result<BTreeMap<LoadBalancerName, Owner>, CallError>,
-    ) -> Standing {
-        let Some((name, found)) = name_of(wanted.registration).and_then(|name| described.get_key_value(name)) else {
-            return Standing::Never(Reason::BalancerGone);
-        };
-        if is_in_place(wanted, described) {
-            return Standing::InPlace(self.health(name, &wanted.instance.id).await);
-        }
-        match owners {
-            Err(error) => return Standing::Unreadable(error.clone()),
-            Ok(owners) => {
-                if let Some(owner) = owners.get(name) {
-                    return Standing::Never((*owner).into());
-                }
+/// How one registration stands.
+fn standing(
+    wanted: Wanted<'_>,
+    described: &Described,
+    owners: &Result<BTreeMap<LoadBalancerName, Owner>, CallError>,
+    health: &BTreeMap<Membership, Health>,
+) -> Standing {
+    let Some((name, found)) = name_of(wanted.registration).and_then(|name| described.get_key_value(name)) else {
+        return Standing::Never(Reason::BalancerGone);
+    };
+    if is_in_place(wanted, described) {
+        let known = health.get(&(name.clone(), wanted.instance.id.clone())).cloned();
+        return Standing::InPlace(known.unwrap_or_else(|| Health { state: "unknown".to_owned(), reason: None }));
+    }
+    match owners {
+        Err(error) => return Standing::Unreadable(error.clone()),
+        Ok(owners) => {
+            if let Some(owner) = owners.get(name) {
+                return Standing::Never((*owner).into());
             }
         }
-        // A load balancer of EC2-Classic has no VPC: whether it takes the instance, AWS says.
-        let instance_vpc = &wanted.instance.vpc;
-        match found.vpc_id() {
-            Some(vpc) if instance_vpc.as_ref().is_some_and(|own| own.as_str() != vpc) => {
-                Standing::Never(Reason::OtherVpc { balancer: Some(vpc.into()), instance: instance_vpc.clone() })
-            }
-            _ => Standing::Absent(target(&wanted.instance.id)),
+    }
+    // A load balancer of EC2-Classic has no VPC: whether it takes the instance, AWS says.
+    let instance_vpc = &wanted.instance.vpc;
+    match found.vpc_id() {
+        Some(vpc) if instance_vpc.as_ref().is_some_and(|own| own.as_str() != vpc) => {
+            Standing::Never(Reason::OtherVpc { balancer: Some(vpc.into()), instance: instance_vpc.clone() })
         }
+        _ => Standing::Absent(target(&wanted.instance.id)),
     }
 }
 

@@ -176,6 +176,13 @@ pub enum Reason {
     DoesNotFit(DoesNotFit),
 }
 
+impl Reason {
+    /// Whether somebody else looks after the balancer, so that nothing is wrong.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::Ignored | Self::Kubernetes | Self::AttachedToGroup(_))
+    }
+}
+
 impl From<Owner> for Reason {
     fn from(owner: Owner) -> Self {
         match owner {

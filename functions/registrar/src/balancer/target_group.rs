@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -37,8 +37,16 @@ pub struct TargetGroups {
     client: Client,
     region: String,
     account: String,
-    /// Descriptions made in this reading. `None` for a group that is gone.
-    described: Mutex<BTreeMap<TargetGroupId, Option<TargetGroup>>>,
+    /// What this reading has described so far.
+    described: Mutex<Described>,
+}
+
+#[derive(Default)]
+struct Described {
+    /// `None` for a group that is gone.
+    groups: BTreeMap<TargetGroupId, Option<TargetGroup>>,
+    /// Names that no group has.
+    unknown_names: BTreeSet<String>,
 }
 
 /// One entry of a target group.
@@ -65,18 +73,25 @@ impl TargetGroups {
         group.arn(&self.region, &self.account)
     }
 
+    fn described(&self) -> MutexGuard<'_, Described> {
+        self.described.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn remember(&self, group: TargetGroup) {
-        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
-        described.insert(group.id.clone(), Some(group));
+        self.described().groups.insert(group.id.clone(), Some(group));
     }
 
     fn recall(&self, group: &TargetGroupId) -> Option<Option<TargetGroup>> {
-        self.described.lock().unwrap_or_else(PoisonError::into_inner).get(group).cloned()
+        self.described().groups.get(group).cloned()
     }
 
-    fn recall_named(&self, name: &str) -> Option<TargetGroup> {
-        let described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
-        described.values().flatten().find(|group| group.id.name == name).cloned()
+    /// A group by its name, if that was asked for already: `Some(None)` where there is none.
+    fn recall_named(&self, name: &str) -> Option<Option<TargetGroup>> {
+        let described = self.described();
+        if described.unknown_names.contains(name) {
+            return Some(None);
+        }
+        described.groups.values().flatten().find(|group| group.id.name == name).cloned().map(Some)
     }
 
     async fn list(&self) -> Result<Vec<TargetGroup>, CallError> {
@@ -90,8 +105,8 @@ impl TargetGroups {
     }
 
     async fn describe_named(&self, name: &str) -> Result<Option<TargetGroup>, CallError> {
-        if let Some(group) = self.recall_named(name) {
-            return Ok(Some(group));
+        if let Some(known) = self.recall_named(name) {
+            return Ok(known);
         }
         match self.client.describe_target_groups().names(name).send().await {
             Ok(answer) => {
@@ -102,7 +117,10 @@ impl TargetGroups {
                 Ok(group)
             }
             Err(error) => match CallError::new("DescribeTargetGroups", error) {
-                error if error.is_gone() => Ok(None),
+                error if error.is_gone() => {
+                    self.described().unknown_names.insert(name.to_owned());
+                    Ok(None)
+                }
                 error => Err(error),
             },
         }
@@ -121,9 +139,9 @@ impl TargetGroups {
                 Err(error) if !error.is_gone() => return Err(error),
                 _ => {}
             }
-            let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut described = self.described();
             for group in chunk {
-                described.entry((*group).clone()).or_insert(None);
+                described.groups.entry((*group).clone()).or_insert(None);
             }
         }
         Ok(())
@@ -151,13 +169,41 @@ impl TargetGroups {
         stream::iter(groups.into_iter().map(ask)).buffer_unordered(CALLS_IN_FLIGHT_MAX).collect().await
     }
 
+    /// How long groups drain; those of which nobody could tell are left out.
+    async fn deregistration_delays(&self, groups: BTreeSet<TargetGroupId>) -> BTreeMap<TargetGroupId, Duration> {
+        let ask = async |group: TargetGroupId| {
+            let delay = self.deregistration_delay(&group).await?;
+            Some((group, delay))
+        };
+        let asked = stream::iter(groups.into_iter().map(ask)).buffer_unordered(CALLS_IN_FLIGHT_MAX);
+        asked.filter_map(std::future::ready).collect().await
+    }
+
     async fn deregistration_delay(&self, group: &TargetGroupId) -> Option<Duration> {
         let call = self.client.describe_target_group_attributes().target_group_arn(self.arn(group));
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
-        let answer = call.send().await.ok()?;
+        let answer = call.send().await.map_err(|e| CallError::new("DescribeTargetGroupAttributes", e));
+        let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
         let mut attributes = answer.attributes().iter();
         let delay = attributes.find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))?;
         delay.value()?.parse().ok().map(Duration::from_secs)
+    }
+
+    /// Adds to standings how long their groups drain, where that matters.
+    async fn complete_draining(&self, wanted: &[Wanted<'_>], standings: &mut [Standing]) {
+        let groups: Vec<Option<TargetGroupId>> = wanted.iter().map(|wanted| group_of(wanted.registration)).collect();
+        let mut draining = BTreeSet::new();
+        for (group, standing) in groups.iter().zip(standings.iter()) {
+            if matches!(standing, Standing::Draining { .. }) {
+                draining.extend(group.clone());
+            }
+        }
+        let delays = self.deregistration_delays(draining).await;
+        for (group, standing) in groups.iter().zip(standings) {
+            if let (Some(group), Standing::Draining { delay }) = (group, standing) {
+                *delay = delays.get(group).copied();
+            }
+        }
     }
 
     /// Who else looks after groups: by their own tags, or by those of the load balancers in front of them.
@@ -221,12 +267,13 @@ impl Kind for TargetGroups {
         };
         let candidates: BTreeMap<_, _> =
             groups.iter().filter(|group| can_have_one_of(group, instances)).map(|group| (&group.id, group)).collect();
+        let index = Index::of(instances);
         let mut scan = Scan::default();
         for (id, members) in self.members_of_all(candidates.keys().map(|id| (*id).clone()).collect()).await {
             match members {
                 Ok(members) => {
                     let present = members.iter().filter(|member| !member.is_draining);
-                    scan.found.extend(present.filter_map(|member| claim(candidates[&id], member, instances)));
+                    scan.found.extend(present.filter_map(|member| claim(candidates[&id], member, &index)));
                 }
                 Err(error) if error.is_gone() => {}
                 Err(error) => scan.failures.push(error),
@@ -277,7 +324,7 @@ impl Kind for TargetGroups {
         let mut standings = Vec::new();
         for wanted in wanted {
             let Some(group) = group_of(wanted.registration) else { continue };
-            let standing = match (&members[&group], &owners) {
+            standings.push(match (&members[&group], &owners) {
                 (Err(error), _) if error.is_gone() => Standing::Never(Reason::BalancerGone),
                 (Err(error), _) => Standing::Unreadable(error.clone()),
                 (Ok(members), owners) => match (in_place(*wanted, members), owners) {
@@ -288,12 +335,9 @@ impl Kind for TargetGroups {
                         Some(found) => standing(*wanted, &found, members, owners.get(&group).copied()),
                     },
                 },
-            };
-            standings.push(match standing {
-                Standing::Draining { .. } => Standing::Draining { delay: self.deregistration_delay(&group).await },
-                other => other,
             });
         }
+        self.complete_draining(wanted, &mut standings).await;
         standings
     }
 
@@ -324,16 +368,36 @@ fn can_have_one_of(group: &TargetGroup, instances: &[&Instance]) -> bool {
     }
 }
 
+/// Instances by what a target may be: a thousand of them are looked for among the targets of hundreds of groups.
+struct Index<'i> {
+    by_id: BTreeMap<&'i str, &'i Instance>,
+    /// Several, where networks overlap.
+    by_address: BTreeMap<IpAddr, Vec<&'i Instance>>,
+}
+
+impl<'i> Index<'i> {
+    fn of(instances: &[&'i Instance]) -> Self {
+        let mut by_address: BTreeMap<IpAddr, Vec<&Instance>> = BTreeMap::new();
+        for instance in instances {
+            for address in instance.addresses() {
+                by_address.entry(address).or_default().push(instance);
+            }
+        }
+        Self { by_id: instances.iter().map(|instance| (instance.id.as_str(), *instance)).collect(), by_address }
+    }
+}
+
 /// The instance that a member is, if it is one of these.
-fn claim(group: &TargetGroup, member: &Member, instances: &[&Instance]) -> Option<Found> {
+fn claim(group: &TargetGroup, member: &Member, index: &Index<'_>) -> Option<Found> {
     let (instance, address, is_far) = match group.target_type {
-        TargetType::Instance => (instances.iter().find(|i| i.id.as_str() == member.id)?, None, false),
+        TargetType::Instance => (*index.by_id.get(member.id.as_str())?, None, false),
         TargetType::Ip(_) => {
             let address: IpAddr = member.id.parse().ok()?;
             let is_far = member.zone.as_deref() == Some(ZONE_ALL);
             // An equal address is not ownership: networks overlap. Inside the group's VPC AWS reports a zone of its own,
             // and refuses `all`; so `all` means an address outside, and anything else one inside.
-            let instance = instances.iter().find(|i| (i.vpc == group.vpc) != is_far && i.owns(address))?;
+            let mut with_address = index.by_address.get(&address)?.iter();
+            let instance = *with_address.find(|instance| (instance.vpc == group.vpc) != is_far)?;
             (instance, Some(instance.name_of(address)?), is_far)
         }
         TargetType::Other(_) => return None,

@@ -113,7 +113,11 @@ impl Run<'_> {
         for (registration, error) in &decision.unreadable {
             self.recorder.call_failed(id, Some(registration), error);
         }
-        if let Some(wait) = decision.look_again {
+        for (registration, reason) in &decision.left_alone {
+            self.recorder.left_alone(id, Because::of(registration, reason));
+        }
+        // Who only observes changes nothing that would be worth another look.
+        if let (Some(wait), Mode::Enforce) = (decision.look_again, self.registrar.mode) {
             self.recorder.look_again(id, wait);
         }
     }

@@ -20,10 +20,13 @@ use crate::{
     ec2::RESOURCES_PER_CALL_MAX,
     held::{Stamp, has_room_for, tags_to_hold},
     id::InstanceId,
-    instance::{Instance, State, Timestamp},
+    instance::{Instance, State},
     registration::Registration,
     report::{Action, Because, FailureReason},
 };
+
+/// As soon as the queue can: what was read is already known to be old.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 impl Run<'_> {
     /// Holds and takes what instances have that are out. Says whether anything was taken.
@@ -97,7 +100,7 @@ impl Run<'_> {
 
     fn rehearse(&mut self, decisions: &[(&Instance, TakeOut)]) {
         for (instance, decision) in decisions {
-            let why = format!("the instance is {}", instance.state.name());
+            let why = why_out(instance);
             for registration in &decision.hold {
                 self.recorder.deed(&instance.id, Action::Hold, registration, &why);
             }
@@ -140,9 +143,8 @@ impl Run<'_> {
             for ((instance, decision), result) in fitting.into_iter().zip(results) {
                 match result {
                     Ok(()) => {
-                        let why = format!("the instance is {}", instance.state.name());
                         for registration in &registrations {
-                            self.recorder.deed(&instance.id, Action::Hold, registration, &why);
+                            self.recorder.deed(&instance.id, Action::Hold, registration, &why_out(instance));
                         }
                         safe.push((instance, decision));
                     }
@@ -167,48 +169,45 @@ impl Run<'_> {
         }
     }
 
-    /// Reads again where the scan took so long that the reading is about to expire, and drops who is not out any more.
+    /// Reads again where the scan took so long that the reading is about to expire, and drops who is not out any more, or is
+    /// out again after having run meanwhile: what was decided for the stop before does not hold for this one.
     async fn renew<'i>(&mut self, decisions: Vec<(&'i Instance, TakeOut)>) -> Vec<(&'i Instance, TakeOut)> {
         if decisions.is_empty() || self.read_at.elapsed() < READING_GOOD_FOR / 3 {
             return decisions;
         }
         let read_at = MonotonicTime::now();
-        match self
-            .registrar
-            .clients
-            .ec2
-            .read(&decisions.iter().map(|(instance, _)| instance.id.clone()).collect())
-            .await
-        {
-            Ok(reading) => {
-                (self.read_at, self.read_at_ec2) = (read_at, reading.at);
-                let is_out = |id| reading.instances.get(id).is_some_and(|now: &Instance| now.state.is_out());
-                decisions.into_iter().filter(|(instance, _)| is_out(&instance.id)).collect()
-            }
+        let ids = decisions.iter().map(|(instance, _)| instance.id.clone()).collect();
+        let reading = match self.registrar.clients.ec2.read(&ids).await {
+            Ok(reading) => reading,
             Err(error) => {
-                for (instance, _) in decisions {
-                    self.recorder.call_failed(&instance.id, None, &error);
-                }
-                Vec::new()
+                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
+                return Vec::new();
             }
+        };
+        (self.read_at, self.read_at_ec2) = (read_at, reading.at);
+        let is_same_stop = |then: &Instance| {
+            let now = reading.instances.get(&then.id);
+            now.is_some_and(|now| now.state.is_out() && now.launch_time == then.launch_time)
+        };
+        let (same, other): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|(instance, _)| is_same_stop(instance));
+        for (instance, _) in other {
+            self.recorder.waiting(&instance.id, Because::all("it was started while the balancers were read"));
+            self.recorder.look_again(&instance.id, AT_ONCE);
         }
+        same
     }
 
     /// Takes what is held. Says whether anything was taken, or may have been.
     ///
     /// If the process dies here, a part is taken and all of it is held: the redelivery takes the rest.
     async fn deregister(&mut self, kinds: &[Box<dyn Kind>], decisions: Vec<(&Instance, TakeOut)>) -> bool {
-        let stopped_at: BTreeMap<InstanceId, Timestamp> =
-            decisions.iter().filter_map(|(instance, _)| Some((instance.id.clone(), instance.stop_time?))).collect();
+        let instances: BTreeMap<InstanceId, &Instance> =
+            decisions.iter().map(|(instance, _)| (instance.id.clone(), *instance)).collect();
         let items = decisions.into_iter().flat_map(|(instance, decision)| {
-            let (id, why) = (&instance.id, format!("the instance is {}", instance.state.name()));
-            decision
-                .take
-                .into_iter()
-                .map(move |(registration, target)| ((id.clone(), registration, target), why.clone()))
+            let id = &instance.id;
+            decision.take.into_iter().map(move |(registration, target)| (id.clone(), registration, target))
         });
-        let (items, whys): (Vec<Item>, Vec<String>) = items.unzip();
-        let whys: BTreeMap<InstanceId, String> = items.iter().map(|(id, ..)| id.clone()).zip(whys).collect();
+        let items: Vec<Item> = items.collect();
         let is_any = !items.is_empty();
         let read_at = self.read_at;
         let results = in_chunks(kinds, items, |kind, balancer, targets| {
@@ -224,15 +223,15 @@ impl Run<'_> {
         for ((id, registration, _), result) in results {
             match result {
                 Ok(true) => {
-                    self.recorder.deed(&id, Action::Deregister, &registration, &whys[&id]);
-                    let seconds =
-                        stopped_at.get(&id).map(|stop| (self.read_at_ec2 - stop).num_seconds().unsigned_abs());
+                    let instance = instances[&id];
+                    self.recorder.deed(&id, Action::Deregister, &registration, &why_out(instance));
+                    let seconds = instance.stop_time.map(|stop| (self.read_at_ec2 - stop).num_seconds().unsigned_abs());
                     self.recorder.instance(&id).seconds_to_out = seconds;
                 }
                 Ok(false) => {
                     let why = "there was no time left to deregister it before the instance has to be looked at again";
                     self.recorder.waiting(&id, Because::of(&registration, why));
-                    self.recorder.look_again(&id, Duration::from_secs(1));
+                    self.recorder.look_again(&id, AT_ONCE);
                 }
                 // Gone with its balancer.
                 Err(error) if error.is_gone() => {}
@@ -261,4 +260,8 @@ impl Run<'_> {
             }
         }
     }
+}
+
+fn why_out(instance: &Instance) -> String {
+    format!("the instance is {}", instance.state.name())
 }
