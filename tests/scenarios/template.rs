@@ -26,6 +26,9 @@ use crate::left_alone::create_group;
 /// The balancers of the tour: one of each kind, and one whose target is in another network.
 const BALANCERS: [&str; 4] = ["clb:shop", "tg:web", "tg:edge", "tg:far"];
 
+/// Its table of settings has the variables in the first column.
+const README: &str = include_str!("../../README.md");
+
 /// How long each part of the tour may take: an address drains for five minutes before it can be registered again.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
@@ -418,7 +421,7 @@ async fn a_template_that_aws_would_refuse_or_that_nobody_checks_is_not_deployed(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_variables_of_the_template_are_those_that_the_functions_read() {
+async fn the_variables_of_the_template_and_of_the_readme_are_those_that_the_functions_read() {
     let asked = std::cell::RefCell::new(BTreeSet::new());
     let nothing = |name: &str| {
         asked.borrow_mut().insert(name.to_owned());
@@ -434,6 +437,9 @@ async fn the_variables_of_the_template_are_those_that_the_functions_read() {
         })
         .collect();
     assert_eq!(set[INSTANCE_STATE], *asked.borrow());
+    let names = README.lines().filter_map(|line| line.strip_prefix("| `REGISTRAR_")?.split_once('`'));
+    let listed: BTreeSet<String> = names.map(|(name, _)| format!("REGISTRAR_{name}")).collect();
+    assert_eq!(listed, *asked.borrow(), "the table of settings in README.md");
     assert!(set[RECONCILE].is_subset(&asked.borrow()), "{set:?}");
 }
 
