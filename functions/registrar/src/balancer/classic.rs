@@ -41,7 +41,7 @@ impl ClassicLoadBalancers {
         let mut pages = self.client.describe_load_balancers().into_paginator().items().send();
         let mut balancers = Vec::new();
         while let Some(balancer) = pages.next().await {
-            balancers.push(balancer.map_err(|e| CallError::new("DescribeLoadBalancers", e))?);
+            balancers.push(balancer.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))?);
         }
         Ok(balancers)
     }
@@ -55,7 +55,7 @@ impl ClassicLoadBalancers {
 
     async fn describe_all(&self, names: &[String]) -> Result<Vec<LoadBalancerDescription>, CallError> {
         let call = self.client.describe_load_balancers().set_load_balancer_names(Some(names.to_vec()));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeLoadBalancers", e))?;
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))?;
         Ok(answer.load_balancer_descriptions.unwrap_or_default())
     }
 
@@ -67,7 +67,7 @@ impl ClassicLoadBalancers {
 
     async fn owners_of_all(&self, names: &[String]) -> Result<Vec<(LoadBalancerName, Owner)>, CallError> {
         let call = self.client.describe_tags().set_load_balancer_names(Some(names.to_vec()));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTags", e))?;
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))?;
         let owned = answer.tag_descriptions().iter().filter_map(|found| {
             let owner = tag::owner(found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key))?;
             Some((found.load_balancer_name()?.into(), owner))
@@ -92,7 +92,7 @@ impl ClassicLoadBalancers {
                     states.collect::<Vec<_>>()
                 }
                 Err(error) => {
-                    let reason = CallError::new("DescribeInstanceHealth", error).to_sentence();
+                    let reason = CallError::new("elasticloadbalancing:DescribeInstanceHealth", error).to_sentence();
                     let unknown = Health { state: "unknown".to_owned(), reason: Some(reason) };
                     ids.into_iter().map(|id| ((name.clone(), id), unknown.clone())).collect()
                 }
@@ -169,14 +169,14 @@ impl Kind for ClassicLoadBalancers {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.register_instances_with_load_balancer().load_balancer_name(name.as_str());
         let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| CallError::new("RegisterInstancesWithLoadBalancer", e))
+        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
     }
 
     async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.deregister_instances_from_load_balancer().load_balancer_name(name.as_str());
         let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| CallError::new("DeregisterInstancesFromLoadBalancer", e))
+        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterInstancesFromLoadBalancer", e))
     }
 }
 

@@ -295,7 +295,7 @@ pub(crate) mod tests {
             let call = |names: &[String]| {
                 let (code, message) = ("TargetGroupNotFound".to_owned(), String::new());
                 let is_gone = names.iter().any(|name| name == "gone");
-                let refusal = CallError::Refused { operation: "X", code, message };
+                let refusal = CallError::Refused { action: "X", code, message };
                 std::future::ready(if is_gone { Err(refusal) } else { Ok(names.to_vec()) }).boxed()
             };
             assert_eq!(of_existing(&names, call).await.unwrap(), existing);

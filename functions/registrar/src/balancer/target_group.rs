@@ -85,7 +85,7 @@ impl TargetGroups {
         let mut pages = self.client.describe_target_groups().into_paginator().items().send();
         let mut groups = Vec::new();
         while let Some(group) = pages.next().await {
-            let group = group.map_err(|e| CallError::new("DescribeTargetGroups", e))?;
+            let group = group.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))?;
             groups.extend(target_group(&group));
         }
         Ok(groups)
@@ -103,7 +103,7 @@ impl TargetGroups {
                 }
                 Ok(group)
             }
-            Err(error) => match CallError::new("DescribeTargetGroups", error) {
+            Err(error) => match CallError::new("elasticloadbalancing:DescribeTargetGroups", error) {
                 error if error.is_gone() => {
                     self.described().unknown_names.insert(name.to_owned());
                     Ok(None)
@@ -128,13 +128,13 @@ impl TargetGroups {
 
     async fn describe_all(&self, arns: &[String]) -> Result<Vec<TargetGroup>, CallError> {
         let call = self.client.describe_target_groups().set_target_group_arns(Some(arns.to_vec()));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTargetGroups", e))?;
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))?;
         Ok(answer.target_groups().iter().filter_map(target_group).collect())
     }
 
     async fn members(&self, group: &TargetGroupId) -> Members {
         let call = self.client.describe_target_health().target_group_arn(self.arn(group));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTargetHealth", e))?;
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetHealth", e))?;
         Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
     }
 
@@ -159,7 +159,8 @@ impl TargetGroups {
     async fn deregistration_delay(&self, group: &TargetGroupId) -> Option<Duration> {
         let call = self.client.describe_target_group_attributes().target_group_arn(self.arn(group));
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTargetGroupAttributes", e));
+        let answer =
+            call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroupAttributes", e));
         let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
         let mut attributes = answer.attributes().iter();
         let delay = attributes.find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))?;
@@ -198,7 +199,7 @@ impl TargetGroups {
 
     async fn owners_of_all(&self, arns: &[String]) -> Result<Vec<(String, Owner)>, CallError> {
         let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTags", e))?;
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))?;
         let described = answer.tag_descriptions().iter();
         Ok(described
             .filter_map(|resource| {
@@ -309,14 +310,14 @@ impl Kind for TargetGroups {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        call.send().await.map(drop).map_err(|e| CallError::new("RegisterTargets", e))
+        call.send().await.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterTargets", e))
     }
 
     async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.deregister_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        call.send().await.map(drop).map_err(|e| CallError::new("DeregisterTargets", e))
+        call.send().await.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterTargets", e))
     }
 }
 
