@@ -104,6 +104,7 @@ async fn the_built_binary_takes_out_and_gives_back() {
             elb::members(world, "shop").len() == 1 && found.tags.is_empty()
         })
         .await;
+    println!("{} bytes of log", running.lines().iter().map(|line| line.len() + 1).sum::<usize>());
     let log = running.log();
     for message in ["held", "deregistered", "registered", "forgotten"] {
         let line = log.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("{message}: {log:#?}"));
