@@ -137,7 +137,13 @@ async fn an_instance_whose_tags_are_full_keeps_its_registrations_and_the_failure
 
 #[tokio::test(start_paused = true)]
 async fn addresses_are_held_by_interface_or_as_they_are() {
-    let stage = Stage::new();
+    // The order in which EC2 lists the interfaces is drawn anew with each seed.
+    for seed in 0..8 {
+        addresses_by_interface(Stage::with(Options { seed, ..Options::default() }, &[])).await;
+    }
+}
+
+async fn addresses_by_interface(stage: Stage) {
     let second =
         NewInterface { ipv4: exactly("10.0.0.50"), secondary_ipv4: vec![ip4("10.0.0.51")], ..Default::default() };
     let efa = NewInterface { ipv4: exactly("10.0.0.60"), ..Default::default() };
