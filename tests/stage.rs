@@ -9,7 +9,7 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use registrar::{
     clients,
@@ -20,7 +20,7 @@ use sandbox::{
     ACCOUNT, Call, Options, REGION, Sandbox, World,
     clock::Clock,
     connector,
-    deployment::{self, DEAD_LETTERS, INSTANCE_STATE, RECONCILE},
+    deployment::{DEAD_LETTERS, INSTANCE_STATE, QUEUE, RECONCILE, Stack, Template},
     ec2::{self, Launch},
     elb,
     elbv2::{self, Kind, Standing, Target, TargetGroupSpec},
@@ -35,10 +35,17 @@ const PATIENCE: Duration = Duration::from_secs(12 * 3600);
 /// How long nothing must have happened for the stage to be at rest: longer than any event is under way by default.
 const QUIET: u32 = 5;
 
-/// A setting of the function: an environment variable and its value.
+/// What a function answers one invocation.
+type Answer = BoxFuture<'static, Result<Value, Value>>;
+
+/// What the stage sets differently from the template: the functions act, and what a scenario shows of events no sweep does
+/// for them. Who wants a sweep asks for it.
+const PARAMETERS: [Setting; 2] = [("Mode", "enforce"), ("ReconcileSchedule", "rate(365 days)")];
+
+/// A setting of the deployment: a parameter of the template and its value.
 pub type Setting = (&'static str, &'static str);
 
-/// A simulated AWS with one network, the function `instance-state` deployed, and names for its instances.
+/// A simulated AWS with one network, the project's template deployed, and names for its instances.
 pub struct Stage {
     /// The simulated AWS.
     pub sandbox: Sandbox,
@@ -46,51 +53,60 @@ pub struct Stage {
     pub vpc: String,
     /// Its subnet in zone `us-east-1a`: 10.0.0.0/24.
     pub subnet: String,
+    /// The project as it is deployed.
+    pub stack: Stack,
 }
 
 impl Stage {
-    /// A stage with nothing on it, and the function enforcing.
+    /// A stage with nothing on it, and the functions enforcing.
     pub fn new() -> Self {
         Self::with(Options::default(), &[])
     }
 
-    /// The same with other settings of the function.
+    /// The same with other parameters of the template.
     pub fn with_settings(settings: &[Setting]) -> Self {
         Self::with(Options::default(), settings)
     }
 
     /// The same with other choices of the simulated AWS.
     pub fn with(options: Options, settings: &[Setting]) -> Self {
+        Self::of_template(&Template::of_project(), options, settings)
+    }
+
+    /// The same with another template.
+    pub fn of_template(template: &Template, options: Options, settings: &[Setting]) -> Self {
         // The SDK draws its back-off from the thread's generator, and the library its nonces: both follow the seed.
         fastrand::seed(options.seed);
         let sandbox = Sandbox::new(Clock::virtual_time(), options);
-        let (vpc, subnet) = sandbox.with(|world| {
+        let is_set = |name: &str| settings.iter().any(|(set, _)| *set == name);
+        let mut parameters: Vec<Setting> = PARAMETERS.into_iter().filter(|(name, _)| !is_set(name)).collect();
+        parameters.extend(settings);
+        let (vpc, subnet, stack) = sandbox.with(|world| {
             let vpc = ec2::create_dual_stack_vpc(world, "10.0.0.0/16");
             let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
-            (vpc, subnet)
+            (vpc, subnet, template.deploy(world, &parameters).expect("a template that can be deployed"))
         });
-        let stage = Self { sandbox, vpc, subnet };
-        stage.deploy(settings);
+        let stage = Self { sandbox, vpc, subnet, stack };
+        stage.run(INSTANCE_STATE, |sdk, config, event| {
+            let function = InstanceState::new(sdk, config);
+            async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
+        });
+        stage.run(RECONCILE, |sdk, config, event| {
+            let function = Reconcile::new(sdk, config);
+            async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
+        });
         stage
     }
 
-    fn deploy(&self, settings: &[Setting]) {
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let environment = self.sandbox.with(|world| {
-            deployment::deploy(world, &settings);
-            world.lambda.function(INSTANCE_STATE).map(|spec| spec.environment.clone()).unwrap_or_default()
-        });
+    /// Lets a function run in the test's process, with the environment that the template gives it.
+    fn run(&self, function: &str, invoke: fn(&SdkConfig, &Config, LambdaEvent<Value>) -> Answer) {
+        let environment = self
+            .world(|world| world.lambda.function(function).map(|spec| spec.environment.clone()))
+            .unwrap_or_default();
         let config = Config::read(|name| environment.get(name).cloned()).expect("settings that the function accepts");
         let sandbox = self.sandbox.clone();
-        lambda::run_in_process(&self.sandbox, INSTANCE_STATE, move |invocation| {
-            let function = InstanceState::new(&sdk(&sandbox, &invocation.access_key), &config);
-            async move { function.invoke(event(invocation)).await.map_err(|failure| failed(failure.into())) }.boxed()
-        });
-        let config = Config::read(|name| environment.get(name).cloned()).expect("settings that the function accepts");
-        let sandbox = self.sandbox.clone();
-        lambda::run_in_process(&self.sandbox, RECONCILE, move |invocation| {
-            let function = Reconcile::new(&sdk(&sandbox, &invocation.access_key), &config);
-            async move { function.invoke(event(invocation)).await.map_err(|failure| failed(failure.into())) }.boxed()
+        lambda::run_in_process(&self.sandbox, function, move |invocation| {
+            invoke(&sdk(&sandbox, &invocation.access_key), &config, event(invocation))
         });
     }
 
@@ -307,7 +323,7 @@ impl Stage {
                     ec2::InstanceState::Pending | ec2::InstanceState::Stopping | ec2::InstanceState::ShuttingDown
                 )
             };
-            let queued = world.sqs.queue(INSTANCE_STATE).is_some_and(|queue| queue.messages().count() > 0);
+            let queued = world.sqs.queue(QUEUE).is_some_and(|queue| queue.messages().count() > 0);
             let changing = world.ec2.instances.values().any(|history| is_changing(history.current().state));
             queued || changing || world.lambda.open_invocations() > 0
         })

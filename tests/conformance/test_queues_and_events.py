@@ -9,8 +9,13 @@ from clients import eventually, refused
 
 @pytest.fixture
 def queue(boto):
+    # EventBridge is denied without a policy that lets it send.
+    statement = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    statement["Resource"] = "arn:aws:sqs:us-east-1:123456789012:work"
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     # An hour is 36 real seconds: a received message shall not come back while a test looks elsewhere.
-    return boto.sqs.create_queue(QueueName="work", Attributes={"VisibilityTimeout": "3600"})["QueueUrl"]
+    attributes = {"VisibilityTimeout": "3600", "Policy": policy}
+    return boto.sqs.create_queue(QueueName="work", Attributes=attributes)["QueueUrl"]
 
 
 def receive(aws, queue, **wishes):

@@ -11,7 +11,7 @@ use std::{
 
 use sandbox::{
     Clock, Options, Sandbox, World,
-    deployment::{self, INSTANCE_STATE},
+    deployment::{self, INSTANCE_STATE, QUEUE},
     ec2::{self, Launch},
     elb,
     lambda::process::{self, FunctionProcess},
@@ -36,12 +36,12 @@ struct Running {
     _process: FunctionProcess,
 }
 
-async fn run(settings: &[(&str, &str)]) -> Running {
+/// `environment` is what the function has besides what the template gives it.
+async fn run(environment: &[(&str, &str)]) -> Running {
     let binary = tokio::task::spawn_blocking(binary).await.expect("a binary");
     let sandbox = Sandbox::new(Clock::scaled(SPEED), Options::default());
     let instance = sandbox.with(|world| {
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        deployment::deploy(world, &settings);
+        deployment::deploy(world, &[("Mode", "enforce")]).expect("a template that can be deployed");
         let vpc = ec2::create_vpc(world, "10.0.0.0/16");
         let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
         let instance = ec2::launch_running(world, Launch::new(&subnet)).expect("a launch");
@@ -56,7 +56,7 @@ async fn run(settings: &[(&str, &str)]) -> Running {
         function: INSTANCE_STATE.into(),
         binary,
         endpoint_url: server.endpoint_url(),
-        environment: Default::default(),
+        environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     };
     let keep = move |line: &str| kept.lock().expect("no panic in between").push(line.to_owned());
     let process = process::spawn(&sandbox, launch, keep).await.expect("a process");
@@ -104,6 +104,7 @@ async fn the_built_binary_takes_out_and_gives_back() {
             elb::members(world, "shop").len() == 1 && found.tags.is_empty()
         })
         .await;
+    println!("{} bytes of log", running.lines().iter().map(|line| line.len() + 1).sum::<usize>());
     let log = running.log();
     for message in ["held", "deregistered", "registered", "forgotten"] {
         let line = log.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("{message}: {log:#?}"));
@@ -131,6 +132,34 @@ async fn a_wrong_setting_stops_the_binary_with_a_sentence_that_names_it() {
     let sentence = "the environment variable REGISTRAR_MODE is `dry-run`, and has to be `enforce` or `observe`";
     for _ in 0..100 {
         if running.lines().iter().any(|line| line.contains(sentence)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{:?}", running.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_permission_is_named_in_the_log_and_the_event_is_kept() {
+    let running = run(&[]).await;
+    let instance = running.instance.clone();
+    running
+        .sandbox
+        .with(|world| {
+            let all = world.iam.permissions();
+            all.iter().filter(|permission| permission.action == "ec2:CreateTags").for_each(|missing| {
+                world.iam.revoke(missing);
+            });
+            ec2::stop(world, &instance)
+        })
+        .expect("a stop");
+    let is_named =
+        |line: &Value| line["level"] == "ERROR" && line["why"].as_str().is_some_and(|w| w.contains("ec2:CreateTags"));
+    for _ in 0..600 {
+        if running.log().iter().any(is_named) {
+            let kept = running.sandbox.with(|world| world.sqs.queue(QUEUE).map_or(0, |queue| queue.messages().count()));
+            let members = running.sandbox.with(|world| elb::members(world, "shop").len());
+            assert_eq!((kept > 0, members), (true, 1), "not held, so not taken");
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

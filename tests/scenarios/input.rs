@@ -1,14 +1,20 @@
 //! What the function takes, and what becomes of what it cannot take.
 
 use end_to_end::{Stage, state_change};
-use sandbox::{Verdict, fault::every, sqs, wire::ApiError};
+use sandbox::{
+    Verdict,
+    deployment::{DEAD_LETTERS, QUEUE},
+    fault::every,
+    sqs,
+    wire::ApiError,
+};
 use serde_json::{Value, json};
 
 /// Puts messages into the function's queue.
 fn send(stage: &Stage, bodies: &[String]) {
     for body in bodies {
         let draft = sqs::Draft { body: body.clone(), ..Default::default() };
-        stage.world(|world| sqs::send(world, "instance-state", draft)).expect("a message");
+        stage.world(|world| sqs::send(world, QUEUE, draft)).expect("a message");
     }
 }
 
@@ -42,7 +48,7 @@ async fn without_a_queue_for_dead_letters_an_event_is_kept_until_its_own_queue_g
     send(&stage, &["not JSON".to_owned()]);
     stage
         .until("a dead letter", |world| {
-            world.sqs.queue("instance-state-dead-letters").is_some_and(|queue| queue.messages().count() == 1)
+            world.sqs.queue(DEAD_LETTERS).is_some_and(|queue| queue.messages().count() == 1)
         })
         .await;
     assert!(stage.answers()[0].contains("itemIdentifier"), "{:?}", stage.answers()[0]);
@@ -67,7 +73,7 @@ async fn a_bare_event_whose_work_fails_is_an_error_that_names_the_action() {
     let error = stage.invoke(state_change(&stage, "web-1", "stopped")).await.expect_err("an error");
     assert_eq!(error["errorType"], "Incomplete");
     let message = error["errorMessage"].as_str().unwrap_or_default();
-    assert!(message.contains("add the action CreateTags to the policy"), "{message}");
+    assert!(message.contains("add the action ec2:CreateTags to the policy"), "{message}");
     assert_eq!(stage.places("web-1"), ["clb:shop"], "not held, so not taken");
 }
 

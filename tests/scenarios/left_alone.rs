@@ -69,7 +69,8 @@ async fn fleet(state: LifecycleState) -> Stage {
     stage
 }
 
-async fn create_group(stage: &Stage, target_group: &str) {
+/// Creates the Auto Scaling group `fleet` with a target group and the Classic load balancer `classic`.
+pub(crate) async fn create_group(stage: &Stage, target_group: &str) {
     let form = format!(
         "Action=CreateAutoScalingGroup&Version=2011-01-01&AutoScalingGroupName=fleet&MinSize=0&MaxSize=4&DesiredCapacity=0\
          &VPCZoneIdentifier={}&LaunchConfigurationName=any&TargetGroupARNs.member.1={}&LoadBalancerNames.member.1=classic",
@@ -144,7 +145,7 @@ async fn what_a_person_removed_from_a_running_instance_stays_removed() {
 
 #[tokio::test(start_paused = true)]
 async fn in_scope_tagged_only_instances_that_bear_the_tag_are_converged() {
-    let stage = Stage::with_settings(&[("REGISTRAR_SCOPE", "tagged")]);
+    let stage = Stage::with_settings(&[("Scope", "tagged")]);
     stage.classic("shop").instance("in").instance("out").tagged("in", "elb-registrar:register", "");
     for name in ["in", "out"] {
         stage.registered(name, "clb:shop").stop(name);

@@ -11,4 +11,5 @@ mod left_alone;
 mod observe;
 mod sweep;
 mod taking_out;
+mod template;
 mod timing;

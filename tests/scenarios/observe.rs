@@ -1,10 +1,10 @@
-//! `REGISTRAR_MODE=observe` changes nothing and says what it would do.
+//! `Mode=observe` changes nothing and says what it would do.
 
 use end_to_end::{Stage, state_change};
 
 #[tokio::test(start_paused = true)]
 async fn observing_a_stop_reports_everything_and_changes_nothing() {
-    let stage = Stage::with_settings(&[("REGISTRAR_MODE", "observe")]);
+    let stage = Stage::with_settings(&[("Mode", "observe")]);
     stage.classic("shop").instances_group("web").instance("web-1");
     stage.registered("web-1", "clb:shop").registered("web-1", "tg:web");
     stage.stop_and_rest("web-1").await;
@@ -19,7 +19,7 @@ async fn observing_a_stop_reports_everything_and_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn observing_a_start_reports_what_would_be_given_back() {
-    let stage = Stage::with_settings(&[("REGISTRAR_MODE", "observe")]);
+    let stage = Stage::with_settings(&[("Mode", "observe")]);
     stage.classic("shop").instance("web-1").tagged("web-1", "elb-registrar:held", "clb:shop");
     let report = stage.invoke(state_change(&stage, "web-1", "running")).await.expect("a report");
     let would = &report["instances"][stage.id("web-1")]["would_do"];
@@ -29,7 +29,7 @@ async fn observing_a_start_reports_what_would_be_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn observing_waits_for_nothing() {
-    let stage = Stage::with_settings(&[("REGISTRAR_MODE", "observe")]);
+    let stage = Stage::with_settings(&[("Mode", "observe")]);
     stage.classic("shop").instance("web-1").tagged("web-1", "elb-registrar:held", "clb:shop");
     stage.stop_and_rest("web-1").await.start_and_rest("web-1").await;
     assert!(stage.answers().iter().all(|answer| !answer.contains("itemIdentifier")), "{:?}", stage.answers());

@@ -128,7 +128,7 @@ async fn an_instance_whose_tags_are_full_keeps_its_registrations_and_the_failure
     stage.tagged("web-1", "user-48", "x").stop("web-1");
     stage
         .until("the failure is in the dead letters", |world| {
-            world.sqs.queue("instance-state-dead-letters").is_some_and(|queue| queue.messages().count() > 0)
+            world.sqs.queue(sandbox::deployment::DEAD_LETTERS).is_some_and(|queue| queue.messages().count() > 0)
         })
         .await;
     assert_eq!(stage.places("web-1"), places);

@@ -36,7 +36,7 @@ pub async fn read(
         let call = client.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(chunk.to_vec()));
         let mut pages = call.into_paginator().items().send();
         while let Some(found) = pages.next().await {
-            let found = found.map_err(|e| CallError::new("DescribeAutoScalingGroups", e))?;
+            let found = found.map_err(|e| CallError::new("autoscaling:DescribeAutoScalingGroups", e))?;
             if let Some(name) = found.auto_scaling_group_name() {
                 groups.insert(name.into(), group(&found));
             }

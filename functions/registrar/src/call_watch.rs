@@ -1,4 +1,4 @@
-//! What the clients' calls were: how many, how many of them throttled, and what time their service says it is.
+//! What the clients' calls were: how many, how many of them throttled or denied, and what time their service says it is.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -15,19 +15,35 @@ use aws_sdk_ec2::{
 use aws_smithy_types::date_time::{DateTime as SdkDateTime, Format};
 use chrono::{DateTime, Utc};
 
-use crate::{error::THROTTLED, instance::Timestamp};
+use crate::{
+    error::{DENIED, THROTTLED},
+    instance::Timestamp,
+};
 
 /// Counts of all clients of a function, since they were taken last.
 #[derive(Debug, Default)]
 pub struct CallCounts {
     calls: AtomicU64,
     throttled: AtomicU64,
+    denied: AtomicU64,
+}
+
+/// What was counted until it was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Attempts of calls.
+    pub calls: u64,
+    /// Those of them that came too fast.
+    pub throttled: u64,
+    /// Those of them for which a permission is missing, whether or not the work could go on without.
+    pub denied: u64,
 }
 
 impl CallCounts {
-    /// Takes the counts: attempts, and those of them that were throttled. The next count from nothing.
-    pub fn take(&self) -> (u64, u64) {
-        (self.calls.swap(0, Ordering::Relaxed), self.throttled.swap(0, Ordering::Relaxed))
+    /// Takes the counts. The next ones begin at nothing.
+    pub fn take(&self) -> Counted {
+        let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+        Counted { calls: take(&self.calls), throttled: take(&self.throttled), denied: take(&self.denied) }
     }
 }
 
@@ -81,18 +97,20 @@ impl Intercept for CallWatch {
         let date = response.headers().get("date").and_then(|date| SdkDateTime::from_str(date, Format::HttpDate).ok());
         let date = date.and_then(|date| DateTime::from_timestamp(date.secs(), 0));
         *self.date.lock().unwrap_or_else(PoisonError::into_inner) = date;
-        if !response.status().is_success() && is_throttling(response.body().bytes().unwrap_or_default()) {
-            self.counts.throttled.fetch_add(1, Ordering::Relaxed);
+        if !response.status().is_success() {
+            let body = response.body().bytes().unwrap_or_default();
+            self.counts.throttled.fetch_add(u64::from(has_code(body, &THROTTLED)), Ordering::Relaxed);
+            self.counts.denied.fetch_add(u64::from(has_code(body, &DENIED)), Ordering::Relaxed);
         }
         Ok(())
     }
 }
 
-/// Whether a refusal in any of the protocols has a code of throttling: `<Code>Throttling</Code>`, `"...#Throttling"`.
-fn is_throttling(body: &[u8]) -> bool {
+/// Whether a refusal in any of the protocols has one of some codes: `<Code>Throttling</Code>`, `"...#Throttling"`.
+fn has_code(body: &[u8], codes: &[&str]) -> bool {
     let text = String::from_utf8_lossy(body);
     let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
-    words.any(|word| THROTTLED.contains(&word))
+    words.any(|word| codes.contains(&word))
 }
 
 #[cfg(test)]
@@ -100,15 +118,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn throttling_is_told_from_other_refusals_in_every_protocol() {
-        for (body, expected) in [
-            ("<Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error>", true),
-            ("<Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors>", true),
-            (r#"{"__type":"com.amazonaws.sqs#ThrottlingException"}"#, true),
-            ("<Error><Code>InvalidTarget</Code></Error>", false),
-            ("", false),
+    fn throttling_and_denial_are_told_from_other_refusals_in_every_protocol() {
+        for (body, is_throttled, is_denied) in [
+            ("<Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error>", true, false),
+            ("<Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors>", true, false),
+            (r#"{"__type":"com.amazonaws.sqs#ThrottlingException"}"#, true, false),
+            ("<Error><Code>AccessDenied</Code></Error>", false, true),
+            ("<Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors>", false, true),
+            ("<Error><Code>InvalidTarget</Code></Error>", false, false),
+            ("", false, false),
         ] {
-            assert_eq!(is_throttling(body.as_bytes()), expected, "{body}");
+            let body = body.as_bytes();
+            assert_eq!((has_code(body, &THROTTLED), has_code(body, &DENIED)), (is_throttled, is_denied), "{body:?}");
         }
     }
 }

@@ -192,7 +192,7 @@ fn what_is_only_declared_is_never_let_go() {
 #[test]
 fn a_stuck_or_unreadable_registration_stays_held() {
     let instance = holding(State::Running, &[(-100, &["a", "b"])]);
-    let error = CallError::Refused { operation: "X", code: "Y".into(), message: "Z".into() };
+    let error = CallError::Refused { action: "X", code: "Y".into(), message: "Z".into() };
     let standings = vec![(clb("a"), Standing::Stuck(Reason::BalancerGone)), (clb("b"), Standing::Unreadable(error))];
     let decision = give_back(&instance, at(500), standings, &Attached::default());
     assert_eq!((decision.stuck.len(), decision.unreadable.len(), decision.forget.len()), (1, 1, 0));

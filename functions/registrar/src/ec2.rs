@@ -79,7 +79,7 @@ impl Ec2 {
         for filter in filters {
             let mut pages = self.client.describe_instances().filters(filter).into_paginator().send();
             while let Some(page) = pages.next().await {
-                let page = page.map_err(|e| CallError::new("DescribeInstances", e))?;
+                let page = page.map_err(|e| CallError::new("ec2:DescribeInstances", e))?;
                 let answered_at = self.watch.service_time();
                 at = Some(at.map_or(answered_at, |earlier| earlier.min(answered_at)));
                 for reservation in page.reservations() {
@@ -106,7 +106,7 @@ impl Ec2 {
                 let call = self.client.describe_network_interfaces().filters(filter(name, values));
                 let mut pages = call.into_paginator().items().send();
                 while let Some(found) = pages.next().await {
-                    let found = found.map_err(|e| CallError::new("DescribeNetworkInterfaces", e))?;
+                    let found = found.map_err(|e| CallError::new("ec2:DescribeNetworkInterfaces", e))?;
                     let ipv4 = found.private_ip_addresses().iter().filter_map(|a| a.private_ip_address());
                     let ipv6 = found.ipv6_addresses().iter().filter_map(|a| a.ipv6_address());
                     for address in ipv4.chain(ipv6).filter_map(|text| text.parse().ok()) {
@@ -124,7 +124,7 @@ impl Ec2 {
     /// Where the call fails; not answered, the tags may be there.
     pub async fn tag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         let call = self.client.create_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        call.send().await.map(drop).map_err(|e| CallError::new("CreateTags", e))
+        call.send().await.map(drop).map_err(|e| CallError::new("ec2:CreateTags", e))
     }
 
     /// Deletes tags from some instances, each only where it still has the value given.
@@ -134,7 +134,7 @@ impl Ec2 {
     pub async fn untag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         assert!(!tags.is_empty(), "DeleteTags without tags deletes all of them");
         let call = self.client.delete_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        call.send().await.map(drop).map_err(|e| CallError::new("DeleteTags", e))
+        call.send().await.map(drop).map_err(|e| CallError::new("ec2:DeleteTags", e))
     }
 }
 

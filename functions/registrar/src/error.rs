@@ -12,20 +12,20 @@ use crate::report::FailureReason;
 #[derive(Clone, Debug, Error)]
 pub enum CallError {
     /// AWS refused: nothing was done.
-    #[error("{operation} was refused: {code}: {message}")]
+    #[error("{action} was refused: {code}: {message}")]
     Refused {
-        /// Such as `RegisterTargets`.
-        operation: &'static str,
+        /// What was asked, as IAM calls it: `elasticloadbalancing:RegisterTargets`.
+        action: &'static str,
         /// AWS's code, on the wire.
         code: String,
         /// AWS's sentence.
         message: String,
     },
     /// AWS did not answer, or not understandably: the work **may have been done**. Look before repeating what matters.
-    #[error("{operation} was not answered")]
+    #[error("{action} was not answered")]
     Unanswered {
-        /// Such as `RegisterTargets`.
-        operation: &'static str,
+        /// What was asked, as IAM calls it.
+        action: &'static str,
         /// What happened to the request or the answer.
         source: Arc<dyn StdError + Send + Sync>,
     },
@@ -47,15 +47,15 @@ const SPOILT: [&str; 6] = [
 ];
 
 /// Codes by which AWS says that a permission is missing.
-const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"];
+pub(crate) const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"];
 
 /// Codes by which AWS says that calls come too fast.
 pub(crate) const THROTTLED: [&str; 5] =
     ["Throttling", "ThrottlingException", "RequestLimitExceeded", "DependencyThrottle", "TooManyRequestsException"];
 
 impl CallError {
-    /// What the SDK says of a call.
-    pub fn new<E, R>(operation: &'static str, error: SdkError<E, R>) -> Self
+    /// What the SDK says of a call that needs an action of IAM.
+    pub fn new<E, R>(action: &'static str, error: SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
@@ -64,9 +64,9 @@ impl CallError {
             && let Some(code) = refusal.code()
         {
             let message = refusal.message().unwrap_or("no reason given").to_owned();
-            return Self::Refused { operation, code: code.to_owned(), message };
+            return Self::Refused { action, code: code.to_owned(), message };
         }
-        Self::Unanswered { operation, source: Arc::new(error) }
+        Self::Unanswered { action, source: Arc::new(error) }
     }
 
     /// Whether the balancer named is not there (any more).
@@ -111,10 +111,10 @@ impl CallError {
             sentence.push_str(&format!(": {error}"));
             cause = error.source();
         }
-        if let Self::Refused { operation, .. } = self
+        if let Self::Refused { action, .. } = self
             && self.is_denied()
         {
-            sentence.push_str(&format!("; add the action {operation} to the policy of the function's role"));
+            sentence.push_str(&format!("; add the action {action} to the policy of the function's role"));
         }
         sentence
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    call_watch::Counted,
     instance::Timestamp,
     report::{Action, FailureReason, InstanceReport, Report},
 };
@@ -68,10 +69,16 @@ impl Metrics {
         self.seconds_to_back.extend(instance.seconds_to_back);
     }
 
-    /// Adds calls that were made, and those of them that were throttled.
-    pub fn add_calls(&mut self, (calls, throttled): (u64, u64)) {
-        self.add("Calls", calls);
-        self.add("CallsThrottled", throttled);
+    /// Adds calls that were made.
+    ///
+    /// Of denials it counts the calls, not the failures in reports: some work goes on without a permission, only less well,
+    /// and the one who forgot it should hear of that, too.
+    pub fn add_calls(&mut self, counted: Counted) {
+        self.add("Calls", counted.calls);
+        self.add("CallsThrottled", counted.throttled);
+        if counted.denied > 0 {
+            self.failed.insert(FailureReason::Denied, counted.denied);
+        }
     }
 
     /// Adds events that nobody understood.
@@ -148,11 +155,11 @@ mod tests {
         recorder.deed(&id, Action::Deregister, &registration, "");
         recorder.instance(&id).seconds_to_out = Some(7);
         let code = "AccessDenied".to_owned();
-        recorder.call_failed(&id, None, &CallError::Refused { operation: "X", code, message: String::new() });
+        recorder.call_failed(&id, None, &CallError::Refused { action: "X", code, message: String::new() });
         recorder.waiting(&id, Because::all("later"));
         let mut metrics = Metrics::default();
         metrics.add_report(&recorder.into_report());
-        metrics.add_calls((9, 0));
+        metrics.add_calls(Counted { calls: 9, throttled: 0, denied: 2 });
 
         let documents = metrics.documents(&Source { stack: "prod".into(), function: "instance-state" }, at(0));
         assert_eq!(documents.len(), 2);
@@ -162,7 +169,7 @@ mod tests {
             assert_eq!(main[name], value, "{name}");
         }
         assert_eq!((&main["SecondsToOut"], &main["CallsThrottled"]), (&json!([7]), &Value::Null));
-        assert_eq!((&denied["Reason"], &denied["Failed"]), (&json!("Denied"), &json!(1)));
+        assert_eq!((&denied["Reason"], &denied["Failed"]), (&json!("Denied"), &json!(2)));
         let directive = &denied["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Dimensions"], json!([["Stack", "Function", "Reason"]]));
         assert_eq!(directive["Namespace"], "elb-registrar");
@@ -172,7 +179,7 @@ mod tests {
     #[test]
     fn every_metric_that_a_document_names_has_a_value_in_it() {
         let mut metrics = Metrics::default();
-        metrics.add_calls((3, 1));
+        metrics.add_calls(Counted { calls: 3, throttled: 1, denied: 0 });
         metrics.add_not_understood(2);
         metrics.add_failure(FailureReason::Unanswered);
         for document in metrics.documents(&Source { stack: "s".into(), function: "reconcile" }, at(0)) {

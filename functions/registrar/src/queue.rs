@@ -69,7 +69,7 @@ impl Queue {
                     );
                 }),
                 Err(error) => {
-                    let why = CallError::new("ChangeMessageVisibilityBatch", error).to_sentence();
+                    let why = CallError::new("sqs:ChangeMessageVisibility", error).to_sentence();
                     tracing::warn!(why, "could not park messages");
                 }
             }
@@ -88,7 +88,10 @@ impl Queue {
         match call.send().await {
             Ok(_) => true,
             Err(error) => {
-                tracing::error!(why = CallError::new("SendMessage", error).to_sentence(), "could not bury a message");
+                tracing::error!(
+                    why = CallError::new("sqs:SendMessage", error).to_sentence(),
+                    "could not bury a message"
+                );
                 false
             }
         }

@@ -4,6 +4,7 @@
 //! Layers, from the inside out:
 //! - the state of the services ([`World`]; one module a service, each with its state and, in `wire.rs`, its operations);
 //! - wire: requests in, bytes out ([`wire`]), in-process ([`connector`]) or over a socket ([`server`]);
+//! - permissions: what a function's role and a queue's policy allow ([`iam`]);
 //! - delivery: time ([`clock`], [`agenda`]), events to queues to functions ([`events`], [`sqs`], [`lambda`]);
 //! - faults ([`fault`]).
 //!
@@ -23,6 +24,7 @@ pub mod events;
 pub mod fault;
 pub mod fleet;
 pub mod history;
+pub mod iam;
 pub mod lambda;
 pub mod log_line;
 pub mod options;
@@ -151,8 +153,8 @@ impl Sandbox {
         let (outcome, date) = self.with(|world| {
             let outcome = match &verdict {
                 Verdict::Refuse(error) => Err(error.clone()),
-                Verdict::Stale(age) => answer(world, &request, *age),
-                _ => answer(world, &request, Duration::ZERO),
+                Verdict::Stale(age) => permitted_answer(world, &request, *age),
+                _ => permitted_answer(world, &request, Duration::ZERO),
             };
             // A test may have emptied the log since.
             if let Some(call) = world.calls.iter_mut().rev().find(|call| call.number == number) {
@@ -245,6 +247,12 @@ fn log_call(world: &mut World, request: &Request) -> (u64, Verdict) {
         .unwrap_or(Verdict::Pass);
     world.calls.push(call);
     (number, verdict)
+}
+
+/// Does a call's work, if its caller may.
+fn permitted_answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer, ApiError> {
+    iam::check_call(world, request)?;
+    answer(world, request, age)
 }
 
 /// Does a call's work. `age` is how old a world a reading call sees.

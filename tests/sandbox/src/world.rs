@@ -11,7 +11,7 @@ use crate::{
     clock::{Clock, Timestamp, delta},
     ec2, elb, elbv2, events,
     fault::Rule,
-    lambda,
+    iam, lambda,
     options::Options,
     sqs,
 };
@@ -41,6 +41,8 @@ pub struct World {
     pub events: events::State,
     /// Functions, their event sources, and invocations.
     pub lambda: lambda::State,
+    /// Roles and their policies, and what came of checks.
+    pub iam: iam::State,
     /// What the sandbox does where AWS leaves a choice.
     pub options: Options,
     /// Every call so far.
@@ -65,6 +67,7 @@ impl World {
             sqs: sqs::State::default(),
             events: events::State::default(),
             lambda: lambda::State::default(),
+            iam: iam::State::default(),
             options,
             calls: Vec::new(),
             watchers: Vec::new(),

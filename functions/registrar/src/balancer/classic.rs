@@ -7,10 +7,10 @@ use aws_sdk_elasticloadbalancing::{
     Client,
     types::{Instance as Member, LoadBalancerDescription},
 };
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 
 use super::{
-    CALLS_IN_FLIGHT_MAX, Found, Health, Kind, NAMES_PER_CALL_MAX, Reason, Scan, Standing, Target, Unresolved, Wanted,
+    CALLS_IN_FLIGHT_MAX, Found, Health, Kind, Reason, Scan, Standing, Target, Unresolved, Wanted, of_existing,
 };
 use crate::{
     declaration::Declaration,
@@ -41,70 +41,38 @@ impl ClassicLoadBalancers {
         let mut pages = self.client.describe_load_balancers().into_paginator().items().send();
         let mut balancers = Vec::new();
         while let Some(balancer) = pages.next().await {
-            balancers.push(balancer.map_err(|e| CallError::new("DescribeLoadBalancers", e))?);
+            balancers.push(balancer.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))?);
         }
         Ok(balancers)
     }
 
-    /// Describes those that exist. One that does not fails a whole call: then each is asked for alone.
+    /// Describes those that exist.
     async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Result<Described, CallError> {
-        let names: Vec<_> = names.iter().collect();
-        let mut described = Described::new();
-        for chunk in names.chunks(NAMES_PER_CALL_MAX) {
-            match self.describe_chunk(chunk).await {
-                Err(error) if error.is_gone() => {
-                    for name in chunk {
-                        match self.describe_chunk(&[*name]).await {
-                            Err(error) if error.is_gone() => {}
-                            answer => described.extend(answer?),
-                        }
-                    }
-                }
-                answer => described.extend(answer?),
-            }
-        }
-        Ok(described)
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let described = of_existing(&names, |names| self.describe_all(names).boxed()).await?;
+        Ok(described.into_iter().filter_map(|found| Some((found.load_balancer_name()?.into(), found))).collect())
     }
 
-    async fn describe_chunk(&self, names: &[&LoadBalancerName]) -> Result<Described, CallError> {
-        let names = names.iter().map(ToString::to_string).collect();
-        let call = self.client.describe_load_balancers().set_load_balancer_names(Some(names));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeLoadBalancers", e))?;
-        let described = answer.load_balancer_descriptions().iter();
-        Ok(described.filter_map(|found| Some((found.load_balancer_name()?.into(), found.clone()))).collect())
+    async fn describe_all(&self, names: &[String]) -> Result<Vec<LoadBalancerDescription>, CallError> {
+        let call = self.client.describe_load_balancers().set_load_balancer_names(Some(names.to_vec()));
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))?;
+        Ok(answer.load_balancer_descriptions.unwrap_or_default())
     }
 
     /// Who else looks after load balancers, by their tags. Those that are gone have no owner.
     async fn owners(&self, names: &BTreeSet<LoadBalancerName>) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
-        let names: Vec<_> = names.iter().collect();
-        let mut owners = BTreeMap::new();
-        for chunk in names.chunks(NAMES_PER_CALL_MAX) {
-            match self.owners_of(chunk).await {
-                Err(error) if error.is_gone() => {
-                    for name in chunk {
-                        match self.owners_of(&[*name]).await {
-                            Err(error) if error.is_gone() => {}
-                            answer => owners.extend(answer?),
-                        }
-                    }
-                }
-                answer => owners.extend(answer?),
-            }
-        }
-        Ok(owners)
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        Ok(of_existing(&names, |names| self.owners_of_all(names).boxed()).await?.into_iter().collect())
     }
 
-    async fn owners_of(&self, names: &[&LoadBalancerName]) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
-        let names = names.iter().map(ToString::to_string).collect();
-        let call = self.client.describe_tags().set_load_balancer_names(Some(names));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTags", e))?;
-        let described = answer.tag_descriptions().iter();
-        Ok(described
-            .filter_map(|found| {
-                let owner = tag::owner(found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key))?;
-                Some((found.load_balancer_name()?.into(), owner))
-            })
-            .collect())
+    async fn owners_of_all(&self, names: &[String]) -> Result<Vec<(LoadBalancerName, Owner)>, CallError> {
+        let call = self.client.describe_tags().set_load_balancer_names(Some(names.to_vec()));
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))?;
+        let owned = answer.tag_descriptions().iter().filter_map(|found| {
+            let owner = tag::owner(found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key))?;
+            Some((found.load_balancer_name()?.into(), owner))
+        });
+        Ok(owned.collect())
     }
 
     /// How healthy members are, with one call for each load balancer.
@@ -124,7 +92,7 @@ impl ClassicLoadBalancers {
                     states.collect::<Vec<_>>()
                 }
                 Err(error) => {
-                    let reason = CallError::new("DescribeInstanceHealth", error).to_sentence();
+                    let reason = CallError::new("elasticloadbalancing:DescribeInstanceHealth", error).to_sentence();
                     let unknown = Health { state: "unknown".to_owned(), reason: Some(reason) };
                     ids.into_iter().map(|id| ((name.clone(), id), unknown.clone())).collect()
                 }
@@ -201,14 +169,14 @@ impl Kind for ClassicLoadBalancers {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.register_instances_with_load_balancer().load_balancer_name(name.as_str());
         let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| CallError::new("RegisterInstancesWithLoadBalancer", e))
+        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
     }
 
     async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.deregister_instances_from_load_balancer().load_balancer_name(name.as_str());
         let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| CallError::new("DeregisterInstancesFromLoadBalancer", e))
+        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterInstancesFromLoadBalancer", e))
     }
 }
 

@@ -4,11 +4,13 @@
 //! what follows from what was read is decided in [`crate::decide`].
 
 mod classic;
+mod membership;
 mod target_group;
 
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
@@ -52,6 +54,33 @@ pub trait Kind: Send + Sync {
 
     /// Deregisters targets with one call. What is not registered is no error.
     async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError>;
+}
+
+/// Asks for things by name, several with one call, and leaves out those that do not exist.
+///
+/// One that does not fails a whole call: then each of that call is asked for alone.
+///
+/// # Errors
+/// Where a call fails for another reason.
+pub(crate) async fn of_existing<'n, T>(
+    names: &'n [String],
+    call: impl Fn(&'n [String]) -> BoxFuture<'n, Result<Vec<T>, CallError>>,
+) -> Result<Vec<T>, CallError> {
+    let mut existing = Vec::new();
+    for chunk in names.chunks(NAMES_PER_CALL_MAX) {
+        match call(chunk).await {
+            Err(error) if error.is_gone() => {
+                for name in chunk.chunks(1).filter(|_| chunk.len() > 1) {
+                    match call(name).await {
+                        Err(error) if error.is_gone() => {}
+                        answer => existing.extend(answer?),
+                    }
+                }
+            }
+            answer => existing.extend(answer?),
+        }
+    }
+    Ok(existing)
 }
 
 /// A registration that an instance shall have.
@@ -255,7 +284,23 @@ impl Serialize for Health {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use futures::FutureExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_does_not_exist_spoils_only_itself() {
+        for (names, existing) in [(vec!["a", "gone", "b"], vec!["a", "b"]), (vec!["gone"], vec![]), (vec![], vec![])] {
+            let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+            let call = |names: &[String]| {
+                let (code, message) = ("TargetGroupNotFound".to_owned(), String::new());
+                let is_gone = names.iter().any(|name| name == "gone");
+                let refusal = CallError::Refused { action: "X", code, message };
+                std::future::ready(if is_gone { Err(refusal) } else { Ok(names.to_vec()) }).boxed()
+            };
+            assert_eq!(of_existing(&names, call).await.unwrap(), existing);
+        }
+    }
 
     /// A target group in `vpc-1` with port 80.
     pub(crate) fn target_group(name: &str, target_type: TargetType) -> TargetGroup {

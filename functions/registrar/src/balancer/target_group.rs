@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,22 +12,21 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::{
     Client,
-    types::{
-        TargetDescription, TargetGroupIpAddressTypeEnum, TargetHealthDescription, TargetHealthStateEnum, TargetTypeEnum,
-    },
+    types::{TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
 };
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 
 use super::{
-    CALLS_IN_FLIGHT_MAX, Found, Health, Kind, NAMES_PER_CALL_MAX, Reason, Scan, Standing, Target, TargetGroup,
-    TargetType, Unresolved, Wanted,
+    CALLS_IN_FLIGHT_MAX, Kind, Reason, Scan, Standing, Target, TargetGroup, TargetType, Unresolved, Wanted,
+    membership::{Index, Member, can_have_one_of, claim, in_place, member, standing},
+    of_existing,
 };
 use crate::{
     address::Family,
     declaration::Declaration,
     error::CallError,
     instance::Instance,
-    registration::{BalancerId, Registration, TargetGroupId, ZONE_ALL},
+    registration::{BalancerId, Registration, TargetGroupId},
     tag::{self, Owner},
 };
 
@@ -47,17 +45,6 @@ struct Described {
     groups: BTreeMap<TargetGroupId, Option<TargetGroup>>,
     /// Names that no group has.
     unknown_names: BTreeSet<String>,
-}
-
-/// One entry of a target group.
-#[derive(Clone, Debug)]
-struct Member {
-    id: String,
-    port: u16,
-    zone: Option<String>,
-    quic_id: Option<String>,
-    is_draining: bool,
-    health: Health,
 }
 
 type Members = Result<Vec<Member>, CallError>;
@@ -98,7 +85,7 @@ impl TargetGroups {
         let mut pages = self.client.describe_target_groups().into_paginator().items().send();
         let mut groups = Vec::new();
         while let Some(group) = pages.next().await {
-            let group = group.map_err(|e| CallError::new("DescribeTargetGroups", e))?;
+            let group = group.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))?;
             groups.extend(target_group(&group));
         }
         Ok(groups)
@@ -116,7 +103,7 @@ impl TargetGroups {
                 }
                 Ok(group)
             }
-            Err(error) => match CallError::new("DescribeTargetGroups", error) {
+            Err(error) => match CallError::new("elasticloadbalancing:DescribeTargetGroups", error) {
                 error if error.is_gone() => {
                     self.described().unknown_names.insert(name.to_owned());
                     Ok(None)
@@ -126,38 +113,28 @@ impl TargetGroups {
         }
     }
 
-    /// Describes groups, those of them that exist. One that does not fails a whole call: then each is asked for alone.
+    /// Describes groups that were not described yet, those of them that exist.
     async fn describe(&self, groups: &BTreeSet<TargetGroupId>) -> Result<(), CallError> {
-        let unknown: Vec<_> = groups.iter().filter(|group| self.recall(group).is_none()).collect();
-        for chunk in unknown.chunks(NAMES_PER_CALL_MAX) {
-            match self.describe_chunk(chunk).await {
-                Err(error) if error.is_gone() && chunk.len() > 1 => {
-                    for group in chunk {
-                        self.describe_chunk(&[*group]).await.or_else(|e| if e.is_gone() { Ok(()) } else { Err(e) })?;
-                    }
-                }
-                Err(error) if !error.is_gone() => return Err(error),
-                _ => {}
-            }
-            let mut described = self.described();
-            for group in chunk {
-                described.groups.entry((*group).clone()).or_insert(None);
-            }
+        let unknown: Vec<&TargetGroupId> = groups.iter().filter(|group| self.recall(group).is_none()).collect();
+        let arns: Vec<String> = unknown.iter().map(|group| self.arn(group)).collect();
+        let found = of_existing(&arns, |arns| self.describe_all(arns).boxed()).await?;
+        found.into_iter().for_each(|group| self.remember(group));
+        let mut described = self.described();
+        for group in unknown {
+            described.groups.entry(group.clone()).or_insert(None);
         }
         Ok(())
     }
 
-    async fn describe_chunk(&self, groups: &[&TargetGroupId]) -> Result<(), CallError> {
-        let arns = groups.iter().map(|group| self.arn(group)).collect();
-        let call = self.client.describe_target_groups().set_target_group_arns(Some(arns));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTargetGroups", e))?;
-        answer.target_groups().iter().filter_map(target_group).for_each(|group| self.remember(group));
-        Ok(())
+    async fn describe_all(&self, arns: &[String]) -> Result<Vec<TargetGroup>, CallError> {
+        let call = self.client.describe_target_groups().set_target_group_arns(Some(arns.to_vec()));
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))?;
+        Ok(answer.target_groups().iter().filter_map(target_group).collect())
     }
 
     async fn members(&self, group: &TargetGroupId) -> Members {
         let call = self.client.describe_target_health().target_group_arn(self.arn(group));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTargetHealth", e))?;
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetHealth", e))?;
         Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
     }
 
@@ -182,7 +159,8 @@ impl TargetGroups {
     async fn deregistration_delay(&self, group: &TargetGroupId) -> Option<Duration> {
         let call = self.client.describe_target_group_attributes().target_group_arn(self.arn(group));
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTargetGroupAttributes", e));
+        let answer =
+            call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroupAttributes", e));
         let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
         let mut attributes = answer.attributes().iter();
         let delay = attributes.find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))?;
@@ -210,21 +188,8 @@ impl TargetGroups {
     async fn owners(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
         let arns = groups.iter().flat_map(|g| g.load_balancer_arns.iter().cloned().chain([self.arn(&g.id)]));
         let arns: Vec<String> = arns.collect::<BTreeSet<_>>().into_iter().collect();
-        let mut owners: BTreeMap<String, Owner> = BTreeMap::new();
-        for chunk in arns.chunks(NAMES_PER_CALL_MAX) {
-            match self.owners_of_arns(chunk).await {
-                // One that was deleted meanwhile fails the whole call.
-                Err(error) if error.is_gone() => {
-                    for arn in chunk {
-                        match self.owners_of_arns(std::slice::from_ref(arn)).await {
-                            Err(error) if error.is_gone() => {}
-                            answer => owners.extend(answer?),
-                        }
-                    }
-                }
-                answer => owners.extend(answer?),
-            }
-        }
+        let owned = of_existing(&arns, |arns| self.owners_of_all(arns).boxed()).await?;
+        let owners: BTreeMap<String, Owner> = owned.into_iter().collect();
         let owner = |group: &TargetGroup| {
             let own = owners.get(&self.arn(&group.id));
             own.or_else(|| group.load_balancer_arns.iter().find_map(|arn| owners.get(arn))).copied()
@@ -232,9 +197,9 @@ impl TargetGroups {
         Ok(groups.iter().filter_map(|group| Some((group.id.clone(), owner(group)?))).collect())
     }
 
-    async fn owners_of_arns(&self, arns: &[String]) -> Result<Vec<(String, Owner)>, CallError> {
+    async fn owners_of_all(&self, arns: &[String]) -> Result<Vec<(String, Owner)>, CallError> {
         let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let answer = call.send().await.map_err(|e| CallError::new("DescribeTags", e))?;
+        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))?;
         let described = answer.tag_descriptions().iter();
         Ok(described
             .filter_map(|resource| {
@@ -345,136 +310,14 @@ impl Kind for TargetGroups {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        call.send().await.map(drop).map_err(|e| CallError::new("RegisterTargets", e))
+        call.send().await.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterTargets", e))
     }
 
     async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.deregister_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        call.send().await.map(drop).map_err(|e| CallError::new("DeregisterTargets", e))
-    }
-}
-
-/// Whether a group need be asked at all for these instances.
-///
-/// One of type `instance` has only instances of its own VPC. One of type `ip` can have an address from anywhere.
-fn can_have_one_of(group: &TargetGroup, instances: &[&Instance]) -> bool {
-    match group.target_type {
-        // A terminated instance may not say any more where it was.
-        TargetType::Instance => instances.iter().any(|i| i.vpc.is_none() || i.vpc == group.vpc),
-        TargetType::Ip(family) => instances.iter().any(|i| i.addresses().any(|address| family.has(address))),
-        TargetType::Other(_) => false,
-    }
-}
-
-/// Instances by what a target may be: a thousand of them are looked for among the targets of hundreds of groups.
-struct Index<'i> {
-    by_id: BTreeMap<&'i str, &'i Instance>,
-    /// Several, where networks overlap.
-    by_address: BTreeMap<IpAddr, Vec<&'i Instance>>,
-}
-
-impl<'i> Index<'i> {
-    fn of(instances: &[&'i Instance]) -> Self {
-        let mut by_address: BTreeMap<IpAddr, Vec<&Instance>> = BTreeMap::new();
-        for instance in instances {
-            for address in instance.addresses() {
-                by_address.entry(address).or_default().push(instance);
-            }
-        }
-        Self { by_id: instances.iter().map(|instance| (instance.id.as_str(), *instance)).collect(), by_address }
-    }
-}
-
-/// The instance that a member is, if it is one of these.
-fn claim(group: &TargetGroup, member: &Member, index: &Index<'_>) -> Option<Found> {
-    let (instance, address, is_far) = match group.target_type {
-        TargetType::Instance => (*index.by_id.get(member.id.as_str())?, None, false),
-        TargetType::Ip(_) => {
-            let address: IpAddr = member.id.parse().ok()?;
-            let is_far = member.zone.as_deref() == Some(ZONE_ALL);
-            // An equal address is not ownership: networks overlap. Inside the group's VPC AWS reports a zone of its own,
-            // and refuses `all`; so `all` means an address outside, and anything else one inside.
-            let mut with_address = index.by_address.get(&address)?.iter();
-            let instance = *with_address.find(|instance| (instance.vpc == group.vpc) != is_far)?;
-            (instance, Some(instance.name_of(address)?), is_far)
-        }
-        TargetType::Other(_) => return None,
-    };
-    let registration = Registration::Target {
-        group: group.id.clone(),
-        port: member.port,
-        address,
-        zone: is_far.then(|| ZONE_ALL.to_owned()),
-        quic_id: member.quic_id.clone(),
-    };
-    let zone = is_far.then(|| ZONE_ALL.to_owned());
-    let target = Target { id: member.id.clone(), port: Some(member.port), zone, quic_id: member.quic_id.clone() };
-    Some(Found { instance: instance.id.clone(), registration, target, owner: None, is_far })
-}
-
-/// The health of a wanted registration, if it is in place, found without knowing the group's type or family: a group has
-/// targets of one sort only, so whatever of the instance's is listed there is the one.
-fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health> {
-    let Registration::Target { port, address, .. } = wanted.registration else { return None };
-    let is_it = |member: &&Member| {
-        let is_target = match address {
-            None => member.id == wanted.instance.id.as_str(),
-            Some(address) => member.id.parse().is_ok_and(|ip: IpAddr| {
-                let family = if ip.is_ipv4() { Family::V4 } else { Family::V6 };
-                wanted.instance.look_up(*address, family) == Some(ip)
-            }),
-        };
-        is_target && member.port == *port && !member.is_draining
-    };
-    members.iter().find(is_it).map(|member| member.health.clone())
-}
-
-/// How a registration stands that is not in place.
-fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Member], owner: Option<Owner>) -> Standing {
-    let Registration::Target { port, address, zone, quic_id, .. } = wanted.registration else {
-        return Standing::Never(Reason::WrongTargetType(group.target_type.clone()));
-    };
-    if let Some(owner) = owner {
-        return Standing::Never(owner.into());
-    }
-    let instance = wanted.instance;
-    let is_near = instance.vpc == group.vpc;
-    if !is_near && zone.is_none() {
-        return Standing::Never(Reason::OtherVpc { balancer: group.vpc.clone(), instance: instance.vpc.clone() });
-    }
-    let id = match (&group.target_type, address) {
-        (TargetType::Instance, None) => instance.id.to_string(),
-        (TargetType::Ip(family), Some(address)) => match instance.look_up(*address, *family) {
-            Some(ip) => ip.to_string(),
-            None => return no_address(*address, *family),
-        },
-        (other, _) => return Standing::Never(Reason::WrongTargetType(other.clone())),
-    };
-    // "You must wait for the deregistration delay to complete before you can register the same IP address again": the
-    // sentence says nothing of ports, so any port of the address counts. An instance id need not wait.
-    let is_same_address = |member: &Member| address.is_some() && member.is_draining && same_address(&member.id, &id);
-    if members.iter().any(is_same_address) {
-        return Standing::Draining { delay: None };
-    }
-    // Inside the VPC, AWS finds the zone by itself and refuses to be told.
-    let zone = if is_near { None } else { zone.clone() };
-    Standing::Absent(Target { id, port: Some(*port), zone, quic_id: quic_id.clone() })
-}
-
-fn no_address(address: crate::address::Address, family: Family) -> Standing {
-    match address {
-        crate::address::Address::Literal(_) => Standing::Never(Reason::AddressNotOwned(address)),
-        crate::address::Address::Interface(_) => Standing::Stuck(Reason::NoAddress { address, family }),
-    }
-}
-
-/// IPv6 has several texts for one address.
-fn same_address(a: &str, b: &str) -> bool {
-    match (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => a == b,
+        call.send().await.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterTargets", e))
     }
 }
 
@@ -509,27 +352,5 @@ fn target_group(group: &aws_sdk_elasticloadbalancingv2::types::TargetGroup) -> O
         vpc: group.vpc_id().map(Into::into),
         target_type,
         load_balancer_arns: group.load_balancer_arns().to_vec(),
-    })
-}
-
-/// An entry that is, or is about to cease to be, a member. `unused` is a member unless the balancer says it never was one.
-fn member(described: &TargetHealthDescription) -> Option<Member> {
-    let target = described.target()?;
-    let health = described.target_health()?;
-    let reason = health.reason().map(|reason| reason.as_str());
-    if reason == Some("Target.NotRegistered") {
-        return None;
-    }
-    let text = [reason, health.description()].into_iter().flatten().collect::<Vec<_>>().join(": ");
-    Some(Member {
-        id: target.id()?.to_owned(),
-        port: u16::try_from(target.port()?).ok()?,
-        zone: target.availability_zone().map(str::to_owned),
-        quic_id: target.quic_server_id().map(str::to_owned),
-        is_draining: health.state() == Some(&TargetHealthStateEnum::Draining),
-        health: Health {
-            state: health.state().map_or("unknown", |state| state.as_str()).to_owned(),
-            reason: (!text.is_empty()).then_some(text),
-        },
     })
 }

@@ -82,7 +82,7 @@ mod tests {
         let call = |part: Range<usize>| {
             calls.lock().unwrap().push(part.clone());
             let refusal =
-                CallError::Refused { operation: "X", code: "InvalidTarget".into(), message: "not running".into() };
+                CallError::Refused { action: "X", code: "InvalidTarget".into(), message: "not running".into() };
             let result = if part.contains(&5) { Err(refusal) } else { Ok(()) };
             async move { result }
         };

@@ -24,6 +24,7 @@ pub use interface::{
 pub use launch::{InterfaceSource, Launch, LaunchInterface, launch, launch_running};
 pub use lifecycle::{shut_itself_down, start, stop, terminate};
 pub use network::{create_dual_stack_vpc, create_subnet, create_vpc};
+pub(crate) use tags::resource_type;
 pub use tags::{remove_tag, set_tag};
 pub use wire::answer;
 

@@ -85,7 +85,7 @@ pub(super) fn of(world: &World, id: &str) -> BTreeMap<String, String> {
 }
 
 /// The word for a resource's kind in DescribeTags and in TagSpecifications.
-pub(super) fn resource_type(id: &str) -> &'static str {
+pub(crate) fn resource_type(id: &str) -> &'static str {
     match id.split('-').next() {
         Some("i") => "instance",
         Some("vpc") => "vpc",

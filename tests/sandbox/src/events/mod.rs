@@ -17,13 +17,18 @@ use serde_json::{Value, json};
 use crate::{
     clock::Timestamp,
     ec2::InstanceState,
+    iam::{self, Access},
     lambda, sqs,
+    wire::ApiError,
     world::{ACCOUNT, REGION, World},
 };
 
 pub use pattern::Pattern;
 pub use rule::{Rule, Schedule, Target, delete_rule, put_rule, put_target, rule_arn};
 pub use wire::answer;
+
+/// Who sends, for the policies of queues and functions.
+const SERVICE: &str = "events.amazonaws.com";
 
 type DeliveryRule = Box<dyn FnMut(&Event) -> Delivery + Send>;
 
@@ -160,8 +165,8 @@ fn send_later(world: &mut World, rule: String, target: Target, document: Value, 
 fn deliver(world: &mut World, rule: &str, target: &Target, document: &Value) {
     let document = target.input.as_ref().unwrap_or(document);
     let outcome = match (sqs::name_of_arn(&target.arn), lambda::name_of_arn(&target.arn)) {
-        (Some(queue), _) => send(world, queue, document, BTreeMap::new()),
-        (_, Some(function)) => lambda::invoke_async(world, function, document.clone()).map(|_| ()),
+        (Some(queue), _) => send(world, rule, queue, document, BTreeMap::new()),
+        (_, Some(function)) => invoke(world, rule, function, document),
         (None, None) => Ok(()),
     };
     let Err(error) = outcome else { return };
@@ -175,15 +180,44 @@ fn deliver(world: &mut World, rule: &str, target: &Target, document: &Value) {
     let text = |value| sqs::Attribute { data_type: "String".to_owned(), value };
     let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
     // Where that queue is gone as well, the event is lost, as at AWS.
-    let _ = send(world, queue, document, attributes);
+    let _ = send(world, rule, queue, document, attributes);
+}
+
+/// What a resource's policy can know of EventBridge when it acts for a rule.
+fn access(action: &str, resource: &str, rule: &str) -> Access {
+    let access = Access::new(action, resource).knowing("aws:SourceArn", [rule_arn(rule)]);
+    access.knowing("aws:SourceAccount", [ACCOUNT.to_owned()])
+}
+
+fn invoke(world: &mut World, rule: &str, function: &str, document: &Value) -> Result<(), ApiError> {
+    let policy = world.lambda.function(function).and_then(|spec| spec.policy.clone());
+    let access = access("lambda:InvokeFunction", &lambda::arn(function), rule);
+    if world.lambda.function(function).is_some()
+        && !iam::service_may(world, SERVICE, function, policy.as_ref(), &access)
+    {
+        return Err(not_permitted(&access));
+    }
+    lambda::invoke_async(world, function, document.clone()).map(drop)
+}
+
+fn not_permitted(access: &Access) -> ApiError {
+    let Access { action, resource, .. } = access;
+    let message = format!("{SERVICE} is not authorized to perform: {action} on resource: {resource}");
+    ApiError::receiver(403, "AccessDenied", message)
 }
 
 fn send(
     world: &mut World,
+    rule: &str,
     queue: &str,
     document: &Value,
     attributes: BTreeMap<String, sqs::Attribute>,
-) -> Result<(), crate::wire::ApiError> {
+) -> Result<(), ApiError> {
+    let policy = world.sqs.queue(queue).map(|found| found.settings.policy.clone());
+    let access = access("sqs:SendMessage", &sqs::arn(queue), rule);
+    if policy.is_some_and(|policy| !iam::service_may(world, SERVICE, queue, policy.as_ref(), &access)) {
+        return Err(not_permitted(&access));
+    }
     let sender = "AIDAEVENTBRIDGE00000A".to_owned();
     let draft = sqs::Draft { body: document.to_string(), attributes, delay: None, sender };
     sqs::send(world, queue, draft).map(|_| ())

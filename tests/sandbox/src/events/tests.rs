@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{Reply, Sandbox};
 
+/// Lets EventBridge send.
+const POLICY: &str = r#"{"Statement":{"Effect":"Allow","Principal":{"Service":"events.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*"}}"#;
+
 async fn call(sandbox: &Sandbox, action: &str, body: Value) -> Result<Value, Value> {
     let request = http::Request::post("/")
         .header("x-amz-target", format!("AWSEvents.{action}"))
@@ -21,8 +24,8 @@ async fn call(sandbox: &Sandbox, action: &str, body: Value) -> Result<Value, Val
 /// A rule for stopped instances, and the queue `q` that it goes to.
 async fn with_rule() -> Sandbox {
     let sandbox = Sandbox::in_virtual_time();
-    sandbox.with(|world| sqs::create_queue(world, "q", &[])).unwrap();
-    sandbox.with(|world| sqs::create_queue(world, "dead", &[])).unwrap();
+    sandbox.with(|world| sqs::create_queue(world, "q", &[("Policy", POLICY)])).unwrap();
+    sandbox.with(|world| sqs::create_queue(world, "dead", &[("Policy", POLICY)])).unwrap();
     let pattern = json!({ "source": ["aws.ec2"], "detail": { "state": ["stopped"] } }).to_string();
     call(&sandbox, "PutRule", json!({ "Name": "r", "EventPattern": pattern, "State": "ENABLED" })).await.unwrap();
     let target = json!({ "Id": "t", "Arn": sqs::arn("q"), "DeadLetterConfig": { "Arn": sqs::arn("dead") }, "RetryPolicy": { "MaximumRetryAttempts": 3 } });

@@ -5,16 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Function, Invocation, arn, source};
+use super::{Function, FunctionSpec, Invocation, arn, source};
 use crate::{
     clock::{Timestamp, delta},
-    sqs,
+    iam, sqs,
     wire::ApiError,
     world::World,
 };
-
-/// Attempts at an asynchronous invocation, the first included.
-const ASYNC_ATTEMPTS: u32 = 3;
 
 /// How long the n-th retry of an asynchronous invocation waits: one minute, then two (Lambda guide, "Asynchronous invocation").
 const ASYNC_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -80,6 +77,8 @@ pub(super) struct Record {
     pub(super) function: String,
     payload: Value,
     origin: Origin,
+    /// When it was begun, for an age limit.
+    entered: Timestamp,
     running: Option<Running>,
     told: Option<oneshot::Sender<Result<Value, Value>>>,
 }
@@ -134,7 +133,8 @@ pub(super) fn begin(
     }
     found.waiting.push_back(request_id.clone());
     found.tell_executors();
-    let record = Record { function: function.to_owned(), payload, origin, running: None, told };
+    let (entered, function) = (world.now(), function.to_owned());
+    let record = Record { function, payload, origin, entered, running: None, told };
     world.lambda.invocations.insert(request_id.clone(), record);
     Ok(request_id)
 }
@@ -159,10 +159,27 @@ pub(super) fn take(world: &mut World, name: &str, taker: &Taker<'_>) -> Option<(
         function_arn: arn(name),
         access_key: access_key.clone(),
     };
+    use_role(world, name);
     if matches!(taker, Taker::InProcess) {
         world.after(timeout, move |world| time_out(world, &request_id, &access_key));
     }
     Some((invocation, is_over))
+}
+
+/// What Lambda does in the name of a function's role at each invocation: it writes the log, and sends traces. Where it may not,
+/// the function runs all the same.
+fn use_role(world: &mut World, function: &str) {
+    let Some(FunctionSpec { role: Some(role), log, is_traced, .. }) = world.lambda.function(function).cloned() else {
+        return;
+    };
+    let stream = log.stream_arn();
+    let mut needed = vec![("logs:CreateLogStream", stream.as_str()), ("logs:PutLogEvents", &stream)];
+    if is_traced {
+        needed.extend([("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")]);
+    }
+    for (action, resource) in needed {
+        iam::role_may(world, Some(&role), action, resource);
+    }
 }
 
 /// Ends an attempt that an environment is still at. A retry has the same request id, so the environment decides.
@@ -179,13 +196,16 @@ pub(crate) fn finish(world: &mut World, request_id: &str, ending: Ending) -> boo
         return false;
     }
     let Some(record) = world.lambda.invocations.remove(request_id) else { return false };
-    let (Record { function, payload, origin, running: Some(running), told }, now) = (record, world.now()) else {
+    let (Record { function, payload, origin, entered, running: Some(running), told }, now) = (record, world.now())
+    else {
         return false;
     };
     let Some(found) = world.lambda.functions.get_mut(&function) else { return false };
     release(found, &running.access_key, &ending);
     let result = result_of(&ending, request_id, found.spec.timeout);
-    let failure_queue = found.spec.failure_queue.clone();
+    let (failure_queue, retries, age) =
+        (found.spec.failure_queue.clone(), found.spec.async_retries, found.spec.async_age);
+    let is_young = |attempt| now + delta(ASYNC_RETRY_AFTER * attempt) <= entered + delta(age);
     world.lambda.log.push(Ended {
         request_id: request_id.to_owned(),
         function: function.clone(),
@@ -204,8 +224,17 @@ pub(crate) fn finish(world: &mut World, request_id: &str, ending: Ending) -> boo
         }
         Origin::Async { attempt } => match result {
             Ok(_) => {}
-            Err(_) if attempt < ASYNC_ATTEMPTS => retry(world, request_id, &function, payload, attempt),
-            Err(error) => give_up(world, request_id, &function, failure_queue, payload, &error),
+            Err(_) if attempt <= retries && is_young(attempt) => {
+                retry(world, request_id, &function, payload, attempt, entered);
+            }
+            Err(error) => {
+                if let Some(queue) = failure_queue {
+                    // Lambda has two words for it.
+                    let condition = if attempt <= retries { "EventAgeExceeded" } else { "RetriesExhausted" };
+                    let ending = (condition, attempt, &error);
+                    give_up(world, request_id, &function, &queue, payload, ending);
+                }
+            }
         },
         Origin::Queue { queue, messages } => source::settle(world, &queue, &messages, &result),
     }
@@ -242,9 +271,9 @@ fn result_of(ending: &Ending, request_id: &str, timeout: Duration) -> Result<Val
     }
 }
 
-fn retry(world: &mut World, request_id: &str, function: &str, payload: Value, attempt: u32) {
+fn retry(world: &mut World, request_id: &str, function: &str, payload: Value, attempt: u32, entered: Timestamp) {
     let origin = Origin::Async { attempt: attempt + 1 };
-    let record = Record { function: function.to_owned(), payload, origin, running: None, told: None };
+    let record = Record { function: function.to_owned(), payload, origin, entered, running: None, told: None };
     world.lambda.invocations.insert(request_id.to_owned(), record);
     let (request_id, function) = (request_id.to_owned(), function.to_owned());
     world.after(ASYNC_RETRY_AFTER * attempt, move |world| {
@@ -255,17 +284,27 @@ fn retry(world: &mut World, request_id: &str, function: &str, payload: Value, at
     });
 }
 
-/// Tells the failure destination, where there is one.
-fn give_up(world: &mut World, request_id: &str, function: &str, queue: Option<String>, payload: Value, error: &Value) {
-    let Some(queue) = queue else { return };
+/// Tells the failure destination, if the function's role may.
+fn give_up(
+    world: &mut World,
+    request_id: &str,
+    function: &str,
+    queue: &str,
+    payload: Value,
+    (condition, attempts, error): (&str, u32, &Value),
+) {
+    let role = world.lambda.function(function).and_then(|spec| spec.role.clone());
+    if !iam::role_may(world, role.as_deref(), "sqs:SendMessage", &sqs::arn(queue)) {
+        return;
+    }
     let record = json!({
         "version": "1.0",
         "timestamp": world.now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         "requestContext": {
             "requestId": request_id,
             "functionArn": format!("{}:$LATEST", arn(function)),
-            "condition": "RetriesExhausted",
-            "approximateInvokeCount": ASYNC_ATTEMPTS,
+            "condition": condition,
+            "approximateInvokeCount": attempts,
         },
         "requestPayload": payload,
         "responseContext": { "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled" },
@@ -274,5 +313,5 @@ fn give_up(world: &mut World, request_id: &str, function: &str, queue: Option<St
     let draft =
         sqs::Draft { body: record.to_string(), sender: "AIDALAMBDA000000000A".to_owned(), ..Default::default() };
     // Where that queue is gone, the record is lost, as at AWS.
-    let _ = sqs::send(world, &queue, draft);
+    let _ = sqs::send(world, queue, draft);
 }

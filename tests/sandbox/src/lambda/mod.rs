@@ -24,6 +24,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     Sandbox,
     clock::Timestamp,
+    iam::Policy,
     wire::ApiError,
     world::{ACCOUNT, REGION, World},
 };
@@ -35,6 +36,9 @@ pub use source::{BatchSettings, map_queue};
 
 pub(crate) use invocation::finish;
 pub(crate) use source::{is_mapped, poll};
+
+/// What every execution environment writes to: nothing that is written is kept.
+const LOG_STREAM: &str = "2026/01/05/[$LATEST]00000000000000000000000000000000";
 
 /// What an account may run at the same time, where a function has no reservation.
 const ACCOUNT_CONCURRENCY: usize = 1_000;
@@ -63,6 +67,20 @@ pub struct FunctionSpec {
     pub reserved_concurrency: Option<usize>,
     /// Environment variables, for real processes.
     pub environment: BTreeMap<String, String>,
+    /// The role that it calls AWS with; without one it may do everything.
+    pub role: Option<String>,
+    /// Who else may invoke it: its resource policy. Without one, no service may.
+    pub policy: Option<Policy>,
+    /// How often an asynchronous invocation that failed is tried again.
+    pub async_retries: u32,
+    /// How old an asynchronous invocation may be when it is tried again.
+    pub async_age: Duration,
+    /// Megabytes.
+    pub memory: u64,
+    /// Where it writes.
+    pub log: LogSettings,
+    /// Whether Lambda sends traces in its name.
+    pub is_traced: bool,
     /// The queue that is told of asynchronous invocations that failed for good (an on-failure destination).
     pub failure_queue: Option<String>,
 }
@@ -76,9 +94,37 @@ impl FunctionSpec {
             timeout: Duration::from_secs(3),
             access_key: format!("AKIA{letters}"),
             reserved_concurrency: None,
+            role: None,
+            policy: None,
+            async_retries: 2,
+            async_age: Duration::from_secs(21_600),
+            memory: 128,
+            log: LogSettings::of(name),
+            is_traced: false,
             environment: BTreeMap::new(),
             failure_queue: None,
         }
+    }
+}
+
+/// Where a function's log goes, and how it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The log group.
+    pub group: String,
+    /// The least that is logged; `None` where the log is plain text, of which Lambda knows no levels.
+    pub level: Option<String>,
+}
+
+impl LogSettings {
+    /// Lambda's own for a function of this name.
+    pub fn of(function: &str) -> Self {
+        Self { group: format!("/aws/lambda/{function}"), level: None }
+    }
+
+    /// The ARN of the log stream of one execution environment.
+    fn stream_arn(&self) -> String {
+        format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{}:log-stream:{LOG_STREAM}", self.group)
     }
 }
 

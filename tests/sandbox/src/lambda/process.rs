@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{kill_caller, runtime_api::RuntimeApi, serve_runtime};
+use super::{FunctionSpec, LOG_STREAM, kill_caller, runtime_api::RuntimeApi, serve_runtime};
 use crate::{Sandbox, world::REGION};
 
 /// How long after a process has ended the next one starts, in real time. Without a pause, a binary that ends at once would
@@ -131,6 +131,8 @@ fn pass_on(stream: Option<impl AsyncRead + Unpin + Send + 'static>, on_line: &Ar
 
 /// As in Lambda's guide, "Using environment variables": the reserved ones, then the function's own, then the caller's.
 fn variables(sandbox: &Sandbox, launch: &Launch, runtime: &RuntimeApi) -> BTreeMap<String, String> {
+    let spec = sandbox.with(|world| world.lambda.function(&launch.function).cloned());
+    let spec = spec.unwrap_or_else(|| FunctionSpec::new(&launch.function));
     let (name, address) = (launch.function.as_str(), runtime.address().to_string());
     let reserved = [
         ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
@@ -140,11 +142,12 @@ fn variables(sandbox: &Sandbox, launch: &Launch, runtime: &RuntimeApi) -> BTreeM
         ("AWS_ACCESS_KEY_ID", runtime.access_key()),
         ("AWS_SECRET_ACCESS_KEY", "sandbox"),
         ("AWS_LAMBDA_FUNCTION_NAME", name),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &spec.memory.to_string()),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{name}")),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "2026/01/05/[$LATEST]00000000000000000000000000000000"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &spec.log.group),
+        ("AWS_LAMBDA_LOG_FORMAT", if spec.log.level.is_some() { "JSON" } else { "Text" }),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", LOG_STREAM),
         ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023"),
         ("_HANDLER", "bootstrap"),
         ("LAMBDA_TASK_ROOT", "/var/task"),
@@ -153,8 +156,8 @@ fn variables(sandbox: &Sandbox, launch: &Launch, runtime: &RuntimeApi) -> BTreeM
     let mut variables: BTreeMap<String, String> =
         reserved.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     variables.extend(std::env::var("PATH").map(|path| ("PATH".to_owned(), path)));
-    let own = sandbox.with(|world| world.lambda.function(name).map(|spec| spec.environment.clone()));
-    variables.extend(own.unwrap_or_default());
+    variables.extend(spec.log.level.map(|level| ("AWS_LAMBDA_LOG_LEVEL".to_owned(), level)));
+    variables.extend(spec.environment);
     variables.extend(launch.environment.clone());
     variables
 }

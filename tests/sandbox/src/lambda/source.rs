@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Origin, invocation};
 use crate::{
+    iam,
     sqs::{self, Received},
     wire::ApiError,
     world::{REGION, World},
@@ -18,6 +19,9 @@ const MOST_RECEIVED: usize = 10;
 
 /// A queue's timeout can be set to nothing after it was mapped; a look would find the same messages for ever then.
 const LEAST_INVISIBLE: Duration = Duration::from_secs(1);
+
+/// What Lambda does with a queue in the name of the function's role (Lambda guide, "Using Lambda with Amazon SQS").
+const POLLING: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
 /// How a mapping makes batches.
 #[derive(Clone, Debug)]
@@ -56,6 +60,13 @@ pub(super) struct Mapping {
 /// As CreateEventSourceMapping.
 pub fn map_queue(world: &mut World, queue: &str, function: &str, settings: BatchSettings) -> Result<(), ApiError> {
     check(world, queue, function, &settings)?;
+    for action in POLLING {
+        if !may(world, queue, function, action) {
+            let action = action.trim_start_matches("sqs:");
+            let message = format!("The provided execution role does not have permissions to call {action} on SQS");
+            return Err(ApiError::sender("InvalidParameterValueException", message));
+        }
+    }
     if is_mapped(world, queue) {
         return Err(ApiError::not_modelled(format!("a second event source mapping of the queue {queue}")));
     }
@@ -120,6 +131,12 @@ pub(crate) fn poll(world: &mut World, queue: &str) {
         if !has_room {
             return;
         }
+        let function = mapping.function.clone();
+        if !may(world, queue, &function, "sqs:ReceiveMessage")
+            || !may(world, queue, &function, "sqs:GetQueueAttributes")
+        {
+            return;
+        }
         let Some(invisible) = world.sqs.queue(queue).map(|queue| queue.settings.visibility_timeout) else { return };
         let received = sqs::receive(world, queue, wanted, Some(invisible.max(LEAST_INVISIBLE))).unwrap_or_default();
         if received.is_empty() {
@@ -176,11 +193,15 @@ pub(super) fn settle(world: &mut World, queue: &str, messages: &[(String, String
             None => return,
         },
     };
-    for (id, receipt_handle) in messages {
-        if !failed.contains(id.as_str()) {
-            // Where the queue is gone, so is the message.
-            let _ = sqs::delete(world, queue, receipt_handle);
-        }
+    let done = messages.iter().filter(|(id, _)| !failed.contains(id.as_str()));
+    let done: Vec<&str> = done.map(|(_, receipt_handle)| receipt_handle.as_str()).collect();
+    let function = mapping.function.clone();
+    if done.is_empty() || !may(world, queue, &function, "sqs:DeleteMessage") {
+        return;
+    }
+    for receipt_handle in done {
+        // Where the queue is gone, so is the message.
+        let _ = sqs::delete(world, queue, receipt_handle);
     }
 }
 
@@ -222,6 +243,12 @@ fn record(queue: &str, received: &Received) -> Value {
         "eventSourceARN": sqs::arn(queue),
         "awsRegion": REGION,
     })
+}
+
+/// Whether a function's role lets Lambda do this to the queue.
+fn may(world: &mut World, queue: &str, function: &str, action: &str) -> bool {
+    let role = world.lambda.function(function).and_then(|spec| spec.role.clone());
+    iam::role_may(world, role.as_deref(), action, &sqs::arn(queue))
 }
 
 fn mapping_of<'a>(world: &'a mut World, queue: &str) -> Option<&'a mut Mapping> {

@@ -252,7 +252,12 @@ async fn kill_hits_the_invocation_that_made_the_call_and_no_other() {
 #[tokio::test(start_paused = true)]
 async fn asynchronous_failure_is_retried_twice_and_then_told() {
     let sandbox = with_mapping(BatchSettings::default());
-    let spec = FunctionSpec { failure_queue: Some("dead".into()), ..FunctionSpec::new("f") };
+    let statement = json!({
+        "Effect": "Allow", "Principal": { "Service": "events.amazonaws.com" },
+        "Action": "lambda:InvokeFunction", "Resource": arn("f"),
+    });
+    let policy = Policy::of_resource("f", &json!({ "Statement": statement })).unwrap();
+    let spec = FunctionSpec { failure_queue: Some("dead".into()), policy: Some(policy), ..FunctionSpec::new("f") };
     sandbox.with(|world| create_function(world, spec));
     answer_always(&sandbox, Err(json!({ "errorType": "Oops" })));
     sandbox.with(|world| {

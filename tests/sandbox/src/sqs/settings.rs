@@ -5,14 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 
 use super::{arn, name_of_arn, queue::invalid};
-use crate::wire::ApiError;
+use crate::{iam::Policy, wire::ApiError};
 
 /// Attributes that change nothing in the simulation, and are shown as they were set.
-const REMEMBERED: [&str; 6] = [
+const REMEMBERED: [&str; 5] = [
     "KmsMasterKeyId",
     "KmsDataKeyReusePeriodSeconds",
     "MaximumMessageSize",
-    "Policy",
     "RedriveAllowPolicy",
     "SqsManagedSseEnabled",
 ];
@@ -30,6 +29,8 @@ pub struct Settings {
     pub wait: Duration,
     /// Where messages go that were received too often.
     pub redrive: Option<Redrive>,
+    /// Who may send to it and receive from it, besides roles of the account that may by their own policies.
+    pub policy: Option<Policy>,
     remembered: BTreeMap<String, String>,
 }
 
@@ -50,6 +51,7 @@ impl Default for Settings {
             delay: Duration::ZERO,
             wait: Duration::ZERO,
             redrive: None,
+            policy: None,
             remembered: BTreeMap::new(),
         }
     }
@@ -64,6 +66,10 @@ impl Settings {
             "DelaySeconds" => self.delay = seconds(name, value, 0..=900)?,
             "ReceiveMessageWaitTimeSeconds" => self.wait = seconds(name, value, 0..=20)?,
             "RedrivePolicy" => self.redrive = redrive(value)?,
+            "Policy" => {
+                self.policy = policy(value)?;
+                self.remembered.insert(name.to_owned(), value.to_owned());
+            }
             "FifoQueue" | "ContentBasedDeduplication" | "DeduplicationScope" | "FifoThroughputLimit" => {
                 return Err(ApiError::not_modelled(format!("FIFO queues ({name})")));
             }
@@ -98,6 +104,16 @@ fn seconds(name: &str, value: &str, allowed: std::ops::RangeInclusive<u64>) -> R
     parsed
         .map(Duration::from_secs)
         .ok_or_else(|| ApiError::sender("InvalidAttributeValue", format!("Invalid value for the parameter {name}.")))
+}
+
+/// An empty text takes the policy away.
+fn policy(text: &str) -> Result<Option<Policy>, ApiError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || ApiError::sender("InvalidAttributeValue", "Invalid value for the parameter Policy.");
+    let document: Value = serde_json::from_str(text).map_err(|_| wrong())?;
+    Policy::of_resource("Policy", &document).map(Some).map_err(|why| ApiError::not_modelled(format!("a policy: {why}")))
 }
 
 /// An empty text takes the policy away.

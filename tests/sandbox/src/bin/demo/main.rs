@@ -63,7 +63,7 @@ async fn run(binary: PathBuf) -> Result<(), (String, Vec<String>)> {
     let sandbox = Sandbox::new(Clock::scaled(SPEED), options());
     let server = server::serve(&sandbox, (Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| without_lines(&error))?;
     let fleet = sandbox.with(|world| {
-        deployment::deploy(world, &BTreeMap::new());
+        deployment::deploy(world, &[("Mode", "enforce")]).map_err(|error| without_lines(&error))?;
         Fleet::seed(world).map_err(|error| without_lines(&Broken::from(error)))
     })?;
     let (said, lines) = mpsc::unbounded_channel();

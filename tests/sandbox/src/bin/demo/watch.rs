@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use sandbox::{
     Sandbox, Timestamp, World,
     clock::delta,
-    deployment::{DEAD_LETTERS, INSTANCE_STATE},
+    deployment::{DEAD_LETTERS, INSTANCE_STATE, QUEUE},
     ec2::InstanceState,
     fleet::{self, Fleet},
     log_line::LogLine,
@@ -228,7 +228,7 @@ impl Watch {
     }
 
     fn new_messages(&mut self, world: &World) -> Vec<Moment> {
-        let Some(queue) = world.sqs.queue(INSTANCE_STATE) else { return Vec::new() };
+        let Some(queue) = world.sqs.queue(QUEUE) else { return Vec::new() };
         let mut moments = Vec::new();
         for message in queue.messages() {
             let Some(event) = self.event_in(&message.body) else { continue };

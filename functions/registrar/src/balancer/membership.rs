@@ -1,0 +1,168 @@
+//! Membership in a target group, decided without a call: whose an entry is, and how a registration stands.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
+
+use super::{Found, Health, Reason, Standing, Target, TargetGroup, TargetType, Wanted};
+use crate::{
+    address::{Address, Family},
+    instance::Instance,
+    registration::{Registration, ZONE_ALL},
+    tag::Owner,
+};
+
+/// One entry of a target group.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    id: String,
+    port: u16,
+    zone: Option<String>,
+    quic_id: Option<String>,
+    pub(super) is_draining: bool,
+    health: Health,
+}
+
+/// An entry that is, or is about to cease to be, a member. `unused` is a member unless the balancer says it never was one.
+pub(super) fn member(described: &TargetHealthDescription) -> Option<Member> {
+    let target = described.target()?;
+    let health = described.target_health()?;
+    let reason = health.reason().map(|reason| reason.as_str());
+    if reason == Some("Target.NotRegistered") {
+        return None;
+    }
+    let text = [reason, health.description()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    Some(Member {
+        id: target.id()?.to_owned(),
+        port: u16::try_from(target.port()?).ok()?,
+        zone: target.availability_zone().map(str::to_owned),
+        quic_id: target.quic_server_id().map(str::to_owned),
+        is_draining: health.state() == Some(&TargetHealthStateEnum::Draining),
+        health: Health {
+            state: health.state().map_or("unknown", |state| state.as_str()).to_owned(),
+            reason: (!text.is_empty()).then_some(text),
+        },
+    })
+}
+
+/// Whether a group need be asked at all for these instances.
+///
+/// One of type `instance` has only instances of its own VPC. One of type `ip` can have an address from anywhere.
+pub(super) fn can_have_one_of(group: &TargetGroup, instances: &[&Instance]) -> bool {
+    match group.target_type {
+        // A terminated instance may not say any more where it was.
+        TargetType::Instance => instances.iter().any(|i| i.vpc.is_none() || i.vpc == group.vpc),
+        TargetType::Ip(family) => instances.iter().any(|i| i.addresses().any(|address| family.has(address))),
+        TargetType::Other(_) => false,
+    }
+}
+
+/// Instances by what a target may be: a thousand of them are looked for among the targets of hundreds of groups.
+pub(super) struct Index<'i> {
+    by_id: BTreeMap<&'i str, &'i Instance>,
+    /// Several, where networks overlap.
+    by_address: BTreeMap<IpAddr, Vec<&'i Instance>>,
+}
+
+impl<'i> Index<'i> {
+    pub(super) fn of(instances: &[&'i Instance]) -> Self {
+        let mut by_address: BTreeMap<IpAddr, Vec<&Instance>> = BTreeMap::new();
+        for instance in instances {
+            for address in instance.addresses() {
+                by_address.entry(address).or_default().push(instance);
+            }
+        }
+        Self { by_id: instances.iter().map(|instance| (instance.id.as_str(), *instance)).collect(), by_address }
+    }
+}
+
+/// The instance that a member is, if it is one of these.
+pub(super) fn claim(group: &TargetGroup, member: &Member, index: &Index<'_>) -> Option<Found> {
+    let (instance, address, is_far) = match group.target_type {
+        TargetType::Instance => (*index.by_id.get(member.id.as_str())?, None, false),
+        TargetType::Ip(_) => {
+            let address: IpAddr = member.id.parse().ok()?;
+            let is_far = member.zone.as_deref() == Some(ZONE_ALL);
+            // An equal address is not ownership: networks overlap. Inside the group's VPC AWS reports a zone of its own,
+            // and refuses `all`; so `all` means an address outside, and anything else one inside.
+            let mut with_address = index.by_address.get(&address)?.iter();
+            let instance = *with_address.find(|instance| (instance.vpc == group.vpc) != is_far)?;
+            (instance, Some(instance.name_of(address)?), is_far)
+        }
+        TargetType::Other(_) => return None,
+    };
+    let registration = Registration::Target {
+        group: group.id.clone(),
+        port: member.port,
+        address,
+        zone: is_far.then(|| ZONE_ALL.to_owned()),
+        quic_id: member.quic_id.clone(),
+    };
+    let zone = is_far.then(|| ZONE_ALL.to_owned());
+    let target = Target { id: member.id.clone(), port: Some(member.port), zone, quic_id: member.quic_id.clone() };
+    Some(Found { instance: instance.id.clone(), registration, target, owner: None, is_far })
+}
+
+/// The health of a wanted registration, if it is in place, found without knowing the group's type or family: a group has
+/// targets of one sort only, so whatever of the instance's is listed there is the one.
+pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health> {
+    let Registration::Target { port, address, .. } = wanted.registration else { return None };
+    let is_it = |member: &&Member| {
+        let is_target = match address {
+            None => member.id == wanted.instance.id.as_str(),
+            Some(address) => member.id.parse().is_ok_and(|ip: IpAddr| {
+                let family = if ip.is_ipv4() { Family::V4 } else { Family::V6 };
+                wanted.instance.look_up(*address, family) == Some(ip)
+            }),
+        };
+        is_target && member.port == *port && !member.is_draining
+    };
+    members.iter().find(is_it).map(|member| member.health.clone())
+}
+
+/// How a registration stands that is not in place.
+pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Member], owner: Option<Owner>) -> Standing {
+    let Registration::Target { port, address, zone, quic_id, .. } = wanted.registration else {
+        return Standing::Never(Reason::WrongTargetType(group.target_type.clone()));
+    };
+    if let Some(owner) = owner {
+        return Standing::Never(owner.into());
+    }
+    let instance = wanted.instance;
+    let is_near = instance.vpc == group.vpc;
+    if !is_near && zone.is_none() {
+        return Standing::Never(Reason::OtherVpc { balancer: group.vpc.clone(), instance: instance.vpc.clone() });
+    }
+    let id = match (&group.target_type, address) {
+        (TargetType::Instance, None) => instance.id.to_string(),
+        (TargetType::Ip(family), Some(address)) => match instance.look_up(*address, *family) {
+            Some(ip) => ip.to_string(),
+            None => return no_address(*address, *family),
+        },
+        (other, _) => return Standing::Never(Reason::WrongTargetType(other.clone())),
+    };
+    // "You must wait for the deregistration delay to complete before you can register the same IP address again": the
+    // sentence says nothing of ports, so any port of the address counts. An instance id need not wait.
+    let is_same_address = |member: &Member| address.is_some() && member.is_draining && same_address(&member.id, &id);
+    if members.iter().any(is_same_address) {
+        return Standing::Draining { delay: None };
+    }
+    // Inside the VPC, AWS finds the zone by itself and refuses to be told.
+    let zone = if is_near { None } else { zone.clone() };
+    Standing::Absent(Target { id, port: Some(*port), zone, quic_id: quic_id.clone() })
+}
+
+fn no_address(address: Address, family: Family) -> Standing {
+    match address {
+        Address::Literal(_) => Standing::Never(Reason::AddressNotOwned(address)),
+        Address::Interface(_) => Standing::Stuck(Reason::NoAddress { address, family }),
+    }
+}
+
+/// IPv6 has several texts for one address.
+fn same_address(a: &str, b: &str) -> bool {
+    match (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
+}

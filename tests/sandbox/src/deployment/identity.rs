@@ -1,0 +1,84 @@
+//! What a resource is called once it exists: its name, what `Ref` answers, and what `Fn::GetAtt` answers.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{DeployError, STACK, function, intrinsic::Resolver, properties::text_of};
+use crate::{
+    events, iam, lambda, sqs,
+    world::{ACCOUNT, REGION},
+};
+
+/// What other parts of the template see of a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name, or its id where it has no name.
+    pub name: String,
+    /// What `Ref` answers.
+    pub reference: String,
+    /// What `Fn::GetAtt` answers.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// The property that bears the name of a resource of this type, where it can have one.
+fn name_property(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "AWS::CloudWatch::Alarm" => "AlarmName",
+        "AWS::CloudWatch::Dashboard" => "DashboardName",
+        "AWS::Events::Rule" => "Name",
+        "AWS::IAM::ManagedPolicy" => "ManagedPolicyName",
+        "AWS::IAM::Role" => "RoleName",
+        "AWS::Logs::LogGroup" => "LogGroupName",
+        "AWS::SQS::Queue" => "QueueName",
+        _ => return None,
+    })
+}
+
+impl Identity {
+    /// The identity of a resource that is about to be created, which has no name of other resources in its own.
+    pub(super) fn of(id: &str, resource: &Value, resolver: &Resolver) -> Result<Self, DeployError> {
+        let kind = resource["Type"].as_str().unwrap_or_default();
+        let given = name_property(kind).map(|property| &resource["Properties"][property]);
+        let given = given.filter(|name| !name.is_null()).map(|name| resolver.resolve(name)).transpose()?.flatten();
+        let name = match kind {
+            "AWS::Serverless::Function" => function::binary(id, resource)?,
+            _ => given.as_ref().and_then(text_of).unwrap_or_else(|| format!("{STACK}-{id}")),
+        };
+        let arn = |service: &str, rest: String| format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}");
+        let (reference, attributes) = match kind {
+            "AWS::SQS::Queue" => {
+                let (url, arn) = (queue_url(&name), sqs::arn(&name));
+                (url.clone(), vec![("Arn", arn), ("QueueName", name.clone()), ("QueueUrl", url)])
+            }
+            "AWS::Serverless::Function" => (name.clone(), vec![("Arn", lambda::arn(&name))]),
+            "AWS::Events::Rule" => (name.clone(), vec![("Arn", events::rule_arn(&name))]),
+            "AWS::IAM::Role" => (name.clone(), vec![("Arn", iam::role_arn(&name)), ("RoleId", role_id(&name))]),
+            "AWS::IAM::ManagedPolicy" => {
+                let arn = format!("arn:aws:iam::{ACCOUNT}:policy/{name}");
+                (arn.clone(), vec![("PolicyArn", arn)])
+            }
+            // With an asterisk for the streams in it.
+            "AWS::Logs::LogGroup" => (name.clone(), vec![("Arn", arn("logs", format!("log-group:{name}:*")))]),
+            "AWS::CloudWatch::Alarm" => (name.clone(), vec![("Arn", arn("cloudwatch", format!("alarm:{name}")))]),
+            "AWS::CloudWatch::Dashboard"
+            | "AWS::Lambda::EventSourceMapping"
+            | "AWS::Lambda::Permission"
+            | "AWS::SQS::QueuePolicy" => (name.clone(), vec![]),
+            kind => {
+                return Err(DeployError(format!("{id}: resources of the type {kind} are not modelled by the sandbox")));
+            }
+        };
+        let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Self { name, reference, attributes })
+    }
+}
+
+/// Which host it names does not matter to the sandbox.
+fn queue_url(name: &str) -> String {
+    format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}")
+}
+
+fn role_id(name: &str) -> String {
+    format!("AROA{}", name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_uppercase())
+}

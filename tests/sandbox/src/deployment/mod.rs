@@ -1,0 +1,70 @@
+//! The project as it is deployed: what `template.yaml` says, done in the simulated AWS as CloudFormation and SAM do it.
+//!
+//! In the order of the work: the text becomes a tree ([`Template`]), parameters and conditions get their values, every
+//! resource gets its name and ARN (`identity`), functions such as `!Sub` are replaced by what they stand for (`intrinsic`),
+//! and the resources are created, each after those that it names (`stack`). What has no effect on behaviour, such as an
+//! alarm, is checked for its references and kept for tests to look at. What has an effect and is not modelled is an error
+//! that names the resource and the property.
+
+mod binary;
+mod function;
+mod identity;
+mod intrinsic;
+mod parameters;
+mod properties;
+mod resources;
+mod stack;
+mod template;
+
+use std::fmt;
+
+pub use binary::build;
+pub use identity::Identity;
+pub use stack::{Resource, Stack};
+pub use template::Template;
+
+use crate::world::World;
+
+/// The function that converges the instances that EC2's state changes name.
+pub const INSTANCE_STATE: &str = "instance-state";
+
+/// The function that sweeps, on a schedule.
+pub const RECONCILE: &str = "reconcile";
+
+/// The name of the stack. AWS would add random characters to the names that begin with it.
+pub const STACK: &str = "elb-registrar";
+
+/// The queue that the events of [`INSTANCE_STATE`] come from.
+pub const QUEUE: &str = "elb-registrar-InstanceStateQueue";
+
+/// The queue for what nobody understands, and for what failed for good.
+pub const DEAD_LETTERS: &str = "elb-registrar-InstanceStateDeadLetterQueue";
+
+/// The queue for what EventBridge could not put into [`QUEUE`].
+pub const UNDELIVERED: &str = "elb-registrar-InstanceStateRuleDeadLetterQueue";
+
+/// The queue for sweeps that failed.
+pub const FAILED_SWEEPS: &str = "elb-registrar-ReconcileDeadLetterQueue";
+
+/// The rule that chooses the events for [`QUEUE`].
+pub const RULE: &str = "elb-registrar-InstanceStateRule";
+
+/// Why a template cannot be deployed: a sentence, in AWS's words where AWS has some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployError(pub String);
+
+/// Deploys the project's template with these parameters, and the defaults of the others.
+///
+/// # Errors
+/// Where CloudFormation would refuse the parameters or the template, or the sandbox does not model something in it.
+pub fn deploy(world: &mut World, parameters: &[(&str, &str)]) -> Result<Stack, DeployError> {
+    Template::of_project().deploy(world, parameters)
+}
+
+impl fmt::Display for DeployError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DeployError {}

@@ -1,0 +1,240 @@
+//! AWS IAM, as far as functions meet it: what the policy of a function's role and the policy of a queue allow.
+//!
+//! Every call that is signed with the key of a function's execution environment is checked before its work is done, and so
+//! is what Lambda and EventBridge do on the project's behalf. Whoever is no function (an operator, a test) may do
+//! everything, and so may a function without a role, which a test has made by hand.
+//!
+//! What was used and what was denied is written down, so that a test can name permissions that nobody needs.
+
+mod access;
+mod condition;
+mod pattern;
+mod policy;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use access::Access;
+pub use condition::Condition;
+pub use policy::{BadPolicy, Effect, Policy, Principal, Statement};
+
+use crate::{
+    clock::Timestamp,
+    sqs,
+    wire::{ApiError, Request, Service},
+    world::{ACCOUNT, World},
+};
+
+/// What conditions can know of a request: keys in small letters, and their values.
+pub type Context = BTreeMap<String, Vec<String>>;
+
+/// Roles, and what became of checks.
+#[derive(Debug, Default)]
+pub struct State {
+    /// By name.
+    pub roles: BTreeMap<String, Role>,
+    /// Permissions that were needed and there.
+    pub used: BTreeSet<Permission>,
+    /// What was denied, in order.
+    pub denied: Vec<Denial>,
+}
+
+/// A role that a function has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// What it may do: the union of these.
+    pub policies: Vec<Policy>,
+}
+
+/// One action of one statement: what can be taken away by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permission {
+    /// The role, or the queue, whose policy it is.
+    pub holder: String,
+    /// The policy's name.
+    pub policy: String,
+    /// The statement's place in it, from 0.
+    pub statement: usize,
+    /// The action, as it is written there.
+    pub action: String,
+}
+
+/// A check that was not passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// When.
+    pub at: Timestamp,
+    /// The role's ARN, or a service.
+    pub caller: String,
+    /// The action that is missing.
+    pub action: String,
+    /// The resource that it is missing for.
+    pub resource: String,
+}
+
+/// What policies say of one access.
+enum Decision {
+    Allowed(Permission),
+    /// No statement allows it.
+    Missing,
+    /// A statement denies it.
+    Denied,
+}
+
+impl State {
+    /// Every permission of every role that a person has written: not those of AWS's own policies.
+    pub fn permissions(&self) -> Vec<Permission> {
+        let own = |policy: &&Policy| !policy.is_managed;
+        let policies =
+            self.roles.iter().flat_map(|(role, found)| found.policies.iter().filter(own).map(move |p| (role, p)));
+        policies.flat_map(|(role, policy)| policy.permissions(role)).collect()
+    }
+
+    /// Takes one permission away. Answers whether it was there.
+    pub fn revoke(&mut self, permission: &Permission) -> bool {
+        let policies = self.roles.get_mut(&permission.holder).into_iter().flat_map(|role| &mut role.policies);
+        let mut statements = policies
+            .filter(|p| p.name == permission.policy)
+            .filter_map(|policy| policy.statements.get_mut(permission.statement));
+        let Some(statement) = statements.next() else { return false };
+        let before = statement.actions.len();
+        statement.actions.retain(|action| *action != permission.action);
+        statement.actions.len() < before
+    }
+}
+
+impl Policy {
+    /// What its statements allow, one by one.
+    fn permissions(&self, holder: &str) -> Vec<Permission> {
+        let allowing = self.statements.iter().enumerate().filter(|(_, statement)| statement.effect == Effect::Allow);
+        allowing
+            .flat_map(|(index, statement)| {
+                statement.actions.iter().map(move |action| self.permission(holder, index, action))
+            })
+            .collect()
+    }
+
+    fn permission(&self, holder: &str, statement: usize, action: &str) -> Permission {
+        Permission { holder: holder.to_owned(), policy: self.name.clone(), statement, action: action.to_owned() }
+    }
+}
+
+impl Statement {
+    /// The action as it is written, where the statement speaks of this access.
+    fn matching_action(&self, caller: &str, access: &Access) -> Option<&str> {
+        let is_meant =
+            self.principals.is_empty() || self.principals.iter().any(|principal| principal.is(caller, ACCOUNT));
+        let has_resource = self.resources.iter().any(|resource| pattern::arn_matches(resource, &access.resource));
+        let is_met = self.conditions.iter().all(|condition| condition.is_met(&access.context));
+        let wanted = access.action.to_lowercase();
+        let action = self.actions.iter().find(|action| pattern::matches(&action.to_lowercase(), &wanted));
+        action.filter(|_| is_meant && has_resource && is_met).map(String::as_str)
+    }
+}
+
+/// Decides by the policies of one or more holders, any of which can allow, and any of which can deny.
+fn decide<'p>(policies: impl Iterator<Item = (&'p str, &'p Policy)>, caller: &str, access: &Access) -> Decision {
+    let mut decision = Decision::Missing;
+    for (holder, policy) in policies {
+        for (index, statement) in policy.statements.iter().enumerate() {
+            match (statement.matching_action(caller, access), statement.effect) {
+                (Some(_), Effect::Deny) => return Decision::Denied,
+                (Some(action), Effect::Allow) if matches!(decision, Decision::Missing) => {
+                    decision = Decision::Allowed(policy.permission(holder, index, action));
+                }
+                _ => {}
+            }
+        }
+    }
+    decision
+}
+
+/// Checks a call by the policy of the function that makes it, if it is one.
+///
+/// # Errors
+/// The service's own words for a missing permission.
+pub(crate) fn check_call(world: &mut World, request: &Request) -> Result<(), ApiError> {
+    let Some(function) = world.lambda.function_with_key(&request.access_key) else { return Ok(()) };
+    let (Some(role), function) = (function.role.clone(), function.name.clone()) else { return Ok(()) };
+    for access in access::of_call(world, request)? {
+        if let Err(is_explicit) = check(world, &role, access.clone()) {
+            return Err(refusal(request.service, &role, &function, &access, is_explicit));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a role may do something that AWS does in its name, such as receiving messages. No role may do everything.
+pub(crate) fn role_may(world: &mut World, role: Option<&str>, action: &str, resource: &str) -> bool {
+    role.is_none_or(|role| check(world, role, Access::new(action, resource)).is_ok())
+}
+
+/// Whether a service may do something to a resource, by the resource's own policy.
+pub(crate) fn service_may(
+    world: &mut World,
+    service: &str,
+    holder: &str,
+    policy: Option<&Policy>,
+    access: &Access,
+) -> bool {
+    let decision = decide(policy.into_iter().map(|policy| (holder, policy)), service, access);
+    note(world, service, access, decision).is_ok()
+}
+
+/// `Err` with whether it is denied by a statement.
+fn check(world: &mut World, role: &str, access: Access) -> Result<(), bool> {
+    let caller = role_arn(role);
+    let access =
+        access.knowing("aws:PrincipalArn", [caller.clone()]).knowing("aws:PrincipalAccount", [ACCOUNT.to_owned()]);
+    let own = world.iam.roles.get(role).into_iter().flat_map(|found| &found.policies).map(|policy| (role, policy));
+    // In one account, the policy of the queue can allow as well; and it can deny.
+    let queue = sqs::name_of_arn(&access.resource).and_then(|name| world.sqs.queue(name));
+    let of_queue = queue.and_then(|queue| Some((queue.name.as_str(), queue.settings.policy.as_ref()?)));
+    let decision = decide(own.chain(of_queue), &caller, &access);
+    note(world, &caller, &access, decision)
+}
+
+fn note(world: &mut World, caller: &str, access: &Access, decision: Decision) -> Result<(), bool> {
+    let is_explicit = match decision {
+        Decision::Allowed(permission) => {
+            world.iam.used.insert(permission);
+            return Ok(());
+        }
+        Decision::Missing => false,
+        Decision::Denied => true,
+    };
+    let (action, resource) = (access.action.clone(), access.resource.clone());
+    world.iam.denied.push(Denial { at: world.now(), caller: caller.to_owned(), action, resource });
+    Err(is_explicit)
+}
+
+/// The words for a missing permission. The first sentences are as people quote them from AWS; what follows in EC2's, an
+/// encoded message that only `sts:DecodeAuthorizationMessage` can read, is left out.
+fn refusal(service: Service, role: &str, function: &str, access: &Access, is_explicit: bool) -> ApiError {
+    let user = format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{function}");
+    // SQS writes its actions in small letters.
+    let action = match service {
+        Service::Sqs => access.action.to_lowercase(),
+        _ => access.action.clone(),
+    };
+    let on = if access.resource == "*" { String::new() } else { format!(" on resource: {}", access.resource) };
+    let because = match is_explicit {
+        true => "with an explicit deny in an identity-based policy".to_owned(),
+        false => format!("because no identity-based policy allows the {action} action"),
+    };
+    let sentence = format!("User: {user} is not authorized to perform: {action}{on} {because}");
+    match service {
+        Service::Ec2 => {
+            let message = format!("You are not authorized to perform this operation. {sentence}");
+            ApiError::receiver(403, "UnauthorizedOperation", message)
+        }
+        Service::Elb | Service::ElbV2 | Service::AutoScaling | Service::Sqs => {
+            ApiError::receiver(403, "AccessDenied", sentence)
+        }
+        Service::Events => ApiError::sender("AccessDeniedException", sentence),
+    }
+}
+
+/// The ARN of a role.
+pub fn role_arn(name: &str) -> String {
+    format!("arn:aws:iam::{ACCOUNT}:role/{name}")
+}

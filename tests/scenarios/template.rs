@@ -1,0 +1,472 @@
+//! What `template.yaml` allows, wires and sets: the sandbox deploys it, so that what is wrong there fails here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use end_to_end::{Setting, Stage, state_change};
+use registrar::config::Config;
+use sandbox::{
+    Options, Reply, Sandbox,
+    auto_scaling::{self, LifecycleState},
+    deployment::{
+        DEAD_LETTERS, DeployError, FAILED_SWEEPS, INSTANCE_STATE, QUEUE, RECONCILE, Stack, Template, UNDELIVERED,
+    },
+    ec2::{self, Launch},
+    elbv2,
+    events::Delivery,
+    iam::{Permission, role_arn},
+    lambda, sqs,
+};
+use serde_json::{Value, json};
+
+use crate::left_alone::create_group;
+
+/// The balancers of the tour: one of each kind, and one whose target is in another network.
+const BALANCERS: [&str; 4] = ["clb:shop", "tg:web", "tg:edge", "tg:far"];
+
+/// Its table of settings has the variables in the first column.
+const README: &str = include_str!("../../README.md");
+
+/// How long each part of the tour may take: an address drains for five minutes before it can be registered again.
+const PATIENCE: Duration = Duration::from_secs(1_800);
+
+/// A function and the role that the template gives it.
+const ROLES: [(&str, &str); 2] =
+    [(INSTANCE_STATE, "elb-registrar-InstanceStateRole"), (RECONCILE, "elb-registrar-ReconcileRole")];
+
+/// A stage for the tour: a member of an Auto Scaling group in every kind of balancer, and an instance far away.
+async fn scene(settings: &[Setting]) -> Stage {
+    let stage = Stage::with_settings(settings);
+    let far_subnet = stage.world(|world| {
+        let vpc = ec2::create_vpc(world, "10.9.0.0/24");
+        ec2::create_subnet(world, &vpc, "us-east-1a", "10.9.0.0/24")
+    });
+    stage.classic("shop").instances_group("web").addresses_group("edge").addresses_group("far");
+    stage.instances_group("attached").classic("classic").instance("web-1").launch("far-1", Launch::new(&far_subnet));
+    stage.registered_at("web-1", &["clb:shop", "tg:web", "tg:edge:443=eth0"]);
+    stage.registered("far-1", "tg:far:443=eth0@all");
+    let attached = stage.world(|world| elbv2::arn_of(world, "attached")).expect("a group");
+    create_group(&stage, &attached).await;
+    let id = stage.id("web-1");
+    stage.world(|world| auto_scaling::add_member(world, "fleet", &id, LifecycleState::InService)).expect("a member");
+    stage
+}
+
+/// Makes one function use everything that it may: both instances are stopped and started again, what the function cannot
+/// understand is sent to it, and all of it is waited for. Ends at the first denial.
+async fn tour(stage: &Stage, function: &str) -> Result<(), String> {
+    if function == RECONCILE {
+        stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
+    }
+    let is_out = |stage: &Stage| BALANCERS.iter().all(|balancer| stage.members(balancer).is_empty());
+    let is_back = |stage: &Stage| BALANCERS.iter().all(|balancer| stage.members(balancer).len() == 1);
+    let is_forgotten = |stage: &Stage| ["web-1", "far-1"].iter().all(|name| stage.held(name).is_empty());
+    stage.stop("web-1").stop("far-1");
+    until(stage, function, "taken out", is_out).await?;
+    until(stage, function, "stopped", |stage| {
+        let is_stopped = |found: &ec2::Instance| found.state == ec2::InstanceState::Stopped;
+        stage.world(|world| world.ec2.instances.values().all(|history| is_stopped(history.current())))
+    })
+    .await?;
+    stage.start("web-1").start("far-1");
+    until(stage, function, "given back and forgotten", |stage| is_back(stage) && is_forgotten(stage)).await?;
+    let dead_letters = match function {
+        RECONCILE => {
+            let other = json!({ "detail-type": "Something else", "source": "com.example" });
+            stage.world(|world| lambda::invoke_async(world, RECONCILE, other)).expect("a function");
+            FAILED_SWEEPS
+        }
+        _ => {
+            let draft = sqs::Draft { body: "not JSON".to_owned(), ..Default::default() };
+            stage.world(|world| sqs::send(world, QUEUE, draft)).expect("a message");
+            DEAD_LETTERS
+        }
+    };
+    until(stage, function, "buried", |stage| count(stage, dead_letters) == 1 && count(stage, QUEUE) == 0).await
+}
+
+/// Lets time pass until something is true; where the sweep is on tour, it comes every half minute.
+async fn until(stage: &Stage, function: &str, what: &str, is_true: impl Fn(&Stage) -> bool) -> Result<(), String> {
+    for second in 0..PATIENCE.as_secs() {
+        if let Some(denial) = stage.world(|world| world.iam.denied.first().cloned()) {
+            return Err(format!("denied: {} on {}", denial.action, denial.resource));
+        }
+        if is_true(stage) {
+            return Ok(());
+        }
+        if function == RECONCILE && second % 30 == 0 {
+            // A failure of it shows as a denial.
+            let _ = stage.sweep().await;
+        }
+        stage.sandbox.advance(Duration::from_secs(1)).await;
+    }
+    Err(format!("never {what}\n{}", stage.describe()))
+}
+
+fn count(stage: &Stage, queue: &str) -> usize {
+    stage.world(|world| world.sqs.queue(queue).map_or(0, |queue| queue.messages().count()))
+}
+
+fn permissions_of(stage: &Stage, role: &str) -> Vec<Permission> {
+    stage.world(|world| world.iam.permissions()).into_iter().filter(|found| found.holder == role).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_one_permission_its_function_is_denied_what_it_needs() {
+    for (function, role) in ROLES {
+        let permissions = permissions_of(&Stage::new(), role);
+        assert!(permissions.len() > 10, "{permissions:?}");
+        for permission in permissions {
+            let stage = scene(&[]).await;
+            assert!(stage.world(|world| world.iam.revoke(&permission)), "{permission:?}");
+            let why = tour(&stage, function).await.expect_err(&format!("{permission:?} is not needed"));
+            assert!(why.starts_with(&format!("denied: {} ", permission.action)), "{permission:?}: {why}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_permission_is_unused() {
+    let mut unused: Option<BTreeSet<Permission>> = None;
+    for (function, _) in ROLES {
+        let stage = scene(&[("Tracing", "Active")]).await;
+        tour(&stage, function).await.unwrap_or_else(|why| panic!("{function}: {why}"));
+        let not_here = stage.world(|world| {
+            let all = world.iam.permissions().into_iter();
+            all.filter(|permission| !world.iam.used.contains(permission)).collect::<BTreeSet<_>>()
+        });
+        unused = Some(match unused {
+            None => not_here,
+            Some(before) => before.intersection(&not_here).cloned().collect(),
+        });
+    }
+    assert_eq!(unused, Some(BTreeSet::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_observes_has_no_permission_to_change_a_balancer_or_an_instance() {
+    let stage = Stage::with_settings(&[("Mode", "observe")]);
+    let actions = stage.world(|world| world.iam.permissions()).into_iter().map(|permission| permission.action);
+    let writing: BTreeSet<String> = actions.filter(|action| !action.contains(":Describe")).collect();
+    let allowed = [
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "sqs:ChangeMessageVisibility",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ReceiveMessage",
+        "sqs:SendMessage",
+    ];
+    assert_eq!(writing.into_iter().collect::<Vec<_>>(), allowed);
+}
+
+/// A call with the key of the function `instance-state`: its status and its body.
+async fn call(stage: &Stage, service: &str, form: &str) -> (u16, String) {
+    let credential =
+        format!("AWS4-HMAC-SHA256 Credential=AKIAINSTANCESTATE9999/20260105/us-east-1/{service}/aws4_request");
+    let mut request = http::Request::post("https://any.example/").header("authorization", credential);
+    if service == "sqs" {
+        request = request.header("x-amz-target", "AmazonSQS.ReceiveMessage");
+    }
+    let request = request.body(form.to_owned().into_bytes().into()).expect("a request");
+    match stage.sandbox.call(request).await {
+        Reply::Answered(answer) => (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_tags_that_hold_can_be_written_and_only_on_instances() {
+    let stage = Stage::new();
+    stage.instance("web-1");
+    let (id, subnet) = (stage.id("web-1"), stage.subnet.clone());
+    let held = "Tag.1.Key=elb-registrar%3Aheld.x&Tag.1.Value=clb%3Ashop";
+    for (action, resource, tags, is_allowed) in [
+        ("CreateTags", &id, held, true),
+        ("CreateTags", &id, "Tag.1.Key=elb-registrar%3Aheld&Tag.1.Value=x", true),
+        ("CreateTags", &id, "Tag.1.Key=Name&Tag.1.Value=x", false),
+        ("CreateTags", &id, "Tag.1.Key=elb-registrar%3Aheld.y&Tag.1.Value=x&Tag.2.Key=Name&Tag.2.Value=x", false),
+        ("CreateTags", &id, "Tag.1.Key=elb-registrar%3Aregister&Tag.1.Value=x", false),
+        ("CreateTags", &id, "Tag.1.Key=elb-registrar%3Aignore&Tag.1.Value=x", false),
+        ("CreateTags", &subnet, held, false),
+        ("DeleteTags", &id, held, true),
+        ("DeleteTags", &id, "Tag.1.Key=elb-registrar%3Aignore", false),
+        ("DeleteTags", &id, "", false),
+        ("DeleteTags", &subnet, held, false),
+    ] {
+        let form = format!("Action={action}&Version=2016-11-15&ResourceId.1={resource}&{tags}");
+        let (status, body) = call(&stage, "ec2", &form).await;
+        match is_allowed {
+            true => assert_eq!(status, 200, "{form}: {body}"),
+            false => {
+                assert_eq!(status, 403, "{form}: {body}");
+                assert!(body.contains("<Code>UnauthorizedOperation</Code>"), "{body}");
+                assert!(body.contains(&format!("is not authorized to perform: ec2:{action} on resource: ")), "{body}");
+            }
+        }
+    }
+    assert_eq!(stage.tags("web-1").keys().collect::<Vec<_>>(), ["Name", "elb-registrar:held"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn denials_have_the_form_of_each_service() {
+    let stage = Stage::new();
+    stage.world(|world| world.iam.roles.values_mut().for_each(|role| role.policies.clear()));
+    let user = "User: arn:aws:sts::123456789012:assumed-role/elb-registrar-InstanceStateRole/instance-state";
+    for (service, form, code, sentence) in [
+        (
+            "ec2",
+            "Action=DescribeInstances&Version=2016-11-15".to_owned(),
+            "<Code>UnauthorizedOperation</Code>",
+            "ec2:DescribeInstances because",
+        ),
+        (
+            "elasticloadbalancing",
+            "Action=DescribeTargetGroups&Version=2015-12-01".to_owned(),
+            "<Code>AccessDenied</Code>",
+            "elasticloadbalancing:DescribeTargetGroups because",
+        ),
+        (
+            "elasticloadbalancing",
+            "Action=RegisterTargets&Version=2015-12-01&TargetGroupArn=arn%3Aa".to_owned(),
+            "<Code>AccessDenied</Code>",
+            "elasticloadbalancing:RegisterTargets on resource: arn:a because",
+        ),
+        (
+            "autoscaling",
+            "Action=DescribeAutoScalingGroups&Version=2011-01-01".to_owned(),
+            "<Code>AccessDenied</Code>",
+            "autoscaling:DescribeAutoScalingGroups because",
+        ),
+        (
+            "sqs",
+            json!({ "QueueUrl": "https://sqs/123456789012/q" }).to_string(),
+            "#AccessDenied\"",
+            "sqs:receivemessage on resource: arn:aws:sqs:us-east-1:123456789012:q because",
+        ),
+    ] {
+        let (status, body) = call(&stage, service, &form).await;
+        assert!(status == 403 && body.contains(code), "{status} {body}");
+        assert!(body.contains(&format!("{user} is not authorized to perform: {sentence}")), "{body}");
+    }
+    let last = stage.calls().pop().expect("a call");
+    assert_eq!(last.outcome, Some(Err("AccessDenied".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_may_do_what_a_function_may_not() {
+    let stage = Stage::new();
+    stage.world(|world| world.iam.roles.clear());
+    stage.classic("shop").instance("web-1");
+    let request = http::Request::post("https://any.example/")
+        .header("authorization", "AWS4-HMAC-SHA256 Credential=AKIAOPERATOR/20260105/us-east-1/ec2/aws4_request")
+        .body("Action=DescribeInstances&Version=2016-11-15".into())
+        .expect("a request");
+    assert!(matches!(stage.sandbox.call(request).await, Reply::Answered(answer) if answer.status() == 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_lacks_a_permission_is_kept_and_served_once_it_is_there() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
+    let roles = stage.world(|world| world.iam.roles.clone());
+    let is_create_tags = |permission: &&Permission| permission.action == "ec2:CreateTags";
+    let permission = permissions_of(&stage, ROLES[0].1).iter().find(is_create_tags).cloned().expect("a permission");
+    stage.world(|world| world.iam.revoke(&permission));
+    stage.stop("web-1");
+    stage.sandbox.advance(Duration::from_secs(300)).await;
+    assert_eq!(
+        (stage.places("web-1"), count(&stage, QUEUE), count(&stage, DEAD_LETTERS)),
+        (vec!["clb:shop".into()], 2, 0)
+    );
+    let error = stage.invoke(state_change(&stage, "web-1", "stopped")).await.expect_err("an error");
+    let message = error["errorMessage"].as_str().unwrap_or_default();
+    assert!(message.contains("is not authorized to perform: ec2:CreateTags on resource: arn:aws:ec2:"), "{message}");
+    stage.world(|world| world.iam.roles = roles);
+    stage.rest().await;
+    assert_eq!(
+        (stage.places("web-1").len(), stage.held("web-1"), count(&stage, QUEUE)),
+        (0, vec!["clb:shop".into()], 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_eventbridge_may_not_send_to_leaves_the_event_in_the_rules_dead_letters() {
+    let mut template = Template::of_project();
+    template.document["Resources"].as_object_mut().expect("resources").remove("InstanceStateQueuePolicy");
+    let stage = Stage::of_template(&template, Options::default(), &[]);
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop").stop_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1").len(), count(&stage, UNDELIVERED)), (1, 2), "stopping and stopped");
+    let denied = stage.world(|world| world.iam.denied[0].clone());
+    assert_eq!((denied.caller.as_str(), denied.action.as_str()), ("events.amazonaws.com", "sqs:SendMessage"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_schedule_starts_a_sweep_that_needs_no_event() {
+    let stage = Stage::with_settings(&[("ReconcileSchedule", "rate(15 minutes)")]);
+    stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop").stop_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), ["clb:shop"]);
+    stage.sandbox.advance(Duration::from_secs(16 * 60)).await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1")), (0, vec!["clb:shop".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_fails_is_tried_once_more_and_then_told() {
+    let stage = Stage::new();
+    stage.world(|world| lambda::invoke_async(world, RECONCILE, json!({ "detail-type": "x" }))).expect("a function");
+    stage.sandbox.advance(Duration::from_secs(120)).await;
+    let attempts = stage.world(|world| world.lambda.log.len());
+    assert_eq!((attempts, count(&stage, FAILED_SWEEPS)), (2, 1));
+}
+
+/// What the template is refused with when one place of it is another.
+fn refusal(pointer: &str, value: Value) -> String {
+    let mut template = Template::of_project();
+    let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+    template.document.pointer_mut(parent).unwrap_or_else(|| panic!("{parent}"))[name] = value;
+    deploy(&template, &[]).expect_err(pointer).0
+}
+
+fn deploy(template: &Template, parameters: &[Setting]) -> Result<Stack, DeployError> {
+    Sandbox::in_virtual_time().with(|world| template.deploy(world, parameters))
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_parameters_are_refused_as_cloudformation_refuses_them() {
+    for (name, value, words) in [
+        ("Mode", "dry-run", "Parameter 'Mode' must be one of AllowedValues"),
+        ("LogRetentionDays", "31", "Parameter 'LogRetentionDays' must be one of AllowedValues"),
+        ("LogRetentionDays", "a month", "Parameter 'LogRetentionDays' must be a number."),
+        (
+            "ReconcileSchedule",
+            "hourly",
+            "Parameter ReconcileSchedule failed to satisfy constraint: has to be an EventBridge",
+        ),
+        ("ReconcileSchedule", "rate(1 minutes)", "Parameter ScheduleExpression is not valid"),
+        (
+            "AlarmTopicArn",
+            "arn:aws:sqs:us-east-1:123456789012:q",
+            "Parameter AlarmTopicArn failed to satisfy constraint",
+        ),
+        ("Modus", "observe", "Parameters: [Modus] do not exist in the template"),
+    ] {
+        let why = deploy(&Template::of_project(), &[(name, value)]).expect_err(value).0;
+        assert!(why.contains(words), "{name} {value}: {why}");
+    }
+    let missing = refusal("/Parameters/Mode", json!({ "Type": "String" }));
+    assert_eq!(missing, "Parameters: [Mode] must have values");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_that_aws_would_refuse_or_that_nobody_checks_is_not_deployed() {
+    let queue = "/Resources/InstanceStateQueue";
+    let role = "/Resources/InstanceStateRole/Properties";
+    let mapping = "/Resources/InstanceStateEventSource/Properties";
+    for (pointer, value, words) in [
+        (format!("{queue}/Type"), json!("AWS::SNS::Topic"), "resources of the type AWS::SNS::Topic"),
+        (format!("{queue}/Properties/FifoQueue"), json!(true), "FifoQueue of InstanceStateQueue"),
+        (
+            format!("{queue}/Properties/VisibilityTimeout"),
+            json!(60),
+            "Queue visibility timeout: 60 seconds is less than",
+        ),
+        (format!("{queue}/DependsOn"), json!("InstanceStateFunction"), "Circular dependency between resources: ["),
+        (format!("{queue}/Condition"), json!("Traces"), "Unresolved resource dependencies [InstanceStateQueue]"),
+        (
+            format!("{mapping}/EventSourceArn"),
+            json!({ "Ref": "Nothing" }),
+            "Unresolved resource dependencies [Nothing]",
+        ),
+        (
+            format!("{mapping}/FunctionName"),
+            json!({ "Fn::GetAtt": ["ReadingPolicy", "Name"] }),
+            "does not support attribute Name",
+        ),
+        (format!("{mapping}/BatchSize"), json!(20_000), "BatchSize must be from 1 to 10000"),
+        (format!("{mapping}/FilterCriteria"), json!({}), "FilterCriteria of InstanceStateEventSource"),
+        (format!("{role}/Policies"), json!([]), "does not have permissions to call ReceiveMessage on SQS"),
+        (
+            format!("{role}/AssumeRolePolicyDocument/Statement/0/Principal/Service"),
+            json!("ec2.amazonaws.com"),
+            "Lambda can assume",
+        ),
+        (
+            format!("{role}/Policies/0/PolicyDocument/Statement/0/Condition"),
+            json!({ "DateLessThan": { "aws:CurrentTime": "x" } }),
+            "operator DateLessThan",
+        ),
+        (
+            "/Resources/InstanceStateFunction/Properties/VpcConfig".to_owned(),
+            json!({}),
+            "VpcConfig of InstanceStateFunction",
+        ),
+        (
+            "/Resources/InstanceStateRule/Properties/EventPattern/source".to_owned(),
+            json!("aws.ec2"),
+            "must be an object or an array",
+        ),
+    ] {
+        let why = refusal(&pointer, value);
+        assert!(why.contains(words), "{pointer}: {why}");
+    }
+    for (text, words) in
+        [("Hooks: {}", "section Hooks"), ("Resources: !Import x", "tag !Import"), ("a: 1\na: 2", "duplicate")]
+    {
+        let why = Template::parse(text).expect_err(text).0;
+        assert!(why.contains(words), "{text}: {why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_variables_of_the_template_and_of_the_readme_are_those_that_the_functions_read() {
+    let asked = std::cell::RefCell::new(BTreeSet::new());
+    let nothing = |name: &str| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    };
+    Config::read(nothing).expect("no variable has to be there");
+    let stage = Stage::new();
+    let set: BTreeMap<&str, BTreeSet<String>> = ROLES
+        .into_iter()
+        .map(|(function, _)| {
+            let spec = stage.world(|world| world.lambda.function(function).cloned()).expect("a function");
+            (function, spec.environment.into_keys().collect())
+        })
+        .collect();
+    assert_eq!(set[INSTANCE_STATE], *asked.borrow());
+    let names = README.lines().filter_map(|line| line.strip_prefix("| `REGISTRAR_")?.split_once('`'));
+    let listed: BTreeSet<String> = names.map(|(name, _)| format!("REGISTRAR_{name}")).collect();
+    assert_eq!(listed, *asked.borrow(), "the table of settings in README.md");
+    assert!(set[RECONCILE].is_subset(&asked.borrow()), "{set:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_function_has_the_role_and_the_log_group_that_the_template_gives_it() {
+    let stage = Stage::with_settings(&[("LogLevel", "DEBUG")]);
+    for (function, role) in ROLES {
+        let spec = stage.world(|world| world.lambda.function(function).cloned()).expect("a function");
+        assert_eq!(spec.role.as_deref(), Some(role));
+        assert!(spec.log.group.starts_with("elb-registrar-") && spec.log.level.as_deref() == Some("DEBUG"), "{spec:?}");
+        assert!(
+            stage.stack.of_kind("AWS::IAM::Role").any(|(_, found)| found.identity.attributes["Arn"] == role_arn(role))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_queue_of_dead_letters_is_looked_at_by_an_alarm() {
+    let stage = Stage::new();
+    let watched: BTreeSet<&str> = stage
+        .stack
+        .of_kind("AWS::CloudWatch::Alarm")
+        .flat_map(|(_, alarm)| alarm.properties["Dimensions"].as_array().into_iter().flatten())
+        .filter_map(|dimension| dimension["Value"].as_str())
+        .collect();
+    for queue in [QUEUE, DEAD_LETTERS, UNDELIVERED, FAILED_SWEEPS] {
+        assert!(watched.contains(queue), "{queue}: {watched:?}");
+        assert!(stage.world(|world| world.sqs.queue(queue).is_some()), "{queue}");
+    }
+}
