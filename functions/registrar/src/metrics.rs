@@ -109,7 +109,9 @@ impl Metrics {
             .failed
             .iter()
             .map(|(reason, count)| document(source, at, Some(*reason), vec![("Failed", "Count", json!(count))]));
-        std::iter::once(main).chain(failed).collect()
+        // A document without a metric is refused.
+        let main = (!self.counts.is_empty()).then_some(main);
+        main.into_iter().chain(failed).collect()
     }
 
     /// Writes the documents to the standard output, where Lambda's log is.
@@ -174,6 +176,12 @@ mod tests {
         assert_eq!(directive["Dimensions"], json!([["Stack", "Function", "Reason"]]));
         assert_eq!(directive["Namespace"], "elb-registrar");
         assert_eq!(main["_aws"]["Timestamp"], at(0).timestamp_millis());
+    }
+
+    #[test]
+    fn nothing_to_measure_is_nothing_to_write() {
+        let source = Source { stack: "s".into(), function: "reconcile" };
+        assert_eq!(Metrics::default().documents(&source, at(0)), Vec::<Value>::new());
     }
 
     #[test]
