@@ -47,3 +47,19 @@ async fn a_wrong_declaration_is_named_and_the_right_ones_are_served() {
     }
     assert_eq!(stage.places("web-1"), ["tg:web:80"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_another_network_spoils_only_itself() {
+    let stage = Stage::new();
+    stage.instances_group("web").instance("web-1");
+    let other = stage.world(|world| {
+        let vpc = ec2::create_vpc(world, "10.9.0.0/16");
+        ec2::create_subnet(world, &vpc, "us-east-1a", "10.9.0.0/24");
+        vpc
+    });
+    stage.group(sandbox::elbv2::TargetGroupSpec::instances("far", &other, 80));
+    stage.tagged("web-1", TAG, "tg:far tg:web");
+    let report = stage.invoke(state_change(&stage, "web-1", "running")).await.expect("a report").to_string();
+    assert!(report.contains(&format!("the balancer is in {other}, the instance in {}", stage.vpc)), "{report}");
+    assert_eq!(stage.places("web-1"), ["tg:web:80"]);
+}

@@ -23,6 +23,10 @@ use crate::{
 /// Values that a filter of a Describe call takes, a limit of EC2.
 const FILTER_VALUES_MAX: usize = 200;
 
+/// Elements of a page, the most that EC2 gives. Without it EC2 tries to answer with everything at once, which times out for
+/// many and has a token bucket of half the size.
+const PAGE_SIZE: i32 = 1_000;
+
 /// Resources that CreateTags and DeleteTags take, a limit of EC2.
 pub(crate) const RESOURCES_PER_CALL_MAX: usize = 1_000;
 
@@ -77,7 +81,8 @@ impl Ec2 {
         let mut instances = BTreeMap::new();
         let mut at: Option<Timestamp> = None;
         for filter in filters {
-            let mut pages = self.client.describe_instances().filters(filter).into_paginator().send();
+            let mut pages =
+                self.client.describe_instances().filters(filter).into_paginator().page_size(PAGE_SIZE).send();
             while let Some(page) = pages.next().await {
                 let page = page.map_err(|e| CallError::new("ec2:DescribeInstances", e))?;
                 let answered_at = self.watch.service_time();
@@ -104,7 +109,7 @@ impl Ec2 {
             for chunk in addresses.chunks(FILTER_VALUES_MAX) {
                 let values = chunk.iter().map(ToString::to_string).collect();
                 let call = self.client.describe_network_interfaces().filters(filter(name, values));
-                let mut pages = call.into_paginator().items().send();
+                let mut pages = call.into_paginator().page_size(PAGE_SIZE).items().send();
                 while let Some(found) = pages.next().await {
                     let found = found.map_err(|e| CallError::new("ec2:DescribeNetworkInterfaces", e))?;
                     let ipv4 = found.private_ip_addresses().iter().filter_map(|a| a.private_ip_address());
