@@ -315,6 +315,16 @@ impl Stage {
         findings
     }
 
+    /// Looks after every call whether one of an instance's registrations is neither in place nor held: that must never be.
+    pub fn watch_losses(&self, instance: &str, registrations: &'static [&'static str]) -> Findings {
+        let id = self.id(instance);
+        self.watch(move |world, call| {
+            let (places, held) = (places(world, &id), held(world, &id));
+            let lost = registrations.iter().find(|place| !places.iter().chain(&held).any(|known| known == *place))?;
+            Some(format!("{lost} is neither in place nor held after call {} ({})", call.number, call.action))
+        })
+    }
+
     fn is_busy(&self) -> bool {
         self.world(|world| {
             let is_changing = |state: ec2::InstanceState| {

@@ -21,12 +21,8 @@ fn shop(seed: u64) -> Stage {
 
 /// Stops and starts the instance under a fault; answers how many calls of the function there were.
 async fn restart_under(stage: &Stage, what: &str, fault: impl FnMut(&Call) -> Verdict + Send + 'static) -> usize {
-    let (id, others) = (stage.id("web-1"), stage.places("web-2"));
-    let findings = stage.watch(move |world, call| {
-        let (places, held) = (end_to_end::places(world, &id), end_to_end::held(world, &id));
-        let lost = PLACES.iter().find(|place| !places.iter().chain(&held).any(|known| known == *place))?;
-        Some(format!("{lost} is neither in place nor held after call {} ({})", call.number, call.action))
-    });
+    let others = stage.places("web-2");
+    let findings = stage.watch_losses("web-1", &PLACES);
     let guard = stage.sandbox.fault(fault);
     stage.stop_and_rest("web-1").await;
     let all = PLACES.map(str::to_owned).to_vec();

@@ -65,12 +65,7 @@ async fn a_sweep_leaves_an_instance_that_is_starting_to_its_event() {
 async fn a_sweep_and_events_at_once_lose_nothing() {
     let stage = silent();
     stage.world(|world| world.events.reset_delivery());
-    let id = stage.id("web-1");
-    let findings = stage.watch(move |world, call| {
-        let (places, held) = (end_to_end::places(world, &id), end_to_end::held(world, &id));
-        let lost = PLACES.iter().find(|place| !places.iter().chain(&held).any(|known| known == *place))?;
-        Some(format!("{lost} is neither in place nor held after call {} ({})", call.number, call.action))
-    });
+    let findings = stage.watch_losses("web-1", &PLACES);
     let sandbox = stage.sandbox.clone();
     let sweeps = tokio::spawn(async move {
         for _ in 0..120 {
