@@ -5,4 +5,4 @@
 
 mod stage;
 
-pub use stage::{Findings, Setting, Stage, held, places, state_change};
+pub use stage::{Findings, Setting, Stage, places, state_change};

@@ -493,7 +493,7 @@ pub fn places(world: &World, id: &str) -> Vec<String> {
 }
 
 /// See [`Stage::held`].
-pub fn held(world: &World, id: &str) -> Vec<String> {
+fn held(world: &World, id: &str) -> Vec<String> {
     let Some(instance) = world.ec2.instance(id) else { return Vec::new() };
     let ours = instance.tags.iter().filter(|(key, _)| key.starts_with("elb-registrar:held"));
     // The part that the sandbox invented for a group says nothing in a test.
