@@ -43,6 +43,15 @@ async fn a_sweep_in_a_quiet_account_changes_nothing_and_costs_two_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sweep_says_nothing_of_stopped_instances_that_have_nothing() {
+    let stage = silent();
+    stage.instance("idle-1").instance("idle-2").stop("idle-1").stop("idle-2").stop_and_rest("web-1").await;
+    let report = stage.sweep().await.expect("a report");
+    let told: Vec<&String> = report["instances"].as_object().expect("instances").keys().collect();
+    assert_eq!(told, [&stage.id("web-1")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sweep_registers_what_is_declared() {
     let stage = silent();
     stage.instance("web-3").tagged("web-3", "elb-registrar:register", "tg:web clb:shop");

@@ -71,6 +71,16 @@ pub struct InstanceReport {
     pub look_again_in_seconds: Option<u64>,
 }
 
+impl InstanceReport {
+    /// Whether it has, had or did anything.
+    fn is_worth_a_word(&self) -> bool {
+        let deeds = !self.done.is_empty() || !self.would_do.is_empty();
+        let reasons = [&self.waiting, &self.left_alone, &self.let_go, &self.needs_a_person];
+        let has_any = !self.registered.is_empty() || !self.held.is_empty() || !self.failed.is_empty();
+        deeds || has_any || reasons.iter().any(|reasons| !reasons.is_empty())
+    }
+}
+
 /// Something done to a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deed {
@@ -171,12 +181,19 @@ impl Action {
 #[derive(Debug)]
 pub struct Recorder {
     report: Report,
+    /// A sweep comes upon every stopped instance of the account, every time: of those it has nothing to say.
+    is_sweep: bool,
 }
 
 impl Recorder {
     /// An empty report.
     pub fn new(mode: Mode) -> Self {
-        Self { report: Report { mode, instances: BTreeMap::new() } }
+        Self { report: Report { mode, instances: BTreeMap::new() }, is_sweep: false }
+    }
+
+    /// An empty report of a sweep, which leaves out instances of which there is nothing to say.
+    pub fn of_sweep(mode: Mode) -> Self {
+        Self { is_sweep: true, ..Self::new(mode) }
     }
 
     /// What was written down so far.
@@ -185,7 +202,10 @@ impl Recorder {
     }
 
     /// The report.
-    pub fn into_report(self) -> Report {
+    pub fn into_report(mut self) -> Report {
+        if self.is_sweep {
+            self.report.instances.retain(|_, instance| instance.is_worth_a_word());
+        }
         self.report
     }
 
@@ -208,6 +228,9 @@ impl Recorder {
 
     /// There was nothing to do.
     pub fn nothing_to_do(&mut self, id: &InstanceId, why: &str) {
+        if self.is_sweep {
+            return;
+        }
         tracing::info!(instance = %id, why, "nothing to do");
         self.instance(id).nothing_to_do = Some(why.to_owned());
     }

@@ -115,7 +115,7 @@ impl Registrar {
     pub async fn sweep(&self) -> Result<Report, CallError> {
         let read_at = MonotonicTime::now();
         let reading = self.clients.ec2.read_for_sweep().await?;
-        let mut run = self.run(read_at, &reading);
+        let mut run = Run { recorder: Recorder::of_sweep(self.mode), ..self.run(read_at, &reading) };
         let instances: Vec<&Instance> = reading.instances.values().collect();
         for instance in &instances {
             run.recorder.instance(&instance.id).state = Some(instance.state);
@@ -216,7 +216,7 @@ impl Run<'_> {
         };
         if !in_scope {
             let why = format!("the scope is `tagged`, and it does not bear the tag {}", tag::REGISTER);
-            self.recorder.left_alone(&instance.id, Because::all(why));
+            self.recorder.nothing_to_do(&instance.id, &why);
         }
         in_scope
     }
