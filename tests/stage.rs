@@ -24,6 +24,7 @@ use sandbox::{
     ec2::{self, Launch},
     elb,
     elbv2::{self, Kind, Standing, Target, TargetGroupSpec},
+    events::Delivery,
     lambda::{self, Invocation},
 };
 use serde_json::{Value, json};
@@ -296,6 +297,25 @@ impl Stage {
     /// Hands one bare event to the function, and waits for its answer.
     pub async fn invoke(&self, event: Value) -> Result<Value, Value> {
         self.sandbox.invoke(INSTANCE_STATE, event).await
+    }
+
+    /// Lets only the state changes to some states be delivered; to none of them, where the list is empty.
+    pub fn deliver_only(&self, states: &'static [&'static str]) -> &Self {
+        self.deliver(move |state| if states.contains(&state) { Delivery::Normal } else { Delivery::Lost })
+    }
+
+    /// Decides over the delivery of state changes by the state that they announce.
+    pub fn deliver(&self, decide: impl Fn(&str) -> Delivery + Send + 'static) -> &Self {
+        self.world(|world| {
+            world.events.set_delivery(move |event| decide(event.detail["state"].as_str().unwrap_or_default()));
+        });
+        self
+    }
+
+    /// Lets things happen until an instance has reached a state.
+    pub async fn until_it_is(&self, instance: &str, state: ec2::InstanceState) {
+        let id = self.id(instance);
+        self.until(state.name(), |world| world.ec2.instance(&id).is_some_and(|found| found.state == state)).await;
     }
 
     /// Lets a sweep run, and waits for its report.

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use end_to_end::Stage;
 
+/// Only these are delivered: what one event costs.
+const ONE_EVENT_EACH_WAY: &[&str] = &["stopped", "running"];
+
 /// An account with many target groups, and an instance that is in a few of them, alone on their way down and up.
 async fn account(groups: usize, used: usize) -> Stage {
     let stage = Stage::new();
-    stage.world(|world| world.events.set_delivery(once()));
+    stage.deliver_only(ONE_EVENT_EACH_WAY);
     for number in 0..groups {
         stage.instances_group(&format!("group-{number}"));
     }
@@ -16,14 +19,6 @@ async fn account(groups: usize, used: usize) -> Stage {
         stage.registered("web-1", &format!("tg:group-{number}"));
     }
     stage
-}
-
-/// Only `stopped` and `running` are delivered: what one event costs.
-fn once() -> impl FnMut(&sandbox::events::Event) -> sandbox::events::Delivery + Send {
-    |event| match event.detail["state"].as_str() {
-        Some("stopped" | "running") => sandbox::events::Delivery::Normal,
-        _ => sandbox::events::Delivery::Lost,
-    }
 }
 
 fn calls_by_action(stage: &Stage) -> BTreeMap<String, usize> {
@@ -80,7 +75,7 @@ async fn a_restart_among_500_target_groups_costs_8_calls_and_3_for_each_further_
 async fn a_restart_behind_a_classic_load_balancer_costs_8_calls_and_2_for_each_further_one() {
     for used in [1, 3] {
         let stage = Stage::new();
-        stage.world(|world| world.events.set_delivery(once()));
+        stage.deliver_only(ONE_EVENT_EACH_WAY);
         stage.instance("web-1");
         for number in 0..used {
             let name = format!("classic-{number}");

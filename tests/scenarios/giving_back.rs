@@ -42,12 +42,7 @@ async fn a_draining_address_is_registered_when_its_draining_is_over_and_not_befo
         let stage = Stage::with(Options { same_address_while_draining: variant, ..Options::default() }, &[]);
         stage.addresses_group("edge").drains("edge", 900).instance("web-1").registered("web-1", "tg:edge:443=eth0");
         stage.stop("web-1");
-        stage
-            .until("stopped and taken out", |world| {
-                let is_stopped = |found: &ec2::Instance| found.state == ec2::InstanceState::Stopped;
-                world.ec2.instances.values().all(|history| is_stopped(history.current()))
-            })
-            .await;
+        stage.until_it_is("web-1", ec2::InstanceState::Stopped).await;
         let stopped_at = stage.world(|world| world.now());
         stage.start("web-1");
         stage.until("registered", |world| world.calls.iter().any(|call| call.action == "RegisterTargets")).await;
@@ -220,7 +215,7 @@ async fn a_tag_broken_by_hand_is_named_and_left_as_it_is() {
     stopped_shop(&stage, Launch::new(&stage.subnet)).await;
     let broken = "clb:shop tg:web oops";
     stage.tagged("web-1", "elb-registrar:held.mine", broken);
-    stage.world(|world| world.events.set_delivery(|_| sandbox::events::Delivery::Lost));
+    stage.deliver_only(&[]);
     stage.start_and_rest("web-1").await;
     stage.sandbox.advance(std::time::Duration::from_secs(400)).await;
     let report = stage.invoke(end_to_end::state_change(&stage, "web-1", "running")).await.expect("a report");
@@ -240,15 +235,9 @@ async fn a_registration_that_a_person_gave_back_already_is_just_forgotten() {
     let stage = Stage::new();
     stage.instances_group("web").instance("web-1").registered("web-1", "tg:web");
     stage.stop_and_rest("web-1").await;
-    stage.world(|world| {
-        world.events.set_delivery(|_| sandbox::events::Delivery::Late(std::time::Duration::from_secs(30)))
-    });
+    stage.deliver(|_| sandbox::events::Delivery::Late(std::time::Duration::from_secs(30)));
     stage.start("web-1");
-    stage
-        .until("runs", |world| {
-            world.ec2.instances.values().all(|history| history.current().state == ec2::InstanceState::Running)
-        })
-        .await;
+    stage.until_it_is("web-1", ec2::InstanceState::Running).await;
     stage.registered("web-1", "tg:web");
     stage.sandbox.advance(std::time::Duration::from_secs(30)).await;
     stage.rest().await;

@@ -22,7 +22,7 @@ fn send(stage: &Stage, bodies: &[String]) {
 async fn each_record_of_a_batch_is_decided_by_itself() {
     let stage = Stage::new();
     stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
-    stage.world(|world| world.events.set_delivery(|_| sandbox::events::Delivery::Lost));
+    stage.deliver_only(&[]);
     stage.stop_and_rest("web-1").await;
     let good = state_change(&stage, "web-1", "stopped");
     let mut foreign = good.clone();
@@ -66,7 +66,7 @@ async fn a_bare_event_that_is_not_understood_is_an_error_with_a_stable_name() {
 async fn a_bare_event_whose_work_fails_is_an_error_that_names_the_action() {
     let stage = Stage::new();
     stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
-    stage.world(|world| world.events.set_delivery(|_| sandbox::events::Delivery::Lost));
+    stage.deliver_only(&[]);
     stage.stop_and_rest("web-1").await;
     let denied = ApiError::sender("UnauthorizedOperation", "You are not authorized to perform this operation.");
     let _fault = stage.sandbox.fault(every("CreateTags", Verdict::Refuse(denied)));

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use end_to_end::Stage;
-use sandbox::events::Delivery;
 use serde_json::json;
 
 const PLACES: [&str; 3] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
@@ -11,7 +10,7 @@ const PLACES: [&str; 3] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
 /// An AWS in which no event is ever delivered.
 fn silent() -> Stage {
     let stage = Stage::new();
-    stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
+    stage.deliver_only(&[]);
     stage.classic("shop").instances_group("web").addresses_group("edge").drains("edge", 60);
     stage.instance("web-1").instance("web-2").registered_at("web-1", &PLACES).registered_at("web-2", &PLACES);
     stage

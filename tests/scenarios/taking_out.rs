@@ -35,26 +35,18 @@ async fn a_stopped_instance_is_out_of_every_balancer_on_every_port_and_others_st
 
 #[tokio::test(start_paused = true)]
 async fn each_state_on_the_way_down_alone_takes_the_instance_out() {
-    for state in ["stopping", "stopped"] {
+    for state in [&["stopping"], &["stopped"]] {
         let stage = shop();
-        stage.world(|world| world.events.set_delivery(only(state)));
+        stage.deliver_only(state);
         stage.stop_and_rest("web-1").await;
-        assert_eq!(stage.places("web-1"), Vec::<String>::new(), "{state}\n{}", stage.describe());
+        assert_eq!(stage.places("web-1"), Vec::<String>::new(), "{state:?}\n{}", stage.describe());
     }
-    for state in ["shutting-down", "terminated"] {
+    for state in [&["shutting-down"], &["terminated"]] {
         let stage = shop();
-        stage.world(|world| world.events.set_delivery(only(state)));
+        stage.deliver_only(state);
         stage.terminate("web-1").rest().await;
         let members = (stage.members("clb:shop"), stage.members("tg:web"));
-        assert_eq!(members, (vec!["web-2".into()], vec!["web-2:80".into(), "web-2:8080".into()]), "{state}");
-    }
-}
-
-/// Delivers only the events of one state.
-fn only(state: &'static str) -> impl FnMut(&sandbox::events::Event) -> sandbox::events::Delivery + Send {
-    move |event| match event.detail["state"] == state {
-        true => sandbox::events::Delivery::Normal,
-        false => sandbox::events::Delivery::Lost,
+        assert_eq!(members, (vec!["web-2".into()], vec!["web-2:80".into(), "web-2:8080".into()]), "{state:?}");
     }
 }
 
@@ -300,7 +292,7 @@ async fn instances_that_stop_together_share_one_scan_and_one_tag() {
         stage.instance(name).registered(name, "tg:web").registered(name, "clb:shop");
     }
     // Only one event each: with `stopped` after `stopping` there would be a second scan.
-    stage.world(|world| world.events.set_delivery(only("stopped")));
+    stage.deliver_only(&["stopped"]);
     stage.world(|world| world.options.stopping = sandbox::Span::milliseconds(20_000, 20_001));
     for name in &names {
         stage.stop(name);
@@ -330,7 +322,7 @@ async fn the_address_of_a_task_is_never_taken_for_an_instances() {
 #[tokio::test(start_paused = true)]
 async fn a_bare_event_is_answered_with_what_was_seen_and_done() {
     let stage = shop();
-    stage.world(|world| world.events.set_delivery(|_| sandbox::events::Delivery::Lost));
+    stage.deliver_only(&[]);
     stage.stop_and_rest("web-1").await;
     let report = stage.invoke(state_change(&stage, "web-1", "stopped")).await.expect("a report");
     let part = &report["instances"][stage.id("web-1")];

@@ -17,7 +17,7 @@ fn shop() -> Stage {
 #[tokio::test(start_paused = true)]
 async fn doubled_events_change_nothing() {
     let stage = shop();
-    stage.world(|world| world.events.set_delivery(|_| Delivery::Twice));
+    stage.deliver(|_| Delivery::Twice);
     stage.stop_and_rest("web-1").await;
     assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3));
     stage.start_and_rest("web-1").await;
@@ -27,12 +27,7 @@ async fn doubled_events_change_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_event_that_comes_after_the_restart_takes_nothing() {
     let stage = shop();
-    stage.world(|world| {
-        world.events.set_delivery(|event| match event.detail["state"].as_str() {
-            Some("stopped") => Delivery::Late(Duration::from_secs(200)),
-            _ => Delivery::Normal,
-        });
-    });
+    stage.deliver(|state| if state == "stopped" { Delivery::Late(Duration::from_secs(200)) } else { Delivery::Normal });
     stage.stop_and_rest("web-1").await;
     stage.start_and_rest("web-1").await;
     stage.sandbox.advance(Duration::from_secs(300)).await;
@@ -44,19 +39,10 @@ async fn a_stop_event_that_comes_after_the_restart_takes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_running_event_that_comes_during_the_next_stop_gives_nothing_back() {
     let stage = shop();
-    stage.world(|world| {
-        world.events.set_delivery(|event| match event.detail["state"].as_str() {
-            Some("running") => Delivery::Late(Duration::from_secs(30)),
-            _ => Delivery::Normal,
-        });
-    });
+    stage.deliver(|state| if state == "running" { Delivery::Late(Duration::from_secs(30)) } else { Delivery::Normal });
     stage.stop_and_rest("web-1").await;
     stage.start("web-1");
-    stage
-        .until("runs", |world| {
-            world.ec2.instances.values().all(|history| history.current().state == InstanceState::Running)
-        })
-        .await;
+    stage.until_it_is("web-1", InstanceState::Running).await;
     stage.stop_and_rest("web-1").await;
     stage.sandbox.advance(Duration::from_secs(60)).await;
     stage.rest().await;
@@ -70,12 +56,7 @@ async fn a_running_event_that_comes_during_the_next_stop_gives_nothing_back() {
 async fn a_description_older_than_the_event_is_read_again() {
     // The one event that is delivered comes upon descriptions that still show the instance running.
     let stage = shop();
-    stage.world(|world| {
-        world.events.set_delivery(|event| match event.detail["state"].as_str() {
-            Some("stopped") => Delivery::Normal,
-            _ => Delivery::Lost,
-        });
-    });
+    stage.deliver_only(&["stopped"]);
     let mut stale = 3;
     let _fault = stage.sandbox.fault(move |call: &Call| {
         if call.action == "DescribeInstances" && stale > 0 {
@@ -100,11 +81,7 @@ async fn an_instance_started_while_it_is_taken_out_is_given_back_by_whoever_took
         }
         Verdict::Pass
     });
-    stage.world(|world| {
-        world.events.set_delivery(|event| match event.detail["state"].as_str() {
-            Some("stopped" | "running") => Delivery::Normal,
-            _ => Delivery::Lost,
-        });
+    stage.deliver_only(&["stopped", "running"]).world(|world| {
         world.options.starting = sandbox::Span::milliseconds(1_000, 1_001);
         world.options.event_delay = sandbox::Span::milliseconds(100, 101);
     });
@@ -121,11 +98,7 @@ async fn a_function_that_takes_late_and_dies_is_made_good_by_the_restarts_own_ch
     // it wants to look again. Its message comes back only after minutes; by then nobody would know, had the restart
     // forgotten what it found in place.
     let stage = shop();
-    stage.world(|world| {
-        world.events.set_delivery(|event| match event.detail["state"].as_str() {
-            Some("stopped" | "running") => Delivery::Normal,
-            _ => Delivery::Lost,
-        });
+    stage.deliver_only(&["stopped", "running"]).world(|world| {
         world.options.starting = sandbox::Span::milliseconds(1_000, 1_001);
     });
     let (mut late, mut doomed) = (3, String::new());
@@ -211,18 +184,10 @@ async fn an_instance_stopped_again_before_it_settled_keeps_everything() {
     let stage = shop();
     for _ in 0..6 {
         stage.stop("web-1");
-        stage
-            .until("stopped", |world| {
-                world.ec2.instances.values().all(|history| history.current().state == InstanceState::Stopped)
-            })
-            .await;
+        stage.until_it_is("web-1", InstanceState::Stopped).await;
         stage.sandbox.advance(Duration::from_secs(15)).await;
         stage.start("web-1");
-        stage
-            .until("runs", |world| {
-                world.ec2.instances.values().all(|history| history.current().state == InstanceState::Running)
-            })
-            .await;
+        stage.until_it_is("web-1", InstanceState::Running).await;
         stage.sandbox.advance(Duration::from_secs(20)).await;
     }
     let held_tags = stage.tags("web-1").keys().filter(|key| key.contains("held")).count();

@@ -10,7 +10,7 @@ use crate::{
     address::Address,
     balancer::{TargetGroup, TargetType},
     id::LoadBalancerName,
-    registration::{Malformed, Parts, Registration, fmt_options},
+    registration::{Malformed, Parts, Registration, fmt_options, read_value},
 };
 
 /// One declared registration, as it stands in the tag.
@@ -38,14 +38,7 @@ pub enum Declaration {
 impl Declaration {
     /// Reads the value of the tag: what could be understood, and what could not with the reason.
     pub fn all_in(value: &str) -> (Vec<Self>, Vec<(String, Malformed)>) {
-        let (mut declarations, mut malformed) = (Vec::new(), Vec::new());
-        for text in value.split_ascii_whitespace() {
-            match text.parse() {
-                Ok(declaration) => declarations.push(declaration),
-                Err(why) => malformed.push((text.to_owned(), why)),
-            }
-        }
-        (declarations, malformed)
+        read_value(value)
     }
 
     /// Completes the declaration with what its target group has.

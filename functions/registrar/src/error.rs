@@ -31,8 +31,8 @@ pub enum CallError {
     },
 }
 
-/// Codes by which AWS says that a balancer is not there (any more). In the SDK some bear another name than on the wire
-/// (`AccessPointNotFoundException`), so only the wire's are looked at.
+/// Codes by which AWS says that a balancer is not there (any more): the wire's, and the names that the API references and
+/// the SDK give to the same errors.
 const GONE: [&str; 4] =
     ["TargetGroupNotFound", "LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFoundException"];
 

@@ -17,7 +17,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
     instance::Timestamp,
-    registration::{Malformed, Registration},
+    registration::{Malformed, Registration, read_value},
     tag,
 };
 
@@ -78,13 +78,7 @@ impl HeldTag {
             "" => "",
             rest => rest.strip_prefix('.')?,
         };
-        let (mut registrations, mut malformed) = (Vec::new(), Vec::new());
-        for text in value.split_ascii_whitespace() {
-            match text.parse() {
-                Ok(registration) => registrations.push(registration),
-                Err(why) => malformed.push((text.to_owned(), why)),
-            }
-        }
+        let (registrations, malformed) = read_value(value);
         let taken_at = Stamp::time_of(stamp);
         Some(Self { key: key.to_owned(), value: value.to_owned(), taken_at, registrations, malformed })
     }

@@ -122,7 +122,7 @@ impl Instance {
     ///
     /// A primary address is named by its interface, so that the registration survives a change of address.
     pub fn name_of(&self, address: IpAddr) -> Option<Address> {
-        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = Family::of(address);
         let on_card_0 = self.interfaces.iter().filter(|interface| interface.network_card_index == 0);
         on_card_0
             .filter(|interface| interface.primary(family) == Some(address))

@@ -174,6 +174,18 @@ impl FromStr for Registration {
     }
 }
 
+/// Reads the texts in a tag's value, separated by spaces: what could be understood, and what could not with the reason.
+pub(crate) fn read_value<T: FromStr<Err = Malformed>>(value: &str) -> (Vec<T>, Vec<(String, Malformed)>) {
+    let (mut understood, mut malformed) = (Vec::new(), Vec::new());
+    for text in value.split_ascii_whitespace() {
+        match text.parse() {
+            Ok(found) => understood.push(found),
+            Err(why) => malformed.push((text.to_owned(), why)),
+        }
+    }
+    (understood, malformed)
+}
+
 /// The parts of the text form, which a declaration may leave out in part.
 pub(crate) enum Parts<'t> {
     /// `clb:NAME`

@@ -110,10 +110,9 @@ pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health>
     let is_it = |member: &&Member| {
         let is_target = match address {
             None => member.id == wanted.instance.id.as_str(),
-            Some(address) => member.id.parse().is_ok_and(|ip: IpAddr| {
-                let family = if ip.is_ipv4() { Family::V4 } else { Family::V6 };
-                wanted.instance.look_up(*address, family) == Some(ip)
-            }),
+            Some(address) => {
+                member.id.parse().is_ok_and(|ip: IpAddr| wanted.instance.look_up(*address, Family::of(ip)) == Some(ip))
+            }
         };
         is_target && member.port == *port && !member.is_draining
     };

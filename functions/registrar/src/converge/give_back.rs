@@ -141,17 +141,13 @@ impl Run<'_> {
             let id = &instance.id;
             decision.register.drain(..).map(|(registration, target)| (id.clone(), registration, target))
         });
-        let results = in_chunks(kinds, items.collect(), |kind, balancer, targets| {
-            Box::pin(async move { kind.register(balancer, targets).await.map(|()| true) })
-        })
-        .await;
+        let results =
+            in_chunks(kinds, items.collect(), |kind, balancer, targets| kind.register(balancer, targets)).await;
         for ((id, registration, _), result) in results {
             match result {
-                Ok(_) => {
+                Ok(()) => {
                     self.recorder.deed(&id, Action::Register, &registration, REGISTER_WHY);
-                    let seconds =
-                        started_at.get(&id).map(|start| (self.read_at_ec2 - start).num_seconds().unsigned_abs());
-                    self.recorder.instance(&id).seconds_to_back = seconds;
+                    self.recorder.instance(&id).seconds_to_back = self.seconds_since(started_at.get(&id).copied());
                 }
                 Err(error) if error.is_gone() => {
                     self.recorder.waiting(&id, Because::of(&registration, "its balancer was deleted just now"));

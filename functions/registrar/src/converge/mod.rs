@@ -181,6 +181,11 @@ impl Run<'_> {
         }
     }
 
+    /// Seconds from a time that EC2 told until the present reading; `None` where it told none.
+    fn seconds_since(&self, time: Option<Timestamp>) -> Option<u64> {
+        time.map(|time| (self.read_at_ec2 - time).num_seconds().unsigned_abs())
+    }
+
     async fn converge(&mut self, instances: &[&Instance]) {
         for instance in instances {
             self.recorder.instance(&instance.id).held = instance.held().registrations();

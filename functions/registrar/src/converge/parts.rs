@@ -1,8 +1,8 @@
 //! Calls for many members, made so that one bad member spoils only itself.
 
-use std::{collections::BTreeMap, future::Future, ops::Range, pin::Pin};
+use std::{collections::BTreeMap, future::Future, ops::Range};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 
 use super::Item;
 use crate::{
@@ -17,8 +17,6 @@ const TARGETS_PER_CALL_MAX: usize = 200;
 
 /// Writing calls under way at once. The bucket has 20 and refills 4 a second: more only waits in throttling.
 const WRITES_IN_FLIGHT_MAX: usize = 4;
-
-pub(super) type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 
 /// Calls once for each balancer and chunk of its targets, several at once; answers for each item.
 pub(super) async fn in_chunks<T: Clone + Send>(

@@ -225,8 +225,7 @@ impl Run<'_> {
                 Ok(true) => {
                     let instance = instances[&id];
                     self.recorder.deed(&id, Action::Deregister, &registration, &why_out(instance));
-                    let seconds = instance.stop_time.map(|stop| (self.read_at_ec2 - stop).num_seconds().unsigned_abs());
-                    self.recorder.instance(&id).seconds_to_out = seconds;
+                    self.recorder.instance(&id).seconds_to_out = self.seconds_since(instance.stop_time);
                 }
                 Ok(false) => {
                     let why = "there was no time left to deregister it before the instance has to be looked at again";
