@@ -48,6 +48,23 @@ pub struct Options {
     pub event_delay: Span,
     /// From registration (or start of the instance) to the first healthy answer.
     pub becoming_healthy: Span,
+    /// From a change of what an Auto Scaling group has or wants to what it does about it.
+    pub group_reaction: Span,
+    /// From one state of a member of a group to the next, where nothing else is waited for.
+    pub lifecycle_step: Span,
+    /// From a launch or start by a group to the wait at its hooks. That the instance runs by then is *not verified*: the span
+    /// reaches to both sides of `starting`.
+    pub launch_to_wait: Span,
+    /// From the moment that an instance is not running, or the end of the grace period, to the health check that finds it.
+    pub health_check: Span,
+    /// The replacement of an instance's root volume.
+    pub root_volume_replacement: Span,
+    /// Whether DescribeAutoScalingGroups lists the members of the warm pool among `Instances`. *Not verified*: kops reads
+    /// DescribeWarmPool besides (`awsBuildCloudInstanceGroup`), so they seem to be left out; DescribeAutoScalingInstances
+    /// has them (kops pull request 11216).
+    pub groups_show_warm_pool: bool,
+    /// Whether terminate hooks run for a launch that was abandoned or failed. *Not verified*.
+    pub terminate_hooks_after_failed_launch: bool,
     /// How long after its end a terminated instance is still described (without addresses and tags).
     pub terminated_visible: Duration,
     /// See [`SameAddressWhileDraining`].
@@ -67,6 +84,13 @@ impl Default for Options {
             stopping: Span::milliseconds(20_000, 40_000),
             event_delay: Span::milliseconds(200, 1_500),
             becoming_healthy: Span::milliseconds(10_000, 25_000),
+            group_reaction: Span::milliseconds(1_000, 10_000),
+            lifecycle_step: Span::milliseconds(500, 3_000),
+            launch_to_wait: Span::milliseconds(3_000, 30_000),
+            health_check: Span::milliseconds(10_000, 60_000),
+            root_volume_replacement: Span::milliseconds(30_000, 90_000),
+            groups_show_warm_pool: false,
+            terminate_hooks_after_failed_launch: false,
             terminated_visible: Duration::from_secs(3_600),
             same_address_while_draining: SameAddressWhileDraining::Refused,
             page_size: None,

@@ -2,8 +2,50 @@
 //!
 //! Called at each change of a member or of an attachment, with the traffic source and the instance.
 
-use super::{TrafficSource, TrafficSourceKind};
 use crate::{elb, elbv2, wire::ApiError, world::World};
+
+/// A balancer that a group registers its members with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrafficSource {
+    /// Of which kind.
+    pub kind: TrafficSourceKind,
+    /// A load balancer's name, or a target group's ARN.
+    pub identifier: String,
+    /// By which operation it was attached, on which depends where it is shown.
+    pub attached_by: AttachedBy,
+}
+
+/// The `Type` of a traffic source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrafficSourceKind {
+    /// `elb`: a Classic Load Balancer, by name.
+    Classic,
+    /// `elbv2`: a target group, by ARN.
+    TargetGroup,
+    /// `vpc-lattice`: a VPC Lattice target group, by ARN.
+    Lattice,
+}
+
+/// The operation that attached a traffic source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachedBy {
+    /// AttachLoadBalancers, AttachLoadBalancerTargetGroups, or their fields in CreateAutoScalingGroup.
+    LoadBalancerOperation,
+    /// AttachTrafficSources, or `TrafficSources` in CreateAutoScalingGroup. DescribeLoadBalancers and
+    /// DescribeLoadBalancerTargetGroups do not show it (botocore, the notes of these operations).
+    TrafficSourceOperation,
+}
+
+impl TrafficSourceKind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "elb",
+            Self::TargetGroup => "elbv2",
+            Self::Lattice => "vpc-lattice",
+        }
+    }
+}
 
 /// Registers a member with a balancer of its group. A refusal (an instance that does not run) is Auto Scaling's own affair:
 /// it leaves the member as it is.

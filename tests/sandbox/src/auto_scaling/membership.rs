@@ -1,6 +1,11 @@
 //! Members: how they come, rest and go, and that the balancers of the group follow.
 
-use super::{Group, LifecycleState, Member, TrafficSource, balancing};
+use super::{
+    Group, LifecycleState, Member, TrafficSource,
+    action::{self, Ending},
+    balancing, capacity, health,
+    process::{self, Process},
+};
 use crate::{
     ec2::{self, InstanceState},
     wire::ApiError,
@@ -8,19 +13,14 @@ use crate::{
 };
 
 /// The tag by which an instance tells its group.
-const GROUP_TAG: &str = "aws:autoscaling:groupName";
-
-/// Whether a member's leaving lowers what the group wants. Without it AWS launches another one, which is not modelled.
-pub(super) fn require_decrement(should_decrement: bool) -> Result<(), ApiError> {
-    if should_decrement {
-        Ok(())
-    } else {
-        Err(ApiError::not_modelled("ShouldDecrementDesiredCapacity=false, by which a group launches a replacement"))
-    }
-}
+pub(super) const GROUP_TAG: &str = "aws:autoscaling:groupName";
 
 /// Makes an instance a member in any state, as a group that launched it would: for fixtures. The desired capacity follows;
 /// the balancers follow where the state is `InService`.
+///
+/// The group's processes `HealthCheck` and `ReplaceUnhealthy` are suspended with it, as AWS advises for maintenance ("Suspend
+/// and resume processes"): a test that stops a member means that member and not its replacement. Who means the replacement
+/// lets the group launch its members, or calls [`process::resume`].
 ///
 /// # Errors
 /// Where there is no such group, or the instance is in one already.
@@ -30,37 +30,49 @@ pub fn add_member(
     instance_id: &str,
     lifecycle_state: LifecycleState,
 ) -> Result<(), ApiError> {
+    insert(world, group_name, instance_id, lifecycle_state)?;
+    process::suspend(world, group_name, &[Process::HealthCheck, Process::ReplaceUnhealthy])
+}
+
+fn insert(world: &mut World, group_name: &str, instance_id: &str, state: LifecycleState) -> Result<(), ApiError> {
     if let Some(other) = world.auto_scaling.group_of(instance_id) {
         let message = format!("Instance {instance_id} is already part of AutoScalingGroup: {}", other.name);
         return Err(ApiError::sender("ValidationError", message));
     }
-    let group = existing_mut(world, group_name)?;
-    let member = Member {
-        instance_id: instance_id.to_owned(),
-        lifecycle_state: LifecycleState::Pending,
-        health_status: "HEALTHY".to_owned(),
-        protected_from_scale_in: false,
-    };
-    group.members.insert(instance_id.to_owned(), member);
+    let mut member = Member::new(world, instance_id, LifecycleState::Pending);
+    member.in_service_since = Some(world.now());
+    existing_mut(world, group_name)?.members.insert(instance_id.to_owned(), member);
     ec2::set_tag(world, instance_id, GROUP_TAG, group_name);
-    set_lifecycle_state(world, instance_id, lifecycle_state);
+    change_state(world, instance_id, state);
     let group = existing_mut(world, group_name)?;
     group.desired_capacity = group.members.values().filter(|member| member.lifecycle_state.is_wanted()).count();
     Ok(())
 }
 
-/// Puts a member in a state. Entering and leaving `InService` registers it with the group's balancers and deregisters it;
-/// an instance in no group is left alone.
+/// Puts a member in a state, out of any course that it was on: for fixtures. Entering and leaving `InService` registers it with
+/// the group's balancers and deregisters it; an instance in no group is left alone.
 pub fn set_lifecycle_state(world: &mut World, instance_id: &str, lifecycle_state: LifecycleState) {
+    action::close_all_of(world, instance_id, Ending::Overtaken);
+    if let Some(member) = world.auto_scaling.member_mut(instance_id) {
+        member.course = None;
+    }
+    change_state(world, instance_id, lifecycle_state);
+}
+
+/// Puts a member in a state, and lets the balancers follow. One that is launched while `AddToLoadBalancer` is suspended is
+/// never added ("when you resume ... it doesn't add the instances that were launched while this process was suspended").
+pub(super) fn change_state(world: &mut World, instance_id: &str, lifecycle_state: LifecycleState) {
     let Some(group) = world.auto_scaling.groups.values_mut().find(|group| group.members.contains_key(instance_id))
     else {
         return;
     };
     let Some(member) = group.members.get_mut(instance_id) else { return };
     let before = std::mem::replace(&mut member.lifecycle_state, lifecycle_state);
+    member.moves += 1;
     let sources = group.traffic_sources.clone();
+    let is_added = !group.suspended.contains_key(&Process::AddToLoadBalancer);
     let follow = match (before == LifecycleState::InService, lifecycle_state == LifecycleState::InService) {
-        (false, true) => balancing::register,
+        (false, true) if is_added => balancing::register,
         (true, false) => balancing::deregister,
         _ => return,
     };
@@ -81,8 +93,9 @@ pub(super) fn attach(world: &mut World, group_name: &str, ids: &[String]) -> Res
     for id in ids {
         check_attachable(world, group, id)?;
     }
-    // On the way there is `Pending` for some seconds, which nobody here looks at.
-    ids.iter().try_for_each(|id| add_member(world, group_name, id, LifecycleState::InService))
+    // On the way there is `Pending` for some seconds, which nobody here looks at. Hooks do not run ("does not apply when you
+    // attach or detach instances, move instances in and out of standby mode", Auto Scaling guide).
+    ids.iter().try_for_each(|id| insert(world, group_name, id, LifecycleState::InService))
 }
 
 /// "The instance is in the running state, ... not a member of another group, launched into one of the zones of the group"
@@ -105,11 +118,23 @@ fn check_attachable(world: &World, group: &Group, id: &str) -> Result<(), ApiErr
     Ok(())
 }
 
+/// What the leaving of members does to what the group wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It wants as many fewer.
+    Decrements,
+    /// It launches others in their place.
+    IsReplaced,
+}
+
 /// DetachInstances: all or none. They leave the balancers first, and stay running.
-pub(super) fn detach(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
+///
+/// # Errors
+/// As DetachInstances refuses.
+pub fn detach(world: &mut World, group_name: &str, ids: &[String], leaving: Leaving) -> Result<(), ApiError> {
     check_members(world, group_name, ids, None)?;
     let wanted = ids.iter().filter(|id| world.auto_scaling.member(id).is_some_and(|m| m.lifecycle_state.is_wanted()));
-    lower_desired(world, group_name, wanted.count())?;
+    leave(world, group_name, wanted.count(), leaving)?;
     for id in ids {
         set_lifecycle_state(world, id, LifecycleState::Detaching);
         existing_mut(world, group_name)?.members.remove(id);
@@ -119,22 +144,32 @@ pub(super) fn detach(world: &mut World, group_name: &str, ids: &[String]) -> Res
 }
 
 /// EnterStandby: all or none.
-pub(super) fn enter_standby(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
+///
+/// # Errors
+/// As EnterStandby refuses.
+pub fn enter_standby(world: &mut World, group_name: &str, ids: &[String], leaving: Leaving) -> Result<(), ApiError> {
     check_members(world, group_name, ids, Some(LifecycleState::InService))?;
-    lower_desired(world, group_name, ids.len())?;
+    leave(world, group_name, ids.len(), leaving)?;
     ids.iter().for_each(|id| set_lifecycle_state(world, id, LifecycleState::Standby));
     Ok(())
 }
 
 /// ExitStandby: all or none. "After you put the instances back in service, the desired capacity is incremented" (botocore).
-pub(super) fn exit_standby(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
+///
+/// # Errors
+/// As ExitStandby refuses.
+pub fn exit_standby(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
     check_members(world, group_name, ids, Some(LifecycleState::Standby))?;
     let group = existing_mut(world, group_name)?;
     if group.desired_capacity + ids.len() > group.max_size {
         return Err(invalid(format!("AutoScalingGroup {group_name} has max-size={}", group.max_size)));
     }
     group.desired_capacity += ids.len();
-    ids.iter().for_each(|id| set_lifecycle_state(world, id, LifecycleState::InService));
+    for id in ids {
+        set_lifecycle_state(world, id, LifecycleState::InService);
+        health::look_after(world, id);
+    }
+    capacity::review_soon(world, group_name);
     Ok(())
 }
 
@@ -191,7 +226,11 @@ fn check_members(
     Ok(())
 }
 
-fn lower_desired(world: &mut World, group_name: &str, by: usize) -> Result<(), ApiError> {
+fn leave(world: &mut World, group_name: &str, by: usize, leaving: Leaving) -> Result<(), ApiError> {
+    capacity::review_soon(world, group_name);
+    if leaving == Leaving::IsReplaced {
+        return capacity::check_launches(existing(world, group_name)?, by);
+    }
     let group = existing_mut(world, group_name)?;
     let desired = group.desired_capacity.saturating_sub(by);
     if desired < group.min_size {
@@ -210,7 +249,7 @@ pub(super) fn existing<'a>(world: &'a World, group_name: &str) -> Result<&'a Gro
     world.auto_scaling.groups.get(group_name).ok_or_else(|| not_found(group_name))
 }
 
-fn existing_mut<'a>(world: &'a mut World, group_name: &str) -> Result<&'a mut Group, ApiError> {
+pub(super) fn existing_mut<'a>(world: &'a mut World, group_name: &str) -> Result<&'a mut Group, ApiError> {
     world.auto_scaling.groups.get_mut(group_name).ok_or_else(|| not_found(group_name))
 }
 
@@ -220,11 +259,4 @@ fn not_found(group_name: &str) -> ApiError {
 
 pub(super) fn invalid(message: String) -> ApiError {
     ApiError::sender("ValidationError", message)
-}
-
-impl LifecycleState {
-    /// Whether a member in this state counts towards the desired capacity.
-    fn is_wanted(self) -> bool {
-        matches!(self, Self::Pending | Self::PendingWait | Self::PendingProceed | Self::InService)
-    }
 }

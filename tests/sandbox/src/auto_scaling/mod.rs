@@ -1,16 +1,41 @@
 //! Amazon EC2 Auto Scaling: groups, their members, and what sends the members traffic.
 //!
-//! Members come by AttachInstances or by [`add_member`]: groups here launch and replace nothing by themselves.
+//! A group launches, replaces and terminates its members by itself ([`set_desired`], [`put_warm_pool`]); hooks let them wait
+//! ([`put_hook`], [`State::actions`]). AttachInstances and [`add_member`] bring instances that others have launched.
 
+mod action;
 mod balancing;
+mod capacity;
+mod course;
+mod event;
+mod group;
+mod health;
+mod hook;
+mod journey;
+mod lifecycle_state;
 mod membership;
+pub mod process;
+#[cfg(test)]
+mod tests;
+mod warm_pool;
 mod wire;
 
 use std::collections::BTreeMap;
 
+use fastrand::Rng;
+
 use crate::{clock::Timestamp, ec2::InstanceState, world::World};
 
-pub use membership::{add_member, set_lifecycle_state};
+pub use action::{Action, ActionKey, EndedAction, Ending, complete, record_heartbeat};
+pub use balancing::{AttachedBy, TrafficSource, TrafficSourceKind};
+pub use capacity::{set_desired, terminate_member};
+pub use course::{Course, Place, Transition};
+pub use group::{GroupSpec, create_group, delete_group};
+pub use hook::{ActionResult, Hook, HookSpec, delete_hook, put_hook};
+pub use lifecycle_state::LifecycleState;
+pub use membership::{Leaving, add_member, detach, enter_standby, exit_standby, set_lifecycle_state};
+pub use process::Process;
+pub use warm_pool::{Deletion, PoolState, WarmPool, delete_warm_pool, put_warm_pool};
 pub use wire::answer;
 
 /// Everything in Auto Scaling.
@@ -18,6 +43,14 @@ pub use wire::answer;
 pub struct State {
     /// By name.
     pub groups: BTreeMap<String, Group>,
+    /// Lifecycle actions that are open, oldest first.
+    pub actions: Vec<Action>,
+    /// Lifecycle actions that are over, in the order of their end.
+    pub ended_actions: Vec<EndedAction>,
+    /// How many members have joined a group so far.
+    joined: u64,
+    /// For durations. Seeded at its first use, since `Default` knows no seed.
+    dice: Option<Rng>,
 }
 
 /// An Auto Scaling group.
@@ -51,6 +84,16 @@ pub struct Group {
     pub members: BTreeMap<String, Member>,
     /// When it was created.
     pub created: Timestamp,
+    /// Its lifecycle hooks, by name.
+    pub hooks: BTreeMap<String, Hook>,
+    /// The processes that are suspended, each since when.
+    pub suspended: BTreeMap<Process, Timestamp>,
+    /// Its warm pool.
+    pub warm_pool: Option<WarmPool>,
+    /// Whether members that it launches are spared by scaling in.
+    pub protects_new_members: bool,
+    /// How often it will be looked after in the next moments.
+    reviews_due: usize,
 }
 
 /// What a group launches its instances from.
@@ -76,44 +119,24 @@ pub enum LaunchSource {
 pub struct Member {
     /// The instance.
     pub instance_id: String,
+    /// Its zone, which is told even when EC2 has forgotten the instance.
+    pub zone: String,
     /// Where it is in its life in the group.
     pub lifecycle_state: LifecycleState,
-    /// `HEALTHY` or `UNHEALTHY`.
-    pub health_status: String,
+    /// What the last health check found.
+    pub is_healthy: bool,
     /// Whether scaling in spares it.
     pub protected_from_scale_in: bool,
-}
-
-/// A balancer that a group registers its members with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrafficSource {
-    /// Of which kind.
-    pub kind: TrafficSourceKind,
-    /// A load balancer's name, or a target group's ARN.
-    pub identifier: String,
-    /// By which operation it was attached, on which depends where it is shown.
-    pub attached_by: AttachedBy,
-}
-
-/// The `Type` of a traffic source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrafficSourceKind {
-    /// `elb`: a Classic Load Balancer, by name.
-    Classic,
-    /// `elbv2`: a target group, by ARN.
-    TargetGroup,
-    /// `vpc-lattice`: a VPC Lattice target group, by ARN.
-    Lattice,
-}
-
-/// The operation that attached a traffic source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachedBy {
-    /// AttachLoadBalancers, AttachLoadBalancerTargetGroups, or their fields in CreateAutoScalingGroup.
-    LoadBalancerOperation,
-    /// AttachTrafficSources, or `TrafficSources` in CreateAutoScalingGroup. DescribeLoadBalancers and
-    /// DescribeLoadBalancerTargetGroups do not show it (botocore, the notes of these operations).
-    TrafficSourceOperation,
+    /// Where it is going, unless it rests.
+    pub course: Option<Course>,
+    /// When it was last put in service.
+    pub in_service_since: Option<Timestamp>,
+    /// Its place in the order of joining.
+    joined: u64,
+    /// Counts its changes of state, so that a deed can see whether it comes too late.
+    moves: u64,
+    /// Health checks that lie ahead.
+    checks_due: usize,
 }
 
 /// A tag of a group.
@@ -127,66 +150,20 @@ pub struct GroupTag {
     pub propagate_at_launch: bool,
 }
 
-/// Declares the states with the words that the API has for them.
-macro_rules! lifecycle_states {
-    ($($state:ident = $name:literal,)*) => {
-        /// Where a member is in its life in the group (botocore, `LifecycleState`).
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum LifecycleState {
-            $(#[doc = concat!("`", $name, "`")] $state,)*
-        }
-
-        impl LifecycleState {
-            /// The word for it.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$state => $name,)*
-                }
-            }
-        }
-    };
-}
-
-lifecycle_states! {
-    Pending = "Pending",
-    PendingWait = "Pending:Wait",
-    PendingProceed = "Pending:Proceed",
-    Quarantined = "Quarantined",
-    InService = "InService",
-    Terminating = "Terminating",
-    TerminatingWait = "Terminating:Wait",
-    TerminatingProceed = "Terminating:Proceed",
-    TerminatingRetained = "Terminating:Retained",
-    Terminated = "Terminated",
-    Detaching = "Detaching",
-    Detached = "Detached",
-    EnteringStandby = "EnteringStandby",
-    Standby = "Standby",
-    ReplacingRootVolume = "ReplacingRootVolume",
-    ReplacingRootVolumeWait = "ReplacingRootVolume:Wait",
-    ReplacingRootVolumeProceed = "ReplacingRootVolume:Proceed",
-    RootVolumeReplaced = "RootVolumeReplaced",
-    WarmedPending = "Warmed:Pending",
-    WarmedPendingWait = "Warmed:Pending:Wait",
-    WarmedPendingProceed = "Warmed:Pending:Proceed",
-    WarmedPendingRetained = "Warmed:Pending:Retained",
-    WarmedTerminating = "Warmed:Terminating",
-    WarmedTerminatingWait = "Warmed:Terminating:Wait",
-    WarmedTerminatingProceed = "Warmed:Terminating:Proceed",
-    WarmedTerminatingRetained = "Warmed:Terminating:Retained",
-    WarmedTerminated = "Warmed:Terminated",
-    WarmedStopped = "Warmed:Stopped",
-    WarmedRunning = "Warmed:Running",
-    WarmedHibernated = "Warmed:Hibernated",
-}
-
-impl TrafficSourceKind {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Classic => "elb",
-            Self::TargetGroup => "elbv2",
-            Self::Lattice => "vpc-lattice",
+impl Member {
+    fn new(world: &mut World, instance_id: &str, lifecycle_state: LifecycleState) -> Self {
+        world.auto_scaling.joined += 1;
+        Self {
+            instance_id: instance_id.to_owned(),
+            zone: world.ec2.instance(instance_id).map(|instance| instance.zone.clone()).unwrap_or_default(),
+            lifecycle_state,
+            is_healthy: true,
+            protected_from_scale_in: false,
+            course: None,
+            in_service_since: None,
+            joined: world.auto_scaling.joined,
+            moves: 0,
+            checks_due: 0,
         }
     }
 }
@@ -201,14 +178,27 @@ impl State {
     pub fn member(&self, instance_id: &str) -> Option<&Member> {
         self.group_of(instance_id)?.members.get(instance_id)
     }
+
+    fn member_mut(&mut self, instance_id: &str) -> Option<&mut Member> {
+        self.groups.values_mut().find_map(|group| group.members.get_mut(instance_id))
+    }
 }
 
-/// What the service does when an instance has reached a state: a terminated one is a member no more. That a stopped one is
-/// terminated and replaced by its group is not modelled: tests that need it terminate it themselves.
+/// Whether anything in Auto Scaling is still to happen by itself: a member under way or waiting at a hook, a group about to be
+/// looked after, a health check. An open action counts, since it times out if nobody completes it.
+pub fn is_moving(world: &World) -> bool {
+    let is_moving = |member: &Member| member.course.is_some() || member.checks_due > 0;
+    let mut groups = world.auto_scaling.groups.values();
+    groups.any(|group| group.reviews_due > 0 || group.members.values().any(is_moving))
+}
+
+/// What the service does when an instance has reached a state.
 pub(crate) fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
-    if state == InstanceState::Terminated {
-        for group in world.auto_scaling.groups.values_mut() {
-            group.members.remove(instance_id);
-        }
-    }
+    health::instance_changed(world, instance_id, state);
+}
+
+/// The dice for durations.
+fn dice(world: &mut World) -> &mut Rng {
+    let seed = world.options.seed;
+    world.auto_scaling.dice.get_or_insert_with(|| World::dice(seed, "auto_scaling"))
 }

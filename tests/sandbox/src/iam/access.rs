@@ -78,16 +78,7 @@ pub(super) fn of_call(world: &World, request: &Request) -> Result<Vec<Access>, A
             let tags = world.elbv2.target_groups.get(&arn).map(|group| &group.tags);
             vec![with_tags(Access::new(&action, &arn), &["elasticloadbalancing"], tags)]
         }
-        (Service::AutoScaling, Body::Query(params))
-            if matches!(&*request.action, "CompleteLifecycleAction" | "RecordLifecycleActionHeartbeat") =>
-        {
-            let name = Fields(params.fields()).text("AutoScalingGroupName");
-            let arn = world.auto_scaling.groups.get(&name).map(|group| group.arn.clone());
-            // A group that is gone has no ARN that could be told.
-            let unknown =
-                || format!("arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/{name}");
-            vec![Access::new(&action, &arn.unwrap_or_else(unknown))]
-        }
+        (Service::AutoScaling, Body::Query(params)) => vec![on_group(world, &action, &Fields(params.fields()))],
         (Service::Sqs, Body::Json(document)) => {
             let queue = document["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next());
             let queue = queue.or(document["QueueName"].as_str()).unwrap_or("*");
@@ -98,6 +89,20 @@ pub(super) fn of_call(world: &World, request: &Request) -> Result<Vec<Access>, A
         _ => return Err(ApiError::not_modelled(format!("which permissions {action} needs"))),
     };
     Ok(accesses)
+}
+
+/// A call of Auto Scaling that changes something, all of which know the group as their resource (Service Authorization
+/// Reference): the one named, or the one that the instance named is a member of.
+fn on_group(world: &World, action: &str, fields: &Fields<'_>) -> Access {
+    let groups = &world.auto_scaling.groups;
+    let name = fields.text("AutoScalingGroupName");
+    let of_member = || world.auto_scaling.group_of(&fields.text("InstanceId"));
+    let group = groups.get(&name).or_else(|| of_member().filter(|_| name.is_empty()));
+    // A group that is gone, or not there yet, has no ARN that could be told.
+    let unknown = || format!("arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/{name}");
+    let arn = group.map_or_else(unknown, |group| group.arn.clone());
+    let tags = group.map(|group| group.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
+    with_tags(Access::new(action, &arn), &["autoscaling"], tags.as_ref())
 }
 
 /// CreateTags and DeleteTags on one resource. Without tags in a DeleteTags the keys are absent, not empty.

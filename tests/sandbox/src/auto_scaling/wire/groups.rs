@@ -1,17 +1,19 @@
 //! Groups: created, described, deleted.
 
-use std::collections::BTreeSet;
-
 use super::{
-    super::{AttachedBy, Group, GroupTag, LaunchSource, Member, TrafficSource, TrafficSourceKind, membership},
-    cut, invalid, member,
+    super::{AttachedBy, Group, GroupSpec, GroupTag, LaunchSource, Member, TrafficSource, TrafficSourceKind, group},
+    capacity::suspended_elements,
+    cut,
+    hooks::read_hook,
+    invalid, member,
     sources::read_sources,
     text_members,
+    warm_pools::configuration_element,
 };
 use crate::{
     ec2::paging::Page,
     wire::{ApiError, query::Params, xml::Element},
-    world::{ACCOUNT, REGION, World},
+    world::World,
 };
 
 /// Names in one call (kops issue 4832).
@@ -22,75 +24,48 @@ const GRACE_PERIOD: u32 = 0;
 
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let name = params.required("AutoScalingGroupName")?;
-    if world.auto_scaling.groups.contains_key(&name) {
-        let message = "AutoScalingGroup by this name already exists - A group with the same name exists";
-        return Err(ApiError::sender("AlreadyExists", message));
-    }
     params.required("MinSize")?;
     params.required("MaxSize")?;
+    let subnets = params.optional("VPCZoneIdentifier").unwrap_or_default();
+    let subnet_ids = subnets.split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).collect();
     let min_size = params.parsed("MinSize")?.unwrap_or(0);
-    if min_size > 0 || params.parsed("DesiredCapacity")?.unwrap_or(0_usize) > 0 {
-        return Err(ApiError::not_modelled("a group that launches instances: create it empty and attach them"));
-    }
-    let (subnet_ids, zones) = places(world, params)?;
-    let id = world.invent_number();
-    let arn = format!(
-        "arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:00000000-0000-0000-0000-{id:012x}:autoScalingGroupName/{name}"
-    );
-    let group = Group {
+    let spec = GroupSpec {
         source: launch_source(params)?,
-        min_size,
-        max_size: params.parsed("MaxSize")?.unwrap_or(0),
-        desired_capacity: 0,
+        sizes: (min_size, params.parsed("MaxSize")?.unwrap_or(min_size), params.parsed("DesiredCapacity")?),
         subnet_ids,
-        zones,
+        zones: params.texts("AvailabilityZones"),
         health_check_type: params.optional("HealthCheckType").unwrap_or_else(|| "EC2".to_owned()),
         health_check_grace_period: params.parsed("HealthCheckGracePeriod")?.unwrap_or(GRACE_PERIOD),
         traffic_sources: traffic_sources(params)?,
         tags: params.list("Tags").iter().map(|tag| read_tag(tag, &name)).collect::<Result<_, _>>()?,
-        members: Default::default(),
-        created: world.now(),
-        name: name.clone(),
-        arn,
+        hooks: params.list("LifecycleHookSpecificationList").iter().map(read_hook).collect::<Result<_, _>>()?,
+        protects_new_members: params.parsed("NewInstancesProtectedFromScaleIn")?.unwrap_or(false),
+        name,
     };
-    world.auto_scaling.groups.insert(name, group);
+    group::create_group(world, spec)?;
     Ok(Element::result())
 }
 
 fn launch_source(params: &Params) -> Result<LaunchSource, ApiError> {
-    let template = params.structure("LaunchTemplate");
-    let (id, name) = (template.optional("LaunchTemplateId"), template.optional("LaunchTemplateName"));
-    let version = template.optional("Version");
-    let configuration = params.optional("LaunchConfigurationName");
-    let instance = params.optional("InstanceId");
-    match (configuration, instance) {
-        _ if id.is_some() || name.is_some() => Ok(LaunchSource::Template { id, name, version }),
-        (Some(name), _) => Ok(LaunchSource::Configuration(name)),
-        (_, Some(id)) => Ok(LaunchSource::Instance(id)),
-        _ => Err(invalid(
+    let instance = params.optional("InstanceId").map(LaunchSource::Instance);
+    optional_launch_source(params).or(instance).ok_or_else(|| {
+        invalid(
             "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or \
              MixedInstancesPolicy parameter."
                 .to_owned(),
-        )),
-    }
+        )
+    })
 }
 
-/// Subnets, and the zones that they are in or that the caller names.
-fn places(world: &World, params: &Params) -> Result<(Vec<String>, Vec<String>), ApiError> {
-    let subnet_ids: Vec<_> = params
-        .optional("VPCZoneIdentifier")
-        .map(|ids| ids.split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).collect())
-        .unwrap_or_default();
-    let mut zones: BTreeSet<_> = params.texts("AvailabilityZones").into_iter().collect();
-    for id in &subnet_ids {
-        let subnet = world.ec2.subnets.get(id);
-        let subnet = subnet.ok_or_else(|| invalid(format!("The subnet ID '{id}' does not exist")))?;
-        zones.insert(subnet.zone.clone());
+pub(super) fn optional_launch_source(params: &Params) -> Option<LaunchSource> {
+    let template = params.structure("LaunchTemplate");
+    let (id, name) = (template.optional("LaunchTemplateId"), template.optional("LaunchTemplateName"));
+    let version = template.optional("Version");
+    let configuration = params.optional("LaunchConfigurationName").map(LaunchSource::Configuration);
+    match id.is_some() || name.is_some() {
+        true => Some(LaunchSource::Template { id, name, version }),
+        false => configuration,
     }
-    if zones.is_empty() {
-        return Err(invalid("At least one Availability Zone or VPC Subnet is required.".to_owned()));
-    }
-    Ok((subnet_ids, zones.into_iter().collect()))
 }
 
 fn traffic_sources(params: &Params) -> Result<Vec<TrafficSource>, ApiError> {
@@ -121,22 +96,8 @@ fn read_tag(params: &Params, group_name: &str) -> Result<GroupTag, ApiError> {
 }
 
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Element, ApiError> {
-    let name = params.required("AutoScalingGroupName")?;
-    let force = params.parsed("ForceDelete")?.unwrap_or(false);
-    let members: Vec<_> = membership::existing(world, &name)?.members.keys().cloned().collect();
-    if !members.is_empty() && !force {
-        let message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) \
-                       still in the group.";
-        return Err(ApiError::sender("ResourceInUse", message));
-    }
-    if force {
-        // "The force delete operation will also terminate the EC2 instances" (botocore). Deregistered first, as ever.
-        for id in &members {
-            super::super::set_lifecycle_state(world, id, super::super::LifecycleState::Terminating);
-            crate::ec2::terminate(world, id)?;
-        }
-    }
-    world.auto_scaling.groups.remove(&name);
+    let (name, force) = (params.required("AutoScalingGroupName")?, params.parsed("ForceDelete")?.unwrap_or(false));
+    group::delete_group(world, &name, force)?;
     Ok(Element::result())
 }
 
@@ -163,7 +124,10 @@ fn group_element(world: &World, group: &Group) -> Element {
         .traffic_sources
         .iter()
         .map(|source| member().text("Identifier", &source.identifier).text("Type", source.kind.name()));
-    let members = group.members.values().map(|one| member_element(world, group, one));
+    let shows_pool = world.options.groups_show_warm_pool;
+    let members = group.members.values().filter(|one| shows_pool || !one.lifecycle_state.is_warmed());
+    let members = members.map(|one| member_element(group, one, HealthWord::Capital));
+    let warmed = group.members.values().filter(|one| one.lifecycle_state.is_warmed()).count();
     member()
         .text("AutoScalingGroupName", &group.name)
         .text("AutoScalingGroupARN", &group.arn)
@@ -179,13 +143,14 @@ fn group_element(world: &World, group: &Group) -> Element {
         .text("HealthCheckGracePeriod", group.health_check_grace_period)
         .list("Instances", members)
         .text("CreatedTime", group.created.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
-        .list("SuspendedProcesses", [])
+        .list("SuspendedProcesses", suspended_elements(group))
         .text("VPCZoneIdentifier", group.subnet_ids.join(","))
         .list("EnabledMetrics", [])
         .list("Tags", group.tags.iter().map(|tag| tag_element(&group.name, tag)))
         .list("TerminationPolicies", [Element::of_text("member", "Default")])
-        .text("NewInstancesProtectedFromScaleIn", false)
+        .text("NewInstancesProtectedFromScaleIn", group.protects_new_members)
         .list("TrafficSources", sources)
+        .append(&pool_element(group, warmed))
 }
 
 fn tag_element(group_name: &str, tag: &GroupTag) -> Element {
@@ -210,14 +175,37 @@ fn source_element(source: &LaunchSource) -> Element {
     }
 }
 
-/// A member, in the group's description or in DescribeAutoScalingInstances.
-pub(super) fn member_element(world: &World, group: &Group, one: &Member) -> Element {
-    let zone = world.ec2.instance(&one.instance_id).map(|instance| &instance.zone);
+/// The warm pool in the description of a group that has one.
+fn pool_element(group: &Group, warmed: usize) -> Element {
+    match &group.warm_pool {
+        Some(pool) => Element::result()
+            .child(Element::new("WarmPoolConfiguration").append(&configuration_element(pool)))
+            .text("WarmPoolSize", warmed),
+        None => Element::result(),
+    }
+}
+
+/// How an operation writes a health status: `Healthy` in DescribeAutoScalingGroups and DescribeWarmPool, `HEALTHY` in
+/// DescribeAutoScalingInstances (the examples of the AWS CLI's reference).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HealthWord {
+    Capital,
+    Capitals,
+}
+
+/// A member, in the group's or the pool's description or in DescribeAutoScalingInstances.
+pub(super) fn member_element(group: &Group, one: &Member, word: HealthWord) -> Element {
+    let health = match (one.is_healthy, word) {
+        (true, HealthWord::Capital) => "Healthy",
+        (true, HealthWord::Capitals) => "HEALTHY",
+        (false, HealthWord::Capital) => "Unhealthy",
+        (false, HealthWord::Capitals) => "UNHEALTHY",
+    };
     member()
         .text("InstanceId", &one.instance_id)
-        .optional("AvailabilityZone", zone)
+        .text("AvailabilityZone", &one.zone)
         .text("LifecycleState", one.lifecycle_state.name())
-        .text("HealthStatus", &one.health_status)
+        .text("HealthStatus", health)
         .text("ProtectedFromScaleIn", one.protected_from_scale_in)
         .append(&source_element(&group.source))
 }

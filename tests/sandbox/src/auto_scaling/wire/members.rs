@@ -1,10 +1,10 @@
 //! Members: attached, detached, set aside, described.
 
 use super::{
-    super::{Group, Member, membership},
-    cut,
-    groups::member_element,
-    invalid, member,
+    super::{Group, Leaving, Member, membership},
+    activity, cut,
+    groups::{HealthWord, member_element},
+    invalid,
 };
 use crate::{
     ec2::paging::Page,
@@ -27,13 +27,13 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Element, Ap
     let groups = world.auto_scaling.groups.values();
     let members = groups.flat_map(|group| group.members.values().map(move |member| (group, member)));
     let members = members.filter(|(_, member)| ids.is_empty() || ids.contains(&member.instance_id));
-    let members = members.map(|(group, one)| (one.instance_id.clone(), instance_element(world, group, one))).collect();
+    let members = members.map(|(group, one)| (one.instance_id.clone(), instance_element(group, one))).collect();
     let Page { elements, next } = cut(world, params, members, 50, 50)?;
     Ok(Element::result().list("AutoScalingInstances", elements).optional("NextToken", next))
 }
 
-fn instance_element(world: &World, group: &Group, one: &Member) -> Element {
-    member_element(world, group, one).text("AutoScalingGroupName", &group.name)
+fn instance_element(group: &Group, one: &Member) -> Element {
+    member_element(group, one, HealthWord::Capitals).text("AutoScalingGroupName", &group.name)
 }
 
 pub(super) fn attach(world: &mut World, params: &Params) -> Result<Element, ApiError> {
@@ -44,15 +44,13 @@ pub(super) fn attach(world: &mut World, params: &Params) -> Result<Element, ApiE
 
 pub(super) fn detach(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let (group, ids) = (params.required("AutoScalingGroupName")?, moved(params)?);
-    membership::require_decrement(should_decrement(params)?)?;
-    membership::detach(world, &group, &ids)?;
+    membership::detach(world, &group, &ids, leaving(params)?)?;
     Ok(activities(world, &group, &ids, "Detaching EC2 instance"))
 }
 
 pub(super) fn enter_standby(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let (group, ids) = (params.required("AutoScalingGroupName")?, moved(params)?);
-    membership::require_decrement(should_decrement(params)?)?;
-    membership::enter_standby(world, &group, &ids)?;
+    membership::enter_standby(world, &group, &ids, leaving(params)?)?;
     Ok(activities(world, &group, &ids, "Moving EC2 instance to Standby"))
 }
 
@@ -62,9 +60,10 @@ pub(super) fn exit_standby(world: &mut World, params: &Params) -> Result<Element
     Ok(activities(world, &group, &ids, "Moving EC2 instance out of Standby"))
 }
 
-fn should_decrement(params: &Params) -> Result<bool, ApiError> {
+fn leaving(params: &Params) -> Result<Leaving, ApiError> {
     params.required("ShouldDecrementDesiredCapacity")?;
-    Ok(params.parsed("ShouldDecrementDesiredCapacity")?.unwrap_or(false))
+    let decrements = params.parsed("ShouldDecrementDesiredCapacity")?.unwrap_or(false);
+    Ok(if decrements { Leaving::Decrements } else { Leaving::IsReplaced })
 }
 
 fn moved(params: &Params) -> Result<Vec<String>, ApiError> {
@@ -79,21 +78,6 @@ fn moved(params: &Params) -> Result<Vec<String>, ApiError> {
 }
 
 fn activities(world: &mut World, group: &str, ids: &[String], what: &str) -> Element {
-    let at = world.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-    let activities: Vec<_> = ids
-        .iter()
-        .map(|id| {
-            let number = world.invent_number();
-            member()
-                .text("ActivityId", format!("00000000-0000-0000-0000-{number:012x}"))
-                .text("AutoScalingGroupName", group)
-                .text("Description", format!("{what}: {id}"))
-                .text("Cause", format!("At {at} instance {id} was moved in response to a user request."))
-                .text("StartTime", &at)
-                .text("StatusCode", "InProgress")
-                .text("Progress", 50)
-                .text("Details", "{}")
-        })
-        .collect();
+    let activities: Vec<_> = ids.iter().map(|id| activity(world, "member", group, id, what)).collect();
     Element::result().list("Activities", activities)
 }

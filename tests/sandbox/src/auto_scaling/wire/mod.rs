@@ -1,10 +1,13 @@
 //! Auto Scaling's operations: form fields in, elements out.
 
+mod capacity;
 mod groups;
+mod hooks;
 mod members;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod warm_pools;
 
 use crate::{
     clock::Timestamp,
@@ -28,6 +31,19 @@ pub fn answer(world: &mut World, request: &Request, _as_of: Timestamp) -> Result
         "CreateAutoScalingGroup" => groups::create(world, params),
         "DeleteAutoScalingGroup" => groups::delete(world, params),
         "DescribeAutoScalingGroups" => groups::describe(world, params),
+        "UpdateAutoScalingGroup" => capacity::update(world, params),
+        "SetDesiredCapacity" => capacity::set_desired(world, params),
+        "TerminateInstanceInAutoScalingGroup" => capacity::terminate_instance(world, params),
+        "SuspendProcesses" => capacity::suspend(world, params),
+        "ResumeProcesses" => capacity::resume(world, params),
+        "PutLifecycleHook" => hooks::put(world, params),
+        "DeleteLifecycleHook" => hooks::delete(world, params),
+        "DescribeLifecycleHooks" => hooks::describe(world, params),
+        "CompleteLifecycleAction" => hooks::complete(world, params),
+        "RecordLifecycleActionHeartbeat" => hooks::record_heartbeat(world, params),
+        "PutWarmPool" => warm_pools::put(world, params),
+        "DeleteWarmPool" => warm_pools::delete(world, params),
+        "DescribeWarmPool" => warm_pools::describe(world, params),
         "DescribeAutoScalingInstances" => members::describe(world, params),
         "AttachInstances" => members::attach(world, params),
         "DetachInstances" => members::detach(world, params),
@@ -55,6 +71,21 @@ fn member() -> Element {
 /// A list of plain texts.
 fn text_members<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<Element> {
     texts.into_iter().map(|text| Element::of_text("member", text)).collect()
+}
+
+/// A scaling activity that has just begun, in an element of this name.
+fn activity(world: &mut World, name: &str, group: &str, id: &str, what: &str) -> Element {
+    let at = world.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    let number = world.invent_number();
+    Element::new(name)
+        .text("ActivityId", format!("00000000-0000-0000-0000-{number:012x}"))
+        .text("AutoScalingGroupName", group)
+        .text("Description", format!("{what}: {id}"))
+        .text("Cause", format!("At {at} instance {id} was moved in response to a user request."))
+        .text("StartTime", &at)
+        .text("StatusCode", "InProgress")
+        .text("Progress", 50)
+        .text("Details", "{}")
 }
 
 /// Cuts a page as `MaxRecords` and `NextToken` say: the default and the maximum are the operation's own.

@@ -90,7 +90,6 @@ async fn an_attached_instance_is_a_member_and_bears_the_groups_tag() {
     assert_eq!(aws.code(&attach).await, "ValidationError");
     let detach =
         format!("DetachInstances&AutoScalingGroupName=web&InstanceIds.member.1={id}&ShouldDecrementDesiredCapacity");
-    assert_eq!(aws.code(&format!("{detach}=false")).await, "NotModelledBySandbox");
     aws.ok(&format!("{detach}=true")).await;
     assert_eq!((aws.states().await.len(), aws.desired().await), (0, "0".to_owned()));
     assert!(aws.sandbox.with(|world| world.ec2.instance(&id).unwrap().tags.is_empty()));
@@ -171,7 +170,9 @@ async fn groups_are_created_empty_paged_and_deleted() {
         (all(&second, "AutoScalingGroupName").remove(0), all(&second, "NextToken").len()),
         ("web".to_owned(), 0)
     );
-    let full = "CreateAutoScalingGroup&AutoScalingGroupName=full&MinSize=1&MaxSize=1&LaunchConfigurationName=lc";
+    // It would launch in the default VPC.
+    let full = "CreateAutoScalingGroup&AutoScalingGroupName=full&MinSize=1&MaxSize=1&LaunchConfigurationName=lc\
+                &AvailabilityZones.member.1=us-east-1a";
     assert_eq!(aws.code(full).await, "NotModelledBySandbox");
     let again = "CreateAutoScalingGroup&AutoScalingGroupName=api&MinSize=0&MaxSize=1&LaunchConfigurationName=lc";
     assert_eq!(aws.code(again).await, "AlreadyExists");
@@ -185,12 +186,95 @@ async fn groups_are_created_empty_paged_and_deleted() {
     assert_eq!(state, ec2::InstanceState::ShuttingDown);
 }
 
+/// The group lets its hook run for an instance that is gone already, and then has another one in its place.
 #[tokio::test(start_paused = true)]
-async fn a_terminated_instance_is_a_member_no_more() {
+async fn a_terminated_instance_is_replaced() {
     let aws = Fixture::new().await;
     let id = aws.running();
     aws.ok(&format!("AttachInstances&AutoScalingGroupName=web&InstanceIds.member.1={id}")).await;
     aws.sandbox.with(|world| ec2::terminate(world, &id).unwrap());
+    aws.sandbox.advance(std::time::Duration::from_secs(240)).await;
+    let body = aws.ok("DescribeAutoScalingInstances").await;
+    assert_eq!(all(&body, "LifecycleState"), ["InService"]);
+    assert_ne!(all(&body, "InstanceId"), [id]);
+}
+
+/// Words of AWS, which callers match on.
+const NO_ACTION: &str = "No active Lifecycle Action found with";
+
+#[tokio::test(start_paused = true)]
+async fn hooks_are_put_changed_described_and_deleted() {
+    let aws = Fixture::new().await;
+    let hook = "&AutoScalingGroupName=web&LifecycleHookName=wait";
+    assert_eq!(aws.code(&format!("PutLifecycleHook{hook}")).await, "ValidationError");
+    let put = format!("PutLifecycleHook{hook}&LifecycleTransition=autoscaling:EC2_INSTANCE_LAUNCHING");
+    assert_eq!(aws.code(&format!("{put}&HeartbeatTimeout=29")).await, "ValidationError");
+    let queue = "arn:aws:sqs:us-east-1:123456789012:hooks";
+    assert_eq!(aws.code(&format!("{put}&NotificationTargetARN={queue}")).await, "NotModelledBySandbox");
+    aws.ok(&format!("{put}&NotificationMetadata=blue")).await;
+    aws.ok(&format!("PutLifecycleHook{hook}&HeartbeatTimeout=7200")).await;
+    let body = aws.ok("DescribeLifecycleHooks&AutoScalingGroupName=web").await;
+    let told = |name| all(&body, name).remove(0);
+    assert_eq!((told("HeartbeatTimeout"), told("GlobalTimeout")), ("7200".to_owned(), "172800".to_owned()));
+    assert_eq!((told("DefaultResult"), told("NotificationMetadata")), ("ABANDON".to_owned(), "blue".to_owned()));
+    aws.ok(&format!("DeleteLifecycleHook{hook}")).await;
+    assert_eq!(aws.code(&format!("DeleteLifecycleHook{hook}")).await, "ValidationError");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_is_completed_once_by_its_token_or_its_instance() {
+    let aws = Fixture::new().await;
+    let hook = "&AutoScalingGroupName=web&LifecycleHookName=wait";
+    aws.ok(&format!("PutLifecycleHook{hook}&LifecycleTransition=autoscaling:EC2_INSTANCE_LAUNCHING")).await;
+    aws.ok("SetDesiredCapacity&AutoScalingGroupName=web&DesiredCapacity=2&HonorCooldown=false").await;
     aws.sandbox.advance(std::time::Duration::from_secs(60)).await;
+    assert_eq!(aws.states().await, ["Pending:Wait", "Pending:Wait"]);
+    let (token, id) = aws.sandbox.with(|world| {
+        let [by_token, by_instance] = world.auto_scaling.actions.as_slice() else { panic!("two wait") };
+        (by_token.token.clone(), by_instance.instance_id.clone())
+    });
+    for key in [format!("LifecycleActionToken={token}"), format!("InstanceId={id}")] {
+        aws.ok(&format!("RecordLifecycleActionHeartbeat{hook}&{key}")).await;
+        let complete = format!("CompleteLifecycleAction{hook}&{key}&LifecycleActionResult=CONTINUE");
+        aws.ok(&complete).await;
+        let (status, body) = aws.ask(&complete).await;
+        assert_eq!(status, 400, "{body}");
+        assert!(all(&body, "Message")[0].starts_with(NO_ACTION), "{body}");
+    }
+    aws.sandbox.advance(std::time::Duration::from_secs(60)).await;
+    assert_eq!(aws.states().await, ["InService", "InService"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_are_suspended_and_resumed_by_name_or_all_at_once() {
+    let aws = Fixture::new().await;
+    aws.ok("SuspendProcesses&AutoScalingGroupName=web&ScalingProcesses.member.1=Launch").await;
+    let body = aws.ok("DescribeAutoScalingGroups").await;
+    assert_eq!(all(&body, "ProcessName"), ["Launch"]);
+    let unknown = "SuspendProcesses&AutoScalingGroupName=web&ScalingProcesses.member.1=Nap";
+    assert_eq!(aws.code(unknown).await, "ValidationError");
+    aws.ok("UpdateAutoScalingGroup&AutoScalingGroupName=web&DesiredCapacity=1&MaxSize=1").await;
+    aws.sandbox.advance(std::time::Duration::from_secs(120)).await;
     assert_eq!(aws.states().await.len(), 0);
+    aws.ok("ResumeProcesses&AutoScalingGroupName=web").await;
+    aws.sandbox.advance(std::time::Duration::from_secs(120)).await;
+    assert_eq!(aws.states().await, ["InService"]);
+    assert_eq!(aws.code("SetDesiredCapacity&AutoScalingGroupName=web&DesiredCapacity=2").await, "ValidationError");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_pool_is_shown_where_aws_shows_it() {
+    let aws = Fixture::new().await;
+    aws.ok("PutWarmPool&AutoScalingGroupName=web&MinSize=1&MaxGroupPreparedCapacity=0&PoolState=Stopped").await;
+    aws.sandbox.advance(std::time::Duration::from_secs(240)).await;
+    let pool = aws.ok("DescribeWarmPool&AutoScalingGroupName=web").await;
+    assert_eq!(all(&pool, "LifecycleState"), ["Warmed:Stopped"]);
+    assert_eq!((all(&pool, "PoolState"), all(&pool, "MinSize")), (vec!["Stopped".to_owned()], vec!["1".to_owned()]));
+    assert_eq!(aws.states().await, ["Warmed:Stopped"], "DescribeAutoScalingInstances has it");
+    let group = aws.ok("DescribeAutoScalingGroups").await;
+    assert_eq!((all(&group, "WarmPoolSize"), all(&group, "InstanceId").len()), (vec!["1".to_owned()], 0));
+    aws.ok("DeleteWarmPool&AutoScalingGroupName=web&ForceDelete=true").await;
+    let pool = aws.ok("DescribeWarmPool&AutoScalingGroupName=web").await;
+    assert_eq!((all(&pool, "PoolState").len(), all(&pool, "LifecycleState").len()), (0, 0));
+    assert_eq!(aws.code("DeleteWarmPool&AutoScalingGroupName=web").await, "ValidationError");
 }

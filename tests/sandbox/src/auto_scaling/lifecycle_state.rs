@@ -1,0 +1,85 @@
+//! The states of a member, in the words of the API.
+
+/// Declares the states with the words that the API has for them.
+macro_rules! lifecycle_states {
+    ($($state:ident = $name:literal,)*) => {
+        /// Where a member is in its life in the group (botocore, `LifecycleState`).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum LifecycleState {
+            $(#[doc = concat!("`", $name, "`")] $state,)*
+        }
+
+        impl LifecycleState {
+            /// The word for it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$state => $name,)*
+                }
+            }
+        }
+    };
+}
+
+lifecycle_states! {
+    Pending = "Pending",
+    PendingWait = "Pending:Wait",
+    PendingProceed = "Pending:Proceed",
+    Quarantined = "Quarantined",
+    InService = "InService",
+    Terminating = "Terminating",
+    TerminatingWait = "Terminating:Wait",
+    TerminatingProceed = "Terminating:Proceed",
+    TerminatingRetained = "Terminating:Retained",
+    Terminated = "Terminated",
+    Detaching = "Detaching",
+    Detached = "Detached",
+    EnteringStandby = "EnteringStandby",
+    Standby = "Standby",
+    ReplacingRootVolume = "ReplacingRootVolume",
+    ReplacingRootVolumeWait = "ReplacingRootVolume:Wait",
+    ReplacingRootVolumeProceed = "ReplacingRootVolume:Proceed",
+    RootVolumeReplaced = "RootVolumeReplaced",
+    WarmedPending = "Warmed:Pending",
+    WarmedPendingWait = "Warmed:Pending:Wait",
+    WarmedPendingProceed = "Warmed:Pending:Proceed",
+    WarmedPendingRetained = "Warmed:Pending:Retained",
+    WarmedTerminating = "Warmed:Terminating",
+    WarmedTerminatingWait = "Warmed:Terminating:Wait",
+    WarmedTerminatingProceed = "Warmed:Terminating:Proceed",
+    WarmedTerminatingRetained = "Warmed:Terminating:Retained",
+    WarmedTerminated = "Warmed:Terminated",
+    WarmedStopped = "Warmed:Stopped",
+    WarmedRunning = "Warmed:Running",
+    WarmedHibernated = "Warmed:Hibernated",
+}
+
+impl LifecycleState {
+    /// Whether a member in this state counts towards the desired capacity. One whose root volume is replaced stays a member.
+    pub fn is_wanted(self) -> bool {
+        use LifecycleState::{
+            InService, Pending, PendingProceed, PendingWait, ReplacingRootVolume, ReplacingRootVolumeProceed,
+            ReplacingRootVolumeWait, RootVolumeReplaced,
+        };
+        matches!(
+            self,
+            Pending
+                | PendingWait
+                | PendingProceed
+                | InService
+                | ReplacingRootVolume
+                | ReplacingRootVolumeWait
+                | ReplacingRootVolumeProceed
+                | RootVolumeReplaced
+        )
+    }
+
+    /// Whether a member in this state is in the warm pool, or on its way into it or out of it to its end.
+    pub fn is_warmed(self) -> bool {
+        self.name().starts_with("Warmed:")
+    }
+
+    /// Whether it waits in the warm pool until the group needs it.
+    pub fn is_at_rest_in_pool(self) -> bool {
+        matches!(self, Self::WarmedStopped | Self::WarmedRunning | Self::WarmedHibernated)
+    }
+}
