@@ -26,6 +26,7 @@ use sandbox::{
     elbv2::{self, Kind, Standing, Target, TargetGroupSpec},
     events::Delivery,
     lambda::{self, Invocation},
+    traffic::{self, Client, Loss, Outcome, Tally},
 };
 use serde_json::{Value, json};
 
@@ -258,6 +259,13 @@ impl Stage {
         self
     }
 
+    /// A client sends requests from now on: of a moment to `clb:NAME` or `tg:NAME`, or as described.
+    #[track_caller]
+    pub fn sends_requests(&self, client: impl Into<Client>) -> &Self {
+        self.world(|world| traffic::send(world, client.into())).expect("a balancer whose routing is modelled");
+        self
+    }
+
     /// Lets everything happen that follows, until nothing is left to do.
     pub async fn rest(&self) {
         let mut quiet = 0;
@@ -432,6 +440,21 @@ impl Stage {
                 })
                 .collect()
         })
+    }
+
+    /// What became of all requests so far.
+    pub fn requests(&self) -> Tally {
+        self.world(|world| traffic::tally(world))
+    }
+
+    /// The requests that were not served.
+    pub fn lost_requests(&self) -> Vec<Loss> {
+        self.requests().losses
+    }
+
+    /// The requests that were lost in one way.
+    pub fn requests_lost_as(&self, outcome: Outcome) -> Vec<Loss> {
+        self.lost_requests().into_iter().filter(|loss| loss.outcome == outcome).collect()
     }
 
     /// The whole world in words, for the message of a failed assertion.

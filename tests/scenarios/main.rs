@@ -13,3 +13,4 @@ mod sweep;
 mod taking_out;
 mod template;
 mod timing;
+mod traffic;

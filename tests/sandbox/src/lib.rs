@@ -6,7 +6,8 @@
 //! - wire: requests in, bytes out ([`wire`]), in-process ([`connector`]) or over a socket ([`server`]);
 //! - permissions: what a function's role and a queue's policy allow ([`iam`]);
 //! - delivery: time ([`clock`], [`agenda`]), events to queues to functions ([`events`], [`sqs`], [`lambda`]);
-//! - faults ([`fault`]).
+//! - faults ([`fault`]);
+//! - checkers: clients whose requests go through the balancers, and what became of each ([`traffic`]).
 //!
 //! What AWS refuses is refused in AWS's words; what nobody verified is a switch in [`Options`]; an operation or parameter
 //! that is not modelled fails loudly. Nothing that runs in AWS depends on this crate.
@@ -30,6 +31,7 @@ pub mod log_line;
 pub mod options;
 pub mod server;
 pub mod sqs;
+pub mod traffic;
 pub mod wire;
 pub mod world;
 
@@ -44,7 +46,7 @@ use tokio::sync::Notify;
 pub use call::Call;
 pub use clock::{Clock, Timestamp};
 pub use fault::{Rule, Verdict};
-pub use options::{Options, SameAddressWhileDraining, Span};
+pub use options::{Options, RoutingLag, SameAddressWhileDraining, Span};
 pub use world::{ACCOUNT, REGION, World};
 
 use wire::{Answer, ApiError, Request, Service};

@@ -33,6 +33,26 @@ pub enum SameAddressWhileDraining {
     AcceptedAndLost,
 }
 
+/// How fast a load balancer's routing follows what happens to its members. DescribeTargetHealth and DescribeInstanceHealth are
+/// not concerned: they tell what the control plane knows, these say when requests stop. See [`crate::traffic`].
+#[derive(Clone, Copy, Debug)]
+pub struct RoutingLag {
+    /// From the stop of an instance to the routing around it, where the balancer knows the instance by its id. *Not verified*:
+    /// with `None` it learns of it by failing health checks only, as it always does of an address. Somebody saw 502 and 504 for
+    /// one to two minutes after a stop (acantril/aws-sa-associate-saac03 issue 5), which speaks for `None`. The default is what
+    /// leaves the functions least to gain, so that no figure flatters them.
+    pub instance_stop: Option<Span>,
+    /// How long an Application Load Balancer goes on sending new requests to a target after its deregistration. AWS says not
+    /// at all; users and the maintainers of aws-load-balancer-controller reckon with 10 to 25 s (its issues 1064 and 1719).
+    pub application_linger: Duration,
+    /// The same for a Network Load Balancer. Users measured two minutes, whatever the deregistration delay
+    /// (aws/containers-roadmap issue 470, aws-load-balancer-controller issues 2366 and 3270).
+    pub network_linger: Duration,
+    /// From a Network Load Balancer's finding a target unhealthy to the last new connection to it: "about 30-40 seconds"
+    /// (aws/containers-roadmap issue 470).
+    pub network_unhealthy: Span,
+}
+
 /// The choices.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -67,6 +87,8 @@ pub struct Options {
     pub terminate_hooks_after_failed_launch: bool,
     /// How long after its end a terminated instance is still described (without addresses and tags).
     pub terminated_visible: Duration,
+    /// See [`RoutingLag`].
+    pub routing_lag: RoutingLag,
     /// See [`SameAddressWhileDraining`].
     pub same_address_while_draining: SameAddressWhileDraining,
     /// The most elements on a page, where smaller than AWS's own limit: small worlds have pages, too.
@@ -92,9 +114,21 @@ impl Default for Options {
             groups_show_warm_pool: false,
             terminate_hooks_after_failed_launch: false,
             terminated_visible: Duration::from_secs(3_600),
+            routing_lag: RoutingLag::default(),
             same_address_while_draining: SameAddressWhileDraining::Refused,
             page_size: None,
             shuffle: true,
+        }
+    }
+}
+
+impl Default for RoutingLag {
+    fn default() -> Self {
+        Self {
+            instance_stop: Some(Span::milliseconds(2_000, 6_000)),
+            application_linger: Duration::ZERO,
+            network_linger: Duration::from_secs(120),
+            network_unhealthy: Span::milliseconds(30_000, 40_000),
         }
     }
 }

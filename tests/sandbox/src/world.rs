@@ -13,7 +13,7 @@ use crate::{
     fault::Rule,
     iam, lambda,
     options::Options,
-    sqs,
+    sqs, traffic,
 };
 
 /// The account that everything belongs to: AWS's own example.
@@ -43,6 +43,8 @@ pub struct World {
     pub lambda: lambda::State,
     /// Roles and their policies, and what came of checks.
     pub iam: iam::State,
+    /// Clients, and what became of their requests.
+    pub traffic: traffic::State,
     /// What the sandbox does where AWS leaves a choice.
     pub options: Options,
     /// Every call so far.
@@ -68,6 +70,7 @@ impl World {
             events: events::State::default(),
             lambda: lambda::State::default(),
             iam: iam::State::default(),
+            traffic: traffic::State::default(),
             options,
             calls: Vec::new(),
             watchers: Vec::new(),
@@ -91,9 +94,11 @@ impl World {
     /// Does everything that is due up to a time, each deed at its own.
     pub(crate) fn advance_to(&mut self, now: Timestamp) {
         while let Some((at, deed)) = self.agenda.take_due(now) {
+            traffic::catch_up(self, at);
             self.now = self.now.max(at);
             deed(self);
         }
+        traffic::catch_up(self, now);
         self.now = self.now.max(now);
     }
 

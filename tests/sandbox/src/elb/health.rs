@@ -52,6 +52,48 @@ pub(super) fn health_at(
     })
 }
 
+/// How a member is, whatever the words for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    InService,
+    /// Its instance does not run.
+    NotRunning(InstanceState),
+    /// The load balancer is not in its zone.
+    ZoneNotEnabled,
+    /// Its first checks are over then.
+    Settling {
+        until: Timestamp,
+    },
+    /// Nobody answers health checks.
+    Failing,
+}
+
+/// How a registered instance is at a time.
+pub(super) fn condition(
+    world: &World,
+    balancer: &LoadBalancer,
+    instance: &Instance,
+    enrolment: &Enrolment,
+    at: Timestamp,
+) -> Condition {
+    if instance.state != InstanceState::Running {
+        return Condition::NotRunning(instance.state);
+    }
+    if !balancer.spec.zones.contains(&instance.zone) {
+        return Condition::ZoneNotEnabled;
+    }
+    let seed_text = format!("elb {} {}", balancer.spec.name, instance.id);
+    let base = enrolment.since.max(instance.since);
+    if let Some(until) = settles_at(&world.options, &seed_text, base, at).filter(|until| at < *until) {
+        return Condition::Settling { until };
+    }
+    // The checks go to the address of the day of registration, and after an EC2-Classic restart nobody answers there.
+    if world.elb.failing_health_checks.contains(&instance.id) || eth0_address(instance) != enrolment.address {
+        return Condition::Failing;
+    }
+    Condition::InService
+}
+
 fn member_health(
     world: &World,
     balancer: &LoadBalancer,
@@ -59,33 +101,25 @@ fn member_health(
     enrolment: &Enrolment,
     at: Timestamp,
 ) -> InstanceHealth {
-    match instance.state {
-        InstanceState::Running => {}
-        InstanceState::Pending => return out_of_service("Instance", "Instance is in pending state."),
+    use InstanceState::{Pending, Running, ShuttingDown, Stopped, Stopping, Terminated};
+    match condition(world, balancer, instance, enrolment, at) {
+        Condition::InService | Condition::NotRunning(Running) => IN_SERVICE,
+        Condition::NotRunning(Pending) => out_of_service("Instance", "Instance is in pending state."),
         // The API's list of descriptions has no sentence for the two states on the way.
-        InstanceState::Stopping | InstanceState::Stopped => {
-            return out_of_service("Instance", "Instance is in stopped state.");
+        Condition::NotRunning(Stopping | Stopped) => out_of_service("Instance", "Instance is in stopped state."),
+        Condition::NotRunning(ShuttingDown | Terminated) => {
+            out_of_service("Instance", "Instance is in terminated state.")
         }
-        InstanceState::ShuttingDown | InstanceState::Terminated => {
-            return out_of_service("Instance", "Instance is in terminated state.");
-        }
+        Condition::ZoneNotEnabled => out_of_service(
+            "ELB",
+            "Instance is in the EC2 Availability Zone for which LoadBalancer is not configured to route traffic to.",
+        ),
+        Condition::Settling { .. } => out_of_service("ELB", "Instance registration is still in progress."),
+        Condition::Failing => out_of_service(
+            "Instance",
+            "Instance has failed at least the UnhealthyThreshold number of health checks consecutively.",
+        ),
     }
-    if !balancer.spec.zones.contains(&instance.zone) {
-        let description =
-            "Instance is in the EC2 Availability Zone for which LoadBalancer is not configured to route traffic to.";
-        return out_of_service("ELB", description);
-    }
-    let seed_text = format!("elb {} {}", balancer.spec.name, instance.id);
-    let base = enrolment.since.max(instance.since);
-    if settles_at(&world.options, &seed_text, base, at).is_some_and(|healthy_at| at < healthy_at) {
-        return out_of_service("ELB", "Instance registration is still in progress.");
-    }
-    // The checks go to the address of the day of registration, and after an EC2-Classic restart nobody answers there.
-    if world.elb.failing_health_checks.contains(&instance.id) || eth0_address(instance) != enrolment.address {
-        let description = "Instance has failed at least the UnhealthyThreshold number of health checks consecutively.";
-        return out_of_service("Instance", description);
-    }
-    IN_SERVICE
 }
 
 /// When a target that came at `base` becomes healthy, or nothing where that is over in any case. Drawn from the seed and

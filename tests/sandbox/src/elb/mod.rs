@@ -6,6 +6,7 @@
 mod health;
 pub(crate) mod page;
 pub(crate) mod roster;
+mod routing;
 pub(crate) mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -30,6 +31,7 @@ pub(crate) use health::settles_at;
 pub use health::{InstanceHealth, instance_health};
 pub(crate) use roster::Roster;
 pub use roster::Standing;
+pub(crate) use routing::pool;
 pub use wire::answer;
 
 /// The draining time of a new load balancer, for when draining is switched on. AWS's default.

@@ -130,16 +130,30 @@ impl<'a> Observer<'a> {
         if !self.in_use {
             return Health::NotInUse;
         }
-        let alive_since = match self.group.spec.target_type {
+        match self.alive_since(key, record) {
+            Ok(since) => self.checked(key, record.since.max(since)),
+            Err(health) => health,
+        }
+    }
+
+    /// When the first checks of a target will be over, where they are not yet.
+    pub(super) fn settles(&self, key: &TargetKey, record: &Registration) -> Option<Timestamp> {
+        let base = record.since.max(self.alive_since(key, record).ok()?);
+        settles_at(&self.world.options, &self.name(key), base, self.at)
+    }
+
+    fn alive_since(&self, key: &TargetKey, record: &Registration) -> Result<Timestamp, Health> {
+        match self.group.spec.target_type {
             TargetType::Instance => self.instance(&key.0),
             TargetType::Ip => self.address(&key.0, record),
             TargetType::Lambda if !self.group.spec.health_check.enabled => Err(Health::HealthCheckDisabled),
             TargetType::Lambda | TargetType::Alb => Ok(record.since),
-        };
-        match alive_since {
-            Ok(since) => self.checked(key, record.since.max(since)),
-            Err(health) => health,
         }
+    }
+
+    /// A target's name among all targets of all groups, for draws of its own.
+    fn name(&self, (id, port): &TargetKey) -> String {
+        format!("{} {id} {}", self.group.arn, port.unwrap_or_default())
     }
 
     /// Since when an instance runs, or why it gets no traffic.
@@ -177,9 +191,7 @@ impl<'a> Observer<'a> {
     fn checked(&self, key: &TargetKey, base: Timestamp) -> Health {
         let options = &self.world.options;
         if base + delta(options.becoming_healthy.most) > self.at {
-            let (id, port) = key;
-            let port = port.unwrap_or_default();
-            let healthy_at = settles_at(options, &format!("{} {id} {port}", self.group.arn), base, self.at);
+            let healthy_at = settles_at(options, &self.name(key), base, self.at);
             let left = healthy_at.map_or_else(chrono::TimeDelta::zero, |healthy_at| healthy_at - self.at);
             if left > chrono::TimeDelta::zero() {
                 // The first of the two stages is the shorter one.

@@ -1,13 +1,14 @@
 //! Application, Network and Gateway Load Balancers, their listeners, and target groups with their targets.
 //!
 //! `resources.rs` makes and deletes, `targets.rs` registers (what `admission.rs` admits) and deregisters, `health.rs` says
-//! how targets are: what the
+//! how targets are, `routing.rs` what requests are sent by: what the
 //! operations in `wire/` do, and what fixtures and checkers use. Rules other than a listener's default are not modelled.
 
 mod admission;
 mod attributes;
 mod health;
 mod resources;
+mod routing;
 mod spec;
 mod targets;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use resources::{
     attach, create_listener, create_load_balancer, create_load_balancer_as, create_target_group, delete_listener,
     delete_load_balancer, delete_target_group,
 };
+pub(crate) use routing::pool;
 pub use spec::{HealthCheck, IpAddressType, Kind, ListenerSpec, LoadBalancerSpec, TargetGroupSpec, TargetType};
 pub use targets::{Target, TargetView, deregister, deregister_all, register, register_all, targets};
 pub use wire::answer;
