@@ -5,4 +5,4 @@
 
 mod stage;
 
-pub use stage::{Findings, Setting, Stage, places, state_change};
+pub use stage::{Findings, Setting, Stage, is_by, places, state_change};

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -14,13 +14,14 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use registrar::{
     clients,
     config::Config,
-    handler::{InstanceState, Reconcile},
+    handler::{InstanceState, Lifecycle, Reconcile},
 };
 use sandbox::{
     ACCOUNT, Call, Options, REGION, Sandbox, World,
+    auto_scaling::{self, EndedAction, GroupSpec, LifecycleState},
     clock::Clock,
     connector,
-    deployment::{DEAD_LETTERS, INSTANCE_STATE, QUEUE, RECONCILE, Stack, Template},
+    deployment::{DEAD_LETTERS, INSTANCE_STATE, LIFECYCLE, LIFECYCLE_QUEUE, QUEUE, RECONCILE, Stack, Template},
     ec2::{self, Launch},
     elb,
     elbv2::{self, Kind, Standing, Target, TargetGroupSpec},
@@ -93,6 +94,10 @@ impl Stage {
             let function = InstanceState::new(sdk, config);
             async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
         });
+        stage.run(LIFECYCLE, |sdk, config, event| {
+            let function = Lifecycle::new(sdk, config);
+            async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
+        });
         stage.run(RECONCILE, |sdk, config, event| {
             let function = Reconcile::new(sdk, config);
             async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
@@ -108,7 +113,8 @@ impl Stage {
         let config = Config::read(|name| environment.get(name).cloned()).expect("settings that the function accepts");
         let sandbox = self.sandbox.clone();
         lambda::run_in_process(&self.sandbox, function, move |invocation| {
-            invoke(&sdk(&sandbox, &invocation.access_key), &config, event(invocation))
+            let left = (invocation.deadline - sandbox.with(|world| world.now())).to_std().unwrap_or_default();
+            invoke(&sdk(&sandbox, &invocation.access_key), &config, event(invocation, left))
         });
     }
 
@@ -191,6 +197,13 @@ impl Stage {
         self
     }
 
+    /// An Auto Scaling group, which begins to launch what it wants.
+    #[track_caller]
+    pub fn fleet(&self, spec: GroupSpec) -> &Self {
+        self.world(|world| auto_scaling::create_group(world, spec)).expect("a group that Auto Scaling accepts");
+        self
+    }
+
     /// Tags an instance, a target group (`tg:NAME`) or a load balancer (`clb:NAME`, `lb:NAME`).
     #[track_caller]
     pub fn tagged(&self, what: &str, key: &str, value: &str) -> &Self {
@@ -263,6 +276,13 @@ impl Stage {
     #[track_caller]
     pub fn sends_requests(&self, client: impl Into<Client>) -> &Self {
         self.world(|world| traffic::send(world, client.into())).expect("a balancer whose routing is modelled");
+        self
+    }
+
+    /// An Auto Scaling group shall have so many members.
+    #[track_caller]
+    pub fn wants(&self, group: &str, members: usize) -> &Self {
+        self.world(|world| auto_scaling::set_desired(world, group, members)).expect("a size that the group allows");
         self
     }
 
@@ -345,7 +365,11 @@ impl Stage {
 
     /// Looks after every call whether one of an instance's registrations is neither in place nor held: that must never be.
     pub fn watch_losses(&self, instance: &str, registrations: &'static [&'static str]) -> Findings {
-        let id = self.id(instance);
+        self.watch_losses_of(self.id(instance), registrations)
+    }
+
+    /// The same of an instance by its id.
+    pub fn watch_losses_of(&self, id: String, registrations: &'static [&'static str]) -> Findings {
         self.watch(move |world, call| {
             let (places, held) = (places(world, &id), held(world, &id));
             let lost = registrations.iter().find(|place| !places.iter().chain(&held).any(|known| known == *place))?;
@@ -361,9 +385,10 @@ impl Stage {
                     ec2::InstanceState::Pending | ec2::InstanceState::Stopping | ec2::InstanceState::ShuttingDown
                 )
             };
-            let queued = world.sqs.queue(QUEUE).is_some_and(|queue| queue.messages().count() > 0);
+            let is_waiting = |name| world.sqs.queue(name).is_some_and(|queue| queue.messages().count() > 0);
+            let queued = [QUEUE, LIFECYCLE_QUEUE].into_iter().any(is_waiting);
             let changing = world.ec2.instances.values().any(|history| is_changing(history.current().state));
-            queued || changing || world.lambda.open_invocations() > 0
+            queued || changing || auto_scaling::is_moving(world) || world.lambda.open_invocations() > 0
         })
     }
 }
@@ -398,8 +423,12 @@ impl Stage {
     /// What the tags of an instance hold: each registration once, sorted.
     #[track_caller]
     pub fn held(&self, instance: &str) -> Vec<String> {
-        let id = self.id(instance);
-        self.world(|world| held(world, &id))
+        self.held_by(&self.id(instance))
+    }
+
+    /// The same of an instance by its id.
+    pub fn held_by(&self, id: &str) -> Vec<String> {
+        self.world(|world| held(world, id))
     }
 
     /// All tags of an instance.
@@ -409,10 +438,27 @@ impl Stage {
         self.world(|world| world.ec2.instance(&id).map(|found| found.tags.clone()).unwrap_or_default())
     }
 
-    /// The calls that the function made, in order.
+    /// The members of an Auto Scaling group and of its warm pool by their ids, and where they are in their life there.
+    pub fn member_states(&self, group: &str) -> Vec<(String, LifecycleState)> {
+        self.world(|world| {
+            let members = world.auto_scaling.groups.get(group).into_iter().flat_map(|group| group.members.values());
+            members.map(|member| (member.instance_id.clone(), member.lifecycle_state)).collect()
+        })
+    }
+
+    /// The lifecycle actions that are over, in the order of their end.
+    pub fn ended_actions(&self) -> Vec<EndedAction> {
+        self.world(|world| world.auto_scaling.ended_actions.clone())
+    }
+
+    /// The calls that the function `instance-state` made, in order.
     pub fn calls(&self) -> Vec<Call> {
-        let is_function = |call: &&Call| call.access_key.starts_with("AKIAINSTANCESTATE");
-        self.world(|world| world.calls.iter().filter(is_function).cloned().collect())
+        self.calls_of(INSTANCE_STATE)
+    }
+
+    /// The calls that a function made, in order.
+    pub fn calls_of(&self, function: &str) -> Vec<Call> {
+        self.world(|world| world.calls.iter().filter(|call| is_by(call, function)).cloned().collect())
     }
 
     /// How often the function made a call.
@@ -430,10 +476,15 @@ impl Stage {
         self.world(|world| world.lambda.log.iter().map(|ended| format!("{:?}", ended.result)).collect())
     }
 
-    /// The dead letters: body, and the reason where one was given.
+    /// The dead letters of `instance-state`: body, and the reason where one was given.
     pub fn dead_letters(&self) -> Vec<(String, Option<String>)> {
+        self.dead_letters_in(DEAD_LETTERS)
+    }
+
+    /// The same of another queue.
+    pub fn dead_letters_in(&self, queue: &str) -> Vec<(String, Option<String>)> {
         self.world(|world| {
-            let messages = world.sqs.queue(DEAD_LETTERS).into_iter().flat_map(|queue| queue.messages());
+            let messages = world.sqs.queue(queue).into_iter().flat_map(|queue| queue.messages());
             messages
                 .map(|message| {
                     (message.body.clone(), message.attributes.get("reason").map(|reason| reason.value.clone()))
@@ -492,6 +543,11 @@ impl Default for Stage {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether a function made a call: the sandbox makes a function's access keys of its name.
+pub fn is_by(call: &Call, function: &str) -> bool {
+    call.access_key.starts_with(&format!("AKIA{}", function.replace('-', "").to_uppercase()))
 }
 
 /// A state change of an instance as EventBridge delivers it, at the present time of the stage.
@@ -601,8 +657,13 @@ fn sdk(sandbox: &Sandbox, access_key: &str) -> SdkConfig {
         .build()
 }
 
-fn event(invocation: Invocation) -> LambdaEvent<Value> {
+/// The deadline is so far from the wall's time as it is from the simulated one: a function compares it with the wall's.
+#[expect(clippy::disallowed_methods, reason = "the function compares its deadline with the wall's clock")]
+fn event(invocation: Invocation, left: Duration) -> LambdaEvent<Value> {
     let mut context = Context::default();
+    let deadline = SystemTime::now() + left;
+    let deadline = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    context.deadline = u64::try_from(deadline).unwrap_or(u64::MAX);
     context.request_id = invocation.request_id;
     context.invoked_function_arn = invocation.function_arn;
     LambdaEvent::new(invocation.payload, context)

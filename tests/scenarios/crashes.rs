@@ -1,12 +1,24 @@
-//! Promises 1 and 2 under crashes: a stop and a restart, with one fault at every single call in turn.
+//! Promises 1, 2 and 4 under crashes: a stop and a restart, and a member's way out of its group and back, with one fault at
+//! every single call in turn.
 //!
 //! After every call, every registration that the instance had is in place or held. In the end, after the events have come
-//! again, everything is back and nothing is held.
+//! again, everything is back and nothing is held; and no hook was let go too early, or left to run out of time.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use end_to_end::Stage;
-use sandbox::{Call, Options, Verdict, wire::ApiError};
+use end_to_end::{Stage, is_by, places};
+use sandbox::{
+    Call, Options, Span, Verdict,
+    auto_scaling::{self, ActionResult, Ending, GroupSpec, HookSpec, LifecycleState, PoolState, WarmPool},
+    deployment::{INSTANCE_STATE, LIFECYCLE},
+    elb,
+    wire::ApiError,
+};
+
+use crate::lifecycle::watch_completions;
 
 const PLACES: [&str; 4] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80", "tg:web:8080"];
 
@@ -36,12 +48,16 @@ async fn restart_under(stage: &Stage, what: &str, fault: impl FnMut(&Call) -> Ve
     stage.calls().len()
 }
 
-/// A rule that strikes the function's `k`-th call, and says whether it did.
-fn at_call(k: usize, verdict: Verdict) -> (impl FnMut(&Call) -> Verdict + Send, Arc<Mutex<Option<String>>>) {
+/// A rule that strikes the `k`-th call of a function, and says whether it did.
+fn at_call(
+    function: &'static str,
+    k: usize,
+    verdict: Verdict,
+) -> (impl FnMut(&Call) -> Verdict + Send, Arc<Mutex<Option<String>>>) {
     let struck = Arc::new(Mutex::new(None));
     let (mut seen, told) = (0, struck.clone());
     let rule = move |call: &Call| {
-        if !call.access_key.starts_with("AKIAINSTANCESTATE") {
+        if !is_by(call, function) {
             return Verdict::Pass;
         }
         seen += 1;
@@ -59,11 +75,58 @@ async fn sweep(name: &str, verdict: Verdict) {
     let calls = restart_under(&shop(0x5eed), "without a fault", |_| Verdict::Pass).await;
     assert!(calls > 30, "{calls}");
     for k in 1..=calls {
-        let (rule, struck) = at_call(k, verdict.clone());
+        let (rule, struck) = at_call(INSTANCE_STATE, k, verdict.clone());
         let what = format!("{name} at call {k}");
         restart_under(&shop(0x5eed), &what, rule).await;
         assert!(struck.lock().expect("no panic in between").is_some(), "{what}: the fault did not strike");
     }
+    let calls = round_under("without a fault", |_| Verdict::Pass).await;
+    assert!(calls > 50, "{calls}");
+    for k in 1..=calls {
+        let (rule, struck) = at_call(LIFECYCLE, k, verdict.clone());
+        let what = format!("{name} at call {k} of a member's round");
+        round_under(&what, rule).await;
+        assert!(struck.lock().expect("no panic in between").is_some(), "{what}: the fault did not strike");
+    }
+}
+
+/// A member goes into its group, back to the warm pool without being stopped, and into the group again, under a fault;
+/// answers how many calls of the function there were.
+async fn round_under(what: &str, fault: impl FnMut(&Call) -> Verdict + Send + 'static) -> usize {
+    const PLACES: [&str; 2] = ["clb:shop", "tg:edge:443=eth0"];
+    // Short waits mean few looks, and each call is struck in a run of its own.
+    let becoming_healthy = Span::milliseconds(3_000, 4_000);
+    let stage = Stage::with(Options { seed: 0x5eed, becoming_healthy, ..Options::default() }, &[]);
+    stage.classic("shop").addresses_group("edge").drains("edge", 10);
+    stage.world(|world| elb::drain_for(world, "shop", Some(Duration::from_secs(10)))).expect("a load balancer");
+    let early = watch_completions(&stage, &PLACES);
+    let guard = stage.sandbox.fault(fault);
+    let declared = PLACES.join(" ");
+    // A function that dies before its first call keeps its message for the queue's visibility timeout of 720 s.
+    let hooks = [HookSpec::launching("elb-registrar-in"), HookSpec::terminating("elb-registrar-out")];
+    let hooks = hooks.map(|hook| hook.heartbeat(900)).to_vec();
+    let spec = GroupSpec { hooks, ..GroupSpec::new("fleet", &stage.subnet) }.desired(1);
+    let spec = spec.tag("elb-registrar:register", &declared);
+    stage.fleet(spec).rest().await;
+    let pool = WarmPool { state: PoolState::Running, reuse_on_scale_in: true, ..WarmPool::default() };
+    let pool = WarmPool { max_group_prepared_capacity: Some(1), ..pool };
+    stage.world(|world| auto_scaling::put_warm_pool(world, "fleet", pool)).expect("a pool");
+    let members = stage.member_states("fleet");
+    let [(id, LifecycleState::InService)] = &members[..] else { panic!("{what}: {members:?}\n{}", stage.describe()) };
+    let losses = stage.watch_losses_of(id.clone(), &PLACES);
+    stage.wants("fleet", 0).rest().await;
+    let (places, held) = (stage.world(|world| places(world, id)), stage.held_by(id));
+    assert_eq!((places.len(), held.len()), (0, PLACES.len()), "{what}\n{}", stage.describe());
+    stage.wants("fleet", 1).rest().await;
+    assert_eq!(stage.world(|world| end_to_end::places(world, id)), PLACES, "{what}\n{}", stage.describe());
+    drop(guard);
+    let ended = stage.ended_actions();
+    assert!(
+        ended.iter().all(|ended| matches!(ended.ending, Ending::Completed(ActionResult::Continue))),
+        "{what}: {ended:?}"
+    );
+    assert_eq!((ended.len(), early.all(), losses.all()), (3, vec![], vec![]), "{what}");
+    stage.calls_of(LIFECYCLE).len()
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use end_to_end::Stage;
-use sandbox::deployment::RULE;
+use sandbox::deployment::{INSTANCE_STATE, LIFECYCLE, LIFECYCLE_RULE, RECONCILE, RULE};
 use serde_json::Value;
 
 fn files() -> Vec<(String, Value)> {
@@ -44,6 +44,7 @@ async fn each_file_matches_the_rule_that_is_meant_for_it_and_no_other() {
         let meant = match name.as_str() {
             // A function of its own is told by its schedule; and an instance that starts is looked at when it runs.
             "scheduled" | "instance-pending" => vec![],
+            name if name.starts_with("lifecycle-") => vec![LIFECYCLE_RULE],
             _ => vec![RULE],
         };
         assert_eq!(rules_wanting(&stage, &event), meant, "{name}");
@@ -74,6 +75,58 @@ async fn near_misses_match_no_rule() {
     assert_eq!(rules_wanting(&stage, &event), Vec::<String>::new());
 }
 
+#[test]
+fn there_is_a_file_for_each_documented_way_of_a_lifecycle_action_named_after_it() {
+    let mut ways = Vec::new();
+    for (name, event) in files().into_iter().filter(|(name, _)| name.starts_with("lifecycle-")) {
+        let detail = &event["detail"];
+        let transition = detail["LifecycleTransition"].as_str().expect("a transition");
+        let kind = if transition == "autoscaling:EC2_INSTANCE_LAUNCHING" { "launch" } else { "terminate" };
+        assert_eq!(event["detail-type"], format!("EC2 Instance-{kind} Lifecycle Action"), "{name}");
+        assert!(name.starts_with(&format!("lifecycle-{kind}")), "{name}");
+        let place = |field: &str| detail[field].as_str().unwrap_or("-");
+        ways.push(format!("{kind}: {} {} {}", place("Origin"), place("Destination"), place("Action")));
+    }
+    ways.sort();
+    assert_eq!(
+        ways,
+        [
+            "launch: - - -",
+            "launch: AutoScalingGroup AutoScalingGroup ReplaceRootVolume",
+            "launch: EC2 AutoScalingGroup -",
+            "launch: EC2 WarmPool -",
+            "launch: WarmPool AutoScalingGroup -",
+            "terminate: - - -",
+            "terminate: AutoScalingGroup AutoScalingGroup ReplaceRootVolume",
+            "terminate: AutoScalingGroup EC2 -",
+            "terminate: AutoScalingGroup WarmPool -",
+            "terminate: WarmPool EC2 -",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifecycle_action_of_a_hook_with_another_name_matches_no_rule() {
+    let stage = Stage::new();
+    let files = files();
+    let (_, good) = files.iter().find(|(name, _)| name == "lifecycle-launch").expect("a file");
+    for (pointer, other) in [
+        ("/detail/LifecycleHookName", "ecs-managed-draining-termination-hook"),
+        ("/detail/LifecycleHookName", "my-elb-registrar"),
+        ("/source", "aws.ec2"),
+        ("/detail-type", "EC2 Instance Launch Successful"),
+    ] {
+        let mut event = good.clone();
+        *event.pointer_mut(pointer).expect("a field") = other.into();
+        assert_eq!(rules_wanting(&stage, &event), Vec::<String>::new(), "{pointer} {other}");
+    }
+    let stage = Stage::with_settings(&[("LifecycleHookPrefix", "drain")]);
+    let mut event = good.clone();
+    assert_eq!(rules_wanting(&stage, &event), Vec::<String>::new());
+    event["detail"]["LifecycleHookName"] = "drain-and-go".into();
+    assert_eq!(rules_wanting(&stage, &event), [LIFECYCLE_RULE]);
+}
+
 /// The names of the rules that an event would go to.
 fn rules_wanting(stage: &Stage, event: &Value) -> Vec<String> {
     stage.world(|world| {
@@ -86,7 +139,11 @@ fn rules_wanting(stage: &Stage, event: &Value) -> Vec<String> {
 async fn each_file_is_understood_by_the_function() {
     let stage = Stage::new();
     for (name, event) in files() {
-        let function = if name.starts_with("instance-") { "instance-state" } else { "reconcile" };
+        let function = match name.split_once('-') {
+            Some(("instance", _)) => INSTANCE_STATE,
+            Some(("lifecycle", _)) => LIFECYCLE,
+            _ => RECONCILE,
+        };
         let report = stage.sandbox.invoke(function, event).await;
         assert!(report.is_ok(), "{name}: {report:?}");
     }

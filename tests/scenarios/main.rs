@@ -8,6 +8,7 @@ mod events;
 mod giving_back;
 mod input;
 mod left_alone;
+mod lifecycle;
 mod observe;
 mod sweep;
 mod taking_out;

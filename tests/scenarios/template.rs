@@ -9,12 +9,13 @@ use end_to_end::{Setting, Stage, state_change};
 use registrar::config::Config;
 use sandbox::{
     Options, Reply, Sandbox,
-    auto_scaling::{self, LifecycleState},
+    auto_scaling::{self, GroupSpec, HookSpec, LifecycleState, PoolState, WarmPool},
     deployment::{
-        DEAD_LETTERS, DeployError, FAILED_SWEEPS, INSTANCE_STATE, QUEUE, RECONCILE, Stack, Template, UNDELIVERED,
+        DEAD_LETTERS, DeployError, FAILED_SWEEPS, INSTANCE_STATE, LIFECYCLE, LIFECYCLE_DEAD_LETTERS, LIFECYCLE_QUEUE,
+        LIFECYCLE_UNDELIVERED, QUEUE, RECONCILE, Stack, Template, UNDELIVERED,
     },
     ec2::{self, Launch},
-    elbv2,
+    elb, elbv2,
     events::Delivery,
     iam::{Permission, role_arn},
     lambda, sqs,
@@ -33,8 +34,11 @@ const README: &str = include_str!("../../README.md");
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
 /// A function and the role that the template gives it.
-const ROLES: [(&str, &str); 2] =
-    [(INSTANCE_STATE, "elb-registrar-InstanceStateRole"), (RECONCILE, "elb-registrar-ReconcileRole")];
+const ROLES: [(&str, &str); 3] = [
+    (INSTANCE_STATE, "elb-registrar-InstanceStateRole"),
+    (LIFECYCLE, "elb-registrar-LifecycleRole"),
+    (RECONCILE, "elb-registrar-ReconcileRole"),
+];
 
 /// A stage for the tour: a member of an Auto Scaling group in every kind of balancer, and an instance far away.
 async fn scene(settings: &[Setting]) -> Stage {
@@ -57,6 +61,9 @@ async fn scene(settings: &[Setting]) -> Stage {
 /// Makes one function use everything that it may: both instances are stopped and started again, what the function cannot
 /// understand is sent to it, and all of it is waited for. Ends at the first denial.
 async fn tour(stage: &Stage, function: &str) -> Result<(), String> {
+    if function == LIFECYCLE {
+        return tour_of_hooks(stage).await;
+    }
     if function == RECONCILE {
         stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
     }
@@ -79,12 +86,59 @@ async fn tour(stage: &Stage, function: &str) -> Result<(), String> {
             FAILED_SWEEPS
         }
         _ => {
-            let draft = sqs::Draft { body: "not JSON".to_owned(), ..Default::default() };
-            stage.world(|world| sqs::send(world, QUEUE, draft)).expect("a message");
+            send_nonsense(stage, QUEUE);
             DEAD_LETTERS
         }
     };
     until(stage, function, "buried", |stage| count(stage, dead_letters) == 1 && count(stage, QUEUE) == 0).await
+}
+
+/// The same for hooks: a member goes into its group, to the warm pool and into the group again, without being stopped; one
+/// that is far away goes in and out; and nobody else is told anything.
+async fn tour_of_hooks(stage: &Stage) -> Result<(), String> {
+    stage.world(|world| {
+        world.events.set_delivery(|event| match event.source.as_str() {
+            "aws.ec2" => Delivery::Lost,
+            _ => Delivery::Normal,
+        });
+    });
+    let far_subnet = stage.world(|world| {
+        let far = world.ec2.subnets.values().find(|subnet| subnet.vpc_id != stage.vpc);
+        far.expect("a subnet far away").id.clone()
+    });
+    stage.drains("web", 30).drains("edge", 30).drains("far", 30);
+    stage.world(|world| elb::drain_for(world, "shop", Some(Duration::from_secs(30)))).expect("a load balancer");
+    let hooked = |name: &str, subnet: &str, declared: &str| {
+        let spec = GroupSpec::new(name, subnet).tag("elb-registrar:register", declared).desired(1);
+        spec.hook(HookSpec::launching("elb-registrar-in")).hook(HookSpec::terminating("elb-registrar-out"))
+    };
+    stage.fleet(hooked("near", &stage.subnet, "clb:shop tg:web tg:edge"));
+    stage.fleet(hooked("away", &far_subnet, "tg:far:443=eth0@all"));
+    let is_in = |stage: &Stage, group: &str| {
+        let states = stage.member_states(group);
+        states.len() == 1 && states.iter().all(|(_, state)| *state == LifecycleState::InService)
+    };
+    until(stage, LIFECYCLE, "in service", |stage| is_in(stage, "near") && is_in(stage, "away")).await?;
+    let pool = WarmPool { state: PoolState::Running, reuse_on_scale_in: true, ..WarmPool::default() };
+    let pool = WarmPool { max_group_prepared_capacity: Some(1), ..pool };
+    stage.world(|world| auto_scaling::put_warm_pool(world, "near", pool)).expect("a pool");
+    stage.wants("near", 0).wants("away", 0);
+    let is_warm = |stage: &Stage| stage.member_states("near").iter().all(|(_, s)| *s == LifecycleState::WarmedRunning);
+    until(stage, LIFECYCLE, "out", |stage| is_warm(stage) && stage.member_states("away").is_empty()).await?;
+    // What is held can be forgotten only two minutes after it was taken.
+    stage.sandbox.advance(Duration::from_secs(150)).await;
+    stage.wants("near", 1);
+    until(stage, LIFECYCLE, "in service again", |stage| is_in(stage, "near")).await?;
+    let id = stage.member_states("near").remove(0).0;
+    assert_eq!(stage.held_by(&id), Vec::<String>::new());
+    send_nonsense(stage, LIFECYCLE_QUEUE);
+    let is_buried = |stage: &Stage| count(stage, LIFECYCLE_DEAD_LETTERS) == 1 && count(stage, LIFECYCLE_QUEUE) == 0;
+    until(stage, LIFECYCLE, "buried", is_buried).await
+}
+
+fn send_nonsense(stage: &Stage, queue: &str) {
+    let draft = sqs::Draft { body: "not JSON".to_owned(), ..Default::default() };
+    stage.world(|world| sqs::send(world, queue, draft)).expect("a message");
 }
 
 /// Lets time pass until something is true; where the sweep is on tour, it comes every half minute.
@@ -151,6 +205,8 @@ async fn who_observes_has_no_permission_to_change_a_balancer_or_an_instance() {
     let actions = stage.world(|world| world.iam.permissions()).into_iter().map(|permission| permission.action);
     let writing: BTreeSet<String> = actions.filter(|action| !action.contains(":Describe")).collect();
     let allowed = [
+        // A fleet is never held up by a rehearsal.
+        "autoscaling:CompleteLifecycleAction",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
         "sqs:ChangeMessageVisibility",
@@ -436,7 +492,8 @@ async fn the_variables_of_the_template_and_of_the_readme_are_those_that_the_func
             (function, spec.environment.into_keys().collect())
         })
         .collect();
-    assert_eq!(set[INSTANCE_STATE], *asked.borrow());
+    assert_eq!(set[LIFECYCLE], *asked.borrow());
+    assert!(set[INSTANCE_STATE].is_subset(&asked.borrow()), "{set:?}");
     let names = README.lines().filter_map(|line| line.strip_prefix("| `REGISTRAR_")?.split_once('`'));
     let listed: BTreeSet<String> = names.map(|(name, _)| format!("REGISTRAR_{name}")).collect();
     assert_eq!(listed, *asked.borrow(), "the table of settings in README.md");
@@ -465,7 +522,8 @@ async fn every_queue_of_dead_letters_is_looked_at_by_an_alarm() {
         .flat_map(|(_, alarm)| alarm.properties["Dimensions"].as_array().into_iter().flatten())
         .filter_map(|dimension| dimension["Value"].as_str())
         .collect();
-    for queue in [QUEUE, DEAD_LETTERS, UNDELIVERED, FAILED_SWEEPS] {
+    let of_lifecycle = [LIFECYCLE_QUEUE, LIFECYCLE_DEAD_LETTERS, LIFECYCLE_UNDELIVERED];
+    for queue in [QUEUE, DEAD_LETTERS, UNDELIVERED, FAILED_SWEEPS].into_iter().chain(of_lifecycle) {
         assert!(watched.contains(queue), "{queue}: {watched:?}");
         assert!(stage.world(|world| world.sqs.queue(queue).is_some()), "{queue}");
     }

@@ -1,35 +1,123 @@
-//! Auto Scaling at the edge: what a group looks after by itself, and which of its members shall get no traffic.
+//! Auto Scaling at the edge: what a group looks after by itself, where its members are in their life, and its hooks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use aws_sdk_autoscaling::Client;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::CallError,
-    id::{AutoScalingGroupName, InstanceId},
+    id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
+    notice::LifecycleAction,
     registration::{BalancerId, TargetGroupId},
 };
 
 /// Names that one DescribeAutoScalingGroups call takes: the largest page (API reference, `MaxRecords`).
 const NAMES_PER_CALL_MAX: usize = 100;
 
-/// An Auto Scaling group, reduced to what matters here.
-#[derive(Clone, Debug, Default)]
-pub struct AutoScalingGroup {
-    /// The balancers that it registers its members with and deregisters them from.
-    pub attached: BTreeSet<BalancerId>,
-    /// Members that it keeps out of service, with the lifecycle state that says so.
-    pub out_of_service: BTreeMap<InstanceId, String>,
+/// Ids that one DescribeAutoScalingInstances call takes (API reference).
+const IDS_PER_CALL_MAX: usize = 50;
+
+/// "The maximum is 172800 seconds (48 hours) or 100 times `HeartbeatTimeout`, whichever is smaller" (API reference,
+/// `GlobalTimeout`).
+const GLOBAL_TIMEOUT_MAX: Duration = Duration::from_secs(172_800);
+
+/// The code of every refusal of a lifecycle action that is over, or never was: "No active Lifecycle Action found with...".
+const VALIDATION_ERROR: &str = "ValidationError";
+
+/// The balancers that a group registers its members with and deregisters them from.
+pub type AttachedBalancers = BTreeSet<BalancerId>;
+
+/// An instance as a member of a group, or of a group's warm pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Which group.
+    pub group: AutoScalingGroupName,
+    /// Where it is in its life there.
+    pub lifecycle_state: LifecycleState,
 }
 
-/// Reads groups. Those that are gone are left out, as the call does.
+/// Where a member is in its life in the group: a word of AWS's, such as `Pending:Wait`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LifecycleState(String);
+
+/// A lifecycle hook, reduced to what matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// How long an action waits after its beginning, or after a heartbeat, until Auto Scaling ends it.
+    pub heartbeat_timeout: Duration,
+    /// How long an action can wait in all, however many heartbeats there are.
+    pub global_timeout: Duration,
+    /// How Auto Scaling ends it then.
+    pub default_result: ActionResult,
+}
+
+/// How a lifecycle action ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ActionResult {
+    /// The instance goes on its way.
+    Continue,
+    /// A launching instance is terminated, and another one launched. A terminating one goes on its way as well, but hooks
+    /// after this one are skipped.
+    Abandon,
+}
+
+/// How the states begin in which a member waits for its new root volume; the last one, `RootVolumeReplaced`, is another.
+const REPLACING_ROOT_VOLUME: &str = "ReplacingRootVolume";
+
+impl LifecycleState {
+    /// Whether the member is on its way out, or out, and shall be registered nowhere: the group ends it, keeps it in its warm
+    /// pool or gives it a new root volume.
+    pub fn is_leaving(&self) -> bool {
+        ["Terminating", "Terminated", "Warmed:", REPLACING_ROOT_VOLUME].iter().any(|start| self.0.starts_with(start))
+    }
+
+    /// Whether the member gets a new root volume.
+    pub fn is_replacing_root_volume(&self) -> bool {
+        self.0.starts_with(REPLACING_ROOT_VOLUME)
+    }
+
+    /// Whether the member shall get no traffic for now, however well it runs.
+    pub fn is_out_of_service(&self) -> bool {
+        self.is_leaving() || matches!(self.0.as_str(), "Standby" | "EnteringStandby")
+    }
+}
+
+impl From<&str> for LifecycleState {
+    fn from(word: &str) -> Self {
+        Self(word.to_owned())
+    }
+}
+
+impl fmt::Display for LifecycleState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl ActionResult {
+    /// The word that CompleteLifecycleAction takes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Continue => "CONTINUE",
+            Self::Abandon => "ABANDON",
+        }
+    }
+}
+
+/// Reads what is attached to groups. Those that are gone are left out, as the call does.
 ///
 /// # Errors
 /// Where a call fails: then nobody knows what is attached, and nothing of the members may be touched.
-pub async fn read(
+pub async fn attached_balancers(
     client: &Client,
     names: &BTreeSet<AutoScalingGroupName>,
-) -> Result<BTreeMap<AutoScalingGroupName, AutoScalingGroup>, CallError> {
+) -> Result<BTreeMap<AutoScalingGroupName, AttachedBalancers>, CallError> {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut groups = BTreeMap::new();
     for chunk in names.chunks(NAMES_PER_CALL_MAX) {
@@ -38,14 +126,14 @@ pub async fn read(
         while let Some(found) = pages.next().await {
             let found = found.map_err(|e| CallError::new("autoscaling:DescribeAutoScalingGroups", e))?;
             if let Some(name) = found.auto_scaling_group_name() {
-                groups.insert(name.into(), group(&found));
+                groups.insert(name.into(), attached(&found));
             }
         }
     }
     Ok(groups)
 }
 
-fn group(found: &aws_sdk_autoscaling::types::AutoScalingGroup) -> AutoScalingGroup {
+fn attached(found: &aws_sdk_autoscaling::types::AutoScalingGroup) -> AttachedBalancers {
     let classic = found.load_balancer_names().iter().map(|name| BalancerId::Classic(name.as_str().into()));
     let target_groups = found.target_group_arns().iter().filter_map(|arn| TargetGroupId::from_arn(arn));
     // The newer list of the same; its identifiers are ARNs of target groups, and names of Classic load balancers.
@@ -56,17 +144,130 @@ fn group(found: &aws_sdk_autoscaling::types::AutoScalingGroup) -> AutoScalingGro
             _ => TargetGroupId::from_arn(identifier).map(BalancerId::TargetGroup),
         }
     });
-    let members = found.instances().iter().filter_map(|member| {
-        let state = member.lifecycle_state()?.as_str();
-        is_out_of_service(state).then(|| Some((member.instance_id()?.into(), state.to_owned())))?
-    });
-    AutoScalingGroup {
-        attached: classic.chain(target_groups.map(BalancerId::TargetGroup)).chain(sources).collect(),
-        out_of_service: members.collect(),
+    classic.chain(target_groups.map(BalancerId::TargetGroup)).chain(sources).collect()
+}
+
+/// Reads instances as members of groups. Those that are members of none are left out, as the call does.
+///
+/// Not DescribeAutoScalingGroups, which also lists members: those of a warm pool it leaves out.
+///
+/// # Errors
+/// Where a call fails: then nobody knows who shall get traffic.
+pub async fn members(client: &Client, ids: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Member>, CallError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let mut members = BTreeMap::new();
+    for chunk in ids.chunks(IDS_PER_CALL_MAX) {
+        let call = client.describe_auto_scaling_instances().set_instance_ids(Some(chunk.to_vec()));
+        let mut pages = call.into_paginator().items().send();
+        while let Some(found) = pages.next().await {
+            let found = found.map_err(|e| CallError::new("autoscaling:DescribeAutoScalingInstances", e))?;
+            let group = found.auto_scaling_group_name().map(Into::into);
+            let state = found.lifecycle_state().map(Into::into);
+            if let (Some(id), Some(group), Some(lifecycle_state)) = (found.instance_id(), group, state) {
+                members.insert(id.into(), Member { group, lifecycle_state });
+            }
+        }
+    }
+    Ok(members)
+}
+
+/// Reads a lifecycle hook; `None` where the hook or its group is gone.
+///
+/// # Errors
+/// Where the call fails.
+pub async fn hook(
+    client: &Client,
+    group: &AutoScalingGroupName,
+    name: &LifecycleHookName,
+) -> Result<Option<Hook>, CallError> {
+    let call = client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
+    let answer = match call.lifecycle_hook_names(name.as_str()).send().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error = CallError::new("autoscaling:DescribeLifecycleHooks", error);
+            // "AutoScalingGroup name not found", or a hook that is not there: both are gone.
+            return if error.code() == Some(VALIDATION_ERROR) { Ok(None) } else { Err(error) };
+        }
+    };
+    let found = answer.lifecycle_hooks().iter().find(|found| found.lifecycle_hook_name() == Some(name.as_str()));
+    Ok(found.map(|found| {
+        let seconds = |value: Option<i32>| value.and_then(|value| u64::try_from(value).ok()).map(Duration::from_secs);
+        // The documented defaults.
+        let heartbeat_timeout = seconds(found.heartbeat_timeout()).unwrap_or(Duration::from_secs(3_600));
+        let global_timeout = seconds(found.global_timeout());
+        Hook {
+            heartbeat_timeout,
+            global_timeout: global_timeout.unwrap_or_else(|| (heartbeat_timeout * 100).min(GLOBAL_TIMEOUT_MAX)),
+            default_result: match found.default_result() {
+                Some("CONTINUE") => ActionResult::Continue,
+                _ => ActionResult::Abandon,
+            },
+        }
+    }))
+}
+
+/// Restarts the heartbeat timeout of an action. Says whether the action is still there.
+///
+/// # Errors
+/// Where the call fails for another reason.
+pub async fn record_heartbeat(client: &Client, action: &LifecycleAction) -> Result<bool, CallError> {
+    let call = client
+        .record_lifecycle_action_heartbeat()
+        .auto_scaling_group_name(action.group.as_str())
+        .lifecycle_hook_name(action.hook.as_str())
+        .lifecycle_action_token(&action.token);
+    still_there(call.send().await.map_err(|e| CallError::new("autoscaling:RecordLifecycleActionHeartbeat", e)))
+}
+
+/// Ends an action. Says whether it was still there: one that somebody has completed, or that ran out of time, is no error
+/// (others retried that for hours).
+///
+/// # Errors
+/// Where the call fails for another reason.
+pub async fn complete(client: &Client, action: &LifecycleAction, result: ActionResult) -> Result<bool, CallError> {
+    let call = client
+        .complete_lifecycle_action()
+        .auto_scaling_group_name(action.group.as_str())
+        .lifecycle_hook_name(action.hook.as_str())
+        .lifecycle_action_token(&action.token)
+        .lifecycle_action_result(result.word());
+    still_there(call.send().await.map_err(|e| CallError::new("autoscaling:CompleteLifecycleAction", e)))
+}
+
+fn still_there<T>(answer: Result<T, CallError>) -> Result<bool, CallError> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some(VALIDATION_ERROR) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-/// Members of a warm pool and in Standby take no traffic, however well they run.
-fn is_out_of_service(lifecycle_state: &str) -> bool {
-    lifecycle_state.starts_with("Warmed:") || matches!(lifecycle_state, "Standby" | "EnteringStandby")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gets_no_traffic_is_told_by_the_lifecycle_state() {
+        for (word, is_leaving, is_out_of_service) in [
+            ("Pending", false, false),
+            ("Pending:Wait", false, false),
+            ("Pending:Proceed", false, false),
+            ("InService", false, false),
+            ("Standby", false, true),
+            ("EnteringStandby", false, true),
+            ("Detaching", false, false),
+            ("Terminating", true, true),
+            ("Terminating:Wait", true, true),
+            ("Terminating:Retained", true, true),
+            ("Terminated", true, true),
+            ("Warmed:Pending:Wait", true, true),
+            ("Warmed:Running", true, true),
+            ("ReplacingRootVolume:Wait", true, true),
+            ("RootVolumeReplaced", false, false),
+            ("SomethingNew", false, false),
+        ] {
+            let state = LifecycleState::from(word);
+            assert_eq!((state.is_leaving(), state.is_out_of_service()), (is_leaving, is_out_of_service), "{word}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Settings: read once, at the start, from the environment that the template sets.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use thiserror::Error;
 
@@ -13,9 +15,23 @@ pub const STACK: &str = "REGISTRAR_STACK";
 pub const QUEUE_URL: &str = "REGISTRAR_QUEUE_URL";
 /// See [`Config::dead_letter_queue_url`].
 pub const DEAD_LETTER_QUEUE_URL: &str = "REGISTRAR_DEAD_LETTER_QUEUE_URL";
+/// See [`Config::lifecycle_hook_prefix`].
+pub const LIFECYCLE_HOOK_PREFIX: &str = "REGISTRAR_LIFECYCLE_HOOK_PREFIX";
+/// See [`Config::health_timeout`].
+pub const HEALTH_TIMEOUT: &str = "REGISTRAR_HEALTH_TIMEOUT_SECONDS";
+/// See [`Config::network_drain`].
+pub const NETWORK_DRAIN: &str = "REGISTRAR_NETWORK_DRAIN_SECONDS";
+
+/// A Network Load Balancer goes on opening new connections to a deregistered target for about two minutes, whatever the
+/// group's delay says (measured by several users: aws/containers-roadmap issue 470, aws-load-balancer-controller issues 2366
+/// and 3270; AWS says "a few minutes").
+const NETWORK_DRAIN_DEFAULT: Duration = Duration::from_secs(120);
+
+/// The longest that a lifecycle action can wait at all, a limit of Auto Scaling.
+const TWO_DAYS: u64 = 172_800;
 
 /// What the operator has set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Whether anything is changed.
     pub mode: Mode,
@@ -28,6 +44,27 @@ pub struct Config {
     pub queue_url: Option<String>,
     /// Where an event goes that nobody can understand. Without it such an event is retried by its queue until that gives up.
     pub dead_letter_queue_url: Option<String>,
+    /// How the names of the lifecycle hooks begin that are served: those of others must not be completed.
+    pub lifecycle_hook_prefix: String,
+    /// How long an instance may take at a launch hook until it is healthy. Without it, as long as its hook waits by itself.
+    pub health_timeout: Option<Duration>,
+    /// How long a terminate hook is held for a target behind a Network Load Balancer, even when nothing is drained any more.
+    pub network_drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            scope: Scope::default(),
+            stack: String::new(),
+            queue_url: None,
+            dead_letter_queue_url: None,
+            lifecycle_hook_prefix: "elb-registrar".to_owned(),
+            health_timeout: None,
+            network_drain: NETWORK_DRAIN_DEFAULT,
+        }
+    }
 }
 
 /// Whether anything is changed.
@@ -66,12 +103,17 @@ impl Config {
     /// As [`Config::from_env`].
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, BadSetting> {
         let variable = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let default = Self::default();
         Ok(Self {
             mode: one_of(MODE, variable(MODE), &[("enforce", Mode::Enforce), ("observe", Mode::Observe)])?,
             scope: one_of(SCOPE, variable(SCOPE), &[("all", Scope::All), ("tagged", Scope::Tagged)])?,
             stack: variable(STACK).unwrap_or_default(),
             queue_url: url(QUEUE_URL, variable(QUEUE_URL))?,
             dead_letter_queue_url: url(DEAD_LETTER_QUEUE_URL, variable(DEAD_LETTER_QUEUE_URL))?,
+            lifecycle_hook_prefix: variable(LIFECYCLE_HOOK_PREFIX).unwrap_or(default.lifecycle_hook_prefix),
+            // A template cannot leave a number out, so nought stands for none.
+            health_timeout: seconds(HEALTH_TIMEOUT, variable(HEALTH_TIMEOUT))?.filter(|timeout| !timeout.is_zero()),
+            network_drain: seconds(NETWORK_DRAIN, variable(NETWORK_DRAIN))?.unwrap_or(default.network_drain),
         })
     }
 }
@@ -88,6 +130,14 @@ fn one_of<T: Copy + Default>(
             let words: Vec<String> = allowed.iter().map(|(word, _)| format!("`{word}`")).collect();
             Err(BadSetting { name, value, allowed: words.join(" or ") })
         }
+    }
+}
+
+fn seconds(name: &'static str, value: Option<String>) -> Result<Option<Duration>, BadSetting> {
+    let Some(value) = value else { return Ok(None) };
+    match value.parse() {
+        Ok(seconds) if seconds <= TWO_DAYS => Ok(Some(Duration::from_secs(seconds))),
+        _ => Err(BadSetting { name, value, allowed: format!("a whole number of seconds from 0 to {TWO_DAYS}") }),
     }
 }
 
@@ -127,6 +177,10 @@ mod tests {
     fn settings_are_read_by_their_names() {
         assert_eq!(read(MODE, "observe").map(|c| c.mode), Ok(Mode::Observe));
         assert_eq!(read(SCOPE, "tagged").map(|c| c.scope), Ok(Scope::Tagged));
+        assert_eq!(read(HEALTH_TIMEOUT, "900").map(|c| c.health_timeout), Ok(Some(Duration::from_secs(900))));
+        assert_eq!(read(HEALTH_TIMEOUT, "0").map(|c| c.health_timeout), Ok(None));
+        assert_eq!(read(NETWORK_DRAIN, "0").map(|c| c.network_drain), Ok(Duration::ZERO));
+        assert_eq!(read(LIFECYCLE_HOOK_PREFIX, "drain").map(|c| c.lifecycle_hook_prefix), Ok("drain".to_owned()));
         assert_eq!(read(QUEUE_URL, "https://q").map(|c| c.queue_url), Ok(Some("https://q".into())));
         assert_eq!(
             read(DEAD_LETTER_QUEUE_URL, "https://d").map(|c| c.dead_letter_queue_url),
@@ -138,6 +192,9 @@ mod tests {
     fn a_wrong_setting_is_named_with_what_is_allowed() {
         let error = "the environment variable REGISTRAR_MODE is `dry-run`, and has to be `enforce` or `observe`";
         assert_eq!(read(MODE, "dry-run"), Err(error.to_owned()));
+        for wrong in ["-1", "5m", "172801"] {
+            assert!(read(HEALTH_TIMEOUT, wrong).is_err_and(|e| e.contains("from 0 to 172800")), "{wrong}");
+        }
         assert!(read(SCOPE, "ALL").is_err_and(|e| e.contains("`all` or `tagged`")));
         assert!(read(QUEUE_URL, "my-queue").is_err_and(|e| e.contains("URL of a queue")));
     }

@@ -69,6 +69,14 @@ impl CallError {
         Self::Unanswered { action, source: Arc::new(error) }
     }
 
+    /// AWS's code, where it refused.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            Self::Unanswered { .. } => None,
+        }
+    }
+
     /// Whether the balancer named is not there (any more).
     pub fn is_gone(&self) -> bool {
         self.has_code(&GONE)
@@ -100,7 +108,7 @@ impl CallError {
     }
 
     fn has_code(&self, codes: &[&str]) -> bool {
-        matches!(self, Self::Refused { code, .. } if codes.contains(&code.as_str()))
+        self.code().is_some_and(|code| codes.contains(&code))
     }
 
     /// The error and its causes in one line, with what to do where that is known.

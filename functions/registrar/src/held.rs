@@ -5,15 +5,15 @@
 //! at the same time cannot overwrite each other (EC2 has no conditional write), and a function that forgets deletes only
 //! what it has read: never what another one has written since. Under one common key both would lose registrations.
 //!
-//! The stamp is the time of EC2's answer on which the holding was decided, for people and to tell this stop from an
-//! earlier one, and a few random digits. Nothing in it belongs to one instance, so one CreateTags call serves a thousand.
+//! The stamp is the time of EC2's answer on which the holding was decided, for people and to tell how old the holding is,
+//! and a few random digits. Nothing in it belongs to one instance, so one CreateTags call serves a thousand.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::{
     instance::Timestamp,
@@ -83,12 +83,9 @@ impl HeldTag {
         Some(Self { key: key.to_owned(), value: value.to_owned(), taken_at, registrations, malformed })
     }
 
-    /// Whether it was written after the last start of the instance: in the stop that is still going on.
-    ///
-    /// Only then it is certain that no other function is about to delete it, since one that saw everything back must have
-    /// seen the instance run, which was before this tag was written.
-    pub fn is_of_this_stop(&self, launch_time: Option<Timestamp>) -> bool {
-        matches!((self.taken_at, launch_time), (Some(taken_at), Some(launch_time)) if taken_at > launch_time)
+    /// How long ago the holding was decided, as seen at `now`; `None` for a key that a person made up.
+    pub fn age(&self, now: Timestamp) -> Option<TimeDelta> {
+        self.taken_at.map(|taken_at| now - taken_at)
     }
 }
 
@@ -182,16 +179,6 @@ mod tests {
         let held = held(&[("elb-registrar:held", "clb:a tg:b clb:c")]);
         assert_eq!(held.registrations().len(), 2);
         assert_eq!(held.tags[0].malformed, [("tg:b".to_owned(), Malformed::GroupWithoutId)]);
-    }
-
-    #[test]
-    fn only_a_tag_younger_than_the_last_start_is_of_this_stop() {
-        let tag = |stamp| held(&[(&format!("elb-registrar:held.{stamp}"), "clb:a")]).tags.remove(0);
-        let young = tag(Stamp { taken_at: at(10), nonce: 1 }.to_string());
-        assert!(young.is_of_this_stop(Some(at(9))));
-        assert!(!young.is_of_this_stop(Some(at(10))), "within one second nobody can tell");
-        assert!(!young.is_of_this_stop(None));
-        assert!(!tag("by-hand".to_owned()).is_of_this_stop(Some(at(0))));
     }
 
     #[test]

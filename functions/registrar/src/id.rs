@@ -60,6 +60,10 @@ id! {
     /// The name of an Auto Scaling group, which is its id within account and Region.
     AutoScalingGroupName
 }
+id! {
+    /// The name of a lifecycle hook, which is its id within its group.
+    LifecycleHookName
+}
 
 impl InstanceId {
     /// Whether the text has the form of an instance id: `i-` and 8 or 17 hexadecimal digits.

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    auto_scaling::ActionResult,
     call_watch::Counted,
     instance::Timestamp,
-    report::{Action, FailureReason, InstanceReport, Report},
+    report::{Action, ActionReport, FailureReason, InstanceReport, Report},
 };
 
 /// Where the metrics are found in CloudWatch.
@@ -34,6 +35,8 @@ pub struct Metrics {
     failed: BTreeMap<FailureReason, u64>,
     seconds_to_out: Vec<u64>,
     seconds_to_back: Vec<u64>,
+    seconds_to_healthy: Vec<u64>,
+    seconds_to_drained: Vec<u64>,
 }
 
 impl Metrics {
@@ -46,9 +49,10 @@ impl Metrics {
 
     fn add_instance(&mut self, instance: &InstanceReport) {
         let done = |action| instance.done.iter().filter(|deed| deed.action == action).count();
-        let is_healthy = |state: &str| matches!(state, "healthy" | "InService");
+        let actions =
+            |is_it: &dyn Fn(&ActionReport) -> bool| instance.lifecycle_actions.iter().filter(|a| is_it(a)).count();
         let unhealthy = match instance.done.iter().any(|deed| deed.action == Action::Forget) {
-            true => instance.health.values().filter(|health| !is_healthy(&health.state)).count(),
+            true => instance.health.values().filter(|health| !health.is_healthy()).count(),
             false => 0,
         };
         for (name, count) in [
@@ -59,6 +63,9 @@ impl Metrics {
             ("LetGo", instance.let_go.len()),
             ("NeedsAPerson", instance.needs_a_person.len()),
             ("Failed", instance.failed.len()),
+            ("ActionsContinued", actions(&|action| action.result == Some(ActionResult::Continue))),
+            ("ActionsAbandoned", actions(&|action| action.result == Some(ActionResult::Abandon))),
+            ("ActionsGivenUp", actions(&|action| action.is_given_up)),
         ] {
             self.add(name, count as u64);
         }
@@ -67,6 +74,8 @@ impl Metrics {
         }
         self.seconds_to_out.extend(instance.seconds_to_out);
         self.seconds_to_back.extend(instance.seconds_to_back);
+        self.seconds_to_healthy.extend(instance.seconds_to_healthy);
+        self.seconds_to_drained.extend(instance.seconds_to_drained);
     }
 
     /// Adds calls that were made.
@@ -101,7 +110,12 @@ impl Metrics {
     /// The documents, each a line of the log.
     pub fn documents(&self, source: &Source, at: Timestamp) -> Vec<Value> {
         let counts = self.counts.iter().map(|(name, count)| (*name, "Count", json!(count)));
-        let seconds = [("SecondsToOut", &self.seconds_to_out), ("SecondsToBack", &self.seconds_to_back)];
+        let seconds = [
+            ("SecondsToOut", &self.seconds_to_out),
+            ("SecondsToBack", &self.seconds_to_back),
+            ("SecondsToHealthy", &self.seconds_to_healthy),
+            ("SecondsToDrained", &self.seconds_to_drained),
+        ];
         let seconds = seconds.into_iter().filter(|(_, values)| !values.is_empty());
         let seconds = seconds.map(|(name, values)| (name, "Seconds", json!(&values[..values.len().min(VALUES_MAX)])));
         let main = document(source, at, None, counts.chain(seconds).collect());

@@ -9,7 +9,14 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    balancer::Health, config::Mode, error::CallError, id::InstanceId, instance::State, registration::Registration,
+    auto_scaling::ActionResult,
+    balancer::Health,
+    config::Mode,
+    error::CallError,
+    id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
+    instance::State,
+    notice::LifecycleAction,
+    registration::Registration,
 };
 
 /// What became of the instances of one invocation.
@@ -66,6 +73,15 @@ pub struct InstanceReport {
     /// Seconds from its start until the first registration was given back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_to_back: Option<u64>,
+    /// What became of the lifecycle actions in which it waits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lifecycle_actions: Vec<ActionReport>,
+    /// Seconds from the beginning of its launch action until all that it shall have was healthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_to_healthy: Option<u64>,
+    /// Seconds from the beginning of its terminate action until nothing was drained any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_to_drained: Option<u64>,
     /// How soon it shall be looked at again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub look_again_in_seconds: Option<u64>,
@@ -78,6 +94,31 @@ impl InstanceReport {
         let reasons = [&self.waiting, &self.left_alone, &self.let_go, &self.needs_a_person];
         let has_any = !self.registered.is_empty() || !self.held.is_empty() || !self.failed.is_empty();
         deeds || has_any || reasons.iter().any(|reasons| !reasons.is_empty())
+    }
+}
+
+/// What became of a lifecycle action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ActionReport {
+    /// The group.
+    pub auto_scaling_group: AutoScalingGroupName,
+    /// The hook.
+    pub hook: LifecycleHookName,
+    /// How it was completed; `None` where it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<ActionResult>,
+    /// Whether it was completed although not all was as it should be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_given_up: bool,
+    /// Why it was completed, is held, or needed nothing.
+    pub why: String,
+}
+
+impl ActionReport {
+    /// A report on an action that was not given up.
+    pub fn of(action: &LifecycleAction, result: Option<ActionResult>, why: String) -> Self {
+        let (auto_scaling_group, hook) = (action.group.clone(), action.hook.clone());
+        Self { auto_scaling_group, hook, result, is_given_up: false, why }
     }
 }
 
@@ -269,6 +310,17 @@ impl Recorder {
     pub fn failed(&mut self, id: &InstanceId, reason: FailureReason, because: Because) {
         tracing::error!(instance = %id, what = because.what(), why = because.why, ?reason, "failed");
         self.instance(id).failed.push(Failed { reason, because });
+    }
+
+    /// A lifecycle action was completed, is held, or needed nothing.
+    pub fn lifecycle_action(&mut self, id: &InstanceId, report: ActionReport) {
+        let (group, hook, why) = (&report.auto_scaling_group, &report.hook, &report.why);
+        let result = report.result.map_or("none", ActionResult::word);
+        match report.is_given_up {
+            true => tracing::warn!(instance = %id, %group, %hook, result, why, "lifecycle action"),
+            false => tracing::info!(instance = %id, %group, %hook, result, why, "lifecycle action"),
+        }
+        self.instance(id).lifecycle_actions.push(report);
     }
 
     /// The instance has to be looked at again.

@@ -1,6 +1,9 @@
 //! Classic load balancers. Their listing bears every one's instances, so one paged call is a whole scan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::{
@@ -10,7 +13,8 @@ use aws_sdk_elasticloadbalancing::{
 use futures::{FutureExt, StreamExt, stream};
 
 use super::{
-    CALLS_IN_FLIGHT_MAX, Found, Health, Kind, Reason, Scan, Standing, Target, Unresolved, Wanted, of_existing,
+    CALLS_IN_FLIGHT_MAX, Drain, Found, Health, Kind, Parting, Reason, Scan, Standing, Target, Unresolved, Wanted,
+    of_existing,
 };
 use crate::{
     declaration::Declaration,
@@ -75,6 +79,35 @@ impl ClassicLoadBalancers {
         Ok(owned.collect())
     }
 
+    /// What a load balancer still does for an instance that is not a member any more.
+    ///
+    /// While it drains, it says `InService`, "Instance deregistration currently in progress."; only then, of one that is no member.
+    async fn drain(&self, found: &LoadBalancerDescription, id: &InstanceId) -> Result<Drain, CallError> {
+        let name = found.load_balancer_name().unwrap_or_default();
+        let member = Member::builder().instance_id(id.as_str()).build();
+        let call = self.client.describe_instance_health().load_balancer_name(name).instances(member);
+        let is_under_way = match call.send().await {
+            Ok(answer) => answer.instance_states().iter().any(|state| state.state() == Some("InService")),
+            Err(error) => match CallError::new("elasticloadbalancing:DescribeInstanceHealth", error) {
+                // An instance that it never had, or that EC2 has forgotten, and a load balancer deleted just now.
+                error if error.is_gone() || error.is_spoilt() => false,
+                error => return Err(error),
+            },
+        };
+        let delay = if is_under_way { self.draining_timeout(name).await } else { None };
+        Ok(Drain { is_under_way, delay, ..Drain::default() })
+    }
+
+    /// How long a load balancer drains at the most.
+    async fn draining_timeout(&self, name: &str) -> Option<Duration> {
+        let answer = self.client.describe_load_balancer_attributes().load_balancer_name(name).send().await;
+        let answer = answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancerAttributes", e));
+        // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
+        let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
+        let draining = answer.load_balancer_attributes()?.connection_draining()?;
+        u64::try_from(draining.timeout()?).ok().map(Duration::from_secs)
+    }
+
     /// How healthy members are, with one call for each load balancer.
     ///
     /// It is for the report only: a failure is part of it and stops nothing.
@@ -119,7 +152,7 @@ impl Kind for ClassicLoadBalancers {
     async fn scan(&self, instances: &[&Instance]) -> Scan {
         let balancers = match self.list().await {
             Ok(balancers) => balancers,
-            Err(error) => return Scan { found: Vec::new(), failures: vec![error] },
+            Err(error) => return Scan { failures: vec![error], ..Scan::default() },
         };
         let by_id: BTreeMap<&str, &Instance> = instances.iter().map(|i| (i.id.as_str(), *i)).collect();
         let mut found: Vec<Found> = Vec::new();
@@ -140,10 +173,10 @@ impl Kind for ClassicLoadBalancers {
                 for found in &mut found {
                     found.owner = name_of(&found.registration).and_then(|name| owners.get(name).copied());
                 }
-                Scan { found, failures: Vec::new() }
+                Scan { found, ..Scan::default() }
             }
             // Without the tags nobody knows what is foreign, so nothing of it is touched.
-            Err(error) => Scan { found: Vec::new(), failures: vec![error] },
+            Err(error) => Scan { failures: vec![error], ..Scan::default() },
         }
     }
 
@@ -163,6 +196,20 @@ impl Kind for ClassicLoadBalancers {
         }
         let health = self.health(present).await;
         wanted.iter().map(|wanted| standing(*wanted, &described, &owners, &health)).collect()
+    }
+
+    async fn drains(&self, asked: &[Parting<'_>]) -> Vec<Result<Drain, CallError>> {
+        let names: BTreeSet<_> = asked.iter().filter_map(|asked| classic(asked.balancer)).cloned().collect();
+        let described = match self.describe(&names).await {
+            Ok(described) => described,
+            Err(error) => return asked.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let drain = async |asked: &Parting<'_>| match classic(asked.balancer).and_then(|name| described.get(name)) {
+            // Gone with its connections, or a member still (again): then nothing is drained.
+            Some(found) if !has_member(found, &asked.instance.id) => self.drain(found, &asked.instance.id).await,
+            _ => Ok(Drain::default()),
+        };
+        stream::iter(asked.iter().map(drain)).buffered(CALLS_IN_FLIGHT_MAX).collect().await
     }
 
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
@@ -213,8 +260,19 @@ fn standing(
 }
 
 fn is_in_place(wanted: Wanted<'_>, described: &Described) -> bool {
-    let members = name_of(wanted.registration).and_then(|name| described.get(name)).map(|found| found.instances());
-    members.into_iter().flatten().any(|member| member.instance_id() == Some(wanted.instance.id.as_str()))
+    let found = name_of(wanted.registration).and_then(|name| described.get(name));
+    found.is_some_and(|found| has_member(found, &wanted.instance.id))
+}
+
+fn has_member(found: &LoadBalancerDescription, id: &InstanceId) -> bool {
+    found.instances().iter().any(|member| member.instance_id() == Some(id.as_str()))
+}
+
+fn classic(balancer: &BalancerId) -> Option<&LoadBalancerName> {
+    match balancer {
+        BalancerId::Classic(name) => Some(name),
+        BalancerId::TargetGroup(_) => None,
+    }
 }
 
 fn name_of(registration: &Registration) -> Option<&LoadBalancerName> {

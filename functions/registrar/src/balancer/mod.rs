@@ -49,6 +49,9 @@ pub trait Kind: Send + Sync {
     /// Reads how registrations of this kind stand: one answer each, in their order.
     async fn look(&self, wanted: &[Wanted<'_>]) -> Vec<Standing>;
 
+    /// Reads whether balancers of this kind still drain anything of an instance: one answer each, in their order.
+    async fn drains(&self, asked: &[Parting<'_>]) -> Vec<Result<Drain, CallError>>;
+
     /// Registers targets with one call, of which AWS does all or nothing. What is registered already stays so.
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError>;
 
@@ -92,6 +95,28 @@ pub struct Wanted<'w> {
     pub registration: &'w Registration,
 }
 
+/// An instance and a balancer that may still drain it.
+#[derive(Clone, Copy, Debug)]
+pub struct Parting<'p> {
+    /// Who.
+    pub instance: &'p Instance,
+    /// From where.
+    pub balancer: &'p BalancerId,
+}
+
+/// What a balancer still does for an instance that was deregistered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drain {
+    /// Whether any target of the instance is still being drained.
+    pub is_under_way: bool,
+    /// How long a draining lasts at the most, counted from the deregistration, where it is under way and that could be read.
+    pub delay: Option<Duration>,
+    /// Whether it always lasts so long, or may end with the last connection.
+    pub is_exact: bool,
+    /// Whether a Network Load Balancer is in front, which goes on opening new connections for a while.
+    pub is_network: bool,
+}
+
 /// A target as the calls name it: the registration with the address looked up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
@@ -110,6 +135,8 @@ pub struct Target {
 pub struct Scan {
     /// Registrations of the instances asked for.
     pub found: Vec<Found>,
+    /// Balancers that are still draining something of an instance. Of Classic load balancers that cannot be seen.
+    pub draining: Vec<(InstanceId, BalancerId)>,
     /// Balancers, or whole listings, that could not be read.
     pub failures: Vec<CallError>,
 }
@@ -156,6 +183,20 @@ pub struct Health {
     pub state: String,
     /// Such as `Target.Timeout`, with the balancer's description.
     pub reason: Option<String>,
+}
+
+impl Health {
+    /// Whether it gets traffic.
+    pub fn is_healthy(&self) -> bool {
+        matches!(self.state.as_str(), "healthy" | "InService")
+    }
+
+    /// Whether waiting for its health is in vain: no load balancer uses the group, or uses it in the target's zone, or
+    /// health checks are switched off.
+    pub fn is_in_vain(&self) -> bool {
+        let is_code = |code: &str| self.reason.as_deref().is_some_and(|reason| reason.starts_with(code));
+        is_code("Target.NotInUse") || is_code("Target.HealthCheckDisabled")
+    }
 }
 
 /// Why a registration is left alone, let go or stuck.

@@ -17,7 +17,8 @@ use aws_sdk_elasticloadbalancingv2::{
 use futures::{FutureExt, StreamExt, stream};
 
 use super::{
-    CALLS_IN_FLIGHT_MAX, Kind, Reason, Scan, Standing, Target, TargetGroup, TargetType, Unresolved, Wanted,
+    CALLS_IN_FLIGHT_MAX, Drain, Found, Kind, Parting, Reason, Scan, Standing, Target, TargetGroup, TargetType,
+    Unresolved, Wanted,
     membership::{Index, Member, can_have_one_of, claim, in_place, member, standing},
     of_existing,
 };
@@ -167,6 +168,24 @@ impl TargetGroups {
         delay.value()?.parse().ok().map(Duration::from_secs)
     }
 
+    /// What a group still does for an instance, by its members; a group that is gone does nothing.
+    fn drain(&self, asked: &Parting<'_>, members: &BTreeMap<TargetGroupId, Members>) -> Result<Drain, CallError> {
+        let group = target_group_of(asked.balancer).and_then(|group| self.recall(&group).flatten());
+        let Some(group) = group else { return Ok(Drain::default()) };
+        let members = match members.get(&group.id) {
+            Some(Ok(members)) => members,
+            Some(Err(error)) if !error.is_gone() => return Err(error.clone()),
+            _ => return Ok(Drain::default()),
+        };
+        let index = Index::of(&[asked.instance]);
+        let mut draining = members.iter().filter(|member| member.is_draining);
+        let is_under_way = draining.any(|member| claim(&group, member, &index).is_some());
+        // "loadbalancer/net/NAME/ID" (ELB user guide, the ARNs of load balancers).
+        let is_network = group.load_balancer_arns.iter().any(|arn| arn.contains(":loadbalancer/net/"));
+        // Draining lasts for all of its delay, even where the connections end earlier.
+        Ok(Drain { is_under_way, delay: None, is_exact: true, is_network })
+    }
+
     /// Adds to standings how long their groups drain, where that matters.
     async fn complete_draining(&self, wanted: &[Wanted<'_>], standings: &mut [Standing]) {
         let groups: Vec<Option<TargetGroupId>> = wanted.iter().map(|wanted| group_of(wanted.registration)).collect();
@@ -228,7 +247,7 @@ impl Kind for TargetGroups {
     async fn scan(&self, instances: &[&Instance]) -> Scan {
         let groups = match self.list().await {
             Ok(groups) => groups,
-            Err(error) => return Scan { found: Vec::new(), failures: vec![error] },
+            Err(error) => return Scan { failures: vec![error], ..Scan::default() },
         };
         let candidates: BTreeMap<_, _> =
             groups.iter().filter(|group| can_have_one_of(group, instances)).map(|group| (&group.id, group)).collect();
@@ -237,8 +256,14 @@ impl Kind for TargetGroups {
         for (id, members) in self.members_of_all(candidates.keys().map(|id| (*id).clone()).collect()).await {
             match members {
                 Ok(members) => {
-                    let present = members.iter().filter(|member| !member.is_draining);
-                    scan.found.extend(present.filter_map(|member| claim(candidates[&id], member, &index)));
+                    let (draining, present): (Vec<&Member>, Vec<&Member>) =
+                        members.iter().partition(|member| member.is_draining);
+                    let claims = |members: Vec<&Member>| -> Vec<Found> {
+                        members.into_iter().filter_map(|member| claim(candidates[&id], member, &index)).collect()
+                    };
+                    scan.found.extend(claims(present));
+                    let draining = claims(draining).into_iter();
+                    scan.draining.extend(draining.map(|found| (found.instance, BalancerId::TargetGroup(id.clone()))));
                 }
                 Err(error) if error.is_gone() => {}
                 Err(error) => scan.failures.push(error),
@@ -306,6 +331,26 @@ impl Kind for TargetGroups {
         standings
     }
 
+    async fn drains(&self, asked: &[Parting<'_>]) -> Vec<Result<Drain, CallError>> {
+        let groups: BTreeSet<TargetGroupId> =
+            asked.iter().filter_map(|asked| target_group_of(asked.balancer)).collect();
+        if let Err(error) = self.describe(&groups).await {
+            return asked.iter().map(|_| Err(error.clone())).collect();
+        }
+        let existing = groups.into_iter().filter(|group| self.recall(group).flatten().is_some()).collect();
+        let members = self.members_of_all(existing).await;
+        let mut drains: Vec<Result<Drain, CallError>> = asked.iter().map(|asked| self.drain(asked, &members)).collect();
+        let under_way = drains.iter().zip(asked).filter(|(drain, _)| matches!(drain, Ok(drain) if drain.is_under_way));
+        let under_way = under_way.filter_map(|(_, asked)| target_group_of(asked.balancer)).collect();
+        let delays = self.deregistration_delays(under_way).await;
+        for (drain, asked) in drains.iter_mut().zip(asked) {
+            if let (Ok(drain), Some(group)) = (drain, target_group_of(asked.balancer)) {
+                drain.delay = delays.get(&group).copied();
+            }
+        }
+        drains
+    }
+
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
@@ -322,9 +367,13 @@ impl Kind for TargetGroups {
 }
 
 fn group_of(registration: &Registration) -> Option<TargetGroupId> {
-    match registration {
-        Registration::Target { group, .. } => Some(group.clone()),
-        Registration::Classic(_) => None,
+    target_group_of(&registration.balancer())
+}
+
+fn target_group_of(balancer: &BalancerId) -> Option<TargetGroupId> {
+    match balancer {
+        BalancerId::TargetGroup(group) => Some(group.clone()),
+        BalancerId::Classic(_) => None,
     }
 }
 

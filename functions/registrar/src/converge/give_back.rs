@@ -25,25 +25,54 @@ use crate::{
 
 const REGISTER_WHY: &str = "the instance runs";
 
+/// How far an instance has come that is given back what it shall have. What can never be registered is not waited for; what
+/// failed stands in the report.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Arrival {
+    /// What is not healthy yet, and why.
+    pub(super) unready: Vec<Because>,
+    /// What is in place and cannot become healthy.
+    pub(super) in_vain: Vec<Because>,
+}
+
+impl Arrival {
+    fn of(decision: &GiveBack) -> Self {
+        let (in_vain, unhealthy): (Vec<_>, Vec<_>) = decision
+            .in_place
+            .iter()
+            .filter(|(_, health)| !health.is_healthy())
+            .map(|(registration, health)| (Because::of(registration, health), health.is_in_vain()))
+            .partition(|(_, is_in_vain)| *is_in_vain);
+        let unhealthy = unhealthy.into_iter().map(|(because, _)| because);
+        let registering =
+            decision.register.iter().map(|(registration, _)| Because::of(registration, "just registered"));
+        let draining = decision
+            .draining
+            .iter()
+            .map(|(registration, _)| Because::of(registration, "the same address is being drained"));
+        let stuck = decision.stuck.iter().map(|(registration, reason)| Because::of(registration, reason));
+        Self {
+            unready: unhealthy.chain(registering).chain(draining).chain(stuck).collect(),
+            in_vain: in_vain.into_iter().map(|(because, _)| because).collect(),
+        }
+    }
+}
+
 impl Run<'_> {
-    /// Registers what instances that run shall have, and forgets what is settled.
-    pub(super) async fn give_back(&mut self, instances: &[&Instance]) {
+    /// Registers what instances that run shall have, and forgets what is settled. Answers how far those have come that shall
+    /// have anything.
+    pub(super) async fn give_back(&mut self, instances: &[&Instance]) -> BTreeMap<InstanceId, Arrival> {
         let is_wanting = |i: &&Instance| !i.held().is_empty() || i.tags.contains_key(tag::REGISTER);
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) = instances.iter().copied().partition(is_wanting);
         for instance in others {
             self.recorder.nothing_to_do(&instance.id, "it holds and declares nothing");
         }
-        let Some(first) = wanting.first() else { return };
+        let Some(first) = wanting.first() else { return BTreeMap::new() };
         let kinds = self.registrar.kinds(&first.account);
         let mut wanted: Vec<(usize, Registration)> = Vec::new();
         let mut receivers = Vec::new();
-        for (instance, attached, out_of_service) in self.attached(&wanting).await {
-            if let Some(state) = out_of_service {
-                let why =
-                    format!("its Auto Scaling group keeps it out of service ({state}); the sweep gives back later");
-                self.recorder.waiting(&instance.id, Because::all(why));
-                continue;
-            }
+        let in_service = self.in_service(wanting).await;
+        for (instance, attached) in self.attached(&in_service).await {
             let registrations = self.wanted_by(instance, &kinds).await;
             wanted.extend(registrations.into_iter().map(|registration| (receivers.len(), registration)));
             receivers.push((instance, attached));
@@ -55,12 +84,15 @@ impl Run<'_> {
             self.note(instance, &decision);
             decisions.push((instance, decision));
         }
+        let arrivals =
+            decisions.iter().map(|(instance, decision)| (instance.id.clone(), Arrival::of(decision))).collect();
         if self.registrar.mode == Mode::Observe {
             self.rehearse_giving_back(&decisions);
-            return;
+            return arrivals;
         }
         self.register(&kinds, &mut decisions).await;
         self.forget(&decisions).await;
+        arrivals
     }
 
     /// What an instance shall have: all that is held, and all that is declared and can be completed.

@@ -25,6 +25,7 @@
 //! forgetting deletes the tags that it has read, and who takes has written a younger one.
 
 mod give_back;
+mod lifecycle;
 mod parts;
 mod take_out;
 
@@ -37,8 +38,11 @@ use std::{
 use futures::FutureExt;
 use tokio::time::Instant as MonotonicTime;
 
+pub(crate) use lifecycle::FAILED_RETRY;
+pub use lifecycle::LifecycleSettings;
+
 use crate::{
-    auto_scaling::{self, AutoScalingGroup},
+    auto_scaling::{self, AttachedBalancers, LifecycleState, Member},
     balancer::{ClassicLoadBalancers, Kind, Target, TargetGroups},
     clients::Clients,
     config::{Mode, Scope},
@@ -48,7 +52,7 @@ use crate::{
     id::{AutoScalingGroupName, InstanceId},
     instance::{Instance, State, Timestamp},
     notice::Notice,
-    registration::Registration,
+    registration::{BalancerId, Registration},
     report::{Because, Recorder, Report},
     tag,
 };
@@ -125,7 +129,17 @@ impl Registrar {
     }
 
     fn run(&self, read_at: MonotonicTime, reading: &Reading) -> Run<'_> {
-        Run { registrar: self, recorder: Recorder::new(self.mode), read_at, read_at_ec2: reading.at }
+        Run {
+            registrar: self,
+            recorder: Recorder::new(self.mode),
+            read_at,
+            read_at_ec2: reading.at,
+            groups: BTreeMap::new(),
+            members: None,
+            leaving: BTreeMap::new(),
+            let_in: BTreeSet::new(),
+            draining: BTreeMap::new(),
+        }
     }
 
     /// The kinds of balancers there are. One reading's worth: they remember what they described.
@@ -145,6 +159,16 @@ struct Run<'r> {
     read_at: MonotonicTime,
     /// The same by EC2's clock, when it answered.
     read_at_ec2: Timestamp,
+    /// What is attached to the groups that were read in this run.
+    groups: BTreeMap<AutoScalingGroupName, AttachedBalancers>,
+    /// The run's instances as members of groups, where they were read together with the instances.
+    members: Option<BTreeMap<InstanceId, Member>>,
+    /// Instances that run, and are out for all that: on their way out of their group.
+    leaving: BTreeMap<InstanceId, LifecycleState>,
+    /// Instances that their launch hook lets in, whatever their group's state of them is.
+    let_in: BTreeSet<InstanceId>,
+    /// Balancers that a scan saw draining something of an instance.
+    draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
 }
 
 impl Run<'_> {
@@ -239,27 +263,78 @@ impl Run<'_> {
     /// Reads which balancers Auto Scaling looks after, for the instances that are in a group.
     ///
     /// An instance whose group could not be read is left out and marked as failed: nobody knows what is foreign there.
-    async fn attached<'i>(&mut self, instances: &[&'i Instance]) -> Vec<(&'i Instance, Attached, Option<String>)> {
-        let names: BTreeSet<AutoScalingGroupName> = instances.iter().filter_map(|i| i.auto_scaling_group()).collect();
-        let groups = match names.is_empty() {
-            true => Ok(BTreeMap::new()),
-            false => auto_scaling::read(&self.registrar.clients.auto_scaling, &names).await,
-        };
+    async fn attached<'i>(&mut self, instances: &[&'i Instance]) -> Vec<(&'i Instance, Attached)> {
+        let names = instances.iter().filter_map(|instance| instance.auto_scaling_group());
+        let unknown: BTreeSet<AutoScalingGroupName> = names.filter(|name| !self.groups.contains_key(name)).collect();
+        let mut failure = None;
+        if !unknown.is_empty() {
+            match auto_scaling::attached_balancers(&self.registrar.clients.auto_scaling, &unknown).await {
+                // To a group that is gone nothing is attached.
+                Ok(mut found) => self.groups.extend(unknown.into_iter().map(|name| {
+                    let attached = found.remove(&name).unwrap_or_default();
+                    (name, attached)
+                })),
+                Err(error) => failure = Some(error),
+            }
+        }
         let mut known = Vec::new();
         for instance in instances {
-            let Some(name) = instance.auto_scaling_group() else {
-                known.push((*instance, Attached::default(), None));
-                continue;
-            };
-            match &groups {
-                Ok(groups) => {
-                    let AutoScalingGroup { attached, out_of_service } = groups.get(&name).cloned().unwrap_or_default();
-                    let state = out_of_service.get(&instance.id).cloned();
-                    known.push((*instance, Attached { group: Some(name), balancers: attached }, state));
-                }
-                Err(error) => self.recorder.call_failed(&instance.id, Some(&name), error),
+            match (instance.auto_scaling_group(), &failure) {
+                (None, _) => known.push((*instance, Attached::default())),
+                (Some(name), failure) => match (self.groups.get(&name), failure) {
+                    (Some(balancers), _) => {
+                        let balancers = balancers.clone();
+                        known.push((*instance, Attached { group: Some(name), balancers }));
+                    }
+                    (None, Some(error)) => self.recorder.call_failed(&instance.id, Some(&name), error),
+                    (None, None) => {}
+                },
             }
         }
         known
+    }
+
+    /// Leaves out instances that their groups keep out of service: they wait for another event, or for the sweep. So do those
+    /// of which nobody could tell.
+    async fn in_service<'i>(&mut self, instances: Vec<&'i Instance>) -> Vec<&'i Instance> {
+        let of_groups: BTreeSet<InstanceId> =
+            instances.iter().filter(|i| i.auto_scaling_group().is_some()).map(|i| i.id.clone()).collect();
+        let members = match &self.members {
+            Some(members) => Ok(members.clone()),
+            None if of_groups.is_empty() => Ok(BTreeMap::new()),
+            None => auto_scaling::members(&self.registrar.clients.auto_scaling, &of_groups).await,
+        };
+        let mut in_service = Vec::new();
+        for instance in instances {
+            match &members {
+                Err(error) if of_groups.contains(&instance.id) => {
+                    self.recorder.call_failed(
+                        &instance.id,
+                        instance.auto_scaling_group().as_ref().map(|n| n as _),
+                        error,
+                    );
+                }
+                _ if self.let_in.contains(&instance.id) => in_service.push(instance),
+                Ok(members) => match members.get(&instance.id).map(|member| &member.lifecycle_state) {
+                    // It is being seen out in this very run.
+                    Some(state) if state.is_leaving() && self.leaving.contains_key(&instance.id) => {}
+                    Some(state) if state.is_out_of_service() => {
+                        let why = format!("its Auto Scaling group keeps it out of service ({state})");
+                        self.recorder.waiting(&instance.id, Because::all(why));
+                    }
+                    _ => in_service.push(instance),
+                },
+                Err(_) => in_service.push(instance),
+            }
+        }
+        in_service
+    }
+
+    /// Why an instance shall be registered nowhere.
+    fn why_out(&self, instance: &Instance) -> String {
+        match self.leaving.get(&instance.id) {
+            Some(state) => format!("its Auto Scaling group takes it out of service ({state})"),
+            None => format!("the instance is {}", instance.state.name()),
+        }
     }
 }

@@ -42,10 +42,10 @@ impl Run<'_> {
         }
         let shared = self.addresses_of_several(&found).await;
         let mut decisions = Vec::new();
-        for (instance, attached, _) in self.attached(&with_any).await {
+        for (instance, attached) in self.attached(&with_any).await {
             let own: Vec<Found> = found.iter().filter(|found| found.instance == instance.id).cloned().collect();
             let ambiguous = |target: &Target| target.id.parse().is_ok_and(|address: IpAddr| shared.contains(&address));
-            let decision = decide::take_out(instance, &own, &attached, ambiguous);
+            let decision = decide::take_out(instance, self.read_at_ec2, &own, &attached, ambiguous);
             for (registration, reason) in &decision.left_alone {
                 self.recorder.left_alone(&instance.id, Because::of(registration, reason));
             }
@@ -64,6 +64,9 @@ impl Run<'_> {
         let mut found: Vec<Found> = Vec::new();
         for scan in scans {
             found.extend(scan.found);
+            for (instance, balancer) in scan.draining {
+                self.draining.entry(instance).or_default().insert(balancer);
+            }
             // What could not be read may have any of them: all are to be looked at again.
             for error in &scan.failures {
                 for instance in instances {
@@ -100,7 +103,7 @@ impl Run<'_> {
 
     fn rehearse(&mut self, decisions: &[(&Instance, TakeOut)]) {
         for (instance, decision) in decisions {
-            let why = why_out(instance);
+            let why = self.why_out(instance);
             for registration in &decision.hold {
                 self.recorder.deed(&instance.id, Action::Hold, registration, &why);
             }
@@ -143,8 +146,9 @@ impl Run<'_> {
             for ((instance, decision), result) in fitting.into_iter().zip(results) {
                 match result {
                     Ok(()) => {
+                        let why = self.why_out(instance);
                         for registration in &registrations {
-                            self.recorder.deed(&instance.id, Action::Hold, registration, &why_out(instance));
+                            self.recorder.deed(&instance.id, Action::Hold, registration, &why);
                         }
                         safe.push((instance, decision));
                     }
@@ -185,13 +189,18 @@ impl Run<'_> {
             }
         };
         (self.read_at, self.read_at_ec2) = (read_at, reading.at);
+        if let Err(error) = self.renew_leaving().await {
+            ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
+            return Vec::new();
+        }
         let is_same_stop = |then: &Instance| {
             let now = reading.instances.get(&then.id);
-            now.is_some_and(|now| now.state.is_out() && now.launch_time == then.launch_time)
+            let is_out = |now: &Instance| now.state.is_out() || self.leaving.contains_key(&now.id);
+            now.is_some_and(|now| is_out(now) && now.launch_time == then.launch_time)
         };
         let (same, other): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|(instance, _)| is_same_stop(instance));
         for (instance, _) in other {
-            self.recorder.waiting(&instance.id, Because::all("it was started while the balancers were read"));
+            self.recorder.waiting(&instance.id, Because::all("it came back while the balancers were read"));
             self.recorder.look_again(&instance.id, AT_ONCE);
         }
         same
@@ -224,8 +233,11 @@ impl Run<'_> {
             match result {
                 Ok(true) => {
                     let instance = instances[&id];
-                    self.recorder.deed(&id, Action::Deregister, &registration, &why_out(instance));
-                    self.recorder.instance(&id).seconds_to_out = self.seconds_since(instance.stop_time);
+                    let why = self.why_out(instance);
+                    self.recorder.deed(&id, Action::Deregister, &registration, &why);
+                    // Of an instance that runs, the time may be that of an earlier stop.
+                    let stop_time = instance.stop_time.filter(|_| instance.state.is_out());
+                    self.recorder.instance(&id).seconds_to_out = self.seconds_since(stop_time);
                 }
                 Ok(false) => {
                     let why = "there was no time left to deregister it before the instance has to be looked at again";
@@ -246,6 +258,8 @@ impl Run<'_> {
         match self.registrar.clients.ec2.read(&ids).await {
             Ok(reading) => {
                 self.read_at_ec2 = reading.at;
+                // They are as old as the reading that entitled to take.
+                self.members = None;
                 for (id, instance) in &reading.instances {
                     self.recorder.instance(id).state = Some(instance.state);
                 }
@@ -259,8 +273,4 @@ impl Run<'_> {
             }
         }
     }
-}
-
-fn why_out(instance: &Instance) -> String {
-    format!("the instance is {}", instance.state.name())
 }

@@ -1,14 +1,20 @@
 //! The functions' handlers: what comes in is converged, and answered to whoever sent it.
 
+mod batch;
 mod instance_state;
+mod lifecycle;
 mod reconcile;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use aws_config::SdkConfig;
-use lambda_runtime::Diagnostic;
+use lambda_runtime::{Context, Diagnostic};
 use serde_json::Value;
 use thiserror::Error;
+use tokio::time::Instant as MonotonicTime;
 
 use crate::{
     clients::Clients,
@@ -21,6 +27,7 @@ use crate::{
 };
 
 pub use instance_state::InstanceState;
+pub use lifecycle::Lifecycle;
 pub use reconcile::Reconcile;
 
 /// What every function has.
@@ -51,6 +58,14 @@ impl Base {
         metrics.add_calls(self.clients.counts.take());
         metrics.write(&self.source, chrono::Utc::now());
     }
+}
+
+/// When Lambda ends the invocation, by tokio's clock; `None` where it does not say (`cargo lambda watch`).
+#[expect(clippy::disallowed_methods, reason = "Lambda tells its deadline by the wall's clock, which is read this once")]
+fn deadline(context: &Context) -> Option<MonotonicTime> {
+    let at = Some(context.deadline).filter(|at| *at > 0)?;
+    let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(MonotonicTime::now() + Duration::from_millis(at).saturating_sub(now))
 }
 
 fn log(report: &Report) {

@@ -28,6 +28,9 @@ use crate::world::World;
 /// The function that converges the instances that EC2's state changes name.
 pub const INSTANCE_STATE: &str = "instance-state";
 
+/// The function that sees instances in and out that wait at a lifecycle hook.
+pub const LIFECYCLE: &str = "lifecycle";
+
 /// The function that sweeps, on a schedule.
 pub const RECONCILE: &str = "reconcile";
 
@@ -43,11 +46,23 @@ pub const DEAD_LETTERS: &str = "elb-registrar-InstanceStateDeadLetterQueue";
 /// The queue for what EventBridge could not put into [`QUEUE`].
 pub const UNDELIVERED: &str = "elb-registrar-InstanceStateRuleDeadLetterQueue";
 
+/// The queue that the events of [`LIFECYCLE`] come from.
+pub const LIFECYCLE_QUEUE: &str = "elb-registrar-LifecycleQueue";
+
+/// The same as [`DEAD_LETTERS`] for [`LIFECYCLE`].
+pub const LIFECYCLE_DEAD_LETTERS: &str = "elb-registrar-LifecycleDeadLetterQueue";
+
+/// The same as [`UNDELIVERED`] for [`LIFECYCLE_QUEUE`].
+pub const LIFECYCLE_UNDELIVERED: &str = "elb-registrar-LifecycleRuleDeadLetterQueue";
+
 /// The queue for sweeps that failed.
 pub const FAILED_SWEEPS: &str = "elb-registrar-ReconcileDeadLetterQueue";
 
 /// The rule that chooses the events for [`QUEUE`].
 pub const RULE: &str = "elb-registrar-InstanceStateRule";
+
+/// The rule that chooses the events for [`LIFECYCLE_QUEUE`].
+pub const LIFECYCLE_RULE: &str = "elb-registrar-LifecycleRule";
 
 /// Why a template cannot be deployed: a sentence, in AWS's words where AWS has some.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -92,32 +92,33 @@ fn an_instance_that_starts_is_left_to_the_next_event() {
 
 #[test]
 fn what_a_stopped_instance_has_is_held_and_taken() {
-    let decision = take_out(&holding(State::Stopped, &[]), &[found("a"), found("b")], &Attached::default(), |_| false);
+    let decision =
+        take_out(&holding(State::Stopped, &[]), at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
     assert_eq!(decision.take, [(clb("a"), target("i-1")), (clb("b"), target("i-1"))]);
     assert_eq!(decision.hold, [clb("a"), clb("b")].into());
 }
 
 #[test]
-fn what_was_held_in_this_stop_is_not_held_twice() {
-    let instance = holding(State::Stopped, &[(10, &["a"])]);
-    let decision = take_out(&instance, &[found("a"), found("b")], &Attached::default(), |_| false);
+fn what_was_held_a_moment_ago_is_not_held_twice() {
+    let instance = holding(State::Stopped, &[(61, &["a"])]);
+    let decision = take_out(&instance, at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
     assert_eq!(decision.hold, [clb("b")].into());
     assert_eq!(decision.superseded, []);
 }
 
 #[test]
-fn what_was_held_before_the_last_start_is_held_anew() {
+fn what_was_held_long_ago_is_held_anew() {
     // A function that saw the instance run with everything back may be about to delete the old tag.
-    let mut instance = holding(State::Stopped, &[(10, &["a", "c"])]);
-    instance.launch_time = Some(at(20));
-    let decision = take_out(&instance, &[found("a")], &Attached::default(), |_| false);
+    let instance = holding(State::Stopped, &[(60, &["a", "c"])]);
+    let decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
     assert_eq!(decision.hold, [clb("a"), clb("c")].into());
     assert_eq!(decision.superseded.len(), 1);
 }
 
 #[test]
 fn a_dying_instance_is_taken_out_and_nothing_is_held() {
-    let decision = take_out(&holding(State::ShuttingDown, &[]), &[found("a")], &Attached::default(), |_| false);
+    let decision =
+        take_out(&holding(State::ShuttingDown, &[]), at(100), &[found("a")], &Attached::default(), |_| false);
     assert_eq!(decision.take.len(), 1);
     assert!(decision.hold.is_empty());
 }
@@ -131,7 +132,7 @@ fn what_is_foreign_is_neither_held_nor_taken() {
         Found { is_far: true, ..found("far") },
     ];
     let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
-    let decision = take_out(&holding(State::Stopped, &[]), &foreign, &attached, |_| true);
+    let decision = take_out(&holding(State::Stopped, &[]), at(100), &foreign, &attached, |_| true);
     assert_eq!((decision.take, decision.hold), (vec![], BTreeSet::new()));
     let reasons: Vec<Reason> = decision.left_alone.into_iter().map(|(_, reason)| reason).collect();
     let asg = Reason::AttachedToGroup("asg".into());

@@ -3,6 +3,8 @@
 //! What was decided is a value that the log shows and at which `REGISTRAR_MODE=observe` stops. The order in which it is
 //! done, and why that order loses nothing, is in [`crate::converge`].
 
+pub mod lifecycle;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use chrono::TimeDelta;
@@ -30,13 +32,21 @@ const DESCRIPTION_RETRY: Duration = Duration::from_secs(5);
 /// Small, and a long scan reads twice; large, and [`SETTLE`] grows with it.
 pub const READING_GOOD_FOR: Duration = Duration::from_secs(45);
 
-/// How long after an instance's start no function can still be at work that saw it stopped: the time that a reading is
+/// How long after an instance's start, or after a holding, no function can still be at work that saw it out: the time that a reading is
 /// good for, the longest operation of the SDK ([`crate::clients`]), and some for descriptions that lag. Only then "it is in
 /// place" cannot be undone any more by a late deregistration, and what is held may be forgotten.
 ///
 /// Too small loses registrations. Too large keeps tags that say nothing new, and takes what a person removed meanwhile for
 /// something to repair.
 pub const SETTLE: TimeDelta = TimeDelta::seconds(120);
+
+/// How young a tag is that nobody can be about to delete before whoever relies on it has deregistered: what is held is
+/// forgotten [`SETTLE`] after it was taken at the earliest, and who has read now deregisters within [`READING_GOOD_FOR`] and
+/// one operation of the SDK ([`crate::clients`]).
+///
+/// Larger, and a deregistration can meet a forgetting that began before it. Smaller, and what failed is held anew with each
+/// attempt.
+const HELD_IS_FRESH_FOR: TimeDelta = TimeDelta::seconds(40);
 
 /// How soon after a registration somebody sees whether it is there: registering an address too early may be answered with
 /// success and undone when the draining ends (*not verified*, AWS-FACTS).
@@ -129,11 +139,12 @@ impl Attached {
     }
 }
 
-/// Decides over an instance that is out, with everything that a scan found of it.
+/// Decides over an instance that is out, read at `now`, with everything that a scan found of it.
 ///
 /// `ambiguous` says of a target outside its group's VPC whether its address is another interface's, too.
 pub fn take_out(
     instance: &Instance,
+    now: Timestamp,
     found: &[Found],
     attached: &Attached,
     ambiguous: impl Fn(&Target) -> bool,
@@ -153,9 +164,9 @@ pub fn take_out(
         return decision;
     }
     let held = instance.held();
-    let (current, older): (Vec<_>, Vec<_>) =
-        held.tags.into_iter().partition(|tag| tag.is_of_this_stop(instance.launch_time));
-    let safe: BTreeSet<&Registration> = current.iter().flat_map(|tag| &tag.registrations).collect();
+    let is_fresh = |tag: &HeldTag| tag.age(now).is_some_and(|age| age < HELD_IS_FRESH_FOR);
+    let (fresh, older): (Vec<_>, Vec<_>) = held.tags.into_iter().partition(is_fresh);
+    let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).collect();
     let taken = decision.take.iter().map(|(registration, _)| registration);
     decision.hold = taken.filter(|registration| !safe.contains(registration)).cloned().collect();
     if !decision.hold.is_empty() {
@@ -220,13 +231,21 @@ pub fn give_back(
             (Standing::Unreadable(error), None) => decision.unreadable.push((registration, error)),
         }
     }
-    let settled_in =
-        instance.launch_time.map_or(Duration::ZERO, |start| (start + SETTLE - now).to_std().unwrap_or_default());
+    let settled_in = settled_in(instance, &held, now);
     if settled_in.is_zero() {
         decision.forget = forgettable(held, &decision);
     }
     decision.look_again = look_again(&decision, settled_in);
     decision
+}
+
+/// How long it takes until no function can be at work any more that saw the instance out: stopped before its last start, or
+/// leaving its Auto Scaling group while it ran, which is when it was taken from.
+fn settled_in(instance: &Instance, held: &Held, now: Timestamp) -> Duration {
+    // A time to come is a key that a person made up.
+    let taken_at = held.tags.iter().filter_map(|tag| tag.taken_at).filter(|taken_at| *taken_at <= now).max();
+    let since = instance.launch_time.max(taken_at);
+    since.map_or(Duration::ZERO, |since| (since + SETTLE - now).to_std().unwrap_or_default())
 }
 
 /// Tags of which every registration is in place or given up. A tag that a person broke is left as it is.
@@ -254,5 +273,4 @@ fn look_again(decision: &GiveBack, settled_in: Duration) -> Option<Duration> {
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
 mod tests;

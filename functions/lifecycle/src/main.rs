@@ -1,0 +1,12 @@
+//! The Lambda function `lifecycle`: sees instances in and out that wait at a lifecycle hook of their Auto Scaling group.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use registrar::{clients, config::Config, handler::Lifecycle, logging};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    logging::start();
+    let config = logging::or_exit(Config::from_env());
+    let function = Lifecycle::new(&clients::from_env().await, &config);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await
+}

@@ -1,0 +1,438 @@
+//! Lifecycle actions: an instance on its way into its group or out of it is converged while it waits at the hook, and the
+//! hook is let go when the work is done.
+//!
+//! Each look is made anew from what AWS says: is the action still going on, is the instance registered, drained, healthy?
+//! In between, the message is parked and a heartbeat keeps the action alive. An action is completed only by a look that
+//! changed nothing and found nothing left to do; and that the same function might die after any call, or come twice, costs
+//! another look at the most: an action that is over already answers so, and the way that an instance goes is told by its
+//! group at the time, not by the event.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::join_all, try_join};
+use tokio::time::Instant as MonotonicTime;
+
+use super::{Converged, Outcome, Registrar, Run, give_back::Arrival};
+use crate::{
+    auto_scaling::{self, ActionResult, Hook, Member},
+    balancer::{Drain, Parting},
+    config::Mode,
+    decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
+    error::CallError,
+    id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
+    instance::{Instance, State, Timestamp},
+    notice::{LifecycleAction, Transition},
+    registration::BalancerId,
+    report::{Action, ActionReport, Because},
+    tag,
+};
+
+/// How soon a look is repeated that failed over the action itself. Hooks wait 30 s at the least without a heartbeat.
+pub(crate) const FAILED_RETRY: Duration = Duration::from_secs(15);
+
+/// What an operator has set for lifecycle actions; a hook's own metadata has precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifecycleSettings {
+    /// How long a launch may take to become healthy. `None`: as long as its hook waits without a heartbeat.
+    pub health_timeout: Option<Duration>,
+    /// How long a target behind a Network Load Balancer may still get new connections when it is deregistered.
+    pub network_drain: Duration,
+}
+
+/// The hooks of some actions; `None` for one that is gone.
+type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, CallError>>;
+
+/// An action under way.
+struct UnderWay<'a> {
+    action: &'a LifecycleAction,
+    hook: Option<Hook>,
+    course: Course,
+}
+
+/// An instance that is being seen out.
+struct Leaving<'i> {
+    instance: &'i Instance,
+    /// When the first of its actions began.
+    since: Timestamp,
+    network_drain: Duration,
+}
+
+impl Registrar {
+    /// Converges the instances of some lifecycle actions, and completes those whose work is done.
+    ///
+    /// # Errors
+    /// Where the instances or their places in their groups cannot be described: nothing was done.
+    pub async fn converge_actions(
+        &self,
+        actions: &[LifecycleAction],
+        settings: &LifecycleSettings,
+    ) -> Result<Converged, CallError> {
+        let read_at = MonotonicTime::now();
+        let named: BTreeSet<InstanceId> = actions.iter().map(|action| action.instance.clone()).collect();
+        let (reading, members, hooks) = try_join!(
+            self.clients.ec2.read(&named),
+            auto_scaling::members(&self.clients.auto_scaling, &named),
+            self.hooks(actions).map(Ok),
+        )?;
+        let mut run = self.run(read_at, &reading);
+        // An event that came twice is one action.
+        let by_token: BTreeMap<&str, &LifecycleAction> =
+            actions.iter().map(|action| (action.token.as_str(), action)).collect();
+        let declared: BTreeMap<InstanceId, Instance> =
+            reading.instances.into_iter().map(|(id, instance)| (id, with_wishes(instance, actions))).collect();
+        let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
+        let mut under_way = Vec::new();
+        for (token, action) in by_token {
+            let instance = declared.get(&action.instance);
+            run.recorder.instance(&action.instance).state = instance.map(|instance| instance.state);
+            match &hooks[&(action.group.clone(), action.hook.clone())] {
+                Err(error) => {
+                    run.recorder.call_failed(&action.instance, Some(&action.hook), error);
+                    outcomes.insert(token, Outcome::Later(FAILED_RETRY));
+                }
+                Ok(hook) => {
+                    let course =
+                        course(action, instance, members.get(&action.instance), hook.as_ref(), run.read_at_ec2);
+                    under_way.push(UnderWay { action, hook: *hook, course });
+                }
+            }
+        }
+        let open = run.steer(&mut under_way, &declared, members, settings).boxed().await;
+        for UnderWay { action, hook, course } in &under_way {
+            let open = open.get(&action.instance).map_or(&[][..], Vec::as_slice);
+            let verdict = run.weigh_action(action, *hook, course, open, settings);
+            let outcome = run.act_on(action, verdict).boxed().await;
+            outcomes.insert(&action.token, outcome);
+        }
+        let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()]).collect();
+        Ok(Converged { report: run.recorder.into_report(), outcomes })
+    }
+
+    /// Reads each hook once.
+    async fn hooks(&self, actions: &[LifecycleAction]) -> Hooks {
+        let named: BTreeSet<_> = actions.iter().map(|action| (action.group.clone(), action.hook.clone())).collect();
+        let client = &self.clients.auto_scaling;
+        let asked = named.into_iter().map(|(group, name)| async move {
+            let hook = auto_scaling::hook(client, &group, &name).await;
+            ((group, name), hook)
+        });
+        join_all(asked).await.into_iter().collect()
+    }
+}
+
+impl Run<'_> {
+    /// Brings every instance where its action wants it. Answers what is still open, by instance.
+    async fn steer(
+        &mut self,
+        under_way: &mut [UnderWay<'_>],
+        instances: &BTreeMap<InstanceId, Instance>,
+        members: BTreeMap<InstanceId, Member>,
+        settings: &LifecycleSettings,
+    ) -> BTreeMap<InstanceId, Vec<Open>> {
+        let mut leaving: BTreeMap<&InstanceId, Leaving<'_>> = BTreeMap::new();
+        let mut arriving: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
+        for UnderWay { action, course, .. } in under_way.iter_mut() {
+            let Some(instance) = instances.get(&action.instance) else { continue };
+            let is_moved = matches!(course, Course::In | Course::Out | Course::NotRunning(_));
+            if is_moved && !self.is_ours(instance) {
+                *course = Course::Complete(ActionResult::Continue, "its instance is left alone".to_owned());
+            }
+            let member = members.get(&action.instance);
+            match course {
+                Course::Out => {
+                    let network_drain = action.wishes.network_drain.unwrap_or(settings.network_drain);
+                    let of_this = Leaving { instance, since: action.started_at, network_drain };
+                    let known = leaving.entry(&instance.id).or_insert(of_this);
+                    known.since = known.since.min(action.started_at);
+                    known.network_drain = known.network_drain.max(network_drain);
+                }
+                Course::In => {
+                    self.let_in.insert(instance.id.clone());
+                    arriving.insert(&instance.id, instance);
+                }
+                // What a function took that came too late is given back by the event's other copy.
+                Course::Over(_) if is_in_service(instance, member) && self.is_ours(instance) => {
+                    arriving.insert(&instance.id, instance);
+                }
+                _ => {}
+            }
+        }
+        let of_leaving = |member: &Member| member.lifecycle_state.is_leaving().then(|| member.lifecycle_state.clone());
+        let running = leaving.values().filter(|leaving| !leaving.instance.state.is_out());
+        self.leaving = running
+            .filter_map(|leaving| Some((leaving.instance.id.clone(), of_leaving(members.get(&leaving.instance.id)?)?)))
+            .collect();
+        self.members = Some(members);
+        for instance in leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied()) {
+            self.recorder.instance(&instance.id).held = instance.held().registrations();
+            self.name_broken_tags(instance);
+        }
+        let mut open = self.see_in(&arriving.into_values().collect::<Vec<_>>()).await;
+        open.extend(self.see_out(leaving.into_values().collect()).await);
+        for (id, open) in &mut open {
+            let failed = self.recorder.report().instances.get(id).into_iter().flat_map(|part| &part.failed);
+            open.extend(failed.map(|failed| anything(failed.because.clone())));
+        }
+        open
+    }
+
+    /// Registers what instances shall have that are on their way in.
+    async fn see_in(&mut self, arriving: &[&Instance]) -> BTreeMap<InstanceId, Vec<Open>> {
+        let mut arrivals = self.give_back(arriving).await;
+        let open = arriving.iter().map(|instance| {
+            let Arrival { unready, in_vain } = arrivals.remove(&instance.id).unwrap_or_default();
+            for because in in_vain {
+                tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "cannot become healthy");
+            }
+            (instance.id.clone(), unready.into_iter().map(anything).collect())
+        });
+        open.collect()
+    }
+
+    /// Takes instances out that are on their way out, and sees what is still being drained.
+    ///
+    /// While something is drained that was taken before in the same action, nothing else is looked at: a scan of all balancers
+    /// is made by the first look and by the last.
+    async fn see_out(&mut self, leaving: Vec<Leaving<'_>>) -> BTreeMap<InstanceId, Vec<Open>> {
+        let taken_before = |leaving: &Leaving<'_>| {
+            let held = leaving.instance.held();
+            held.tags.iter().any(|tag| tag.taken_at.is_some_and(|taken_at| taken_at >= leaving.since))
+        };
+        let (known, unknown): (Vec<&Leaving<'_>>, Vec<&Leaving<'_>>) =
+            leaving.iter().partition(|leaving| taken_before(leaving));
+        let mut open = self.drained(&known).await;
+        let is_drained = |leaving: &&Leaving<'_>| open.get(&leaving.instance.id).is_none_or(Vec::is_empty);
+        let last: Vec<&Leaving<'_>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
+        let instances: Vec<&Instance> = last.iter().map(|leaving| leaving.instance).collect();
+        if self.take_out(&instances).await {
+            self.look_after_taking(&instances).await;
+        }
+        open.extend(self.drained(&last).await);
+        for leaving in &last {
+            let id = &leaving.instance.id;
+            let part = self.recorder.instance(id);
+            let is_taken = part.done.iter().any(|deed| deed.action == Action::Deregister);
+            let waiting = part.waiting.clone();
+            let open = open.entry(id.clone()).or_default();
+            if is_taken {
+                // What was deregistered a moment ago need not be shown as draining yet.
+                open.push(Open { because: Because::all("just deregistered"), waits_for: WaitsFor::Draining(None) });
+            }
+            open.extend(waiting.into_iter().map(anything));
+        }
+        open
+    }
+
+    /// Sees what balancers still drain: those that something was taken from, those of the group, which takes its instances out by
+    /// itself, and those that a scan saw draining.
+    async fn drained(&mut self, leaving: &[&Leaving<'_>]) -> BTreeMap<InstanceId, Vec<Open>> {
+        let Some(first) = leaving.first() else { return BTreeMap::new() };
+        let kinds = self.registrar.kinds(&first.instance.account);
+        let instances: Vec<&Instance> = leaving.iter().map(|leaving| leaving.instance).collect();
+        let attached: BTreeMap<InstanceId, BTreeSet<BalancerId>> = self
+            .attached(&instances)
+            .await
+            .into_iter()
+            .map(|(i, attached)| (i.id.clone(), attached.balancers))
+            .collect();
+        let mut asked: Vec<(&Leaving<'_>, BalancerId)> = Vec::new();
+        for leaving in leaving {
+            let id = &leaving.instance.id;
+            let held = leaving.instance.held().registrations();
+            let part = self.recorder.instance(id);
+            let taken = part.done.iter().filter(|deed| deed.action == Action::Deregister);
+            let taken = taken.map(|deed| deed.registration.balancer());
+            let ours = held.iter().map(|registration| registration.balancer()).chain(taken);
+            let seen = [attached.get(id), self.draining.get(id)].into_iter().flatten().flatten().cloned();
+            asked.extend(ours.chain(seen).collect::<BTreeSet<_>>().into_iter().map(|balancer| (*leaving, balancer)));
+        }
+        let mut open: BTreeMap<InstanceId, Vec<Open>> =
+            leaving.iter().map(|leaving| (leaving.instance.id.clone(), Vec::new())).collect();
+        for kind in &kinds {
+            let own: Vec<&(&Leaving<'_>, BalancerId)> = asked.iter().filter(|(_, b)| kind.serves(b)).collect();
+            let partings: Vec<Parting<'_>> =
+                own.iter().map(|(leaving, balancer)| Parting { instance: leaving.instance, balancer }).collect();
+            let drains = if partings.is_empty() { Vec::new() } else { kind.drains(&partings).await };
+            for ((leaving, balancer), drain) in own.into_iter().zip(drains) {
+                let found = match drain {
+                    Ok(drain) => self.still_open(leaving, balancer, drain),
+                    Err(error) => {
+                        self.recorder.call_failed(&leaving.instance.id, Some(balancer), &error);
+                        None
+                    }
+                };
+                open.entry(leaving.instance.id.clone()).or_default().extend(found);
+            }
+        }
+        open
+    }
+
+    /// What a balancer's drain means for the action: how long it lasts, counted from the taking, where that is known.
+    fn still_open(&self, leaving: &Leaving<'_>, balancer: &BalancerId, drain: Drain) -> Option<Open> {
+        let held = leaving.instance.held();
+        let registrations = held.registrations();
+        let of_balancer = registrations.iter().filter(|registration| registration.balancer() == *balancer);
+        let taken_at = of_balancer.filter_map(|registration| held.taken_at(registration)).max();
+        // What the group takes itself it takes before the action begins.
+        let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));
+        let left_of = |whole: Duration| (since + whole - self.read_at_ec2).to_std().unwrap_or_default();
+        let (left, why) = match drain {
+            Drain { is_under_way: true, delay, is_exact, .. } => {
+                let left = delay.filter(|_| is_exact).map(left_of).filter(|left| !left.is_zero());
+                (left, "connections are still being drained")
+            }
+            Drain { is_network: true, .. } => {
+                let left = left_of(leaving.network_drain);
+                if left.is_zero() {
+                    return None;
+                }
+                (Some(left), "a Network Load Balancer goes on opening new connections for a while")
+            }
+            Drain { .. } => return None,
+        };
+        Some(Open { because: Because::of(balancer, why), waits_for: WaitsFor::Draining(left) })
+    }
+
+    /// Decides what becomes of an action whose instance was brought on its course.
+    fn weigh_action(
+        &self,
+        action: &LifecycleAction,
+        hook: Option<Hook>,
+        course: &Course,
+        open: &[Open],
+        settings: &LifecycleSettings,
+    ) -> Step {
+        let complete = |result, why: &str| Step::Complete { result, why: why.to_owned(), is_given_up: false };
+        match course {
+            Course::Over(why) => Step::Nothing((*why).to_owned()),
+            // A fleet is never held up by a rehearsal.
+            _ if self.registrar.mode == Mode::Observe => complete(ActionResult::Continue, "the mode is `observe`"),
+            Course::Complete(result, why) => complete(*result, why),
+            Course::TooEarly(wait) => {
+                Step::Hold(*wait, vec![Because::all("what AWS says of the instance may be older than the event")])
+            }
+            Course::In | Course::Out | Course::NotRunning(_) => {
+                // Without a hook the course would be over.
+                let Some(hook) = hook else { return Step::Nothing("its hook is gone".to_owned()) };
+                let not_running = match course {
+                    Course::NotRunning(state) => vec![anything(Because::all(format!("it is {}", state.name())))],
+                    _ => Vec::new(),
+                };
+                let open: Vec<Open> = open.iter().cloned().chain(not_running).collect();
+                let timeout = action.wishes.timeout.or(match action.transition {
+                    Transition::Launching => settings.health_timeout,
+                    Transition::Terminating => None,
+                });
+                match verdict(action, &hook, &open, timeout, self.read_at_ec2) {
+                    Verdict::Hold(wait) => Step::Hold(wait, open.into_iter().map(|open| open.because).collect()),
+                    Verdict::Complete { result, why, is_given_up } => Step::Complete { result, why, is_given_up },
+                }
+            }
+        }
+    }
+
+    /// Completes an action, or keeps it alive until the next look.
+    async fn act_on(&mut self, action: &LifecycleAction, step: Step) -> Outcome {
+        let client = &self.registrar.clients.auto_scaling;
+        let id = &action.instance;
+        // A look at balancers may have asked to come again: of that, the action alone decides.
+        self.recorder.instance(id).look_again_in_seconds = None;
+        match step {
+            Step::Nothing(why) => {
+                self.recorder.lifecycle_action(id, ActionReport::of(action, None, why));
+                Outcome::Done
+            }
+            Step::Hold(wait, open) => match auto_scaling::record_heartbeat(client, action).await {
+                Ok(true) => {
+                    let why = open.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                    self.recorder.lifecycle_action(id, ActionReport::of(action, None, format!("held: {why}")));
+                    self.recorder.look_again(id, wait);
+                    Outcome::Later(wait)
+                }
+                Ok(false) => {
+                    self.recorder.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
+                    Outcome::Done
+                }
+                Err(error) => {
+                    self.recorder.call_failed(id, Some(&action.hook), &error);
+                    self.recorder.look_again(id, wait.min(FAILED_RETRY));
+                    Outcome::Later(wait.min(FAILED_RETRY))
+                }
+            },
+            Step::Complete { result, why, is_given_up } => match auto_scaling::complete(client, action, result).await {
+                Ok(true) => {
+                    if !is_given_up {
+                        self.measure(action);
+                    }
+                    let report = ActionReport { is_given_up, ..ActionReport::of(action, Some(result), why) };
+                    self.recorder.lifecycle_action(id, report);
+                    Outcome::Done
+                }
+                Ok(false) => {
+                    self.recorder.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
+                    Outcome::Done
+                }
+                Err(error) => {
+                    self.recorder.call_failed(id, Some(&action.hook), &error);
+                    self.recorder.look_again(id, FAILED_RETRY);
+                    Outcome::Later(FAILED_RETRY)
+                }
+            },
+        }
+    }
+
+    /// Notes how long the work took.
+    fn measure(&mut self, action: &LifecycleAction) {
+        let seconds = self.seconds_since(Some(action.started_at));
+        let part = self.recorder.instance(&action.instance);
+        match action.transition {
+            Transition::Launching if !part.health.is_empty() => part.seconds_to_healthy = seconds,
+            Transition::Launching => {}
+            Transition::Terminating => part.seconds_to_drained = seconds,
+        }
+    }
+
+    /// Reads again who is still leaving.
+    pub(super) async fn renew_leaving(&mut self) -> Result<(), CallError> {
+        if self.leaving.is_empty() {
+            return Ok(());
+        }
+        let ids = self.leaving.keys().cloned().collect();
+        let members = auto_scaling::members(&self.registrar.clients.auto_scaling, &ids).await?;
+        self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
+        Ok(())
+    }
+}
+
+const OVER: &str = "it is over already: completed by somebody else, or out of time";
+
+/// What is done about an action.
+enum Step {
+    /// Nothing: it is over.
+    Nothing(String),
+    /// It is kept alive, and looked at again.
+    Hold(Duration, Vec<Because>),
+    /// It is completed.
+    Complete { result: ActionResult, why: String, is_given_up: bool },
+}
+
+fn anything(because: Because) -> Open {
+    Open { because, waits_for: WaitsFor::Anything }
+}
+
+fn is_in_service(instance: &Instance, member: Option<&Member>) -> bool {
+    instance.state == State::Running && member.is_none_or(|member| !member.lifecycle_state.is_out_of_service())
+}
+
+/// An instance as if it bore in its own tag what the hooks of its launch declare for it.
+fn with_wishes(mut instance: Instance, actions: &[LifecycleAction]) -> Instance {
+    for action in actions.iter().filter(|action| action.instance == instance.id && !action.wishes.register.is_empty()) {
+        let declared = instance.tags.entry(tag::REGISTER.to_owned()).or_default();
+        declared.push(' ');
+        declared.push_str(&action.wishes.register);
+    }
+    instance
+}

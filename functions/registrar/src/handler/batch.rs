@@ -1,0 +1,231 @@
+//! A function behind a queue: an SQS batch of EventBridge events, or one bare event, is worked on together and answered.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use aws_config::SdkConfig;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures::{FutureExt, future::BoxFuture};
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::Value;
+use tokio::time::Instant as MonotonicTime;
+
+use super::{Base, Failure, deadline, log};
+use crate::{
+    config::Config,
+    converge::{Converged, Outcome, Registrar},
+    error::CallError,
+    id::InstanceId,
+    metrics::Metrics,
+    notice::{NotUnderstood, Place},
+    queue::{Parked, Queue},
+};
+
+/// How soon the first retry of a failure comes. Sooner, and a throttled account is throttled more.
+const FAILED_RETRY_MIN: Duration = Duration::from_secs(15);
+
+/// How long after the end of an invocation a message comes back that killed it, where that must be soon: while Lambda may still be
+/// ending it, another one must not work on the same.
+const COMES_BACK_AFTER: Duration = Duration::from_secs(5);
+
+/// What a function makes of its events.
+pub(super) trait Work: Send + Sync {
+    /// What an event says.
+    type Notice: Clone + Send + Sync;
+
+    /// The function's name.
+    const FUNCTION: &'static str;
+
+    /// How late the last retries of a failure come. Later, and a person who has put something right waits for it; sooner, and
+    /// the receives that the queue allows are used up before a person is there.
+    const FAILED_RETRY_MAX: Duration;
+
+    /// Whether a message that kills the function comes back as soon as the invocation would have been over, and not only when
+    /// the queue's visibility timeout is, which is six times as long.
+    const COMES_BACK_SOON: bool;
+
+    /// Reads an event.
+    fn read(&self, text: &str, place: &Place) -> Result<Self::Notice, NotUnderstood>;
+
+    /// The instance that it names.
+    fn instance(notice: &Self::Notice) -> &InstanceId;
+
+    /// Does what the events want: one outcome for each, in their order.
+    fn converge<'w>(
+        &'w self,
+        registrar: &'w Registrar,
+        notices: &'w [Self::Notice],
+    ) -> BoxFuture<'w, Result<Converged, CallError>>;
+}
+
+/// A function behind a queue, with everything of it that outlives an invocation.
+pub(super) struct BehindQueue<W> {
+    base: Base,
+    queue: Queue,
+    work: W,
+}
+
+/// One record of a batch, with what came of its reading.
+struct Record<N> {
+    message: SqsMessage,
+    notice: Result<N, NotUnderstood>,
+}
+
+impl<W: Work> BehindQueue<W> {
+    /// The function with its clients, which are built once and kept.
+    pub(super) fn new(sdk: &SdkConfig, config: &Config, work: W) -> Self {
+        let base = Base::new(W::FUNCTION, sdk, config);
+        let queue = Queue::new(base.clients.sqs.clone(), config);
+        Self { base, queue, work }
+    }
+
+    /// Answers one invocation: a batch from SQS with the records that failed, a bare event with the report.
+    pub(super) async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
+        let place = self.place(&event.context);
+        let mut metrics = Metrics::default();
+        let answer = match batch_of(&event.payload) {
+            Some(batch) => {
+                self.come_back_soon(&batch, &event.context).await;
+                Ok(self.batch(batch, &place, &mut metrics).await)
+            }
+            None => self.bare(&event.payload, &place, &mut metrics).await,
+        };
+        self.base.write(metrics);
+        answer
+    }
+
+    fn place(&self, context: &Context) -> Place {
+        Place::of_function(&context.invoked_function_arn, &self.base.clients.region)
+    }
+
+    async fn come_back_soon(&self, batch: &SqsEvent, context: &Context) {
+        let Some(deadline) = deadline(context).filter(|_| W::COMES_BACK_SOON) else { return };
+        let wait = deadline.saturating_duration_since(MonotonicTime::now()) + COMES_BACK_AFTER;
+        let receipt_handles = batch.records.iter().filter_map(|message| message.receipt_handle.clone());
+        let parked: Vec<Parked> = receipt_handles.map(|receipt_handle| Parked { receipt_handle, wait }).collect();
+        self.queue.park(&parked).await;
+    }
+
+    async fn bare(&self, event: &Value, place: &Place, metrics: &mut Metrics) -> Result<Value, Failure> {
+        let notice = self.work.read(&event.to_string(), place).inspect_err(|_| metrics.add_not_understood(1))?;
+        let converged = self.work.converge(&self.base.registrar, std::slice::from_ref(&notice)).await;
+        let report = converged.inspect_err(|error| metrics.add_failure(error.reason()))?.report;
+        metrics.add_report(&report);
+        Base::answer(report)
+    }
+
+    async fn batch(&self, batch: SqsEvent, place: &Place, metrics: &mut Metrics) -> Value {
+        let read = |message: SqsMessage| {
+            let notice = self.work.read(message.body.as_deref().unwrap_or_default(), place);
+            Record { message, notice }
+        };
+        let records: Vec<Record<W::Notice>> = batch.records.into_iter().map(read).collect();
+        let notices: Vec<W::Notice> = records.iter().filter_map(|record| record.notice.clone().ok()).collect();
+        metrics.add_not_understood(records.len() - notices.len());
+        let mut outcomes = self.converge(&notices, metrics).await.into_iter();
+        let (mut failed, mut parked) = (Vec::new(), Vec::new());
+        for Record { message, notice } in records {
+            let outcome = match notice {
+                // One outcome for each notice, in their order.
+                Ok(_) => outcomes.next().unwrap_or(Outcome::Failed),
+                Err(reason) => self.bury(message.body.unwrap_or_default(), reason).await,
+            };
+            let wait = match outcome {
+                Outcome::Done => None,
+                Outcome::Later(wait) => Some(wait),
+                Outcome::Failed => {
+                    Some(back_off(message.attributes.get("ApproximateReceiveCount"), W::FAILED_RETRY_MAX))
+                }
+            };
+            if let (Some(wait), Some(receipt_handle)) = (wait, message.receipt_handle) {
+                parked.push(Parked { receipt_handle, wait });
+            }
+            if outcome != Outcome::Done {
+                // Without an id Lambda takes the whole batch for failed, which is right when nobody knows which one it was.
+                failed.push(message.message_id.unwrap_or_default());
+            }
+        }
+        self.queue.park(&parked).await;
+        serde_json::to_value(response(failed)).unwrap_or_default()
+    }
+
+    async fn bury(&self, body: String, reason: NotUnderstood) -> Outcome {
+        tracing::error!(why = %reason, "event not understood");
+        match self.queue.bury(&body, &reason.to_string()).await {
+            true => Outcome::Done,
+            false => Outcome::Failed,
+        }
+    }
+
+    /// Converges a batch together. Should that panic, each notice alone: then the one that is to blame spares the others.
+    async fn converge(&self, notices: &[W::Notice], metrics: &mut Metrics) -> Vec<Outcome> {
+        if notices.is_empty() {
+            return Vec::new();
+        }
+        if let Some(outcomes) = self.converge_or_panic(notices, metrics).await {
+            return outcomes;
+        }
+        let mut outcomes = Vec::new();
+        for notice in notices {
+            let alone = self.converge_or_panic(std::slice::from_ref(notice), metrics).await;
+            outcomes.extend(alone.unwrap_or_else(|| vec![Outcome::Failed]));
+        }
+        outcomes
+    }
+
+    async fn converge_or_panic(&self, notices: &[W::Notice], metrics: &mut Metrics) -> Option<Vec<Outcome>> {
+        match AssertUnwindSafe(self.work.converge(&self.base.registrar, notices)).catch_unwind().await {
+            Ok(Ok(Converged { report, outcomes })) => {
+                log(&report);
+                metrics.add_report(&report);
+                Some(outcomes)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(why = error.to_sentence(), "nothing could be done");
+                metrics.add_failure(error.reason());
+                Some(vec![Outcome::Failed; notices.len()])
+            }
+            Err(_) => {
+                let instances: Vec<&str> = notices.iter().map(|notice| W::instance(notice).as_str()).collect();
+                tracing::error!(?instances, "panicked: this is a bug in elb-registrar, please report it");
+                None
+            }
+        }
+    }
+}
+
+/// How long a message that failed waits, by how often it was received.
+fn back_off(receive_count: Option<&String>, longest: Duration) -> Duration {
+    let count: u32 = receive_count.and_then(|count| count.parse().ok()).unwrap_or(1);
+    FAILED_RETRY_MIN.saturating_mul(1 << count.saturating_sub(1).min(16)).min(longest)
+}
+
+/// The batch in a payload, if it is one from SQS.
+fn batch_of(payload: &Value) -> Option<SqsEvent> {
+    payload.get("Records")?;
+    serde_json::from_value(payload.clone()).ok()
+}
+
+fn response(failed: Vec<String>) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failed
+        .into_iter()
+        .map(|id| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            failure
+        })
+        .collect();
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_retried_ever_later_up_to_a_limit() {
+        let waits = [None, Some("1"), Some("2"), Some("6"), Some("7"), Some("4000000000"), Some("x")]
+            .map(|count| back_off(count.map(str::to_owned).as_ref(), Duration::from_secs(600)).as_secs());
+        assert_eq!(waits, [15, 15, 30, 480, 600, 600, 15]);
+    }
+}

@@ -1,0 +1,72 @@
+//! The function `lifecycle`: instances that wait at a hook of their Auto Scaling group are seen in or out, and the hook is
+//! held until draining is over, or health is real.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use futures::{FutureExt, future::BoxFuture};
+use lambda_runtime::LambdaEvent;
+use serde_json::Value;
+
+use super::{
+    Failure,
+    batch::{BehindQueue, Work},
+};
+use crate::{
+    config::Config,
+    converge::{Converged, FAILED_RETRY, LifecycleSettings, Registrar},
+    error::CallError,
+    id::InstanceId,
+    notice::{LifecycleAction, NotUnderstood, Place},
+};
+
+/// The function, with everything of it that outlives an invocation.
+pub struct Lifecycle(BehindQueue<LifecycleActions>);
+
+struct LifecycleActions {
+    hook_prefix: String,
+    settings: LifecycleSettings,
+}
+
+impl Lifecycle {
+    /// The function with its clients, which are built once and kept.
+    pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
+        let settings = LifecycleSettings { health_timeout: config.health_timeout, network_drain: config.network_drain };
+        let hook_prefix = config.lifecycle_hook_prefix.clone();
+        Self(BehindQueue::new(sdk, config, LifecycleActions { hook_prefix, settings }))
+    }
+
+    /// Answers one invocation: a batch from SQS with the records that are parked, a bare event with the report of one look.
+    ///
+    /// # Errors
+    /// For a bare event only: where it is not understood, or not everything could be done. Lambda then retries it.
+    pub async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
+        self.0.invoke(event).await
+    }
+}
+
+impl Work for LifecycleActions {
+    type Notice = LifecycleAction;
+
+    const FUNCTION: &'static str = "lifecycle";
+    // Where nothing could be read there was no heartbeat either.
+    const FAILED_RETRY_MAX: Duration = FAILED_RETRY;
+    // A hook's clock runs meanwhile.
+    const COMES_BACK_SOON: bool = true;
+
+    fn read(&self, text: &str, place: &Place) -> Result<LifecycleAction, NotUnderstood> {
+        LifecycleAction::of_event(text, place, &self.hook_prefix)
+    }
+
+    fn instance(action: &LifecycleAction) -> &InstanceId {
+        &action.instance
+    }
+
+    fn converge<'w>(
+        &'w self,
+        registrar: &'w Registrar,
+        actions: &'w [LifecycleAction],
+    ) -> BoxFuture<'w, Result<Converged, CallError>> {
+        registrar.converge_actions(actions, &self.settings).boxed()
+    }
+}

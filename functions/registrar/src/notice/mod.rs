@@ -1,0 +1,154 @@
+//! What an event may tell: which instance to look at, and no more.
+//!
+//! The state that it announces only helps to recognise a description that is older than the event; what to do follows from
+//! what AWS says. An event that is not understood is an error of that event alone.
+
+mod lifecycle_action;
+mod state_change;
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use thiserror::Error;
+
+use crate::{
+    id::{InstanceId, LifecycleHookName},
+    registration::Malformed,
+};
+
+pub use lifecycle_action::{LifecycleAction, Transition, Wishes};
+pub use state_change::Notice;
+
+/// Where the function runs, and therefore whose events it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// Twelve digits; `None` where the function does not know its own ARN (`cargo lambda watch`).
+    pub account: Option<String>,
+}
+
+/// Reads an EventBridge event of this account and Region.
+fn event_of(
+    text: &str,
+    place: &Place,
+    is_ours: impl Fn(&str, &str) -> bool,
+) -> Result<EventBridgeEvent, NotUnderstood> {
+    let event: EventBridgeEvent = serde_json::from_str(text).map_err(|e| NotUnderstood::NotAnEvent(e.to_string()))?;
+    if !is_ours(&event.source, &event.detail_type) {
+        return Err(NotUnderstood::OtherEvent { source_name: event.source, detail_type: event.detail_type });
+    }
+    place.check(event.account.as_deref(), event.region.as_deref())?;
+    Ok(event)
+}
+
+/// An instance id in an event.
+fn instance_id_of(text: String) -> Result<InstanceId, NotUnderstood> {
+    let instance = InstanceId::from(text);
+    if instance.is_well_formed() { Ok(instance) } else { Err(NotUnderstood::InstanceId(instance)) }
+}
+
+impl Place {
+    /// The place of a function with this ARN.
+    pub fn of_function(arn: &str, region: &str) -> Self {
+        let account = arn.split(':').nth(4).filter(|part| part.len() == 12 && part.bytes().all(|b| b.is_ascii_digit()));
+        Self { region: region.to_owned(), account: account.map(str::to_owned) }
+    }
+
+    fn check(&self, account: Option<&str>, region: Option<&str>) -> Result<(), NotUnderstood> {
+        if let (Some(ours), Some(theirs)) = (&self.account, account)
+            && ours != theirs
+        {
+            return Err(NotUnderstood::OtherAccount { ours: ours.clone(), theirs: theirs.to_owned() });
+        }
+        match region {
+            Some(theirs) if theirs != self.region => {
+                Err(NotUnderstood::OtherRegion { ours: self.region.clone(), theirs: theirs.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why an event says nothing to this function.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NotUnderstood {
+    /// Not JSON, or without the fields of an event.
+    #[error("this is not an EventBridge event: {0}")]
+    NotAnEvent(String),
+    /// Of another kind.
+    #[error(
+        "an event `{detail_type}` from `{source_name}` is not for this function: its rule shall match only what the template's rule of this function does"
+    )]
+    OtherEvent {
+        /// The event's source.
+        source_name: String,
+        /// The event's detail-type.
+        detail_type: String,
+    },
+    /// Of another kind, at the sweep.
+    #[error(
+        "an event `{detail_type}` from `{source_name}` is not for the sweep, which takes `Scheduled Event` and `{{}}`"
+    )]
+    NotScheduled {
+        /// The event's source.
+        source_name: String,
+        /// The event's detail-type.
+        detail_type: String,
+    },
+    /// Without the documented fields.
+    #[error("the event's detail is not what AWS documents for it: {0}")]
+    Detail(String),
+    /// Not an id.
+    #[error("`{0}` is not the id of an instance")]
+    InstanceId(InstanceId),
+    /// A word that is not documented.
+    #[error("`{0}` is not a state of an instance that this version knows")]
+    State(String),
+    /// From elsewhere.
+    #[error("the event is of account {theirs}, and this function works in {ours}: deploy it there, too")]
+    OtherAccount {
+        /// The function's.
+        ours: String,
+        /// The event's.
+        theirs: String,
+    },
+    /// From elsewhere.
+    #[error("the event is of Region {theirs}, and this function works in {ours}: deploy it there, too")]
+    OtherRegion {
+        /// The function's.
+        ours: String,
+        /// The event's.
+        theirs: String,
+    },
+    /// A hook that somebody else serves, by its name.
+    #[error(
+        "the lifecycle hook `{hook}` is somebody else's: the name of a hook for this function begins with `{prefix}` (REGISTRAR_LIFECYCLE_HOOK_PREFIX)"
+    )]
+    OtherHook {
+        /// The event's.
+        hook: LifecycleHookName,
+        /// The function's.
+        prefix: String,
+    },
+    /// What the operator wrote at the hook.
+    #[error(
+        "the NotificationMetadata of the lifecycle hook `{hook}` is not understood: {why}. The hook is left to its own timeout and default result"
+    )]
+    Metadata {
+        /// Whose.
+        hook: LifecycleHookName,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A registration in what the operator wrote at the hook.
+    #[error(
+        "the NotificationMetadata of the lifecycle hook `{hook}` has `{text}`, which is not a registration: {why}. The hook is left to its own timeout and default result"
+    )]
+    Declaration {
+        /// Whose.
+        hook: LifecycleHookName,
+        /// What it says.
+        text: String,
+        /// What is wrong with it.
+        why: Malformed,
+    },
+}

@@ -1,0 +1,525 @@
+//! Auto Scaling lifecycle hooks: held until draining, or health, is real, and no longer.
+
+use std::time::Duration;
+
+use end_to_end::{Findings, Stage, places};
+use sandbox::{
+    ACCOUNT, Call, Options, REGION, Verdict, World,
+    auto_scaling::{
+        self, Action, ActionResult, Ending, GroupSpec, HookSpec, Leaving, LifecycleState, PoolState, TrafficSourceKind,
+        Transition, WarmPool,
+    },
+    deployment::{LIFECYCLE, LIFECYCLE_DEAD_LETTERS, LIFECYCLE_QUEUE},
+    ec2, elb,
+    elbv2::{self, Health, Kind, Standing, TargetGroupSpec},
+    events::Delivery,
+    wire::ApiError,
+};
+use serde_json::{Value, json};
+
+const LAUNCH: &str = "elb-registrar-launch";
+const TERMINATE: &str = "elb-registrar-terminate";
+
+/// What the members of the fleet shall have: a Classic load balancer, an instance target on two ports, an ip target.
+const DECLARED: &str = "clb:shop tg:web:80 tg:web:8080 tg:edge:443=eth0";
+const PLACES: [&str; 4] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80", "tg:web:8080"];
+
+/// A group with both hooks, whose members shall have all of that.
+fn fleet(stage: &Stage) -> GroupSpec {
+    GroupSpec::new("fleet", &stage.subnet)
+        .tag("elb-registrar:register", DECLARED)
+        .hook(HookSpec::launching(LAUNCH).heartbeat(600))
+        .hook(HookSpec::terminating(TERMINATE).heartbeat(300).by_default(ActionResult::Continue))
+}
+
+/// A stage with the fleet's balancers.
+fn shop(options: Options) -> Stage {
+    let stage = Stage::with(options, &[]);
+    stage.classic("shop").instances_group("web").addresses_group("edge");
+    stage
+}
+
+/// A fleet of some members in service.
+async fn running_fleet(members: usize) -> Stage {
+    let stage = shop(Options::default());
+    let spec = fleet(&stage).desired(members);
+    stage.fleet(spec).rest().await;
+    stage
+}
+
+/// What keeps an instance from being healthy everywhere, as the balancers have it.
+fn unhealthy(world: &World, id: &str) -> Vec<String> {
+    let targets = targets_of(world, id).into_iter().filter(|(_, target)| target.state == Standing::Registered);
+    let sick = targets.filter(|(_, target)| target.health != Health::Healthy);
+    let classic = world.elb.load_balancers.keys().filter(|name| elb::members(world, name).contains(id));
+    let out = classic.filter(|name| {
+        let health = elb::instance_health(world, name, id).expect("a load balancer").expect("a member");
+        health.state != "InService"
+    });
+    sick.map(|(group, target)| format!("{group} {target:?}")).chain(out.cloned()).collect()
+}
+
+/// What is still being drained of an instance.
+fn draining(world: &World, id: &str) -> Vec<String> {
+    let targets = targets_of(world, id).into_iter().filter(|(_, target)| target.state != Standing::Registered);
+    let classic = world.elb.load_balancers.keys();
+    let draining = classic.filter(|name| elb::draining_until(world, name, id).is_some_and(|until| until > world.now()));
+    targets.map(|(group, target)| format!("{group} {target:?}")).chain(draining.cloned()).collect()
+}
+
+fn targets_of(world: &World, id: &str) -> Vec<(String, elbv2::TargetView)> {
+    let address = world.ec2.instance(id).and_then(ec2::Instance::primary_ipv4).map(|address| address.to_string());
+    let groups = world.elbv2.target_groups.values();
+    let targets = groups.flat_map(|group| {
+        elbv2::targets(world, &group.arn).into_iter().map(|target| (group.spec.name.clone(), target))
+    });
+    targets.filter(|(_, target)| target.id == id || Some(&target.id) == address.as_ref()).collect()
+}
+
+/// Looks at every completion: whoever is let in has all of these and is healthy, whoever is let go is registered nowhere and
+/// nothing of it is drained.
+pub(crate) fn watch_completions(stage: &Stage, all: &'static [&'static str]) -> Findings {
+    stage.watch(|world, call| {
+        if call.action != "CompleteLifecycleAction" || call.outcome != Some(Ok(())) {
+            return None;
+        }
+        let ended = world.auto_scaling.ended_actions.last()?;
+        let id = &ended.action.instance_id;
+        let wrong = match ended.action.hook.transition {
+            Transition::Launching if places(world, id).len() < all.len() => places(world, id),
+            Transition::Launching => unhealthy(world, id),
+            Transition::Terminating => places(world, id).into_iter().chain(draining(world, id)).collect(),
+        };
+        (!wrong.is_empty() && ended.ending == Ending::Completed(ActionResult::Continue))
+            .then(|| format!("{id} was let go too early: {wrong:?}"))
+    })
+}
+
+fn endings(stage: &Stage) -> Vec<(String, Ending)> {
+    stage.world(|world| {
+        world.auto_scaling.ended_actions.iter().map(|ended| (ended.action.hook.name.clone(), ended.ending)).collect()
+    })
+}
+
+fn continued(hook: &str) -> (String, Ending) {
+    (hook.to_owned(), Ending::Completed(ActionResult::Continue))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_member_counts_as_in_service_only_when_it_is_healthy_everywhere() {
+    let stage = shop(Options::default());
+    let findings = watch_completions(&stage, &PLACES);
+    let spec = fleet(&stage).desired(2);
+    stage.fleet(spec).rest().await;
+    let members = stage.member_states("fleet");
+    assert_eq!(members.len(), 2);
+    for (id, state) in members {
+        assert_eq!(state, LifecycleState::InService);
+        assert_eq!(stage.world(|world| places(world, &id)), PLACES);
+    }
+    assert_eq!(endings(&stage), [continued(LAUNCH), continued(LAUNCH)]);
+    assert_eq!(findings.all(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_ends_only_when_nothing_of_it_is_drained_any_more() {
+    let stage = running_fleet(2).await;
+    stage.drains("web", 300).drains("edge", 120);
+    let findings = watch_completions(&stage, &PLACES);
+    let asked = stage.world(|world| world.now());
+    stage.wants("fleet", 1).rest().await;
+    assert_eq!(stage.member_states("fleet").len(), 1);
+    let ended = stage.world(|world| world.auto_scaling.ended_actions.last().cloned()).expect("an action");
+    assert_eq!(ended.ending, Ending::Completed(ActionResult::Continue));
+    let held_for = (ended.ended - asked).num_seconds();
+    assert!((300..340).contains(&held_for), "the longest draining takes 300 s, and the hook was held for {held_for} s");
+    assert_eq!(findings.all(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_draining_costs_some_dozens_of_short_invocations_and_no_timeout() {
+    let stage = running_fleet(1).await;
+    stage.drains("web", 3_600);
+    stage.forget_calls();
+    stage.world(|world| world.lambda.log.clear());
+    stage.wants("fleet", 0).rest().await;
+    assert_eq!(endings(&stage).last(), Some(&continued(TERMINATE)), "the hook's heartbeat timeout is five minutes");
+    let (looks, busy) = stage.world(|world| {
+        let of_function = world.lambda.log.iter().filter(|ended| ended.function == LIFECYCLE);
+        let looks: Vec<i64> = of_function.map(|ended| (ended.at - ended.started).num_milliseconds()).collect();
+        (looks.len(), looks.iter().sum::<i64>() / 1_000)
+    });
+    assert!(looks <= 36, "{looks} looks");
+    assert!(busy < 60, "{busy} s of invocations");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classic_load_balancer_that_drains_is_waited_for() {
+    let stage = Stage::new();
+    stage.classic("shop");
+    stage.world(|world| elb::drain_for(world, "shop", Some(Duration::from_secs(200)))).expect("a load balancer");
+    let spec = fleet(&stage).desired(1);
+    let spec = GroupSpec { tags: Vec::new(), ..spec }.tag("elb-registrar:register", "clb:shop");
+    stage.fleet(spec).rest().await;
+    let asked = stage.world(|world| world.now());
+    stage.wants("fleet", 0).rest().await;
+    let ended = stage.world(|world| world.auto_scaling.ended_actions.last().cloned()).expect("an action");
+    let held_for = (ended.ended - asked).num_seconds();
+    assert!((200..260).contains(&held_for), "{held_for} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_network_load_balancer_a_member_is_held_for_two_minutes_at_least() {
+    for (settings, least) in [(&[][..], 120), (&[("NetworkDrainTime", "30")][..], 30)] {
+        let stage = Stage::with_settings(settings);
+        stage
+            .world(|world| {
+                let group = elbv2::create_target_group(
+                    world,
+                    TargetGroupSpec::addresses("net", &stage.vpc, 443).protocol("TCP"),
+                )?;
+                let balancer = elbv2::create_load_balancer(world, Kind::Network, "net-nlb", &stage.vpc)?;
+                elbv2::attach(world, &group, &balancer, 443)
+            })
+            .expect("a group behind a Network Load Balancer");
+        stage.drains("net", 0);
+        let spec = GroupSpec { tags: Vec::new(), ..fleet(&stage) }.tag("elb-registrar:register", "tg:net").desired(1);
+        stage.fleet(spec).rest().await;
+        stage.wants("fleet", 0).rest().await;
+        let ended = stage.world(|world| world.auto_scaling.ended_actions.last().cloned()).expect("an action");
+        let held_for = (ended.ended - ended.action.begun).num_seconds();
+        assert!((least..least + 30).contains(&held_for), "{held_for} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_group_attached_is_left_to_the_group_and_its_draining_is_waited_for() {
+    let stage = shop(Options::default());
+    stage.instances_group("attached").drains("attached", 400);
+    let arn = stage.world(|world| elbv2::arn_of(world, "attached")).expect("a group");
+    let spec = fleet(&stage).attached(TrafficSourceKind::TargetGroup, &arn).desired(1);
+    stage.fleet(spec).rest().await;
+    let id = stage.member_states("fleet").remove(0).0;
+    assert_eq!(stage.world(|world| places(world, &id)).len(), PLACES.len() + 1);
+    stage.forget_calls();
+    let asked = stage.world(|world| world.now());
+    stage.wants("fleet", 0).rest().await;
+    let ended = stage.world(|world| world.auto_scaling.ended_actions.last().cloned()).expect("an action");
+    assert!((ended.ended - asked).num_seconds() >= 400, "{ended:?}");
+    let is_attached = |call: &&Call| call.mentions(&arn);
+    let touched: Vec<Call> = stage.calls_of(LIFECYCLE).iter().filter(is_attached).cloned().collect();
+    assert!(touched.iter().all(|call| call.action.starts_with("Describe")), "{touched:?}");
+}
+
+/// A bare event of an action that is open, as EventBridge would deliver it.
+fn event_of(action: &Action) -> Value {
+    let (name, word) = match action.hook.transition {
+        Transition::Launching => ("launch", "LAUNCHING"),
+        Transition::Terminating => ("terminate", "TERMINATING"),
+    };
+    let mut event = json!({
+        "version": "0", "id": "12345678-1234-1234-1234-123456789012", "source": "aws.autoscaling",
+        "detail-type": format!("EC2 Instance-{name} Lifecycle Action"), "account": ACCOUNT, "region": REGION,
+        "time": action.begun.format("%Y-%m-%dT%H:%M:%SZ").to_string(), "resources": [],
+        "detail": {
+            "LifecycleActionToken": action.token, "AutoScalingGroupName": action.group,
+            "LifecycleHookName": action.hook.name, "EC2InstanceId": action.instance_id,
+            "LifecycleTransition": format!("autoscaling:EC2_INSTANCE_{word}"),
+        }
+    });
+    if let Some(metadata) = &action.hook.notification_metadata {
+        event["detail"]["NotificationMetadata"] = metadata.as_str().into();
+    }
+    event
+}
+
+/// Lets things happen until some action is open, and answers it.
+async fn open_action(stage: &Stage) -> Action {
+    stage.until("an open action", |world| !world.auto_scaling.actions.is_empty()).await;
+    stage.world(|world| world.auto_scaling.actions[0].clone())
+}
+
+/// A stage on which no lifecycle action is told to anybody.
+fn untold(stage: &Stage) {
+    stage.world(|world| {
+        world.events.set_delivery(|event| match event.source.as_str() {
+            "aws.autoscaling" => Delivery::Lost,
+            _ => Delivery::Normal,
+        });
+    });
+}
+
+/// Nothing behind this address or instance answers health checks.
+fn fails_health_checks(stage: &Stage, id: &str) {
+    stage.world(|world| {
+        let address = world.ec2.instance(id).and_then(ec2::Instance::primary_ipv4).map(|address| address.to_string());
+        world.elbv2.failing_health_checks.extend(address.into_iter().chain([id.to_owned()]));
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_is_not_healthy_in_time_ends_as_its_hook_wants_with_the_balancers_reason() {
+    for (metadata, settings, result, after) in [
+        (None, &[][..], ActionResult::Abandon, 120),
+        (None, &[("HealthTimeout", "400")][..], ActionResult::Abandon, 400),
+        (Some(r#"{"timeout_seconds": 60, "on_timeout": "CONTINUE"}"#), &[][..], ActionResult::Continue, 60),
+    ] {
+        let stage = Stage::with_settings(settings);
+        stage.instances_group("web");
+        let mut hook = HookSpec::launching(LAUNCH).heartbeat(120);
+        hook.notification_metadata = metadata.map(str::to_owned);
+        let spec = GroupSpec::new("fleet", &stage.subnet).tag("elb-registrar:register", "tg:web").hook(hook).desired(1);
+        stage.fleet(spec);
+        let action = open_action(&stage).await;
+        fails_health_checks(&stage, &action.instance_id);
+        stage.until("its end", |world| !world.auto_scaling.ended_actions.is_empty()).await;
+        let ended = stage.ended_actions().remove(0);
+        let held_for = (ended.ended - ended.action.begun).num_seconds();
+        assert_eq!(ended.ending, Ending::Completed(result), "{metadata:?}");
+        assert!((after..after + 15).contains(&held_for), "{metadata:?}: {held_for} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_of_a_launch_that_is_given_up_has_the_reason_that_the_balancer_gives() {
+    let stage = Stage::new();
+    stage.instances_group("web");
+    untold(&stage);
+    let hook = HookSpec::launching(LAUNCH).heartbeat(300).metadata(r#"{"timeout_seconds": 60}"#);
+    stage.fleet(GroupSpec::new("fleet", &stage.subnet).tag("elb-registrar:register", "tg:web").hook(hook).desired(1));
+    let action = open_action(&stage).await;
+    fails_health_checks(&stage, &action.instance_id);
+    let id = action.instance_id.clone();
+    stage.until("running", |world| world.ec2.instance(&id).is_some_and(|i| i.state.name() == "running")).await;
+    let first = stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect("a report");
+    let part = &first["instances"][&action.instance_id];
+    assert!(part["lifecycle_actions"][0]["why"].as_str().is_some_and(|why| why.starts_with("held: ")), "{first:#}");
+    assert!(part["look_again_in_seconds"].as_u64().is_some(), "{first:#}");
+    stage.sandbox.advance(Duration::from_secs(90)).await;
+    let last = stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect("a report");
+    let report = &last["instances"][&action.instance_id]["lifecycle_actions"][0];
+    assert_eq!((&report["result"], &report["is_given_up"]), (&json!("ABANDON"), &json!(true)), "{last:#}");
+    let why = report["why"].as_str().unwrap_or_default();
+    assert!(why.contains("unhealthy (Target.FailedHealthChecks"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_become_healthy_is_not_waited_for() {
+    let stage = Stage::new();
+    stage.world(|world| {
+        elbv2::create_target_group(world, TargetGroupSpec::instances("idle", &stage.vpc, 80)).expect("a group");
+    });
+    let spec = GroupSpec::new("fleet", &stage.subnet).hook(HookSpec::launching(LAUNCH).heartbeat(600));
+    stage.fleet(spec.tag("elb-registrar:register", "tg:idle tg:nowhere oops").desired(1)).rest().await;
+    let ended = stage.ended_actions().remove(0);
+    assert_eq!(ended.ending, Ending::Completed(ActionResult::Continue));
+    assert!((ended.ended - ended.action.begun).num_seconds() < 60, "{ended:?}");
+    let id = stage.member_states("fleet").remove(0).0;
+    assert_eq!(stage.world(|world| places(world, &id)), ["tg:idle:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_declares_what_the_instance_shall_have() {
+    let stage = shop(Options::default());
+    let metadata = json!({ "register": DECLARED.split(' ').collect::<Vec<_>>() }).to_string();
+    let hook = HookSpec::launching(LAUNCH).heartbeat(600).metadata(&metadata);
+    let findings = watch_completions(&stage, &PLACES);
+    stage.fleet(GroupSpec::new("fleet", &stage.subnet).hook(hook).desired(1)).rest().await;
+    let id = stage.member_states("fleet").remove(0).0;
+    assert_eq!(stage.world(|world| places(world, &id)), PLACES);
+    assert_eq!((endings(&stage), findings.all()), (vec![continued(LAUNCH)], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_that_is_not_understood_leaves_the_hook_to_its_own_default_result() {
+    let stage = shop(Options::default());
+    let hook = HookSpec::launching(LAUNCH).heartbeat(60).by_default(ActionResult::Continue);
+    let hook = hook.metadata(r#"{"registre": ["tg:web"]}"#);
+    stage.fleet(GroupSpec::new("fleet", &stage.subnet).hook(hook).desired(1)).rest().await;
+    assert_eq!(endings(&stage), [(LAUNCH.to_owned(), Ending::TimedOut(ActionResult::Continue))]);
+    let letters = stage.dead_letters_in(LIFECYCLE_DEAD_LETTERS);
+    let reason = letters[0].1.clone().unwrap_or_default();
+    assert!(
+        letters.len() == 1 && reason.contains("`elb-registrar-launch`") && reason.contains("`registre`"),
+        "{reason}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_of_somebody_else_is_neither_completed_nor_kept_alive() {
+    let stage = shop(Options::default());
+    let hook = HookSpec::launching("ecs-managed-launch").heartbeat(60).by_default(ActionResult::Continue);
+    stage.fleet(GroupSpec::new("fleet", &stage.subnet).tag("elb-registrar:register", DECLARED).hook(hook).desired(1));
+    let action = open_action(&stage).await;
+    let refusal = stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect_err("an error");
+    let message = refusal["errorMessage"].as_str().unwrap_or_default();
+    assert!(message.contains("`ecs-managed-launch`") && message.contains("`elb-registrar`"), "{message}");
+    stage.rest().await;
+    let ended = stage.ended_actions().remove(0);
+    assert_eq!((ended.ending, ended.action.heartbeats), (Ending::TimedOut(ActionResult::Continue), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_goes_round_through_the_warm_pool_keeps_everything() {
+    for state in [PoolState::Stopped, PoolState::Running] {
+        let stage = shop(Options::default());
+        let findings = watch_completions(&stage, &PLACES);
+        let spec = fleet(&stage).desired(1);
+        let pool = WarmPool { state, min_size: 0, reuse_on_scale_in: true, ..WarmPool::default() };
+        let pool = WarmPool { max_group_prepared_capacity: Some(1), ..pool };
+        stage.fleet(spec).rest().await;
+        stage.world(|world| auto_scaling::put_warm_pool(world, "fleet", pool)).expect("a pool");
+        stage.rest().await;
+        let id = stage.member_states("fleet").remove(0).0;
+        for round in 0..2 {
+            stage.wants("fleet", 0).rest().await;
+            let warmed = stage.member_states("fleet");
+            assert_eq!(warmed, [(id.clone(), state.member_state())], "{state:?}, round {round}");
+            assert_eq!(stage.world(|world| places(world, &id)).len(), 0, "{state:?}\n{}", stage.describe());
+            assert_eq!(stage.held_by(&id).len(), PLACES.len(), "{state:?}, round {round}");
+            stage.wants("fleet", 1).rest().await;
+            assert_eq!(stage.member_states("fleet"), [(id.clone(), LifecycleState::InService)]);
+            assert_eq!(stage.world(|world| places(world, &id)), PLACES, "{state:?}, round {round}");
+            stage.sweep().await.expect("a sweep");
+            assert_eq!(stage.held_by(&id).len(), 0, "{state:?}, round {round}\n{}", stage.describe());
+        }
+        let timed_out = endings(&stage).into_iter().filter(|(_, ending)| matches!(ending, Ending::TimedOut(_)));
+        assert_eq!((timed_out.count(), findings.all()), (0, vec![]), "{state:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_enters_the_warm_pool_gets_no_traffic() {
+    let stage = shop(Options::default());
+    let pool = WarmPool { state: PoolState::Running, min_size: 1, ..WarmPool::default() };
+    stage.fleet(fleet(&stage));
+    stage.world(|world| auto_scaling::put_warm_pool(world, "fleet", pool)).expect("a pool");
+    stage
+        .until("a warm member", |world| {
+            world.auto_scaling.groups["fleet"]
+                .members
+                .values()
+                .any(|m| m.lifecycle_state == LifecycleState::WarmedRunning)
+        })
+        .await;
+    assert_eq!(endings(&stage)[0], continued(LAUNCH));
+    let id = stage.member_states("fleet").remove(0).0;
+    stage.sweep().await.expect("a sweep");
+    assert_eq!(stage.world(|world| places(world, &id)), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_copy_of_a_terminate_event_does_not_touch_the_instance_that_is_in_service_again() {
+    let stage = running_fleet(1).await;
+    let pool = WarmPool { state: PoolState::Running, reuse_on_scale_in: true, ..WarmPool::default() };
+    let pool = WarmPool { max_group_prepared_capacity: Some(1), ..pool };
+    stage.world(|world| auto_scaling::put_warm_pool(world, "fleet", pool)).expect("a pool");
+    stage.wants("fleet", 0);
+    let action = open_action(&stage).await;
+    stage.rest().await;
+    stage.wants("fleet", 1).rest().await;
+    assert_eq!(stage.member_states("fleet"), [(action.instance_id.clone(), LifecycleState::InService)]);
+    stage.forget_calls();
+    let report = stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect("a report");
+    assert_eq!(stage.world(|world| places(world, &action.instance_id)), PLACES, "{report:#}");
+    let calls = stage.calls_of(LIFECYCLE);
+    let changes: Vec<&Call> = calls.iter().filter(|call| !call.action.starts_with("Describe")).collect();
+    assert!(changes.iter().all(|call| call.action == "DeleteTags"), "only what is settled is forgotten: {changes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubled_event_completes_the_action_once() {
+    let stage = shop(Options::default());
+    stage.world(|world| {
+        world.events.set_delivery(|event| match event.source.as_str() {
+            "aws.autoscaling" => Delivery::Twice,
+            _ => Delivery::Normal,
+        });
+    });
+    let findings = watch_completions(&stage, &PLACES);
+    stage.fleet(fleet(&stage).desired(1)).rest().await;
+    stage.wants("fleet", 0).rest().await;
+    assert_eq!(endings(&stage), [continued(LAUNCH), continued(TERMINATE)]);
+    assert_eq!((findings.all(), stage.dead_letters_in(LIFECYCLE_DEAD_LETTERS)), (vec![], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_that_fails_is_reported_and_holds_the_instance_only_for_a_time() {
+    let stage = running_fleet(1).await;
+    let _fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
+        "DeregisterTargets" => Verdict::Refuse(ApiError::sender("AccessDenied", "not today")),
+        _ => Verdict::Pass,
+    });
+    stage.wants("fleet", 0);
+    stage.until("its end", |world| world.auto_scaling.ended_actions.len() > 1).await;
+    let ended = stage.ended_actions().remove(1);
+    let held_for = (ended.ended - ended.action.begun).num_seconds();
+    assert_eq!(ended.ending, Ending::Completed(ActionResult::Continue));
+    assert!((300..320).contains(&held_for), "the hook's own timeout, 300 s: {held_for}");
+    assert_eq!(stage.members("clb:shop").len(), 0, "the others are not stopped by it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_gone_meanwhile_is_not_waited_for() {
+    for gone in ["instance", "hook", "group"] {
+        let stage = running_fleet(1).await;
+        stage.drains("web", 1_000);
+        stage.wants("fleet", 0);
+        let action = open_action(&stage).await;
+        stage.sandbox.advance(Duration::from_secs(60)).await;
+        stage
+            .world(|world| match gone {
+                "instance" => ec2::terminate(world, &action.instance_id),
+                "hook" => auto_scaling::delete_hook(world, "fleet", TERMINATE),
+                _ => auto_scaling::delete_group(world, "fleet", true),
+            })
+            .expect(gone);
+        stage.rest().await;
+        assert_eq!(
+            stage.world(|world| world.sqs.queue(LIFECYCLE_QUEUE).map(|queue| queue.messages().count())),
+            Some(0)
+        );
+        assert_eq!(stage.dead_letters_in(LIFECYCLE_DEAD_LETTERS), [], "{gone}");
+        assert_eq!(stage.members("tg:web").len(), 0, "{gone}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rehearsal_holds_no_fleet_up() {
+    let stage = Stage::with_settings(&[("Mode", "observe")]);
+    stage.classic("shop").instances_group("web").addresses_group("edge");
+    stage.fleet(fleet(&stage).desired(1)).rest().await;
+    stage.wants("fleet", 0).rest().await;
+    let held_for = |ended: &auto_scaling::EndedAction| (ended.ended - ended.action.begun).num_seconds();
+    for ended in stage.ended_actions() {
+        assert_eq!(ended.ending, Ending::Completed(ActionResult::Continue));
+        assert!(held_for(&ended) < 10, "{ended:?}");
+    }
+    assert_eq!(stage.ended_actions().len(), 2);
+    let changes = stage.calls_of(LIFECYCLE).into_iter().filter(|call| !call.action.starts_with("Describe"));
+    let changes: std::collections::BTreeSet<String> = changes.map(|call| call.action).collect();
+    assert_eq!(changes.into_iter().collect::<Vec<_>>(), ["ChangeMessageVisibilityBatch", "CompleteLifecycleAction"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_in_standby_that_is_stopped_and_started_is_back_when_it_is_in_service_again() {
+    let stage = running_fleet(1).await;
+    stage.drains("edge", 60);
+    let id = stage.member_states("fleet").remove(0).0;
+    stage
+        .world(|world| auto_scaling::enter_standby(world, "fleet", &[id.clone()], Leaving::Decrements))
+        .expect("standby");
+    stage.rest().await;
+    stage.world(|world| ec2::stop(world, &id)).expect("a stop");
+    stage.rest().await;
+    assert_eq!((stage.world(|world| places(world, &id)).len(), stage.held_by(&id).len()), (0, PLACES.len()));
+    stage.world(|world| ec2::start(world, &id)).expect("a start");
+    stage.rest().await;
+    assert_eq!(stage.world(|world| places(world, &id)).len(), 0, "Standby gets no traffic");
+    stage.world(|world| auto_scaling::exit_standby(world, "fleet", &[id.clone()])).expect("in service");
+    stage.rest().await;
+    stage.sandbox.advance(Duration::from_secs(200)).await;
+    let report = stage.sweep().await.expect("a sweep");
+    let places = stage.world(|world| places(world, &id));
+    assert_eq!(places, PLACES, "no event tells of it, so the sweep gives back: {report:#}");
+}
