@@ -1,6 +1,10 @@
 """Auto Scaling: groups, their members and what they register by themselves."""
 
+import json
+
 import pytest
+
+from clients import eventually, refused
 
 
 @pytest.fixture
@@ -63,3 +67,111 @@ def test_every_member_is_on_one_page(aws, boto, network, pool):
     boto.autoscaling.attach_instances(InstanceIds=ids, AutoScalingGroupName="pool")
     found = aws.pages("autoscaling", "describe_auto_scaling_instances", MaxRecords=2)["AutoScalingInstances"]
     assert sorted(member["InstanceId"] for member in found) == ids
+
+
+LAUNCHING, TERMINATING = "autoscaling:EC2_INSTANCE_LAUNCHING", "autoscaling:EC2_INSTANCE_TERMINATING"
+MINE = {"AutoScalingGroupName": "pool"}
+
+
+def states(boto):
+    members = boto.autoscaling.describe_auto_scaling_instances()["AutoScalingInstances"]
+    return sorted(member["LifecycleState"] for member in members)
+
+
+@pytest.fixture
+def actions(boto):
+    """What Auto Scaling tells EventBridge of waiting members, as a function that gives the next one."""
+    url = boto.sqs.create_queue(QueueName="actions")["QueueUrl"]
+    pattern = json.dumps({"source": ["aws.autoscaling"], "detail-type": [{"suffix": "Lifecycle Action"}]})
+    boto.events.put_rule(Name="actions", EventPattern=pattern)
+    queue = "arn:aws:sqs:us-east-1:123456789012:actions"
+    policy = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = {"Version": "2012-10-17", "Statement": [policy | {"Resource": queue}]}
+    boto.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    boto.events.put_targets(Rule="actions", Targets=[{"Id": "queue", "Arn": queue}])
+
+    def following():
+        found = []
+        eventually(lambda: bool(found or found.extend(receive())), True)
+        return json.loads(found[0]["Body"])["detail"]
+
+    def receive():
+        messages = boto.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1).get("Messages", [])
+        for message in messages:
+            boto.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return messages
+
+    return following
+
+
+def test_hooks_are_put_described_and_deleted(aws, pool):
+    hook = {"LifecycleHookName": "ready"} | MINE
+    wishes = {"LifecycleTransition": LAUNCHING, "HeartbeatTimeout": 60, "NotificationMetadata": "blue"}
+    aws.autoscaling.put_lifecycle_hook(**hook, **wishes)
+    aws.autoscaling.put_lifecycle_hook(**hook, DefaultResult="CONTINUE")
+    [told] = aws.autoscaling.describe_lifecycle_hooks(LifecycleHookNames=["ready"], **MINE)["LifecycleHooks"]
+    assert told == hook | wishes | {"GlobalTimeout": 6000, "DefaultResult": "CONTINUE"}
+    aws.autoscaling.delete_lifecycle_hook(**hook)
+    assert aws.autoscaling.describe_lifecycle_hooks(**MINE)["LifecycleHooks"] == []
+
+
+def test_members_wait_at_hooks_until_these_are_completed(aws, boto, pool, actions):
+    for name, transition in [("ready", LAUNCHING), ("drained", TERMINATING)]:
+        boto.autoscaling.put_lifecycle_hook(LifecycleHookName=name, LifecycleTransition=transition, **MINE)
+    aws.autoscaling.set_desired_capacity(DesiredCapacity=1, **MINE)
+    action = actions()
+    assert (action["Origin"], action["Destination"]) == ("EC2", "AutoScalingGroup")
+    assert states(boto) == ["Pending:Wait"]
+    ready = {"LifecycleHookName": "ready", "LifecycleActionToken": action["LifecycleActionToken"]} | MINE
+    aws.autoscaling.record_lifecycle_action_heartbeat(**ready)
+    aws.autoscaling.complete_lifecycle_action(LifecycleActionResult="CONTINUE", **ready)
+    with refused("ValidationError"):
+        aws.autoscaling.complete_lifecycle_action(LifecycleActionResult="CONTINUE", **ready)
+    eventually(lambda: states(boto), ["InService"])
+    instance = action["EC2InstanceId"]
+    assert registered(boto, pool) == ({instance}, {instance})
+
+    leave = {"InstanceId": instance, "ShouldDecrementDesiredCapacity": True}
+    aws.autoscaling.terminate_instance_in_auto_scaling_group(**leave)
+    assert actions()["LifecycleTransition"] == TERMINATING
+    assert registered(boto, pool) == (set(), set())
+    drained = {"LifecycleHookName": "drained", "InstanceId": instance, "LifecycleActionResult": "CONTINUE"} | MINE
+    aws.autoscaling.complete_lifecycle_action(**drained)
+    eventually(lambda: states(boto), [])
+
+
+def test_a_warm_pool_is_apart_from_the_group(aws, boto, pool):
+    aws.autoscaling.put_warm_pool(MinSize=1, MaxGroupPreparedCapacity=1, PoolState="Stopped", **MINE)
+    eventually(lambda: states(boto), ["Warmed:Stopped"])
+    told = aws.autoscaling.describe_warm_pool(**MINE)
+    configuration = told["WarmPoolConfiguration"]
+    assert (configuration["MinSize"], configuration["PoolState"], len(told["Instances"])) == (1, "Stopped", 1)
+    [group] = aws.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert (group["WarmPoolSize"], group["Instances"]) == (1, [])
+    aws.autoscaling.delete_warm_pool(ForceDelete=True, **MINE)
+    assert "WarmPoolConfiguration" not in aws.autoscaling.describe_warm_pool(**MINE)
+
+
+def test_a_refresh_replaces_the_members(aws, boto, pool):
+    boto.autoscaling.update_auto_scaling_group(DesiredCapacity=2, **MINE)
+    eventually(lambda: states(boto), ["InService"] * 2)
+    before, _ = registered(boto, pool)
+    preferences = {"MinHealthyPercentage": 50, "InstanceWarmup": 0}
+    refresh = aws.autoscaling.start_instance_refresh(Preferences=preferences, **MINE)["InstanceRefreshId"]
+
+    def status():
+        [told] = boto.autoscaling.describe_instance_refreshes(InstanceRefreshIds=[refresh], **MINE)["InstanceRefreshes"]
+        return told["Status"], told["PercentageComplete"]
+
+    eventually(status, ("Successful", 100))
+    after, _ = registered(boto, pool)
+    assert len(after) == 2 and not after & before
+    with refused("ActiveInstanceRefreshNotFound"):
+        aws.autoscaling.cancel_instance_refresh(**MINE)
+
+
+def test_suspended_processes_are_told(aws, pool):
+    aws.autoscaling.suspend_processes(ScalingProcesses=["Launch", "HealthCheck"], **MINE)
+    aws.autoscaling.resume_processes(ScalingProcesses=["Launch"], **MINE)
+    [group] = aws.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert [process["ProcessName"] for process in group["SuspendedProcesses"]] == ["HealthCheck"]

@@ -1,4 +1,5 @@
-//! How many members a group has: what is actual are the members that count, what is wanted is the desired capacity, and a review closes the gap by launching, by drawing on the warm pool, and by terminating.
+//! How many members a group has: what is actual are the members that count, what is wanted is the desired capacity
+//! (and what a refresh adds for a while), and a review closes the gap by launching, by drawing on the warm pool, and by terminating.
 //!
 //! A review is due after every change of either side. It reads everything anew, so that one more does no harm.
 
@@ -135,24 +136,25 @@ fn review_after(world: &mut World, group_name: &str, span: Span) {
 fn review(world: &mut World, group_name: &str) {
     let group = &world.auto_scaling.groups[group_name];
     let counting = group.members.values().filter(|member| member.lifecycle_state.is_wanted()).count();
-    let wanted = group.desired_capacity;
+    let (wanted, most) = (group.desired_capacity + group.surge_to_launch(), group.desired_capacity + group.surge());
     if counting < wanted && !group.suspended.contains_key(&Process::Launch) {
         for _ in counting..wanted {
             if launch_or_draw(world, group_name).is_err() {
                 return;
             }
         }
-    } else if counting > wanted && !group.suspended.contains_key(&Process::Terminate) {
-        scale_in(world, group_name, counting - wanted);
+    } else if counting > most && !group.suspended.contains_key(&Process::Terminate) {
+        scale_in(world, group_name, counting - most);
     }
     review_pool(world, group_name);
 }
 
-/// One member more: out of the warm pool ("a warm start") or, where it is depleted, a new one.
+/// One member more: out of the warm pool ("a warm start") or, where it is depleted, a new one. During a
+/// refresh always a new one, since those of the pool are outdated as well.
 fn launch_or_draw(world: &mut World, group_name: &str) -> Result<(), ()> {
     let group = &world.auto_scaling.groups[group_name];
     let ready = group.members.values().filter(|member| member.lifecycle_state.is_at_rest_in_pool());
-    let ready = ready.min_by_key(|member| member.joined);
+    let ready = ready.min_by_key(|member| member.joined).filter(|_| group.active_refresh().is_none());
     match ready.map(|member| member.instance_id.clone()) {
         Some(id) => {
             journey::begin(world, &id, Course::LeavePool);

@@ -52,6 +52,13 @@ pub(super) fn launch_failed(world: &mut World, group: &str, message: &str) {
     tell(world, "EC2 Instance Launch Unsuccessful", group, None, None, &description);
 }
 
+/// A refresh has `Started`, `Succeeded`, or was `Cancelled`.
+pub(super) fn refresh(world: &mut World, group: &str, id: &str, what: &str) {
+    let detail = json!({ "InstanceRefreshId": id, "AutoScalingGroupName": group });
+    let resources = group_arn(world, group).into_iter().collect();
+    events::emit(world, SOURCE, &format!("EC2 Auto Scaling Instance Refresh {what}"), resources, detail);
+}
+
 fn tell(
     world: &mut World,
     detail_type: &str,

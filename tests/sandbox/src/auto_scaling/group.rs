@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::{
-    AttachedBy, Group, GroupTag, LaunchSource, TrafficSource, TrafficSourceKind,
+    AttachedBy, Group, GroupTag, LaunchSource, LifecycleState, TrafficSource, TrafficSourceKind,
     action::{self, Ending},
     capacity,
     hook::{self, HookSpec},
     membership::{change_state, existing, invalid},
 };
 use crate::{
-    auto_scaling::LifecycleState,
     ec2,
     wire::ApiError,
     world::{ACCOUNT, REGION, World},
@@ -126,6 +125,7 @@ pub fn create_group(world: &mut World, spec: GroupSpec) -> Result<(), ApiError> 
         hooks: hooks.into_iter().map(|hook| (hook.name.clone(), hook)).collect(),
         suspended: Default::default(),
         warm_pool: None,
+        refreshes: Vec::new(),
         protects_new_members: spec.protects_new_members,
         reviews_due: 0,
     };

@@ -15,6 +15,7 @@ mod journey;
 mod lifecycle_state;
 mod membership;
 pub mod process;
+mod refresh;
 #[cfg(test)]
 mod tests;
 mod warm_pool;
@@ -35,6 +36,7 @@ pub use hook::{ActionResult, Hook, HookSpec, delete_hook, put_hook};
 pub use lifecycle_state::LifecycleState;
 pub use membership::{Leaving, add_member, detach, enter_standby, exit_standby, set_lifecycle_state};
 pub use process::Process;
+pub use refresh::{Preferences, Refresh, RefreshStatus, Strategy, cancel_refresh, start_refresh};
 pub use warm_pool::{Deletion, PoolState, WarmPool, delete_warm_pool, put_warm_pool};
 pub use wire::answer;
 
@@ -90,6 +92,8 @@ pub struct Group {
     pub suspended: BTreeMap<Process, Timestamp>,
     /// Its warm pool.
     pub warm_pool: Option<WarmPool>,
+    /// Its instance refreshes, oldest first.
+    pub refreshes: Vec<Refresh>,
     /// Whether members that it launches are spared by scaling in.
     pub protects_new_members: bool,
     /// How often it will be looked after in the next moments.
@@ -185,11 +189,12 @@ impl State {
 }
 
 /// Whether anything in Auto Scaling is still to happen by itself: a member under way or waiting at a hook, a group about to be
-/// looked after, a health check. An open action counts, since it times out if nobody completes it.
+/// looked after, a health check, a refresh. An open action counts, since it times out if nobody completes it.
 pub fn is_moving(world: &World) -> bool {
     let is_moving = |member: &Member| member.course.is_some() || member.checks_due > 0;
     let mut groups = world.auto_scaling.groups.values();
-    groups.any(|group| group.reviews_due > 0 || group.members.values().any(is_moving))
+    groups
+        .any(|group| group.reviews_due > 0 || group.active_refresh().is_some() || group.members.values().any(is_moving))
 }
 
 /// What the service does when an instance has reached a state.

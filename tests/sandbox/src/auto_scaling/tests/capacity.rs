@@ -1,3 +1,5 @@
+//! What a group wants and has: launches, scaling in, replacement.
+
 use super::{
     super::{
         Leaving, Process, add_member, detach, enter_standby, exit_standby, process, set_desired, terminate_member,

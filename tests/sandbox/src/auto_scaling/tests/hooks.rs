@@ -1,3 +1,5 @@
+//! Lifecycle hooks: waits, heartbeats, results, deletion.
+
 use super::{
     super::{ActionKey, Ending, complete, delete_hook, put_hook, record_heartbeat, set_desired, terminate_member},
     *,

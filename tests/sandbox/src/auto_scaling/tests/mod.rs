@@ -3,6 +3,7 @@
 mod capacity;
 mod hooks;
 mod pools;
+mod refreshes;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,3 +1,5 @@
+//! Warm pools: on the way in, at rest, out, and back.
+
 use super::{
     super::{
         ActionKey, Deletion, Ending, PoolState, WarmPool, complete, delete_warm_pool, put_warm_pool, set_desired,

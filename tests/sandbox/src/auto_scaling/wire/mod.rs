@@ -4,6 +4,7 @@ mod capacity;
 mod groups;
 mod hooks;
 mod members;
+mod refreshes;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,9 @@ pub fn answer(world: &mut World, request: &Request, _as_of: Timestamp) -> Result
         "PutWarmPool" => warm_pools::put(world, params),
         "DeleteWarmPool" => warm_pools::delete(world, params),
         "DescribeWarmPool" => warm_pools::describe(world, params),
+        "StartInstanceRefresh" => refreshes::start(world, params),
+        "CancelInstanceRefresh" => refreshes::cancel(world, params),
+        "DescribeInstanceRefreshes" => refreshes::describe(world, params),
         "DescribeAutoScalingInstances" => members::describe(world, params),
         "AttachInstances" => members::attach(world, params),
         "DetachInstances" => members::detach(world, params),
