@@ -43,6 +43,9 @@ pub const DEAD_LETTERS: &str = "elb-registrar-InstanceStateDeadLetterQueue";
 /// The queue for what EventBridge could not put into [`QUEUE`].
 pub const UNDELIVERED: &str = "elb-registrar-InstanceStateRuleDeadLetterQueue";
 
+/// The queue from which [`RECONCILE`] gets the rest of a sweep.
+pub const RESTS: &str = "elb-registrar-ReconcileQueue";
+
 /// The queue for sweeps that failed.
 pub const FAILED_SWEEPS: &str = "elb-registrar-ReconcileDeadLetterQueue";
 
