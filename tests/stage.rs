@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -108,8 +108,14 @@ impl Stage {
         let config = Config::read(|name| environment.get(name).cloned()).expect("settings that the function accepts");
         let sandbox = self.sandbox.clone();
         lambda::run_in_process(&self.sandbox, function, move |invocation| {
-            invoke(&sdk(&sandbox, &invocation.access_key), &config, event(invocation))
+            let left = (invocation.deadline - sandbox.with(|world| world.now())).to_std().unwrap_or_default();
+            invoke(&sdk(&sandbox, &invocation.access_key), &config, event(invocation, left))
         });
+    }
+
+    /// The SDK as an operator has it, who may do everything.
+    pub fn operator_sdk(&self) -> SdkConfig {
+        sdk(&self.sandbox, "AKIAOPERATOR")
     }
 
     /// Looks at the simulated AWS or changes it.
@@ -326,6 +332,22 @@ impl Stage {
         self.until(state.name(), |world| world.ec2.instance(&id).is_some_and(|found| found.state == state)).await;
     }
 
+    /// Gives a function another time limit than the template does.
+    #[track_caller]
+    pub fn time_limit(&self, function: &str, limit: Duration) -> &Self {
+        self.world(|world| {
+            let mut spec = world.lambda.function(function).expect("a function").clone();
+            spec.timeout = limit;
+            lambda::create_function(world, spec);
+        });
+        self
+    }
+
+    /// Lets a sweep run as somebody orders it, and waits for its report.
+    pub async fn sweep_with(&self, order: Value) -> Result<Value, Value> {
+        self.sandbox.invoke(RECONCILE, order).await
+    }
+
     /// Lets a sweep run, and waits for its report.
     pub async fn sweep(&self) -> Result<Value, Value> {
         self.sandbox.invoke(RECONCILE, json!({})).await
@@ -413,6 +435,12 @@ impl Stage {
     pub fn calls(&self) -> Vec<Call> {
         let is_function = |call: &&Call| call.access_key.starts_with("AKIAINSTANCESTATE");
         self.world(|world| world.calls.iter().filter(is_function).cloned().collect())
+    }
+
+    /// The calls that the sweep made, in order.
+    pub fn sweep_calls(&self) -> Vec<Call> {
+        let is_sweep = |call: &&Call| call.access_key.starts_with("AKIARECONCILE");
+        self.world(|world| world.calls.iter().filter(is_sweep).cloned().collect())
     }
 
     /// How often the function made a call.
@@ -601,8 +629,13 @@ fn sdk(sandbox: &Sandbox, access_key: &str) -> SdkConfig {
         .build()
 }
 
-fn event(invocation: Invocation) -> LambdaEvent<Value> {
+/// The deadline is so far from the wall's time as it is from the simulated one: a function compares it with the wall's.
+#[expect(clippy::disallowed_methods, reason = "the function compares its deadline with the wall's clock")]
+fn event(invocation: Invocation, left: Duration) -> LambdaEvent<Value> {
     let mut context = Context::default();
+    let deadline = SystemTime::now() + left;
+    let deadline = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    context.deadline = u64::try_from(deadline).unwrap_or(u64::MAX);
     context.request_id = invocation.request_id;
     context.invoked_function_arn = invocation.function_arn;
     LambdaEvent::new(invocation.payload, context)

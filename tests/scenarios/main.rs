@@ -9,6 +9,8 @@ mod giving_back;
 mod input;
 mod left_alone;
 mod observe;
+mod orphans;
+mod status;
 mod sweep;
 mod taking_out;
 mod template;

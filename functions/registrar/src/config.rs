@@ -7,6 +7,8 @@ use thiserror::Error;
 pub const MODE: &str = "REGISTRAR_MODE";
 /// See [`Config::scope`].
 pub const SCOPE: &str = "REGISTRAR_SCOPE";
+/// See [`Config::orphans`].
+pub const PRUNE_ORPHANS: &str = "REGISTRAR_PRUNE_ORPHANS";
 /// See [`Config::stack`].
 pub const STACK: &str = "REGISTRAR_STACK";
 /// See [`Config::queue_url`].
@@ -21,6 +23,8 @@ pub struct Config {
     pub mode: Mode,
     /// Which instances are converged.
     pub scope: Scope,
+    /// What a sweep does about addresses that nobody has.
+    pub orphans: Orphans,
     /// The name by which metrics tell this deployment from others; set by the template.
     pub stack: String,
     /// The queue from which the events come, for parking. Without it an event that has to wait comes back when the queue's
@@ -51,6 +55,16 @@ pub enum Scope {
     Tagged,
 }
 
+/// What a sweep does about addresses that nobody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Orphans {
+    /// Tells of them.
+    #[default]
+    Report,
+    /// Takes them out, too; where the mode is `enforce`.
+    Prune,
+}
+
 impl Config {
     /// Reads the process's environment.
     ///
@@ -69,6 +83,11 @@ impl Config {
         Ok(Self {
             mode: one_of(MODE, variable(MODE), &[("enforce", Mode::Enforce), ("observe", Mode::Observe)])?,
             scope: one_of(SCOPE, variable(SCOPE), &[("all", Scope::All), ("tagged", Scope::Tagged)])?,
+            orphans: one_of(
+                PRUNE_ORPHANS,
+                variable(PRUNE_ORPHANS),
+                &[("false", Orphans::Report), ("true", Orphans::Prune)],
+            )?,
             stack: variable(STACK).unwrap_or_default(),
             queue_url: url(QUEUE_URL, variable(QUEUE_URL))?,
             dead_letter_queue_url: url(DEAD_LETTER_QUEUE_URL, variable(DEAD_LETTER_QUEUE_URL))?,
@@ -127,6 +146,7 @@ mod tests {
     fn settings_are_read_by_their_names() {
         assert_eq!(read(MODE, "observe").map(|c| c.mode), Ok(Mode::Observe));
         assert_eq!(read(SCOPE, "tagged").map(|c| c.scope), Ok(Scope::Tagged));
+        assert_eq!(read(PRUNE_ORPHANS, "true").map(|c| c.orphans), Ok(Orphans::Prune));
         assert_eq!(read(QUEUE_URL, "https://q").map(|c| c.queue_url), Ok(Some("https://q".into())));
         assert_eq!(
             read(DEAD_LETTER_QUEUE_URL, "https://d").map(|c| c.dead_letter_queue_url),
@@ -139,6 +159,7 @@ mod tests {
         let error = "the environment variable REGISTRAR_MODE is `dry-run`, and has to be `enforce` or `observe`";
         assert_eq!(read(MODE, "dry-run"), Err(error.to_owned()));
         assert!(read(SCOPE, "ALL").is_err_and(|e| e.contains("`all` or `tagged`")));
+        assert!(read(PRUNE_ORPHANS, "yes").is_err_and(|e| e.contains("`false` or `true`")));
         assert!(read(QUEUE_URL, "my-queue").is_err_and(|e| e.contains("URL of a queue")));
     }
 }
