@@ -199,7 +199,7 @@ impl Run<'_> {
     }
 
     /// Sorts instances: those that are out, and those that run.
-    fn to_converge<'i>(&mut self, instances: &[&'i Instance]) -> (Vec<&'i Instance>, Vec<&'i Instance>) {
+    fn sort_by_state<'i>(&mut self, instances: &[&'i Instance]) -> (Vec<&'i Instance>, Vec<&'i Instance>) {
         for instance in instances {
             self.recorder.instance(&instance.id).held = instance.held().registrations();
             self.name_broken_tags(instance);
@@ -211,7 +211,7 @@ impl Run<'_> {
     }
 
     async fn converge(&mut self, instances: &[&Instance]) {
-        let (out, running) = self.to_converge(instances);
+        let (out, running) = self.sort_by_state(instances);
         self.give_back(&running).await;
         if self.take_out(&out).await {
             self.look_after_taking(&out).await;

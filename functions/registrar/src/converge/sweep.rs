@@ -104,7 +104,7 @@ impl Registrar {
         let instances: Vec<&Instance> =
             reading.instances.values().filter(|instance| !is_done_with(instance, order)).collect();
         instances.iter().for_each(|instance| run.recorder.seen(instance));
-        let (out, running) = run.to_converge(&instances);
+        let (out, running) = run.sort_by_state(&instances);
         let mut resume = run.sweep_running(&running, order).boxed().await;
         if resume.is_none() {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
