@@ -157,6 +157,8 @@ impl Payload {
         match detail_type.as_str() {
             SCHEDULED => Ok(Self::default()),
             "" if event.is_null() => Ok(Self::default()),
+            // Serde would take a list for an order with its fields in their order.
+            "" if !event.is_object() => Err(NotUnderstood::NotAnOrder("it is no JSON object".to_owned())),
             "" => serde_json::from_value(event.clone()).map_err(|why| NotUnderstood::NotAnOrder(why.to_string())),
             _ => Err(NotUnderstood::NotScheduled { source_name: field("source"), detail_type }),
         }
