@@ -118,6 +118,11 @@ impl Stage {
         });
     }
 
+    /// The SDK as an operator has it, who may do everything.
+    pub fn operator_sdk(&self) -> SdkConfig {
+        sdk(&self.sandbox, "AKIAOPERATOR")
+    }
+
     /// Looks at the simulated AWS or changes it.
     pub fn world<R>(&self, look: impl FnOnce(&mut World) -> R) -> R {
         self.sandbox.with(look)
@@ -346,6 +351,22 @@ impl Stage {
         self.until(state.name(), |world| world.ec2.instance(&id).is_some_and(|found| found.state == state)).await;
     }
 
+    /// Gives a function another time limit than the template does.
+    #[track_caller]
+    pub fn time_limit(&self, function: &str, limit: Duration) -> &Self {
+        self.world(|world| {
+            let mut spec = world.lambda.function(function).expect("a function").clone();
+            spec.timeout = limit;
+            lambda::create_function(world, spec);
+        });
+        self
+    }
+
+    /// Lets a sweep run as somebody orders it, and waits for its report.
+    pub async fn sweep_with(&self, order: Value) -> Result<Value, Value> {
+        self.sandbox.invoke(RECONCILE, order).await
+    }
+
     /// Lets a sweep run, and waits for its report.
     pub async fn sweep(&self) -> Result<Value, Value> {
         self.sandbox.invoke(RECONCILE, json!({})).await
@@ -459,6 +480,12 @@ impl Stage {
     /// The calls that a function made, in order.
     pub fn calls_of(&self, function: &str) -> Vec<Call> {
         self.world(|world| world.calls.iter().filter(|call| is_by(call, function)).cloned().collect())
+    }
+
+    /// The calls that the sweep made, in order.
+    pub fn sweep_calls(&self) -> Vec<Call> {
+        let is_sweep = |call: &&Call| call.access_key.starts_with("AKIARECONCILE");
+        self.world(|world| world.calls.iter().filter(is_sweep).cloned().collect())
     }
 
     /// How often the function made a call.

@@ -10,6 +10,8 @@ mod input;
 mod left_alone;
 mod lifecycle;
 mod observe;
+mod orphans;
+mod status;
 mod sweep;
 mod taking_out;
 mod template;

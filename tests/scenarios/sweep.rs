@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use end_to_end::Stage;
-use serde_json::json;
+use sandbox::{
+    Call, Verdict,
+    deployment::{FAILED_SWEEPS, RECONCILE, RESTS},
+    elbv2::TargetGroupSpec,
+    lambda::Origin,
+};
+use serde_json::{Value, json};
 
 const PLACES: [&str; 3] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
 
@@ -34,11 +40,22 @@ async fn without_any_event_sweeps_take_out_and_give_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_in_a_quiet_account_changes_nothing_and_costs_two_calls() {
+async fn a_sweep_in_a_quiet_account_changes_nothing_and_looks_once_at_each_group_of_addresses() {
     let stage = silent();
     let report = stage.sweep().await.expect("a report");
-    assert_eq!(report["instances"], json!({}));
-    assert_eq!(stage.world(|world| world.calls.iter().filter(|c| c.access_key.contains("RECONCILE")).count()), 2);
+    assert_eq!(report, json!({ "mode": "enforce", "instances": {} }));
+    let mut actions: Vec<String> = stage.sweep_calls().into_iter().map(|call| call.action).collect();
+    actions.sort();
+    let expected = [
+        "DescribeInstances",
+        "DescribeInstances",
+        "DescribeLoadBalancers",
+        "DescribeNetworkInterfaces",
+        "DescribeSubnets",
+        "DescribeTargetGroups",
+        "DescribeTargetHealth",
+    ];
+    assert_eq!(actions, expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,4 +111,196 @@ async fn another_event_does_not_start_a_sweep() {
     let event = end_to_end::state_change(&stage, "web-1", "running");
     let error = stage.sandbox.invoke("reconcile", event).await.expect_err("an error");
     assert_eq!(error["errorType"], "EventNotUnderstood");
+}
+
+/// The texts of a report's list about an instance.
+fn whys(report: &Value, id: &str, list: &str) -> Vec<String> {
+    let list = report["instances"][id][list].as_array().cloned().unwrap_or_default();
+    list.iter().filter_map(|because| because["why"].as_str()).map(str::to_owned).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_says_what_was_wrong_and_what_that_can_have_come_from() {
+    let stage = silent();
+    let id = stage.id("web-1");
+    stage.stop_and_rest("web-1").await;
+    let early = stage.sweep().await.expect("a report");
+    let wrong = whys(&early, &id, "wrong");
+    assert!(wrong.len() == 3 && wrong.iter().all(|why| why.contains("may still be under way")), "{wrong:?}");
+    stage.start_and_rest("web-1").await;
+    stage.sandbox.advance(Duration::from_secs(600)).await;
+    let held = stage.sweep().await.expect("a report");
+    let wrong = whys(&held, &id, "wrong");
+    let is_missed =
+        |why: &String| why.starts_with("held (taken at 2026-01-05T08:") && why.contains("its event was missed");
+    assert!(wrong.len() == 3 && wrong.iter().all(is_missed), "{wrong:?}");
+    let settled = stage.sweep().await.expect("a report");
+    let wrong = whys(&settled, &id, "wrong");
+    assert!(wrong.len() == 3 && wrong.iter().all(|why| why.starts_with("still held, taken at ")), "{wrong:?}");
+    assert_eq!(stage.sweep().await.expect("a report")["instances"], json!({}), "nothing is wrong any more");
+    stage.stop_and_rest("web-1").await;
+    stage.sandbox.advance(Duration::from_secs(600)).await;
+    let late = stage.sweep().await.expect("a report");
+    let wrong = whys(&late, &id, "wrong");
+    let is_missed = |why: &String| why.starts_with("registered though stopped since 2026-01-05T08:");
+    assert!(wrong.len() == 3 && wrong.iter().all(is_missed), "{wrong:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sweep_does_in_passing_is_not_called_wrong_by_an_event() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop").stop_and_rest("web-1").await;
+    assert!(stage.answers().iter().all(|answer| !answer.contains("wrong")), "{:?}", stage.answers());
+}
+
+/// An AWS without events, and far more to read than an invocation's time allows: every answer about a group takes 8 s.
+async fn vast(groups: usize) -> Stage {
+    let stage = Stage::new();
+    stage.deliver_only(&[]).time_limit(RECONCILE, Duration::from_secs(300));
+    stage.classic("shop").instance("web-1").instance("web-2").registered("web-1", "clb:shop");
+    for number in 0..groups {
+        let vpc = stage.vpc.clone();
+        stage.world(|world| {
+            let spec = TargetGroupSpec::instances(&format!("group-{number:04}"), &vpc, 80);
+            sandbox::elbv2::create_target_group(world, spec).map(drop).expect("a new name");
+        });
+    }
+    stage
+}
+
+fn slow_groups(call: &Call) -> Verdict {
+    match call.action.as_str() {
+        "DescribeTargetHealth" => Verdict::Delay(Duration::from_secs(8)),
+        _ => Verdict::Pass,
+    }
+}
+
+/// The payloads of the sweeps so far: each part's.
+fn parts(stage: &Stage) -> Vec<String> {
+    stage.world(|world| {
+        let sweeps = world.lambda.log.iter().filter(|ended| ended.function == RECONCILE);
+        sweeps
+            .map(|ended| match &ended.origin {
+                Origin::Queue { .. } => ended.payload["Records"][0]["body"].as_str().unwrap_or_default().to_owned(),
+                _ => ended.payload.to_string(),
+            })
+            .collect()
+    })
+}
+
+async fn until_all_parts_are_done(stage: &Stage) {
+    stage
+        .until("all parts are done", |world| {
+            let is_empty = world.sqs.queue(RESTS).is_some_and(|queue| queue.messages().count() == 0);
+            is_empty && world.lambda.open_invocations() == 0
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_runs_out_of_time_goes_on_where_it_stopped_until_everything_was_visited() {
+    let stage = vast(500).await;
+    for number in [0, 150, 499] {
+        stage.registered("web-1", &format!("tg:group-{number:04}"));
+    }
+    stage.stop_and_rest("web-1").await;
+    let fault = stage.sandbox.fault(slow_groups);
+    let report = stage.sweep().await.expect("a report");
+    let left = report["left"]["what"].as_str().expect("something is left");
+    assert!(left.starts_with("tg:group-0"), "{report}");
+    assert!(stage.places("web-1").contains(&"tg:group-0499:80".to_owned()), "not visited yet");
+    until_all_parts_are_done(&stage).await;
+    drop(fault);
+    assert_eq!(stage.places("web-1"), Vec::<String>::new(), "{:?}", parts(&stage));
+    assert_eq!(stage.held("web-1"), ["clb:shop", "tg:group-0000:80", "tg:group-0150:80", "tg:group-0499:80"]);
+    let parts = parts(&stage);
+    assert!(parts.len() > 2 && parts[1].contains(left) && parts[1].contains(r#""part":2"#), "{parts:?}");
+    let calls = stage.sweep_calls();
+    let mut asked: Vec<&String> = calls
+        .iter()
+        .filter(|call| call.action == "DescribeTargetHealth")
+        .flat_map(|call| call.parameters.iter().filter(|(name, _)| name == "TargetGroupArn").map(|(_, arn)| arn))
+        .collect();
+    let all = asked.len();
+    asked.sort();
+    asked.dedup();
+    // The group of a target that was taken is not looked at again by a sweep: all stay out.
+    assert_eq!((asked.len(), all), (500, 500), "each group once in all parts together");
+    let is_in_time = |ended: &sandbox::lambda::Ended| ended.result.is_ok();
+    assert!(stage.world(|world| world.lambda.log.iter().all(is_in_time)), "no part was cut short");
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_hold_something_are_visited_in_parts_too() {
+    let stage = Stage::new();
+    // Less than what is kept for the work that is begun: each part does one chunk, and goes on.
+    stage.deliver_only(&[]).time_limit(RECONCILE, Duration::from_secs(120)).classic("shop");
+    let names: Vec<String> = (0..230).map(|number| format!("web-{number}")).collect();
+    for name in &names {
+        stage.instance(name).tagged(name, "elb-registrar:register", "clb:shop");
+    }
+    stage.sweep().await.expect("a report");
+    assert_eq!(stage.members("clb:shop").len(), 100, "the first chunk");
+    until_all_parts_are_done(&stage).await;
+    assert_eq!(stage.members("clb:shop").len(), 230, "{:?}", parts(&stage));
+    let after: Vec<String> = parts(&stage).iter().map(|part| part.chars().take(14).collect()).collect();
+    assert_eq!(after, ["{}", r#"{"after":"i-00"#, r#"{"after":"i-00"#, r#"{"after":"bala"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_never_ends_is_given_up_and_told() {
+    let stage = vast(900).await;
+    stage.stop_and_rest("web-1").await.time_limit(RECONCILE, Duration::from_secs(120));
+    stage.sweep().await.expect("a report");
+    until_all_parts_are_done(&stage).await;
+    let (count, last) = stage.world(|world| {
+        let sweeps: Vec<_> = world.lambda.log.iter().filter(|ended| ended.function == RECONCILE).collect();
+        (sweeps.len(), format!("{:?}", sweeps.last().map(|ended| &ended.result)))
+    });
+    // Its report is in the log and its failure in the metrics; the queue of failed sweeps is for those that broke.
+    assert_eq!((count, last.contains("batchItemFailures")), (8, true), "{last}");
+    assert_eq!(stage.world(|world| world.sqs.queue(FAILED_SWEEPS).map_or(0, |queue| queue.messages().count())), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_whose_process_dies_is_done_again() {
+    let stage = vast(300).await;
+    stage.registered("web-1", "tg:group-0299").stop_and_rest("web-1").await;
+    let fault = stage.sandbox.fault(slow_groups);
+    stage.sweep().await.expect("a report");
+    let kill = stage.sandbox.fault(sandbox::fault::kth("DescribeInstances", 1, Verdict::KillAfter));
+    until_all_parts_are_done(&stage).await;
+    drop((fault, kill));
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 2), "{:?}", parts(&stage));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ordered_to_report_all_a_sweep_tells_where_every_instance_is_registered_and_how_healthy() {
+    let stage = Stage::with_settings(&[("Mode", "observe")]);
+    stage.classic("shop").instances_group("web").instances_group("mine").addresses_group("edge");
+    stage.instance("web-1").instance("web-2").instance("idle");
+    stage.registered_at("web-1", &["clb:shop", "tg:web", "tg:mine", "tg:edge:443=eth0"]);
+    stage.registered("web-2", "tg:web").tagged("web-2", "elb-registrar:register", "clb:shop");
+    stage.tagged("tg:mine", "elb-registrar:ignore", "");
+    stage.sandbox.advance(Duration::from_secs(120)).await;
+    let order = serde_json::from_str(include_str!("../../events/report-all.json")).expect("JSON");
+    let report = stage.sweep_with(order).await.expect("a report");
+    let told = |name: &str| report["instances"][stage.id(name)].clone();
+    assert_eq!(told("idle"), Value::Null);
+    let (web_1, web_2) = (told("web-1"), told("web-2"));
+    assert_eq!((&web_1["name"], &web_1["state"]), (&json!("web-1"), &json!("running")));
+    let registered = web_1["registered"].as_array().expect("a list");
+    assert_eq!((registered.len(), web_1["health"].as_object().expect("a map").len()), (4, 4), "{web_1}");
+    let health = web_1["health"].as_object().expect("a map");
+    assert!(health.values().all(|state| state == "healthy" || state == "InService"), "{health:?}");
+    assert!(web_1["left_alone"][0]["what"].as_str().is_some_and(|what| what.starts_with("tg:mine/")), "{web_1}");
+    assert_eq!((&web_2["declared"], &web_2["would_do"][0]["registration"]), (&json!(["clb:shop"]), &json!("clb:shop")));
+    assert!(stage.sweep_calls().iter().all(|call| call.action.starts_with("Describe")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_with_a_slip_of_the_pen_is_an_error_that_names_it() {
+    let error = silent().sweep_with(json!({ "reprot": "all" })).await.expect_err("an error");
+    assert_eq!(error["errorType"], "EventNotUnderstood");
+    assert!(error["errorMessage"].as_str().is_some_and(|why| why.contains("reprot")), "{error}");
 }

@@ -8,10 +8,14 @@ use std::sync::{
 use aws_sdk_ec2::{
     config::{
         ConfigBag, Intercept, RuntimeComponents,
-        interceptors::{AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef},
+        interceptors::{
+            AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextRef,
+            BeforeTransmitInterceptorContextRef,
+        },
     },
     error::BoxError,
 };
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::date_time::{DateTime as SdkDateTime, Format};
 use chrono::{DateTime, Utc};
 
@@ -53,12 +57,20 @@ pub struct CallWatch {
     counts: Arc<CallCounts>,
     /// From the `Date` of the last answer.
     date: Arc<Mutex<Option<Timestamp>>>,
+    /// Whether only calls that describe are let through.
+    refuses_writes: bool,
 }
 
 impl CallWatch {
     /// A watch that adds to the counts of others.
     pub fn counting_in(counts: &Arc<CallCounts>) -> Self {
-        Self { counts: counts.clone(), date: Arc::default() }
+        Self { counts: counts.clone(), date: Arc::default(), refuses_writes: false }
+    }
+
+    /// The same, for clients that shall change nothing whatever calls them.
+    #[must_use]
+    pub fn refusing_writes(self) -> Self {
+        Self { refuses_writes: true, ..self }
     }
 
     /// The service's time, from its last answer.
@@ -75,6 +87,21 @@ impl CallWatch {
 impl Intercept for CallWatch {
     fn name(&self) -> &'static str {
         "CallWatch"
+    }
+
+    fn read_before_serialization(
+        &self,
+        _context: &BeforeSerializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // Not `read_before_execution`: a client's interceptors are asked there before the operation has its name. All that
+        // is read here is described; what has no name is refused as well.
+        let operation = config.load::<Metadata>().map(Metadata::name).unwrap_or_default();
+        match self.refuses_writes && !operation.starts_with("Describe") {
+            true => Err(format!("{operation} is not a call that only describes").into()),
+            false => Ok(()),
+        }
     }
 
     fn read_before_transmit(

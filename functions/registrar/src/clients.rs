@@ -50,9 +50,18 @@ macro_rules! watched {
 impl Clients {
     /// Clients for an SDK configuration.
     pub fn new(sdk: &SdkConfig) -> Self {
+        Self::watched(sdk, CallWatch::counting_in)
+    }
+
+    /// Clients that refuse every call that is not one to describe something, before it leaves the process.
+    pub fn that_only_read(sdk: &SdkConfig) -> Self {
+        Self::watched(sdk, |counts| CallWatch::counting_in(counts).refusing_writes())
+    }
+
+    fn watched(sdk: &SdkConfig, watch: impl Fn(&Arc<CallCounts>) -> CallWatch) -> Self {
         let counts = Arc::default();
         // One watch a client: each service has a clock of its own.
-        let watch = || CallWatch::counting_in(&counts);
+        let watch = || watch(&counts);
         let of_ec2 = watch();
         Self {
             ec2: Ec2::new(watched!(aws_sdk_ec2, sdk, of_ec2.clone()), of_ec2),

@@ -9,6 +9,8 @@ use thiserror::Error;
 pub const MODE: &str = "REGISTRAR_MODE";
 /// See [`Config::scope`].
 pub const SCOPE: &str = "REGISTRAR_SCOPE";
+/// See [`Config::orphans`].
+pub const PRUNE_ORPHANS: &str = "REGISTRAR_PRUNE_ORPHANS";
 /// See [`Config::stack`].
 pub const STACK: &str = "REGISTRAR_STACK";
 /// See [`Config::queue_url`].
@@ -37,6 +39,8 @@ pub struct Config {
     pub mode: Mode,
     /// Which instances are converged.
     pub scope: Scope,
+    /// What a sweep does about addresses that nobody has.
+    pub orphans: Orphans,
     /// The name by which metrics tell this deployment from others; set by the template.
     pub stack: String,
     /// The queue from which the events come, for parking. Without it an event that has to wait comes back when the queue's
@@ -63,6 +67,7 @@ impl Default for Config {
             lifecycle_hook_prefix: "elb-registrar".to_owned(),
             health_timeout: None,
             network_drain: NETWORK_DRAIN_DEFAULT,
+            orphans: Orphans::default(),
         }
     }
 }
@@ -88,6 +93,16 @@ pub enum Scope {
     Tagged,
 }
 
+/// What a sweep does about addresses that nobody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Orphans {
+    /// Tells of them.
+    #[default]
+    Report,
+    /// Takes them out, too; where the mode is `enforce`.
+    Prune,
+}
+
 impl Config {
     /// Reads the process's environment.
     ///
@@ -107,6 +122,11 @@ impl Config {
         Ok(Self {
             mode: one_of(MODE, variable(MODE), &[("enforce", Mode::Enforce), ("observe", Mode::Observe)])?,
             scope: one_of(SCOPE, variable(SCOPE), &[("all", Scope::All), ("tagged", Scope::Tagged)])?,
+            orphans: one_of(
+                PRUNE_ORPHANS,
+                variable(PRUNE_ORPHANS),
+                &[("false", Orphans::Report), ("true", Orphans::Prune)],
+            )?,
             stack: variable(STACK).unwrap_or_default(),
             queue_url: url(QUEUE_URL, variable(QUEUE_URL))?,
             dead_letter_queue_url: url(DEAD_LETTER_QUEUE_URL, variable(DEAD_LETTER_QUEUE_URL))?,
@@ -181,6 +201,7 @@ mod tests {
         assert_eq!(read(HEALTH_TIMEOUT, "0").map(|c| c.health_timeout), Ok(None));
         assert_eq!(read(NETWORK_DRAIN, "0").map(|c| c.network_drain), Ok(Duration::ZERO));
         assert_eq!(read(LIFECYCLE_HOOK_PREFIX, "drain").map(|c| c.lifecycle_hook_prefix), Ok("drain".to_owned()));
+        assert_eq!(read(PRUNE_ORPHANS, "true").map(|c| c.orphans), Ok(Orphans::Prune));
         assert_eq!(read(QUEUE_URL, "https://q").map(|c| c.queue_url), Ok(Some("https://q".into())));
         assert_eq!(
             read(DEAD_LETTER_QUEUE_URL, "https://d").map(|c| c.dead_letter_queue_url),
@@ -196,6 +217,7 @@ mod tests {
             assert!(read(HEALTH_TIMEOUT, wrong).is_err_and(|e| e.contains("from 0 to 172800")), "{wrong}");
         }
         assert!(read(SCOPE, "ALL").is_err_and(|e| e.contains("`all` or `tagged`")));
+        assert!(read(PRUNE_ORPHANS, "yes").is_err_and(|e| e.contains("`false` or `true`")));
         assert!(read(QUEUE_URL, "my-queue").is_err_and(|e| e.contains("URL of a queue")));
     }
 }

@@ -1,9 +1,6 @@
 //! EC2 at the edge: instances are read, tags are written and compared away.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::{
     Client,
@@ -21,11 +18,11 @@ use crate::{
 };
 
 /// Values that a filter of a Describe call takes, a limit of EC2.
-const FILTER_VALUES_MAX: usize = 200;
+pub(crate) const FILTER_VALUES_MAX: usize = 200;
 
 /// Elements of a page, the most that EC2 gives. Without it EC2 tries to answer with everything at once, which times out for
 /// many and has a token bucket of half the size.
-const PAGE_SIZE: i32 = 1_000;
+pub(crate) const PAGE_SIZE: i32 = 1_000;
 
 /// Resources that CreateTags and DeleteTags take, a limit of EC2.
 pub(crate) const RESOURCES_PER_CALL_MAX: usize = 1_000;
@@ -33,10 +30,14 @@ pub(crate) const RESOURCES_PER_CALL_MAX: usize = 1_000;
 /// States of instances that shall be registered nowhere.
 const OUT_STATES: [State; 4] = [State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated];
 
+/// All states that there are. Asked for by name, since DescribeInstances without a filter has a token bucket of half the size.
+const STATES: [State; 6] =
+    [State::Pending, State::Running, State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated];
+
 /// EC2 of one Region.
 #[derive(Clone)]
 pub struct Ec2 {
-    client: Client,
+    pub(crate) client: Client,
     watch: CallWatch,
 }
 
@@ -76,6 +77,15 @@ impl Ec2 {
         self.describe(vec![filter("instance-state-name", states.to_vec()), filter("tag-key", keys.to_vec())]).await
     }
 
+    /// Describes every instance there is.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn read_all(&self) -> Result<Reading, CallError> {
+        let states = STATES.map(|state| state.name().to_owned());
+        self.describe(vec![filter("instance-state-name", states.to_vec())]).await
+    }
+
     /// Describes the instances that match any of some filters.
     async fn describe(&self, filters: Vec<Filter>) -> Result<Reading, CallError> {
         let mut instances = BTreeMap::new();
@@ -95,32 +105,6 @@ impl Ec2 {
             }
         }
         Ok(Reading { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
-    }
-
-    /// Counts the interfaces that have each of some addresses, in whatever network of the account.
-    ///
-    /// # Errors
-    /// Where a call fails.
-    pub async fn count_interfaces(&self, addresses: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, usize>, CallError> {
-        let mut counts = BTreeMap::new();
-        let (ipv4, ipv6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| address.is_ipv4());
-        let filters = [("addresses.private-ip-address", ipv4), ("ipv6-addresses.ipv6-address", ipv6)];
-        for (name, addresses) in filters {
-            for chunk in addresses.chunks(FILTER_VALUES_MAX) {
-                let values = chunk.iter().map(ToString::to_string).collect();
-                let call = self.client.describe_network_interfaces().filters(filter(name, values));
-                let mut pages = call.into_paginator().page_size(PAGE_SIZE).items().send();
-                while let Some(found) = pages.next().await {
-                    let found = found.map_err(|e| CallError::new("ec2:DescribeNetworkInterfaces", e))?;
-                    let ipv4 = found.private_ip_addresses().iter().filter_map(|a| a.private_ip_address());
-                    let ipv6 = found.ipv6_addresses().iter().filter_map(|a| a.ipv6_address());
-                    for address in ipv4.chain(ipv6).filter_map(|text| text.parse().ok()) {
-                        *counts.entry(address).or_default() += 1;
-                    }
-                }
-            }
-        }
-        Ok(counts)
     }
 
     /// Writes the same tags on some instances, of which EC2 does all or none.
@@ -143,7 +127,7 @@ impl Ec2 {
     }
 }
 
-fn filter(name: &str, values: Vec<String>) -> Filter {
+pub(crate) fn filter(name: &str, values: Vec<String>) -> Filter {
     Filter::builder().name(name).set_values(Some(values)).build()
 }
 

@@ -3,8 +3,8 @@
 //! Read it in the order in which the data flows:
 //! - *notice*: which instance an event names ([`notice`]);
 //! - *read*: instances and their tags ([`ec2`], [`instance`], [`held`], [`declaration`]), balancers ([`balancer`]),
-//!   Auto Scaling groups ([`auto_scaling`]);
-//! - *decide*: pure functions of what was read ([`decide`]);
+//!   Auto Scaling groups ([`auto_scaling`]), networks ([`network`]);
+//! - *decide*: pure functions of what was read ([`decide`], [`orphan`], [`finding`]);
 //! - *act*: the calls, in the order that loses nothing ([`converge`], which carries the protocol);
 //! - *answer*: to the queue and to people ([`handler`], [`queue`], [`report`]).
 //!
@@ -21,13 +21,16 @@ pub mod decide;
 pub mod declaration;
 pub mod ec2;
 pub mod error;
+pub mod finding;
 pub mod handler;
 pub mod held;
 pub mod id;
 pub mod instance;
 pub mod logging;
 pub mod metrics;
+pub mod network;
 pub mod notice;
+pub mod orphan;
 pub mod queue;
 pub mod registration;
 pub mod report;

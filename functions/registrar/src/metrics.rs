@@ -10,6 +10,7 @@ use crate::{
     auto_scaling::ActionResult,
     call_watch::Counted,
     instance::Timestamp,
+    orphan::Fate,
     report::{Action, ActionReport, FailureReason, InstanceReport, Report},
 };
 
@@ -45,6 +46,10 @@ impl Metrics {
         for instance in report.instances.values() {
             self.add_instance(instance);
         }
+        let pruned = report.orphans.iter().filter(|orphan| orphan.fate == Fate::Pruned).count();
+        self.add("Orphans", report.orphans.iter().filter(|orphan| orphan.fate.is_orphaned()).count() as u64);
+        self.add("Pruned", pruned as u64);
+        report.failed.iter().for_each(|failed| self.add_failure(failed.reason));
     }
 
     fn add_instance(&mut self, instance: &InstanceReport) {

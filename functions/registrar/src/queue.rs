@@ -76,6 +76,16 @@ impl Queue {
         }
     }
 
+    /// Puts a message into the queue. Says whether it is there: a function that runs without a queue has nowhere to put it.
+    ///
+    /// # Errors
+    /// Where the call fails; not answered, it may be there.
+    pub async fn send(&self, body: &str) -> Result<bool, CallError> {
+        let Some(url) = &self.url else { return Ok(false) };
+        let call = self.client.send_message().queue_url(url).message_body(body);
+        call.send().await.map(|_| true).map_err(|e| CallError::new("sqs:SendMessage", e))
+    }
+
     /// Sends what nobody understands to the dead letters, as it came, with the reason in the attribute `reason`. Says
     /// whether it is there: without a queue for it, or where the call fails, the original has to stay.
     pub async fn bury(&self, body: &str, reason: &str) -> bool {

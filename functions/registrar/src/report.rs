@@ -14,9 +14,11 @@ use crate::{
     config::Mode,
     error::CallError,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
-    instance::State,
+    instance::{Instance, State},
     notice::LifecycleAction,
+    orphan::{Fate, Orphan},
     registration::Registration,
+    tag,
 };
 
 /// What became of the instances of one invocation.
@@ -26,20 +28,57 @@ pub struct Report {
     pub mode: Mode,
     /// By instance.
     pub instances: BTreeMap<InstanceId, InstanceReport>,
+    /// Addresses that nobody has; a sweep's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<Orphan>,
+    /// What failed of a sweep that is no instance's own, and is tried again by the next one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
+    /// Where the sweep goes on, that ended for lack of time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<Because>,
+}
+
+impl Report {
+    /// Whether anything failed that is tried again.
+    pub fn has_failed(&self) -> bool {
+        self.failures().next().is_some()
+    }
+
+    /// Adds something that failed of the sweep as a whole.
+    pub fn fail(&mut self, reason: FailureReason, because: Because) {
+        tracing::error!(what = because.what(), why = because.why, ?reason, "failed");
+        self.failed.push(Failed { reason, because });
+    }
+
+    /// Everything that failed, with the instance where it is one's own.
+    pub fn failures(&self) -> impl Iterator<Item = (Option<&InstanceId>, &Failed)> {
+        let own = self.instances.iter().flat_map(|(id, part)| part.failed.iter().map(move |failed| (Some(id), failed)));
+        own.chain(self.failed.iter().map(|failed| (None, failed)))
+    }
 }
 
 /// What became of one instance.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct InstanceReport {
+    /// The value of its tag `Name`; a sweep's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What EC2 said that it was doing, last; `None` where EC2 does not know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// Where it was registered. Of a running instance only what it shall have is looked at.
+    /// Where it was registered. Of a running instance only what it shall have is looked at, but for a sweep that reports all.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub registered: BTreeSet<Registration>,
     /// What its tags held at the first look.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<Registration>,
+    /// What its operator declares, as it is written in its tag; a sweep's.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub declared: BTreeSet<String>,
+    /// What a sweep found that should not be so, and what that can have come from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wrong: Vec<Because>,
     /// What was done, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<Deed>,
@@ -92,7 +131,9 @@ impl InstanceReport {
     fn is_worth_a_word(&self) -> bool {
         let deeds = !self.done.is_empty() || !self.would_do.is_empty();
         let reasons = [&self.waiting, &self.left_alone, &self.let_go, &self.needs_a_person];
-        let has_any = !self.registered.is_empty() || !self.held.is_empty() || !self.failed.is_empty();
+        let lists =
+            [self.registered.is_empty(), self.held.is_empty(), self.declared.is_empty(), self.failed.is_empty()];
+        let has_any = lists.contains(&false);
         deeds || has_any || reasons.iter().any(|reasons| !reasons.is_empty())
     }
 }
@@ -170,6 +211,8 @@ pub enum FailureReason {
     Unanswered,
     /// The instance's tags are full.
     NoRoom,
+    /// A sweep did not come to its end.
+    Unfinished,
 }
 
 /// Something, with a reason.
@@ -208,6 +251,16 @@ impl fmt::Display for Because {
 }
 
 impl Action {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Deregister => "deregister",
+            Self::Register => "register",
+            Self::Forget => "forget",
+        }
+    }
+
     fn past(self) -> &'static str {
         match self {
             Self::Hold => "held",
@@ -229,12 +282,18 @@ pub struct Recorder {
 impl Recorder {
     /// An empty report.
     pub fn new(mode: Mode) -> Self {
-        Self { report: Report { mode, instances: BTreeMap::new() }, is_sweep: false }
+        let (instances, orphans, failed) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { report: Report { mode, instances, orphans, failed, left: None }, is_sweep: false }
     }
 
     /// An empty report of a sweep, which leaves out instances of which there is nothing to say.
     pub fn of_sweep(mode: Mode) -> Self {
         Self { is_sweep: true, ..Self::new(mode) }
+    }
+
+    /// Whether it is a sweep that is written down.
+    pub fn is_of_sweep(&self) -> bool {
+        self.is_sweep
     }
 
     /// What was written down so far.
@@ -246,6 +305,7 @@ impl Recorder {
     pub fn into_report(mut self) -> Report {
         if self.is_sweep {
             self.report.instances.retain(|_, instance| instance.is_worth_a_word());
+            self.report.orphans.sort_by(|a, b| a.registration.cmp(&b.registration));
         }
         self.report
     }
@@ -253,6 +313,43 @@ impl Recorder {
     /// An instance's part of the report, to be added to.
     pub fn instance(&mut self, id: &InstanceId) -> &mut InstanceReport {
         self.report.instances.entry(id.clone()).or_default()
+    }
+
+    /// A sweep came upon an instance.
+    pub fn seen(&mut self, instance: &Instance) {
+        let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
+        let part = self.instance(&instance.id);
+        part.state = Some(instance.state);
+        part.name = instance.tags.get(tag::NAME).cloned();
+        part.declared = declared.split_ascii_whitespace().map(str::to_owned).collect();
+    }
+
+    /// A sweep found something that should not be so.
+    pub fn wrong(&mut self, id: &InstanceId, because: Because) {
+        tracing::warn!(instance = %id, what = because.what(), why = because.why, "wrong");
+        self.instance(id).wrong.push(because);
+    }
+
+    /// A sweep found an address that nobody has, and something became of it.
+    pub fn orphan(&mut self, orphan: Orphan) {
+        let (registration, fate, why) = (&orphan.registration, orphan.fate.word(), &orphan.why);
+        match orphan.fate {
+            Fate::LeftAlone | Fate::CannotTell | Fate::Gone => tracing::info!(%registration, fate, why, "orphan"),
+            _ => tracing::warn!(%registration, fate, why, "orphan"),
+        }
+        self.report.orphans.push(orphan);
+    }
+
+    /// A call of a sweep failed that was for no instance in particular.
+    pub fn sweep_call_failed(&mut self, what: Option<&dyn fmt::Display>, error: &CallError) {
+        let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
+        self.report.fail(error.reason(), because);
+    }
+
+    /// A sweep ended for lack of time, and goes on elsewhere.
+    pub fn left(&mut self, because: Because) {
+        tracing::warn!(after = because.what(), why = because.why, "not all was swept");
+        self.report.left = Some(because);
     }
 
     /// Something was done, or would have been.

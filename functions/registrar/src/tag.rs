@@ -9,6 +9,9 @@ pub const REGISTER: &str = "elb-registrar:register";
 /// Leave this instance, load balancer (with its target groups) or target group alone; any value. Written by the operator.
 pub const IGNORE: &str = "elb-registrar:ignore";
 
+/// What people call an instance; the console shows it.
+pub const NAME: &str = "Name";
+
 /// Membership in an Auto Scaling group; written by Auto Scaling.
 pub const AUTO_SCALING_GROUP: &str = "aws:autoscaling:groupName";
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
 
-use super::{Found, Health, Reason, Standing, Target, TargetGroup, TargetType, Wanted};
+use super::{AddressTarget, Found, Health, Reason, Standing, Target, TargetGroup, TargetType, Wanted};
 use crate::{
     address::{Address, Family},
     instance::Instance,
@@ -101,6 +101,27 @@ pub(super) fn claim(group: &TargetGroup, member: &Member, index: &Index<'_>) -> 
     let zone = is_far.then(|| ZONE_ALL.to_owned());
     let target = Target { id: member.id.clone(), port: Some(member.port), zone, quic_id: member.quic_id.clone() };
     Some(Found { instance: instance.id.clone(), registration, target, owner: None, is_far })
+}
+
+/// The address that a member is, where that is one in the VPC of its group: `all` says that it is outside.
+pub(super) fn address_target(group: &TargetGroup, member: &Member) -> Option<AddressTarget> {
+    let (TargetType::Ip(_), Some(vpc)) = (&group.target_type, &group.vpc) else { return None };
+    if member.is_draining || member.zone.as_deref() == Some(ZONE_ALL) {
+        return None;
+    }
+    let address: IpAddr = member.id.parse().ok()?;
+    let quic_id = member.quic_id.clone();
+    let registration = Registration::Target {
+        group: group.id.clone(),
+        port: member.port,
+        address: Some(Address::Literal(address)),
+        zone: None,
+        quic_id: quic_id.clone(),
+    };
+    // Inside the VPC the zone is AWS's own finding, and a target is told by its id and port alone.
+    let target = Target { id: member.id.clone(), port: Some(member.port), zone: None, quic_id };
+    let (group, vpc, health) = (group.id.clone(), vpc.clone(), member.health.clone());
+    Some(AddressTarget { group, vpc, address, target, registration, health })
 }
 
 /// The health of a wanted registration, if it is in place, found without knowing the group's type or family: a group has

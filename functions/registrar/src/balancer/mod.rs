@@ -7,12 +7,13 @@ mod classic;
 mod membership;
 mod target_group;
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
+use tokio::time::Instant as MonotonicTime;
 
 use crate::{
     address::{Address, Family},
@@ -45,6 +46,16 @@ pub trait Kind: Send + Sync {
 
     /// Reads every balancer there is for what the instances are registered with.
     async fn scan(&self, instances: &[&Instance]) -> Scan;
+
+    /// Reads a part of the balancers there are, for a sweep: from where the last part ended, as far as the time suffices.
+    ///
+    /// A kind of which one listing is the whole scan is read with the first part.
+    async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {
+        match &part.after {
+            None => ScannedPart { scan: self.scan(instances).await, ..ScannedPart::default() },
+            Some(_) => ScannedPart::default(),
+        }
+    }
 
     /// Reads how registrations of this kind stand: one answer each, in their order.
     async fn look(&self, wanted: &[Wanted<'_>]) -> Vec<Standing>;
@@ -139,6 +150,46 @@ pub struct Scan {
     pub draining: Vec<(InstanceId, BalancerId)>,
     /// Balancers, or whole listings, that could not be read.
     pub failures: Vec<CallError>,
+}
+
+/// Which part of the balancers a sweep shall read.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// The last target group that is done with, in the order of their names; `None` at the beginning.
+    pub after: Option<TargetGroupId>,
+    /// When to stop reading; `None` where there is all the time in the world. Something is read in any case, so that parts
+    /// come to an end.
+    pub until: Option<MonotonicTime>,
+}
+
+/// What a sweep read of the balancers.
+#[derive(Debug, Default)]
+pub struct ScannedPart {
+    /// As of every scan.
+    pub scan: Scan,
+    /// All addresses that target groups list as being in their VPC, whosever they are.
+    pub addresses: Vec<AddressTarget>,
+    /// The account that they are in.
+    pub account: String,
+    /// The last target group that was read, where there are more.
+    pub stopped_after: Option<TargetGroupId>,
+}
+
+/// A target that is an address in the VPC of its group, and no draining one.
+#[derive(Clone, Debug)]
+pub struct AddressTarget {
+    /// The group.
+    pub group: TargetGroupId,
+    /// The group's network.
+    pub vpc: VpcId,
+    /// The address.
+    pub address: IpAddr,
+    /// As the balancer lists it.
+    pub target: Target,
+    /// As it would be written.
+    pub registration: Registration,
+    /// What the balancer says of it.
+    pub health: Health,
 }
 
 /// A registration that a scan saw.

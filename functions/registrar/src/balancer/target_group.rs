@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -15,11 +15,12 @@ use aws_sdk_elasticloadbalancingv2::{
     types::{TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
 };
 use futures::{FutureExt, StreamExt, stream};
+use tokio::time::Instant as MonotonicTime;
 
 use super::{
-    CALLS_IN_FLIGHT_MAX, Drain, Found, Kind, Parting, Reason, Scan, Standing, Target, TargetGroup, TargetType,
-    Unresolved, Wanted,
-    membership::{Index, Member, can_have_one_of, claim, in_place, member, standing},
+    AddressTarget, CALLS_IN_FLIGHT_MAX, Drain, Kind, Part, Parting, Reason, Scan, ScannedPart, Standing, Target,
+    TargetGroup, TargetType, Unresolved, Wanted,
+    membership::{Index, Member, address_target, can_have_one_of, claim, in_place, member, standing},
     of_existing,
 };
 use crate::{
@@ -31,13 +32,19 @@ use crate::{
     tag::{self, Owner},
 };
 
+/// Groups that a sweep reads before it looks at the clock. At AWS's older limits that is ten seconds' worth.
+const GROUPS_A_LOOK: usize = 100;
+
 /// All target groups of one account in one Region.
 pub struct TargetGroups {
     client: Client,
     region: String,
-    account: String,
+    /// Whose they are; learned from the first listing where nobody knew it before.
+    account: OnceLock<String>,
     /// What this reading has described so far.
     described: Mutex<Described>,
+    /// Whether members are read only once, too.
+    remembers: bool,
 }
 
 #[derive(Default)]
@@ -46,6 +53,15 @@ struct Described {
     groups: BTreeMap<TargetGroupId, Option<TargetGroup>>,
     /// Names that no group has.
     unknown_names: BTreeSet<String>,
+    /// Only where members are remembered.
+    members: BTreeMap<TargetGroupId, Vec<Member>>,
+}
+
+/// What was read of some groups again, for a second opinion.
+#[derive(Debug, Default)]
+pub(crate) struct SecondLook {
+    pub(crate) addresses: Vec<AddressTarget>,
+    pub(crate) owners: BTreeMap<TargetGroupId, Owner>,
 }
 
 type Members = Result<Vec<Member>, CallError>;
@@ -53,12 +69,30 @@ type Members = Result<Vec<Member>, CallError>;
 impl TargetGroups {
     /// The groups of one account in one Region.
     pub fn new(client: Client, region: &str, account: &str) -> Self {
-        let (region, account) = (region.to_owned(), account.to_owned());
-        Self { client, region, account, described: Mutex::default() }
+        let known = OnceLock::new();
+        if !account.is_empty() {
+            // A new one is empty.
+            let _ = known.set(account.to_owned());
+        }
+        let region = region.to_owned();
+        Self { client, region, account: known, described: Mutex::default(), remembers: false }
+    }
+
+    /// The same, with the members of each group read only once: a sweep goes several times through the groups of an account,
+    /// each of which costs a call.
+    ///
+    /// What it answers is as old as its first look. Whoever asks it must have read the instances before that.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { remembers: true, ..self }
     }
 
     fn arn(&self, group: &TargetGroupId) -> String {
-        group.arn(&self.region, &self.account)
+        group.arn(&self.region, self.account())
+    }
+
+    fn account(&self) -> &str {
+        self.account.get().map_or("", String::as_str)
     }
 
     fn described(&self) -> MutexGuard<'_, Described> {
@@ -87,6 +121,9 @@ impl TargetGroups {
         let mut groups = Vec::new();
         while let Some(group) = pages.next().await {
             let group = group.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))?;
+            if let Some(account) = group.target_group_arn().and_then(|arn| arn.split(':').nth(4)) {
+                self.account.get_or_init(|| account.to_owned());
+            }
             groups.extend(target_group(&group));
         }
         Ok(groups)
@@ -134,6 +171,17 @@ impl TargetGroups {
     }
 
     async fn members(&self, group: &TargetGroupId) -> Members {
+        if let Some(known) = self.described().members.get(group) {
+            return Ok(known.clone());
+        }
+        let members = self.members_now(group).await?;
+        if self.remembers {
+            self.described().members.insert(group.clone(), members.clone());
+        }
+        Ok(members)
+    }
+
+    async fn members_now(&self, group: &TargetGroupId) -> Members {
         let call = self.client.describe_target_health().target_group_arn(self.arn(group));
         let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetHealth", e))?;
         Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
@@ -216,6 +264,77 @@ impl TargetGroups {
         Ok(groups.iter().filter_map(|group| Some((group.id.clone(), owner(group)?))).collect())
     }
 
+    /// Asks groups for their members: which of them are these instances', and which addresses there are.
+    async fn scan_groups(&self, groups: &[TargetGroup], instances: &[&Instance]) -> ScannedPart {
+        let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = groups.iter().map(|group| (&group.id, group)).collect();
+        let index = Index::of(instances);
+        let mut scanned = ScannedPart::default();
+        for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {
+            match members {
+                Ok(members) => {
+                    let present = || members.iter().filter(|member| !member.is_draining);
+                    let group = by_id[&id];
+                    scanned.scan.found.extend(present().filter_map(|member| claim(group, member, &index)));
+                    scanned.addresses.extend(present().filter_map(|member| address_target(group, member)));
+                    let draining = members.iter().filter(|member| member.is_draining);
+                    let draining = draining.filter_map(|member| claim(group, member, &index));
+                    let balancer = BalancerId::TargetGroup(id.clone());
+                    scanned.scan.draining.extend(draining.map(|found| (found.instance, balancer.clone())));
+                }
+                Err(error) if error.is_gone() => {}
+                Err(error) => scanned.scan.failures.push(error),
+            }
+        }
+        self.add_owners(&mut scanned.scan, &by_id).await;
+        scanned
+    }
+
+    /// Adds to what a scan found who else looks after it.
+    async fn add_owners(&self, scan: &mut Scan, groups: &BTreeMap<&TargetGroupId, &TargetGroup>) {
+        let with_ours: Vec<&TargetGroup> = scan
+            .found
+            .iter()
+            .filter_map(|found| match found.registration.balancer() {
+                BalancerId::TargetGroup(id) => groups.get(&id).copied(),
+                BalancerId::Classic(_) => None,
+            })
+            .collect();
+        match self.owners(&with_ours).await {
+            Ok(owners) => scan.found.iter_mut().for_each(|found| {
+                if let BalancerId::TargetGroup(id) = found.registration.balancer() {
+                    found.owner = owners.get(&id).copied();
+                }
+            }),
+            // Without the tags nobody knows what is foreign, so nothing of it is touched.
+            Err(error) => {
+                scan.found.clear();
+                scan.failures.push(error);
+            }
+        }
+    }
+
+    /// Reads which addresses some groups list now, and who else looks after those groups.
+    ///
+    /// # Errors
+    /// Where a call fails: then nothing is known.
+    pub(crate) async fn look_again(&self, groups: &BTreeSet<TargetGroupId>) -> Result<SecondLook, CallError> {
+        self.describe(groups).await?;
+        let existing: Vec<TargetGroup> = groups.iter().filter_map(|group| self.recall(group).flatten()).collect();
+        let owners = self.owners(&existing.iter().collect::<Vec<_>>()).await?;
+        let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = existing.iter().map(|group| (&group.id, group)).collect();
+        let mut look = SecondLook { owners, ..SecondLook::default() };
+        for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {
+            match members {
+                Ok(members) => {
+                    look.addresses.extend(members.iter().filter_map(|member| address_target(by_id[&id], member)));
+                }
+                Err(error) if error.is_gone() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(look)
+    }
+
     async fn owners_of_all(&self, arns: &[String]) -> Result<Vec<(String, Owner)>, CallError> {
         let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
         let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))?;
@@ -226,6 +345,12 @@ impl TargetGroups {
                 Some((resource.resource_arn()?.to_owned(), owner))
             })
             .collect())
+    }
+}
+
+impl From<Scan> for ScannedPart {
+    fn from(scan: Scan) -> Self {
+        Self { scan, ..Self::default() }
     }
 }
 
@@ -249,47 +374,33 @@ impl Kind for TargetGroups {
             Ok(groups) => groups,
             Err(error) => return Scan { failures: vec![error], ..Scan::default() },
         };
-        let candidates: BTreeMap<_, _> =
-            groups.iter().filter(|group| can_have_one_of(group, instances)).map(|group| (&group.id, group)).collect();
-        let index = Index::of(instances);
-        let mut scan = Scan::default();
-        for (id, members) in self.members_of_all(candidates.keys().map(|id| (*id).clone()).collect()).await {
-            match members {
-                Ok(members) => {
-                    let (draining, present): (Vec<&Member>, Vec<&Member>) =
-                        members.iter().partition(|member| member.is_draining);
-                    let claims = |members: Vec<&Member>| -> Vec<Found> {
-                        members.into_iter().filter_map(|member| claim(candidates[&id], member, &index)).collect()
-                    };
-                    scan.found.extend(claims(present));
-                    let draining = claims(draining).into_iter();
-                    scan.draining.extend(draining.map(|found| (found.instance, BalancerId::TargetGroup(id.clone()))));
-                }
-                Err(error) if error.is_gone() => {}
-                Err(error) => scan.failures.push(error),
+        let candidates: Vec<TargetGroup> =
+            groups.into_iter().filter(|group| can_have_one_of(group, instances)).collect();
+        self.scan_groups(&candidates, instances).await.scan
+    }
+
+    async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {
+        let mut groups = match self.list().await {
+            Ok(groups) => groups,
+            Err(error) => return Scan { failures: vec![error], ..Scan::default() }.into(),
+        };
+        let is_left = |group: &TargetGroup| part.after.as_ref().is_none_or(|after| group.id > *after);
+        let may_matter =
+            |group: &TargetGroup| matches!(group.target_type, TargetType::Ip(_)) || can_have_one_of(group, instances);
+        groups.retain(|group| is_left(group) && may_matter(group));
+        groups.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut whole = ScannedPart { account: self.account().to_owned(), ..ScannedPart::default() };
+        for chunk in groups.chunks(GROUPS_A_LOOK) {
+            if whole.stopped_after.is_some() && part.until.is_some_and(|until| MonotonicTime::now() >= until) {
+                return whole;
             }
+            let ScannedPart { scan, addresses, .. } = self.scan_groups(chunk, instances).await;
+            whole.scan.found.extend(scan.found);
+            whole.scan.failures.extend(scan.failures);
+            whole.addresses.extend(addresses);
+            whole.stopped_after = chunk.last().map(|group| group.id.clone());
         }
-        let with_ours: Vec<&TargetGroup> = scan
-            .found
-            .iter()
-            .filter_map(|found| match found.registration.balancer() {
-                BalancerId::TargetGroup(id) => candidates.get(&id).copied(),
-                BalancerId::Classic(_) => None,
-            })
-            .collect();
-        match self.owners(&with_ours).await {
-            Ok(owners) => scan.found.iter_mut().for_each(|found| {
-                if let BalancerId::TargetGroup(id) = found.registration.balancer() {
-                    found.owner = owners.get(&id).copied();
-                }
-            }),
-            // Without the tags nobody knows what is foreign, so nothing of it is touched.
-            Err(error) => {
-                scan.found.clear();
-                scan.failures.push(error);
-            }
-        }
-        scan
+        ScannedPart { stopped_after: None, ..whole }
     }
 
     async fn look(&self, wanted: &[Wanted<'_>]) -> Vec<Standing> {

@@ -15,6 +15,7 @@ use crate::{
     declaration::Declaration,
     ec2::RESOURCES_PER_CALL_MAX,
     error::CallError,
+    finding,
     held::HeldTag,
     id::InstanceId,
     instance::{Instance, Timestamp},
@@ -62,13 +63,13 @@ impl Run<'_> {
     /// Registers what instances that run shall have, and forgets what is settled. Answers how far those have come that shall
     /// have anything.
     pub(super) async fn give_back(&mut self, instances: &[&Instance]) -> BTreeMap<InstanceId, Arrival> {
-        let is_wanting = |i: &&Instance| !i.held().is_empty() || i.tags.contains_key(tag::REGISTER);
-        let (wanting, others): (Vec<&Instance>, Vec<&Instance>) = instances.iter().copied().partition(is_wanting);
+        let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
+            instances.iter().copied().partition(|i| is_wanting(i));
         for instance in others {
             self.recorder.nothing_to_do(&instance.id, "it holds and declares nothing");
         }
         let Some(first) = wanting.first() else { return BTreeMap::new() };
-        let kinds = self.registrar.kinds(&first.account);
+        let kinds = self.kinds(&first.account);
         let mut wanted: Vec<(usize, Registration)> = Vec::new();
         let mut receivers = Vec::new();
         let in_service = self.in_service(wanting).await;
@@ -82,6 +83,7 @@ impl Run<'_> {
         for ((instance, attached), standings) in receivers.into_iter().zip(standings) {
             let decision = decide::give_back(instance, self.read_at_ec2, standings, &attached);
             self.note(instance, &decision);
+            self.note_findings(instance, &decision);
             decisions.push((instance, decision));
         }
         let arrivals =
@@ -151,6 +153,22 @@ impl Run<'_> {
         // Who only observes changes nothing that would be worth another look.
         if let (Some(wait), Mode::Enforce) = (decision.look_again, self.registrar.mode) {
             self.recorder.look_again(id, wait);
+        }
+    }
+
+    /// Writes down what a sweep finds, before anything is done about it: events have no findings, they are why one looks.
+    fn note_findings(&mut self, instance: &Instance, decision: &GiveBack) {
+        if !self.recorder.is_of_sweep() {
+            return;
+        }
+        let (id, now) = (&instance.id, self.read_at_ec2);
+        for (registration, _) in &decision.register {
+            let why = finding::missing_though_running(instance, registration, now);
+            self.recorder.wrong(id, Because::of(registration, why));
+        }
+        for registration in decision.forget.iter().flat_map(|tag| &tag.registrations) {
+            let why = finding::held_though_settled(instance, registration, now);
+            self.recorder.wrong(id, Because::of(registration, why));
         }
     }
 
@@ -231,8 +249,13 @@ impl Run<'_> {
     }
 }
 
+/// Whether an instance shall have anything, by its tags.
+pub(super) fn is_wanting(instance: &Instance) -> bool {
+    !instance.held().is_empty() || instance.tags.contains_key(tag::REGISTER)
+}
+
 /// Reads how everything wanted stands: for each receiver its own.
-async fn look(
+pub(super) async fn look(
     kinds: &[Box<dyn Kind>],
     receivers: &[(&Instance, Attached)],
     wanted: Vec<(usize, Registration)>,

@@ -26,7 +26,9 @@
 
 mod give_back;
 mod lifecycle;
+mod orphans;
 mod parts;
+mod sweep;
 mod take_out;
 
 use std::{
@@ -45,7 +47,7 @@ use crate::{
     auto_scaling::{self, AttachedBalancers, LifecycleState, Member},
     balancer::{ClassicLoadBalancers, Kind, Target, TargetGroups},
     clients::Clients,
-    config::{Mode, Scope},
+    config::{Mode, Orphans, Scope},
     decide::{self, Attached, Weight},
     ec2::Reading,
     error::CallError,
@@ -57,11 +59,14 @@ use crate::{
     tag,
 };
 
+pub use sweep::{Detail, Order, Resume};
+
 /// Converges instances of one account and Region.
 pub struct Registrar {
     clients: Arc<Clients>,
     mode: Mode,
     scope: Scope,
+    orphans: Orphans,
 }
 
 /// What became of a batch.
@@ -90,7 +95,13 @@ type Item = (InstanceId, Registration, Target);
 impl Registrar {
     /// A registrar that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
-        Self { clients, mode, scope }
+        Self { clients, mode, scope, orphans: Orphans::Report }
+    }
+
+    /// The same, with something to be done about orphans.
+    #[must_use]
+    pub fn with_orphans(self, orphans: Orphans) -> Self {
+        Self { orphans, ..self }
     }
 
     /// Converges the instances that some events named.
@@ -112,26 +123,11 @@ impl Registrar {
         Ok(Converged { report: run.recorder.into_report(), outcomes })
     }
 
-    /// Converges every instance that is out, or that holds or declares something, whether or not an event named it.
-    ///
-    /// # Errors
-    /// Where the instances cannot be described: nothing was done.
-    pub async fn sweep(&self) -> Result<Report, CallError> {
-        let read_at = MonotonicTime::now();
-        let reading = self.clients.ec2.read_for_sweep().await?;
-        let mut run = Run { recorder: Recorder::of_sweep(self.mode), ..self.run(read_at, &reading) };
-        let instances: Vec<&Instance> = reading.instances.values().collect();
-        for instance in &instances {
-            run.recorder.instance(&instance.id).state = Some(instance.state);
-        }
-        run.converge(&instances).boxed().await;
-        Ok(run.recorder.into_report())
-    }
-
     fn run(&self, read_at: MonotonicTime, reading: &Reading) -> Run<'_> {
         Run {
             registrar: self,
             recorder: Recorder::new(self.mode),
+            kinds: None,
             read_at,
             read_at_ec2: reading.at,
             groups: BTreeMap::new(),
@@ -144,10 +140,20 @@ impl Registrar {
 
     /// The kinds of balancers there are. One reading's worth: they remember what they described.
     fn kinds(&self, account: &str) -> Vec<Box<dyn Kind>> {
-        vec![
-            Box::new(ClassicLoadBalancers::new(self.clients.classic.clone())),
-            Box::new(TargetGroups::new(self.clients.target_groups.clone(), &self.clients.region, account)),
-        ]
+        self.kinds_with(self.target_groups(account))
+    }
+
+    /// The same for a sweep: they remember members, too.
+    fn kinds_that_remember(&self, account: &str) -> Vec<Box<dyn Kind>> {
+        self.kinds_with(self.target_groups(account).remembering())
+    }
+
+    fn kinds_with(&self, target_groups: TargetGroups) -> Vec<Box<dyn Kind>> {
+        vec![Box::new(ClassicLoadBalancers::new(self.clients.classic.clone())), Box::new(target_groups)]
+    }
+
+    fn target_groups(&self, account: &str) -> TargetGroups {
+        TargetGroups::new(self.clients.target_groups.clone(), &self.clients.region, account)
     }
 }
 
@@ -155,6 +161,8 @@ impl Registrar {
 struct Run<'r> {
     registrar: &'r Registrar,
     recorder: Recorder,
+    /// A sweep's: what was read once serves all of it, until something is taken.
+    kinds: Option<Arc<[Box<dyn Kind>]>>,
     /// When the reading was asked for that entitles to take, by our own clock.
     read_at: MonotonicTime,
     /// The same by EC2's clock, when it answered.
@@ -210,7 +218,13 @@ impl Run<'_> {
         time.map(|time| (self.read_at_ec2 - time).num_seconds().unsigned_abs())
     }
 
-    async fn converge(&mut self, instances: &[&Instance]) {
+    /// The sweep's kinds of balancers; without one, new ones, which have read nothing yet.
+    fn kinds(&self, account: &str) -> Arc<[Box<dyn Kind>]> {
+        self.kinds.clone().unwrap_or_else(|| self.registrar.kinds(account).into())
+    }
+
+    /// Sorts instances: those that are out, and those that run.
+    fn sort_by_state<'i>(&mut self, instances: &[&'i Instance]) -> (Vec<&'i Instance>, Vec<&'i Instance>) {
         for instance in instances {
             self.recorder.instance(&instance.id).held = instance.held().registrations();
             self.name_broken_tags(instance);
@@ -218,7 +232,11 @@ impl Run<'_> {
         let (out, running): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().filter(|instance| self.is_ours(instance)).partition(|instance| instance.state.is_out());
         // A sweep also comes upon instances that are starting, or in a state that this version does not know.
-        let running: Vec<&Instance> = running.into_iter().filter(|instance| instance.state == State::Running).collect();
+        (out, running.into_iter().filter(|instance| instance.state == State::Running).collect())
+    }
+
+    async fn converge(&mut self, instances: &[&Instance]) {
+        let (out, running) = self.sort_by_state(instances);
         self.give_back(&running).await;
         if self.take_out(&out).await {
             self.look_after_taking(&out).await;

@@ -13,7 +13,7 @@ use crate::{
 
 /// Targets in one call. No maximum is documented; the AWS Load Balancer Controller sends 200 on the service team's advice.
 /// Larger, one bad target spoils more of the work; smaller, the 4 writes a second that an account gets run out.
-const TARGETS_PER_CALL_MAX: usize = 200;
+pub(super) const TARGETS_PER_CALL_MAX: usize = 200;
 
 /// Writing calls under way at once. The bucket has 20 and refills 4 a second: more only waits in throttling.
 const WRITES_IN_FLIGHT_MAX: usize = 4;

@@ -18,6 +18,7 @@ use crate::{
     config::Mode,
     decide::{self, READING_GOOD_FOR, TakeOut},
     ec2::RESOURCES_PER_CALL_MAX,
+    finding,
     held::{Stamp, has_room_for, tags_to_hold},
     id::InstanceId,
     instance::{Instance, State},
@@ -32,22 +33,41 @@ impl Run<'_> {
     /// Holds and takes what instances have that are out. Says whether anything was taken.
     pub(super) async fn take_out(&mut self, instances: &[&Instance]) -> bool {
         let Some(first) = instances.first() else { return false };
-        let kinds = self.registrar.kinds(&first.account);
+        let kinds = self.kinds(&first.account);
         let scans = join_all(kinds.iter().map(|kind| kind.scan(instances))).await;
         let found = self.found_by(scans, instances);
+        self.take(&kinds, &found, instances).await
+    }
+
+    /// Holds and takes what was found of instances that are out. Says whether anything was taken.
+    pub(super) async fn take(&mut self, kinds: &[Box<dyn Kind>], found: &[Found], instances: &[&Instance]) -> bool {
+        let mut by_instance: BTreeMap<InstanceId, Vec<Found>> =
+            instances.iter().map(|instance| (instance.id.clone(), Vec::new())).collect();
+        for found in found {
+            // A sweep that reports all also finds what runs.
+            if let Some(own) = by_instance.get_mut(&found.instance) {
+                own.push(found.clone());
+            }
+        }
+        let shared = self.addresses_of_several(by_instance.values().flatten()).await;
         let (with_any, without): (Vec<&Instance>, Vec<&Instance>) =
-            instances.iter().partition(|i| found.iter().any(|found| found.instance == i.id));
+            instances.iter().partition(|instance| !by_instance[&instance.id].is_empty());
         for instance in without {
             self.recorder.nothing_to_do(&instance.id, "it is registered nowhere");
         }
-        let shared = self.addresses_of_several(&found).await;
         let mut decisions = Vec::new();
         for (instance, attached) in self.attached(&with_any).await {
-            let own: Vec<Found> = found.iter().filter(|found| found.instance == instance.id).cloned().collect();
+            let own = &by_instance[&instance.id];
             let ambiguous = |target: &Target| target.id.parse().is_ok_and(|address: IpAddr| shared.contains(&address));
-            let decision = decide::take_out(instance, self.read_at_ec2, &own, &attached, ambiguous);
+            let decision = decide::take_out(instance, self.read_at_ec2, own, &attached, ambiguous);
             for (registration, reason) in &decision.left_alone {
                 self.recorder.left_alone(&instance.id, Because::of(registration, reason));
+            }
+            if self.recorder.is_of_sweep() {
+                for (registration, _) in &decision.take {
+                    let why = finding::registered_though_out(instance, self.read_at_ec2);
+                    self.recorder.wrong(&instance.id, Because::of(registration, why));
+                }
             }
             decisions.push((instance, decision));
         }
@@ -57,18 +77,23 @@ impl Run<'_> {
         }
         let entitled = self.renew(decisions).await;
         let held = self.hold(entitled).await;
-        self.deregister(&kinds, held).await
+        self.deregister(kinds, held).await
     }
 
-    fn found_by(&mut self, scans: Vec<Scan>, instances: &[&Instance]) -> Vec<Found> {
+    /// Gathers what scans found, and writes it down.
+    pub(super) fn found_by(&mut self, scans: Vec<Scan>, instances: &[&Instance]) -> Vec<Found> {
         let mut found: Vec<Found> = Vec::new();
         for scan in scans {
             found.extend(scan.found);
             for (instance, balancer) in scan.draining {
                 self.draining.entry(instance).or_default().insert(balancer);
             }
-            // What could not be read may have any of them: all are to be looked at again.
+            // What could not be read may have any of them: all are to be looked at again. The next sweep looks at all anyway.
             for error in &scan.failures {
+                if self.recorder.is_of_sweep() {
+                    self.recorder.sweep_call_failed(None, error);
+                    continue;
+                }
                 for instance in instances {
                     self.recorder.call_failed(&instance.id, None, error);
                 }
@@ -83,8 +108,8 @@ impl Run<'_> {
 
     /// Addresses outside their group's VPC that more than one interface has: networks may overlap, and such a target may
     /// just as well be another host's.
-    async fn addresses_of_several(&mut self, found: &[Found]) -> BTreeSet<IpAddr> {
-        let far: Vec<&Found> = found.iter().filter(|found| found.is_far).collect();
+    async fn addresses_of_several<'f>(&mut self, found: impl Iterator<Item = &'f Found>) -> BTreeSet<IpAddr> {
+        let far: Vec<&Found> = found.filter(|found| found.is_far).collect();
         let addresses: BTreeSet<IpAddr> = far.iter().filter_map(|found| found.target.id.parse().ok()).collect();
         if addresses.is_empty() {
             return addresses;
@@ -254,6 +279,8 @@ impl Run<'_> {
 
     /// Reads again after having taken: an instance that runs by now gets back what was taken a moment ago.
     pub(super) async fn look_after_taking(&mut self, instances: &[&Instance]) {
+        // What a sweep remembers still has what was taken.
+        self.kinds = None;
         let ids: BTreeSet<InstanceId> = instances.iter().map(|instance| instance.id.clone()).collect();
         match self.registrar.clients.ec2.read(&ids).await {
             Ok(reading) => {

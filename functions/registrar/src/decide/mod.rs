@@ -133,7 +133,7 @@ pub struct Attached {
 }
 
 impl Attached {
-    fn reason(&self, registration: &Registration) -> Option<Reason> {
+    pub(crate) fn reason(&self, registration: &Registration) -> Option<Reason> {
         let group = self.group.as_ref()?;
         self.balancers.contains(&registration.balancer()).then(|| Reason::AttachedToGroup(group.clone()))
     }

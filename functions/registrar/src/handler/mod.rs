@@ -21,9 +21,10 @@ use crate::{
     config::Config,
     converge::Registrar,
     error::CallError,
+    id::InstanceId,
     metrics::{Metrics, Source},
     notice::NotUnderstood,
-    report::Report,
+    report::{Failed, Report},
 };
 
 pub use instance_state::InstanceState;
@@ -40,14 +41,14 @@ struct Base {
 impl Base {
     fn new(function: &'static str, sdk: &SdkConfig, config: &Config) -> Self {
         let clients = Arc::new(Clients::new(sdk));
-        let registrar = Registrar::new(clients.clone(), config.mode, config.scope);
+        let registrar = Registrar::new(clients.clone(), config.mode, config.scope).with_orphans(config.orphans);
         Self { clients, registrar, source: Source { stack: config.stack.clone(), function } }
     }
 
     /// Answers with a report, or with its failures as an error, so that Lambda repeats the invocation.
     fn answer(report: Report) -> Result<Value, Failure> {
         log(&report);
-        match report.instances.values().any(|instance| !instance.failed.is_empty()) {
+        match report.has_failed() {
             true => Err(Failure::Incomplete(Box::new(report))),
             false => Ok(serde_json::to_value(report).unwrap_or_default()),
         }
@@ -87,11 +88,11 @@ pub enum Failure {
 }
 
 fn sentences(report: &Report) -> String {
-    let failures = report
-        .instances
-        .iter()
-        .flat_map(|(id, part)| part.failed.iter().map(move |failed| format!("{id}: {}", failed.because)));
-    failures.collect::<Vec<_>>().join("; ")
+    let sentence = |(id, failed): (Option<&InstanceId>, &Failed)| match id {
+        Some(id) => format!("{id}: {}", failed.because),
+        None => failed.because.to_string(),
+    };
+    report.failures().map(sentence).collect::<Vec<_>>().join("; ")
 }
 
 impl From<Failure> for Diagnostic {
@@ -103,5 +104,18 @@ impl From<Failure> for Diagnostic {
             Failure::Incomplete(_) => "Incomplete",
         };
         Diagnostic { error_type: error_type.to_owned(), error_message: failure.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_deadline_there_is_all_the_time_and_a_past_one_is_now() {
+        assert_eq!(deadline(&Context::default()), None);
+        let mut context = Context::default();
+        context.deadline = 1;
+        assert!(deadline(&context).is_some_and(|at| at <= MonotonicTime::now()));
     }
 }

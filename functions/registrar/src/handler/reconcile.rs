@@ -1,70 +1,210 @@
-//! The function `reconcile`: a sweep over every instance that is out, or that holds or declares something.
+//! The function `reconcile`: a sweep over everything that no event told.
 //!
-//! It repairs what no event told: EventBridge delivers the events of EC2 and Auto Scaling best effort, and rarely one is
-//! never delivered. A sweep waits for nothing: what is not settled yet, the next one finds again.
+//! EventBridge delivers the events of EC2 and Auto Scaling best effort, and rarely one is never delivered. A sweep waits for
+//! nothing: what is not settled yet, the next one finds again.
+//!
+//! A sweep that does not fit into one invocation goes on where it stopped: it sends the place to a queue of its own, which
+//! invokes it again. A queue, because it keeps what it was given until it is done, and because its client is here already;
+//! the functions keep no state of their own. What fails on the way is told, and is for the next sweep.
 
 use aws_config::SdkConfig;
+use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::LambdaEvent;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::Instant as MonotonicTime;
 
-use super::{Base, Failure};
-use crate::{config::Config, metrics::Metrics, notice::NotUnderstood};
+use super::{Base, Failure, deadline, log};
+use crate::{
+    config::Config,
+    converge::{Detail, Order, Resume},
+    metrics::Metrics,
+    notice::NotUnderstood,
+    queue::Queue,
+    report::{Because, FailureReason, Report},
+};
 
 /// What EventBridge's schedules send.
 const SCHEDULED: &str = "Scheduled Event";
 
+/// The most invocations of one sweep: two hours at the default timeout, for some 50,000 target groups at AWS's older limits. Fewer,
+/// and a very large account is never swept to its end; more, and sweeps that never end pile up.
+const PARTS_MAX: u32 = 8;
+
 /// The function, with everything of it that outlives an invocation.
 pub struct Reconcile {
     base: Base,
+    queue: Queue,
+}
+
+/// What a person, or an earlier part of the sweep, may ask for. EventBridge's event asks for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Payload {
+    /// `all`: every instance that is registered anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    report: Option<Detailed>,
+    /// Where to begin: what `left` of a report says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    /// Which part of its sweep this is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Detailed {
+    All,
 }
 
 impl Reconcile {
     /// The function with its clients, which are built once and kept.
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        Self { base: Base::new("reconcile", sdk, config) }
+        let base = Base::new("reconcile", sdk, config);
+        let queue = Queue::new(base.clients.sqs.clone(), config);
+        Self { base, queue }
     }
 
-    /// Sweeps, for a scheduled event as for `{}`, and answers with the report.
+    /// Sweeps, for a scheduled event as for `{}`, and answers with the report; for the rest of a sweep from its queue with
+    /// what SQS wants to hear.
     ///
     /// # Errors
-    /// Where the event is another one, or not everything could be done.
+    /// Where the payload is another one, or not everything could be done.
     pub async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
+        let deadline = deadline(&event.context);
         let mut metrics = Metrics::default();
-        let answer = self.sweep(&event.payload, &mut metrics).await;
+        let answer = match rest_in(&event.payload) {
+            Some(body) => self.rest(&body, deadline, &mut metrics).await,
+            None => self.sweep(&event.payload, deadline, &mut metrics).await,
+        };
         self.base.write(metrics);
         answer
     }
 
-    async fn sweep(&self, event: &Value, metrics: &mut Metrics) -> Result<Value, Failure> {
-        check(event).inspect_err(|_| metrics.add_not_understood(1))?;
-        let report = self.base.registrar.sweep().await.inspect_err(|error| metrics.add_failure(error.reason()))?;
+    async fn sweep(
+        &self,
+        event: &Value,
+        deadline: Option<MonotonicTime>,
+        metrics: &mut Metrics,
+    ) -> Result<Value, Failure> {
+        let payload = Payload::of(event).inspect_err(|_| metrics.add_not_understood(1))?;
+        let (report, is_to_go_on) = self.part(&payload, deadline, metrics).await?;
+        match is_to_go_on {
+            // A repetition would begin a second chain of parts beside the one that goes on. What failed is in log and metrics.
+            true => {
+                log(&report);
+                Ok(serde_json::to_value(report).unwrap_or_default())
+            }
+            false => Base::answer(report),
+        }
+    }
+
+    /// The rest of a sweep. A failure of something in it is no failure of the message: the next sweep does it all again.
+    async fn rest(&self, body: &str, deadline: Option<MonotonicTime>, metrics: &mut Metrics) -> Result<Value, Failure> {
+        let event: Value = serde_json::from_str(body).unwrap_or_else(|_| json!(body));
+        let payload = Payload::of(&event).inspect_err(|_| metrics.add_not_understood(1))?;
+        let (report, _) = self.part(&payload, deadline, metrics).await?;
+        log(&report);
+        Ok(json!({ "batchItemFailures": [] }))
+    }
+
+    /// Sweeps one part, and sees to it that the next one follows. Says whether it does.
+    async fn part(
+        &self,
+        payload: &Payload,
+        deadline: Option<MonotonicTime>,
+        metrics: &mut Metrics,
+    ) -> Result<(Report, bool), Failure> {
+        let order = payload.order(deadline)?;
+        let swept = self.base.registrar.sweep(&order).await;
+        let (mut report, resume) = swept.inspect_err(|error| metrics.add_failure(error.reason()))?;
+        let is_to_go_on = match resume {
+            Some(resume) => self.go_on(payload, &resume, &mut report).await,
+            None => false,
+        };
         metrics.add_report(&report);
-        Base::answer(report)
+        Ok((report, is_to_go_on))
+    }
+
+    /// Orders the next part of a sweep. If the process dies before, the next sweep begins anew.
+    async fn go_on(&self, payload: &Payload, resume: &Resume, report: &mut Report) -> bool {
+        let part = payload.part.unwrap_or(1);
+        if part >= PARTS_MAX {
+            let why =
+                format!("{PARTS_MAX} invocations did not suffice for one sweep: what comes after this was not swept");
+            report.fail(FailureReason::Unfinished, Because::of(resume, why));
+            return false;
+        }
+        let next = Payload { after: Some(resume.to_string()), part: Some(part + 1), ..payload.clone() };
+        match self.queue.send(&serde_json::to_string(&next).unwrap_or_default()).await {
+            Ok(is_sent) => is_sent,
+            Err(error) => {
+                report.fail(error.reason(), Because::of(resume, error.to_sentence()));
+                false
+            }
+        }
     }
 }
 
-/// Whether a sweep is what the sender wants: an event of another kind comes from a rule that was meant for something else.
-fn check(event: &Value) -> Result<(), NotUnderstood> {
-    let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let detail_type = field("detail-type");
-    match detail_type.as_str() {
-        "" | SCHEDULED => Ok(()),
-        _ => Err(NotUnderstood::NotScheduled { source_name: field("source"), detail_type }),
+impl Payload {
+    /// Reads what came. An event of another kind comes from a rule that was meant for something else.
+    fn of(event: &Value) -> Result<Self, NotUnderstood> {
+        let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let detail_type = field("detail-type");
+        match detail_type.as_str() {
+            SCHEDULED => Ok(Self::default()),
+            "" if event.is_null() => Ok(Self::default()),
+            // Serde would take a list for an order with its fields in their order.
+            "" if !event.is_object() => Err(NotUnderstood::NotAnOrder("it is no JSON object".to_owned())),
+            "" => serde_json::from_value(event.clone()).map_err(|why| NotUnderstood::NotAnOrder(why.to_string())),
+            _ => Err(NotUnderstood::NotScheduled { source_name: field("source"), detail_type }),
+        }
     }
+
+    fn order(&self, deadline: Option<MonotonicTime>) -> Result<Order, NotUnderstood> {
+        let resume = self.after.as_deref().map(str::parse).transpose().map_err(NotUnderstood::NotAnOrder)?;
+        let detail = self.report.map_or(Detail::Converged, |Detailed::All| Detail::All);
+        Ok(Order { detail, resume, deadline })
+    }
+}
+
+/// The body of the message in a payload from the function's own queue, whose batches have one.
+fn rest_in(payload: &Value) -> Option<String> {
+    payload.get("Records")?;
+    let batch: SqsEvent = serde_json::from_value(payload.clone()).ok()?;
+    batch.records.into_iter().next()?.body
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn a_scheduled_event_and_an_empty_one_start_a_sweep_and_others_do_not() {
-        assert_eq!(check(&json!({})), Ok(()));
-        assert_eq!(check(&Value::Null), Ok(()));
-        assert_eq!(check(&json!({ "detail-type": "Scheduled Event", "source": "aws.events" })), Ok(()));
-        let other = check(&json!({ "detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2" }));
+        assert_eq!(Payload::of(&json!({})), Ok(Payload::default()));
+        assert_eq!(Payload::of(&Value::Null), Ok(Payload::default()));
+        let scheduled = json!({ "detail-type": "Scheduled Event", "source": "aws.events" });
+        assert_eq!(Payload::of(&scheduled), Ok(Payload::default()));
+        let other =
+            Payload::of(&json!({ "detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2" }));
         assert!(other.is_err_and(|error| error.to_string().contains("`Scheduled Event`")));
+    }
+
+    #[test]
+    fn an_order_with_a_slip_of_the_pen_is_refused() {
+        for payload in [json!({ "reprot": "all" }), json!({ "report": "some" }), json!([]), json!("x"), json!(7)] {
+            assert!(matches!(Payload::of(&payload), Err(NotUnderstood::NotAnOrder(_))), "{payload}");
+        }
+        let nowhere = Payload::of(&json!({ "after": "somewhere" })).and_then(|payload| payload.order(None));
+        assert!(nowhere.is_err_and(|error| error.to_string().contains("`somewhere`")));
+    }
+
+    #[test]
+    fn the_rest_of_a_sweep_is_read_as_it_was_sent() {
+        let payload = json!({ "report": "all", "after": "tg:web/0123456789abcdef", "part": 2 });
+        let read = Payload::of(&payload).expect("an order");
+        assert_eq!(serde_json::to_value(&read).expect("JSON"), payload);
+        assert!(matches!(read.order(None), Ok(Order { resume: Some(Resume::Balancers(Some(_))), .. })));
     }
 }

@@ -84,6 +84,9 @@ pub enum NotUnderstood {
         /// The event's detail-type.
         detail_type: String,
     },
+    /// Neither an event nor an order for a sweep.
+    #[error("this is no order for a sweep, such as `{{}}` or `{{\"report\": \"all\"}}`: {0}")]
+    NotAnOrder(String),
     /// Of another kind, at the sweep.
     #[error(
         "an event `{detail_type}` from `{source_name}` is not for the sweep, which takes `Scheduled Event` and `{{}}`"

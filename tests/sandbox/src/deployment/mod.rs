@@ -55,6 +55,9 @@ pub const LIFECYCLE_DEAD_LETTERS: &str = "elb-registrar-LifecycleDeadLetterQueue
 /// The same as [`UNDELIVERED`] for [`LIFECYCLE_QUEUE`].
 pub const LIFECYCLE_UNDELIVERED: &str = "elb-registrar-LifecycleRuleDeadLetterQueue";
 
+/// The queue from which [`RECONCILE`] gets the rest of a sweep.
+pub const RESTS: &str = "elb-registrar-ReconcileQueue";
+
 /// The queue for sweeps that failed.
 pub const FAILED_SWEEPS: &str = "elb-registrar-ReconcileDeadLetterQueue";
 

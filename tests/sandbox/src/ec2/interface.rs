@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Attachment, Instance, InstanceState, Interface};
+use super::{Attachment, Instance, InstanceState, Interface, Prefix};
 use crate::{history::History, wire::ApiError, world::World};
 
 /// What is wanted of a new interface's primary IPv4 address.
@@ -82,8 +82,15 @@ pub fn create_interface(world: &mut World, subnet_id: &str, new: NewInterface) -
     let ipv6 = new.ipv6.iter().copied().chain(state.free_ipv6(&subnet, new.ipv6_count, &new.ipv6)?);
     let ipv6 = ipv6.enumerate().map(|(index, address)| (address, index == 0 && new.primary_ipv6)).collect();
     let id = world.invent_id("eni");
-    let interface =
-        Interface { id: id.clone(), subnet_id: subnet.id, vpc_id: subnet.vpc_id, ipv4, ipv6, attachment: None };
+    let interface = Interface {
+        id: id.clone(),
+        subnet_id: subnet.id,
+        vpc_id: subnet.vpc_id,
+        ipv4,
+        ipv6,
+        prefixes: Vec::new(),
+        attachment: None,
+    };
     let interface_type = if new.interface_type.is_empty() { "interface".to_owned() } else { new.interface_type };
     let facts = Facts { interface_type, description: new.description, delete_on_termination: false };
     world.ec2.interface_facts.insert(id.clone(), facts);
@@ -191,6 +198,16 @@ pub(super) enum Reassignment {
 /// Where it is taken, or not one of the subnet's.
 pub fn assign_address(world: &mut World, interface_id: &str, address: IpAddr) -> Result<(), ApiError> {
     assign(world, interface_id, &[address], Reassignment::Refused)
+}
+
+/// Delegates a prefix to an interface, whoever has addresses in it: a fixture's business.
+///
+/// # Errors
+/// Where there is no such interface.
+pub fn delegate_prefix(world: &mut World, interface_id: &str, prefix: Prefix) -> Result<(), ApiError> {
+    existing(world, interface_id)?;
+    change(world, interface_id, |interface| interface.prefixes.push(prefix));
+    Ok(())
 }
 
 /// Takes a secondary address from the interface that has it, and gives it to another: what fail-over software does.

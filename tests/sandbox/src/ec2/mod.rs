@@ -18,12 +18,12 @@ use fastrand::Rng;
 use crate::{clock::Timestamp, history::History, world::World};
 
 pub use interface::{
-    Ipv4Wish, NewInterface, add_interface, assign_address, attach_interface, create_interface, delete_interface,
-    detach_interface, move_address, unassign_address,
+    Ipv4Wish, NewInterface, add_interface, assign_address, attach_interface, create_interface, delegate_prefix,
+    delete_interface, detach_interface, move_address, unassign_address,
 };
 pub use launch::{InterfaceSource, Launch, LaunchInterface, launch, launch_running};
 pub use lifecycle::{shut_itself_down, start, stop, terminate};
-pub use network::{create_dual_stack_vpc, create_subnet, create_vpc};
+pub use network::{create_dual_stack_vpc, create_subnet, create_vpc, share_subnet_from};
 pub(crate) use tags::resource_type;
 pub use tags::{remove_tag, set_tag};
 pub use wire::answer;
@@ -79,6 +79,8 @@ pub struct Subnet {
     pub cidr: (Ipv4Addr, u8),
     /// Its IPv6 block.
     pub ipv6_cidr: Option<(Ipv6Addr, u8)>,
+    /// The account that owns it; another one where it is shared with the account of the sandbox.
+    pub owner: String,
 }
 
 /// A network interface.
@@ -94,8 +96,20 @@ pub struct Interface {
     pub ipv4: Vec<Ipv4Addr>,
     /// With whether the address is the primary one.
     pub ipv6: Vec<(Ipv6Addr, bool)>,
+    /// Prefixes that were delegated to it: it has all addresses in them, and none of them is listed (EC2 guide, "Prefix
+    /// delegation").
+    pub prefixes: Vec<Prefix>,
     /// What it is attached to.
     pub attachment: Option<Attachment>,
+}
+
+/// A block of addresses that an interface was given as a whole: a /28 of IPv4, a /80 of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// First address and prefix length.
+    V4(Ipv4Addr, u8),
+    /// First address and prefix length.
+    V6(Ipv6Addr, u8),
 }
 
 /// That an interface belongs to an instance.
@@ -179,7 +193,8 @@ impl State {
 
     /// The interface that has an address in a VPC.
     pub fn interface_with(&self, vpc_id: &str, address: IpAddr) -> Option<&Interface> {
-        self.interfaces.values().find(|interface| interface.vpc_id == vpc_id && interface.has(address))
+        let has = |interface: &Interface| interface.has(address) || interface.was_delegated(address);
+        self.interfaces.values().find(|interface| interface.vpc_id == vpc_id && has(interface))
     }
 }
 
@@ -189,7 +204,16 @@ impl Interface {
         self.id.replacen("eni-", "eni-attach-", 1)
     }
 
-    /// Whether an address is one of its own.
+    /// Whether an address lies in a prefix of its own.
+    pub fn was_delegated(&self, address: IpAddr) -> bool {
+        self.prefixes.iter().any(|prefix| match (prefix, address) {
+            (Prefix::V4(base, length), IpAddr::V4(address)) => block_contains_v4((*base, *length), address),
+            (Prefix::V6(base, length), IpAddr::V6(address)) => block_contains_v6((*base, *length), address),
+            _ => false,
+        })
+    }
+
+    /// Whether an address is listed as one of its own.
     pub fn has(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => self.ipv4.contains(&address),

@@ -3,7 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{State, Subnet, Vpc, block_contains_v4, block_contains_v6};
-use crate::{wire::ApiError, world::World};
+use crate::{
+    wire::ApiError,
+    world::{ACCOUNT, World},
+};
 
 /// The first address of a subnet that is given out, counted from its base. AWS keeps the first four to itself; a few more
 /// are left out so that a test has room for addresses of its own choice, and `10.0.0.10` reads well in a failure.
@@ -40,6 +43,15 @@ pub fn create_subnet(world: &mut World, vpc_id: &str, zone: &str, cidr: &str) ->
         (Ipv6Addr::from(u128::from(base) | number << 64), 64)
     });
     add_subnet(world, vpc_id, zone, cidr, ipv6).expect("the fixture's subnet is one that the VPC can have")
+}
+
+/// Lets a subnet be another account's, which shares it. What that account has in it is not in the sandbox: a participant does
+/// not see it (VPC guide, "Share your VPC subnets with other accounts").
+///
+/// # Panics
+/// Where there is no such subnet: a fixture's mistake.
+pub fn share_subnet_from(world: &mut World, subnet_id: &str, owner: &str) {
+    world.ec2.subnets.get_mut(subnet_id).expect("the fixture's subnet exists").owner = owner.to_owned();
 }
 
 pub(super) fn add_vpc(world: &mut World, cidr: &str, dual_stack: bool) -> Result<String, ApiError> {
@@ -84,7 +96,8 @@ pub(super) fn add_subnet(
     }
     let id = world.invent_id("subnet");
     let (vpc_id, zone) = (vpc_id.to_owned(), zone.to_owned());
-    world.ec2.subnets.insert(id.clone(), Subnet { id: id.clone(), vpc_id, zone, cidr, ipv6_cidr });
+    let subnet = Subnet { id: id.clone(), vpc_id, zone, cidr, ipv6_cidr, owner: ACCOUNT.to_owned() };
+    world.ec2.subnets.insert(id.clone(), subnet);
     Ok(id)
 }
 

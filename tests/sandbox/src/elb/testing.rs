@@ -30,7 +30,14 @@ pub(crate) fn sandbox(options: Options) -> Sandbox {
             let cidr = (Ipv4Addr::new(10, net[1], 0, 0), 16);
             world.ec2.vpcs.insert(vpc.into(), Vpc { id: vpc.into(), cidr, ipv6_cidr: None });
             let (id, vpc_id, zone) = (subnet.to_owned(), vpc.to_owned(), zone.to_owned());
-            let subnet = Subnet { id: id.clone(), vpc_id, zone, cidr: (net.into(), 24), ipv6_cidr: None };
+            let subnet = Subnet {
+                id: id.clone(),
+                vpc_id,
+                zone,
+                cidr: (net.into(), 24),
+                ipv6_cidr: None,
+                owner: crate::ACCOUNT.to_owned(),
+            };
             world.ec2.subnets.insert(id, subnet);
         }
         run(world, WEB, "subnet-a", [10, 0, 0, 7]);
@@ -50,6 +57,7 @@ pub(crate) fn run(world: &mut World, id: &str, subnet_id: &str, address: [u8; 4]
         vpc_id: subnet.vpc_id.clone(),
         ipv4: vec![address.into()],
         ipv6: Vec::new(),
+        prefixes: Vec::new(),
         attachment,
     };
     world.ec2.interfaces.insert(interface.id.clone(), interface.clone());

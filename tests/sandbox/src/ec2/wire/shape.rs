@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
-use super::super::{Instance, InstanceState, Interface, Subnet, Vpc, interface, launch, tags};
+use super::super::{Instance, InstanceState, Interface, Prefix, Subnet, Vpc, interface, launch, tags};
 use crate::{
     clock::Timestamp,
     wire::xml::Element,
@@ -162,7 +162,26 @@ fn interface_fields(world: &World, one: &Interface, order: &mut Order) -> Elemen
         .list("groupSet", [])
         .list("privateIpAddressesSet", order.vary(ipv4))
         .list("ipv6AddressesSet", order.vary(ipv6))
+        .append(&prefixes(one))
         .text("interfaceType", interface_type)
+}
+
+/// Delegated prefixes, without a word where there are none.
+fn prefixes(one: &Interface) -> Element {
+    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+    for prefix in &one.prefixes {
+        match prefix {
+            Prefix::V4(base, length) => ipv4.push(item().text("ipv4Prefix", format!("{base}/{length}"))),
+            Prefix::V6(base, length) => ipv6.push(item().text("ipv6Prefix", format!("{base}/{length}"))),
+        }
+    }
+    let mut sets = Element::result();
+    for (name, items) in [("ipv4PrefixSet", ipv4), ("ipv6PrefixSet", ipv6)] {
+        if !items.is_empty() {
+            sets = sets.list(name, items);
+        }
+    }
+    sets
 }
 
 /// Whether an attachment names its instance: inside the instance's own description it does not.
@@ -218,7 +237,7 @@ pub(super) fn subnet(world: &World, name: &str, subnet: &Subnet, order: &mut Ord
     Element::new(name)
         .text("subnetId", &subnet.id)
         .text("vpcId", &subnet.vpc_id)
-        .text("ownerId", ACCOUNT)
+        .text("ownerId", &subnet.owner)
         .text("state", "available")
         .text("availabilityZone", &subnet.zone)
         .text("cidrBlock", format!("{}/{}", subnet.cidr.0, subnet.cidr.1))

@@ -1,0 +1,96 @@
+//! The state of the whole account at a glance, for an operator: a sweep that observes, with the operator's own credentials.
+//!
+//! Credentials come from where the SDK finds them: the environment, a profile (`AWS_PROFILE`) with keys or a role, a machine's
+//! own role. Not from IAM Identity Center and not from a process: for `aws-config` they are two more SDKs, and a feature of the
+//! runtime that would have everything compiled anew, and the functions would carry them, too (cargo unifies features). The AWS
+//! CLI has them: `eval "$(aws configure export-credentials --format env)"`.
+
+mod table;
+
+use std::process::ExitCode;
+
+use lexopt::prelude::Long;
+use registrar::{
+    clients::{self, Clients},
+    config::{Mode, Scope},
+    converge::{Detail, Order, Registrar},
+    report::Report,
+};
+
+const HELP: &str = "\
+What elb-registrar sees in the account: where every instance is registered, what is held and declared, what is wrong, and
+which addresses of target groups nobody has. It changes nothing.
+
+Usage: cargo status [--json] [--tagged]
+
+  --json    the report as JSON
+  --tagged  as with Scope=tagged: only instances with the tag elb-registrar:register are converged
+
+Region and credentials are those of the AWS CLI's variables and profiles (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL...).
+";
+
+struct Arguments {
+    is_json: bool,
+    scope: Scope,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = match parse(lexopt::Parser::from_env()) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            anstream::print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            anstream::eprintln!("{error}\n\n{HELP}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match look(arguments.scope).await {
+        Ok(report) => {
+            show(&report, arguments.is_json);
+            // What could not be read is missing in the table: nobody shall take it for "not registered".
+            if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+        Err(why) => {
+            anstream::eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error> {
+    let mut arguments = Arguments { is_json: false, scope: Scope::All };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("json") => arguments.is_json = true,
+            Long("tagged") => arguments.scope = Scope::Tagged,
+            Long("help") => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(arguments))
+}
+
+/// Sweeps without a limit of time, as an observer whose clients refuse to call anything but what describes.
+async fn look(scope: Scope) -> Result<Report, String> {
+    let sdk = clients::from_env().await;
+    if sdk.region().is_none() {
+        return Err("no Region: set AWS_REGION, or a profile with one (AWS_PROFILE)".to_owned());
+    }
+    let registrar = Registrar::new(Clients::that_only_read(&sdk).into(), Mode::Observe, scope);
+    let order = Order { detail: Detail::All, ..Order::default() };
+    registrar.sweep(&order).await.map(|(report, _)| report).map_err(|error| error.to_sentence())
+}
+
+fn show(report: &Report, is_json: bool) {
+    match is_json {
+        true => anstream::println!("{}", serde_json::to_string_pretty(report).unwrap_or_default()),
+        false => anstream::print!("{}", table::of(report)),
+    }
+    for (id, failed) in report.failures() {
+        let whose = id.map(|id| format!("{id}: ")).unwrap_or_default();
+        anstream::eprintln!("failed: {whose}{}", failed.because);
+    }
+}

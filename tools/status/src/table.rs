@@ -1,0 +1,143 @@
+//! The report as tables: instances, and orphans where there are any.
+
+use std::collections::BTreeMap;
+
+use anstyle::Style;
+use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use registrar::{
+    id::InstanceId,
+    report::{Because, InstanceReport, Report},
+};
+
+const BOLD: Style = Style::new().bold();
+
+/// What stands where there is nothing.
+const NOTHING: &str = "–";
+
+/// Everything that a report says of the account.
+pub(crate) fn of(report: &Report) -> String {
+    let mut text = heading(&format!("{} instance(s) with something to tell", report.instances.len()));
+    if !report.instances.is_empty() {
+        text.push_str(&instances(&report.instances));
+    }
+    if !report.orphans.is_empty() {
+        text.push_str(&heading(&format!("{} address(es) that nobody has", report.orphans.len())));
+        text.push_str(&orphans(report));
+    }
+    text
+}
+
+fn heading(words: &str) -> String {
+    format!("{BOLD}{words}{BOLD:#}\n")
+}
+
+fn instances(instances: &BTreeMap<InstanceId, InstanceReport>) -> String {
+    let mut table = table(["instance", "registered", "held", "declared", "what else"]);
+    for (id, part) in instances {
+        let state = part.state.map_or("gone", |state| state.name());
+        let name = part.name.iter().map(String::as_str);
+        let who = name.chain([id.as_str(), state]).collect::<Vec<_>>().join("\n");
+        let registered = part.registered.iter().map(|registration| match part.health.get(registration) {
+            Some(health) => format!("{registration} {health}"),
+            None => registration.to_string(),
+        });
+        let held = part.held.iter().map(ToString::to_string);
+        table.add_row([
+            who,
+            lines(registered),
+            lines(held),
+            lines(part.declared.iter().cloned()),
+            lines(remarks(part)),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+/// What there is to say of an instance besides where it is registered, the worst first.
+fn remarks(part: &InstanceReport) -> impl Iterator<Item = String> {
+    let of = |word: &'static str, reasons: &[Because]| {
+        reasons.iter().map(|because| format!("{word}: {because}")).collect::<Vec<_>>()
+    };
+    let would = part.would_do.iter().map(|deed| format!("would {}: {}", deed.action.word(), deed.registration));
+    [
+        part.failed.iter().map(|failed| format!("failed: {}", failed.because)).collect(),
+        of("needs a person", &part.needs_a_person),
+        of("wrong", &part.wrong),
+        of("let go", &part.let_go),
+        of("waiting", &part.waiting),
+        of("left alone", &part.left_alone),
+        would.collect(),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn orphans(report: &Report) -> String {
+    let mut table = table(["registration", "VPC", "health", "fate", "why"]);
+    for orphan in &report.orphans {
+        let (registration, health) = (orphan.registration.to_string(), orphan.health.to_string());
+        table.add_row([
+            registration,
+            orphan.vpc.to_string(),
+            health,
+            orphan.fate.word().to_owned(),
+            orphan.why.clone(),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+fn table<const N: usize>(head: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(head);
+    table
+}
+
+fn lines(texts: impl Iterator<Item = String>) -> String {
+    let text = texts.collect::<Vec<_>>().join("\n");
+    if text.is_empty() { NOTHING.to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use registrar::{
+        balancer::Health,
+        config::Mode,
+        instance::State,
+        registration::Registration,
+        report::{Action, Recorder},
+    };
+
+    use super::*;
+
+    #[test]
+    fn each_row_tells_where_an_instance_is_registered_and_what_is_wrong() {
+        let mut recorder = Recorder::of_sweep(Mode::Observe);
+        let (id, clb) = ("i-0123456789abcdef0".into(), Registration::Classic("shop".into()));
+        let part = recorder.instance(&id);
+        (part.name, part.state) = (Some("web-1".to_owned()), Some(State::Stopped));
+        part.registered.insert(clb.clone());
+        part.health.insert(clb.clone(), Health { state: "OutOfService".to_owned(), reason: None });
+        recorder.wrong(&id, Because::of(&clb, "registered though stopped"));
+        recorder.deed(&id, Action::Deregister, &clb, "");
+        let expected = "\
+1 instance(s) with something to tell
+┌─────────────────────┬───────────────────────┬──────┬──────────┬────────────────────────────────────────────┐
+│ instance            ┆ registered            ┆ held ┆ declared ┆ what else                                  │
+╞═════════════════════╪═══════════════════════╪══════╪══════════╪════════════════════════════════════════════╡
+│ web-1               ┆ clb:shop OutOfService ┆ –    ┆ –        ┆ wrong: clb:shop: registered though stopped │
+│ i-0123456789abcdef0 ┆                       ┆      ┆          ┆ would deregister: clb:shop                 │
+│ stopped             ┆                       ┆      ┆          ┆                                            │
+└─────────────────────┴───────────────────────┴──────┴──────────┴────────────────────────────────────────────┘
+";
+        let plain = anstream::adapter::strip_str(&of(&recorder.into_report())).to_string();
+        assert_eq!(plain, expected);
+    }
+
+    #[test]
+    fn an_account_without_anything_is_told_in_a_line() {
+        let text = of(&Recorder::of_sweep(Mode::Observe).into_report());
+        assert_eq!(anstream::adapter::strip_str(&text).to_string(), "0 instance(s) with something to tell\n");
+    }
+}
