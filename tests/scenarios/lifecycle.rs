@@ -507,7 +507,7 @@ async fn a_member_in_standby_that_is_stopped_and_started_is_back_when_it_is_in_s
     stage.drains("edge", 60);
     let id = stage.member_states("fleet").remove(0).0;
     stage
-        .world(|world| auto_scaling::enter_standby(world, "fleet", &[id.clone()], Leaving::Decrements))
+        .world(|world| auto_scaling::enter_standby(world, "fleet", std::slice::from_ref(&id), Leaving::Decrements))
         .expect("standby");
     stage.rest().await;
     stage.world(|world| ec2::stop(world, &id)).expect("a stop");
@@ -516,7 +516,7 @@ async fn a_member_in_standby_that_is_stopped_and_started_is_back_when_it_is_in_s
     stage.world(|world| ec2::start(world, &id)).expect("a start");
     stage.rest().await;
     assert_eq!(stage.world(|world| places(world, &id)).len(), 0, "Standby gets no traffic");
-    stage.world(|world| auto_scaling::exit_standby(world, "fleet", &[id.clone()])).expect("in service");
+    stage.world(|world| auto_scaling::exit_standby(world, "fleet", std::slice::from_ref(&id))).expect("in service");
     stage.rest().await;
     stage.sandbox.advance(Duration::from_secs(200)).await;
     let report = stage.sweep().await.expect("a sweep");
