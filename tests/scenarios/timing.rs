@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use end_to_end::Stage;
-use sandbox::{Call, Verdict, ec2::InstanceState, events::Delivery};
+use sandbox::{Call, Verdict, deployment::RECONCILE, ec2::InstanceState, events::Delivery};
 
 const PLACES: [&str; 3] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
 
@@ -90,6 +90,33 @@ async fn an_instance_started_while_it_is_taken_out_is_given_back_by_whoever_took
     stage.start_and_rest("web-1").await;
     assert_eq!(stage.places("web-1"), PLACES, "{}", stage.describe());
     assert_eq!(stage.held("web-1"), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_held_a_moment_before_a_long_scan_is_held_anew_after_it() {
+    // A function held, and died before it deregistered. Another one finds its tag fresh, and then reads balancers for so long
+    // that a third one could be about to forget it.
+    let stage = shop();
+    let mut doomed = true;
+    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+        action if action.starts_with("Deregister") && std::mem::take(&mut doomed) => Verdict::KillBefore,
+        _ if is_slow_reading(call) => Verdict::Delay(Duration::from_secs(9)),
+        _ => Verdict::Pass,
+    });
+    stage.deliver_only(&["stopped"]).stop("web-1");
+    stage.until("held", |world| world.calls.iter().any(|call| call.action == "CreateTags")).await;
+    stage.sandbox.advance(Duration::from_secs(20)).await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (3, 3), "held, and not taken");
+    stage.sweep().await.expect("a sweep");
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3));
+    let tagged = stage.calls_of(RECONCILE).iter().filter(|call| call.action == "CreateTags").count();
+    assert_eq!(tagged, 1, "by itself, before it took anything");
+}
+
+/// The sweep's reading of target groups, which then takes half a minute.
+fn is_slow_reading(call: &Call) -> bool {
+    let is_slow = ["DescribeTargetGroups", "DescribeTargetHealth", "DescribeTags"].contains(&call.action.as_str());
+    is_slow && end_to_end::is_by(call, RECONCILE)
 }
 
 #[tokio::test(start_paused = true)]

@@ -223,7 +223,11 @@ impl Run<'_> {
             let is_out = |now: &Instance| now.state.is_out() || self.leaving.contains_key(&now.id);
             now.is_some_and(|now| is_out(now) && now.launch_time == then.launch_time)
         };
-        let (same, other): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|(instance, _)| is_same_stop(instance));
+        let (mut same, other): (Vec<_>, Vec<_>) =
+            decisions.into_iter().partition(|(instance, _)| is_same_stop(instance));
+        for (instance, decision) in &mut same {
+            decision.decide_holding(&reading.instances[&instance.id], reading.at);
+        }
         for (instance, _) in other {
             self.recorder.waiting(&instance.id, Because::all("it came back while the balancers were read"));
             self.recorder.look_again(&instance.id, AT_ONCE);

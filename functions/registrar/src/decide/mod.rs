@@ -159,22 +159,32 @@ pub fn take_out(
             None => decision.take.push((found.registration.clone(), found.target.clone())),
         }
     }
-    if instance.state.is_dying() {
-        // It never runs again, so there is nothing to give back.
-        return decision;
-    }
-    let held = instance.held();
-    let is_fresh = |tag: &HeldTag| tag.age(now).is_some_and(|age| age < HELD_IS_FRESH_FOR);
-    let (fresh, older): (Vec<_>, Vec<_>) = held.tags.into_iter().partition(is_fresh);
-    let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).collect();
-    let taken = decision.take.iter().map(|(registration, _)| registration);
-    decision.hold = taken.filter(|registration| !safe.contains(registration)).cloned().collect();
-    if !decision.hold.is_empty() {
-        // An instance that is stopped again and again before it settles would otherwise collect a tag each time.
-        decision.superseded = older.into_iter().filter(|tag| tag.malformed.is_empty()).collect();
-        decision.hold.extend(decision.superseded.iter().flat_map(|tag| tag.registrations.iter().cloned()));
-    }
+    decision.decide_holding(instance, now);
     decision
+}
+
+impl TakeOut {
+    /// Decides what has to be held, by the tags that the instance had at `now`: the time of the reading that entitles to
+    /// take, since a tag that was fresh at an earlier one need not be any more.
+    pub fn decide_holding(&mut self, instance: &Instance, now: Timestamp) {
+        if instance.state.is_dying() {
+            // It never runs again, so there is nothing to give back.
+            (self.hold, self.superseded) = Default::default();
+            return;
+        }
+        let held = instance.held();
+        let is_fresh = |tag: &HeldTag| tag.age(now).is_some_and(|age| age < HELD_IS_FRESH_FOR);
+        let (fresh, older): (Vec<_>, Vec<_>) = held.tags.into_iter().partition(is_fresh);
+        let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).collect();
+        let taken = self.take.iter().map(|(registration, _)| registration);
+        self.hold = taken.filter(|registration| !safe.contains(registration)).cloned().collect();
+        self.superseded = Vec::new();
+        if !self.hold.is_empty() {
+            // An instance that is stopped again and again before it settles would otherwise collect a tag each time.
+            self.superseded = older.into_iter().filter(|tag| tag.malformed.is_empty()).collect();
+            self.hold.extend(self.superseded.iter().flat_map(|tag| tag.registrations.iter().cloned()));
+        }
+    }
 }
 
 /// What shall be done about an instance that runs.

@@ -116,6 +116,15 @@ fn what_was_held_long_ago_is_held_anew() {
 }
 
 #[test]
+fn what_was_fresh_at_an_earlier_reading_is_held_anew_if_it_is_not_any_more() {
+    let instance = holding(State::Stopped, &[(61, &["a"])]);
+    let mut decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
+    assert_eq!(decision.hold, [].into());
+    decision.decide_holding(&instance, at(101));
+    assert_eq!((decision.hold, decision.superseded.len()), ([clb("a")].into(), 1));
+}
+
+#[test]
 fn a_dying_instance_is_taken_out_and_nothing_is_held() {
     let decision =
         take_out(&holding(State::ShuttingDown, &[]), at(100), &[found("a")], &Attached::default(), |_| false);
