@@ -331,6 +331,26 @@ async fn metadata_declares_what_the_instance_shall_have() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_at_a_hook_of_ours_is_in_scope_without_a_tag_and_who_is_ignored_is_not_held_up() {
+    let stage = Stage::with_settings(&[("Scope", "tagged")]);
+    stage.instances_group("web").drains("web", 60);
+    let hook = HookSpec::launching(LAUNCH).metadata(r#"{"register": ["tg:web"]}"#);
+    let spec = GroupSpec::new("fleet", &stage.subnet).hook(hook).hook(HookSpec::terminating(TERMINATE)).desired(1);
+    stage.fleet(spec.clone()).rest().await;
+    assert_eq!(stage.members("tg:web").len(), 1);
+    stage.wants("fleet", 0).rest().await;
+    let held_for = |ended: &auto_scaling::EndedAction| (ended.ended - ended.action.begun).num_seconds();
+    let ended = stage.ended_actions();
+    assert_eq!((endings(&stage), stage.members("tg:web").len()), (vec![continued(LAUNCH), continued(TERMINATE)], 0));
+    assert!(held_for(&ended[1]) >= 60, "{ended:?}");
+    let ignored = GroupSpec { name: "ignored".to_owned(), ..spec }.tag("elb-registrar:ignore", "");
+    stage.fleet(ignored).rest().await;
+    let ended = stage.ended_actions().remove(2);
+    assert_eq!((ended.ending, stage.members("tg:web").len()), (Ending::Completed(ActionResult::Continue), 0));
+    assert!(held_for(&ended) < 10, "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn metadata_that_is_not_understood_leaves_the_hook_to_its_own_default_result() {
     let stage = shop(Options::default());
     let hook = HookSpec::launching(LAUNCH).heartbeat(60).by_default(ActionResult::Continue);

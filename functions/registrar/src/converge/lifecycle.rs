@@ -19,7 +19,7 @@ use super::{Converged, Outcome, Registrar, Run, give_back::Arrival};
 use crate::{
     auto_scaling::{self, ActionResult, Hook, Member},
     balancer::{Drain, Parting},
-    config::Mode,
+    config::{Mode, Scope},
     decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
     error::CallError,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
@@ -77,7 +77,8 @@ impl Registrar {
             auto_scaling::members(&self.clients.auto_scaling, &named),
             self.hooks(actions).map(Ok),
         )?;
-        let mut run = self.run(read_at, &reading);
+        // Who puts a hook of ours on a group wants its members seen in and out, with a tag or without.
+        let mut run = Run { scope: Scope::All, ..self.run(read_at, &reading) };
         // An event that came twice is one action.
         let by_token: BTreeMap<&str, &LifecycleAction> =
             actions.iter().map(|action| (action.token.as_str(), action)).collect();

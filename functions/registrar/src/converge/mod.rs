@@ -126,6 +126,7 @@ impl Registrar {
     fn run(&self, read_at: MonotonicTime, reading: &Reading) -> Run<'_> {
         Run {
             registrar: self,
+            scope: self.scope,
             recorder: Recorder::new(self.mode),
             kinds: None,
             read_at,
@@ -160,6 +161,8 @@ impl Registrar {
 /// One batch under way.
 struct Run<'r> {
     registrar: &'r Registrar,
+    /// Which instances are converged.
+    scope: Scope,
     recorder: Recorder,
     /// A sweep's: what was read once serves all of it, until something is taken.
     kinds: Option<Arc<[Box<dyn Kind>]>>,
@@ -257,7 +260,7 @@ impl Run<'_> {
             return false;
         }
         // What is held was ours when it was taken, whatever the scope is by now.
-        let in_scope = match self.registrar.scope {
+        let in_scope = match self.scope {
             Scope::All => true,
             Scope::Tagged => instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty(),
         };
