@@ -1,0 +1,385 @@
+//! A function at work on the instance: one call at a time, in the order of `converge/`.
+
+use crate::{Bounds, Description, Keys, Registrations, Rules, Stale, State, Tag, Tick, Trust, World};
+
+/// What started a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// An event: whether it said that the instance runs, and when; `None` where that is long ago and decides nothing.
+    Event(Option<(bool, Tick)>),
+    /// The schedule.
+    Sweep,
+}
+
+/// A function at work.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Function {
+    /// For the reader.
+    pub name: char,
+    /// What started it.
+    pub cause: Cause,
+    /// What it does next, with what it remembers.
+    pub next: Next,
+    /// Whether its event shall come again.
+    pub again: bool,
+}
+
+/// What comes of reading the instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// There is work.
+    AtWork(Function),
+    /// There is none, and the event has served its purpose.
+    NothingToDo,
+    /// The description may be older than the event, which stays in the queue.
+    TooEarly,
+}
+
+/// What a function does next, with what it remembers of what it did.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Next {
+    /// Scan the balancers.
+    Scan { read_at: Tick, launch: Tick, trusted: Registrations, older: Vec<Tag> },
+    /// Write `hold` and what older tags hold, after having read again if the scan took long.
+    Hold { read_at: Tick, launch: Tick, take: Registrations, hold: Registrations, older: Vec<Tag> },
+    /// Delete older tags of which the new one has everything.
+    DropOlder { read_at: Tick, take: Registrations, older: Vec<Tag> },
+    /// Take, one after the other; `hold_late` is for a protocol that is broken so as to hold afterwards.
+    Deregister { read_at: Tick, take: Registrations, hold_late: Registrations },
+    /// Write what was taken.
+    HoldLate { read_at: Tick, hold: Registrations },
+    /// Read the instance again.
+    LookAfterTaking,
+    /// Look how everything stands that is held, by tags that may be forgotten and by tags that may not.
+    Look { forgettable: Vec<Tag>, kept: Vec<Registrations> },
+    /// Give back, one after the other.
+    Register { give: Registrations, forget: Vec<Tag> },
+    /// Delete the tags.
+    Forget { forget: Vec<Tag> },
+    /// Nothing more.
+    End,
+}
+
+/// One call, and how it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// The balancers are scanned.
+    Scan,
+    /// The instance is described once more before anything is taken.
+    Renew(View),
+    /// CreateTags.
+    Hold,
+    /// DeleteTags, of what the new tag has.
+    DropOlder,
+    /// Deregister.
+    Deregister(Registrations),
+    /// Deregister, the answer of which is lost on the way: the SDK tries again.
+    DeregisterUnheard(Registrations),
+    /// Not taken: the reading is too old by now.
+    TooLate,
+    /// The instance is described after something was taken.
+    LookAfterTaking(View),
+    /// How does it stand?
+    Look,
+    /// Register.
+    Register(Registrations),
+    /// DeleteTags, of what is settled.
+    Forget,
+}
+
+/// Which description a call gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// The true one.
+    Fresh,
+    /// An old one.
+    Old,
+    /// An old state with the present tags.
+    OldState,
+    /// The present state with old tags.
+    OldTags,
+}
+
+impl Cause {
+    /// When it was said that the instance changed, if that matters still.
+    pub fn time(self) -> Option<Tick> {
+        match self {
+            Self::Event(Some((_, time))) => Some(time),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn time_mut(&mut self) -> Option<&mut Tick> {
+        match self {
+            Self::Event(Some((_, time))) => Some(time),
+            _ => None,
+        }
+    }
+}
+
+impl Function {
+    /// What comes of reading the instance.
+    pub fn begin(name: char, cause: Cause, seen: &Description, now: Tick, rules: &Rules, lag: Tick) -> Begun {
+        if let Cause::Event(Some((is_running, time))) = cause
+            && now - time <= lag
+            && may_be_older(seen, is_running, time)
+        {
+            return Begun::TooEarly;
+        }
+        let next = match seen.state {
+            State::Pending => return Begun::NothingToDo,
+            State::Running if seen.tags.is_empty() => return Begun::NothingToDo,
+            State::Running => Next::look(seen, now, rules),
+            State::Out => Next::scan(seen, now, rules),
+        };
+        Begun::AtWork(Self { name, cause, next, again: false })
+    }
+
+    /// Whether it has nothing more to do.
+    pub fn is_at_its_end(&self) -> bool {
+        self.next == Next::End
+    }
+
+    /// Tags that it remembers.
+    pub fn tags(&self) -> impl Iterator<Item = &Tag> + Clone {
+        let tags: &[Tag] = match &self.next {
+            Next::Look { forgettable, .. } => forgettable,
+            Next::Scan { older, .. } | Next::Hold { older, .. } | Next::DropOlder { older, .. } => older,
+            Next::Register { forget, .. } | Next::Forget { forget } => forget,
+            _ => &[],
+        };
+        tags.iter()
+    }
+
+    pub(crate) fn tags_mut(&mut self) -> &mut [Tag] {
+        match &mut self.next {
+            Next::Look { forgettable, .. } => forgettable,
+            Next::Scan { older, .. } | Next::Hold { older, .. } | Next::DropOlder { older, .. } => older,
+            Next::Register { forget, .. } | Next::Forget { forget } => forget,
+            _ => &mut [],
+        }
+    }
+
+    /// When it read the instance, where that matters still: as the time of a tag to be written, or only to be too old.
+    pub(crate) fn read_at(&mut self) -> Option<(&mut Tick, Option<&mut Tick>)> {
+        match &mut self.next {
+            Next::Scan { read_at, launch, .. } | Next::Hold { read_at, launch, .. } => Some((read_at, Some(launch))),
+            Next::DropOlder { read_at, .. } | Next::Deregister { read_at, .. } => Some((read_at, None)),
+            Next::HoldLate { read_at, .. } => Some((read_at, None)),
+            _ => None,
+        }
+    }
+
+    /// What it can do now, and how that can go.
+    pub fn calls(&self, world: &World, rules: &Rules, bounds: &Bounds) -> Vec<Call> {
+        let described = |call: fn(View) -> Call| views(world, bounds).into_iter().map(call).collect::<Vec<_>>();
+        match &self.next {
+            Next::Scan { .. } => vec![Call::Scan],
+            Next::Hold { read_at, .. } => {
+                let mut calls = described(Call::Renew);
+                // The scan reads again after a third of what a reading is good for, which may fall in the next tick.
+                if world.now - read_at <= 1 {
+                    calls.push(Call::Hold);
+                }
+                calls
+            }
+            Next::DropOlder { .. } => vec![Call::DropOlder],
+            Next::Deregister { read_at, take, .. } => {
+                let age = world.now - read_at;
+                let mut calls = Vec::new();
+                if age <= rules.reading_good_for.saturating_add(bounds.operation) {
+                    calls.extend(take.each().flat_map(|one| [Call::Deregister(one), Call::DeregisterUnheard(one)]));
+                }
+                if age > rules.reading_good_for {
+                    calls.push(Call::TooLate);
+                }
+                calls
+            }
+            Next::HoldLate { .. } => vec![Call::Hold],
+            Next::LookAfterTaking => described(Call::LookAfterTaking),
+            Next::Look { .. } => vec![Call::Look],
+            Next::Register { give, .. } => give.each().map(Call::Register).collect(),
+            Next::Forget { .. } => vec![Call::Forget],
+            Next::End => Vec::new(),
+        }
+    }
+
+    /// Does a call.
+    pub fn call(&mut self, call: Call, world: &mut World, rules: &Rules) {
+        let next = std::mem::replace(&mut self.next, Next::End);
+        self.next = match (call, next) {
+            (Call::Scan, Next::Scan { read_at, launch, trusted, older }) => {
+                decide_to_take(world.in_place, read_at, launch, trusted, older, rules)
+            }
+            (Call::Renew(view), Next::Hold { launch, take, .. }) => {
+                let seen = world.described(view);
+                if seen.state == State::Out && seen.launch == launch {
+                    let (trusted, older) = believe(&seen, world.now, rules);
+                    decide_to_take(take, world.now, launch, trusted, older, rules)
+                } else {
+                    self.again = true;
+                    Next::End
+                }
+            }
+            (Call::Hold, Next::Hold { read_at, take, hold, older, .. }) => {
+                if !hold.is_empty() {
+                    write(world, read_at, hold, &older, rules);
+                }
+                match older.is_empty() || rules.keys != Keys::OfEachAct {
+                    true => Next::deregister(read_at, take),
+                    false => Next::DropOlder { read_at, take, older },
+                }
+            }
+            (Call::DropOlder, Next::DropOlder { read_at, take, older }) => {
+                world.delete(&older);
+                Next::deregister(read_at, take)
+            }
+            (Call::Deregister(one), Next::Deregister { read_at, take, hold_late }) => {
+                world.take(one);
+                let take = take.without(one);
+                match (take.is_empty(), hold_late.is_empty()) {
+                    (false, _) => Next::Deregister { read_at, take, hold_late },
+                    (true, false) => Next::HoldLate { read_at, hold: hold_late },
+                    (true, true) => after_taking(rules),
+                }
+            }
+            (Call::DeregisterUnheard(one), next) => {
+                world.take(one);
+                next
+            }
+            (Call::TooLate, _) => {
+                self.again = true;
+                after_taking(rules)
+            }
+            (Call::Hold, Next::HoldLate { read_at, hold }) => {
+                write(world, read_at, hold, &[], rules);
+                after_taking(rules)
+            }
+            (Call::LookAfterTaking(view), _) => match world.described(view) {
+                seen if seen.state == State::Running && !seen.tags.is_empty() => Next::look(&seen, world.now, rules),
+                _ => Next::End,
+            },
+            (Call::Look, Next::Look { forgettable, kept }) => {
+                let (next, again) = decide_to_give(world, forgettable, &kept);
+                self.again |= again;
+                next
+            }
+            (Call::Register(one), Next::Register { give, forget }) => {
+                world.give(one);
+                Next::give_back(give.without(one), forget)
+            }
+            (Call::Forget, Next::Forget { forget }) => {
+                world.delete(&forget);
+                Next::End
+            }
+            (_, next) => next,
+        };
+    }
+}
+
+impl Next {
+    /// What is believed of the tags follows from the description alone, so it is kept in place of their times.
+    fn scan(seen: &Description, now: Tick, rules: &Rules) -> Self {
+        let (trusted, older) = believe(seen, now, rules);
+        Self::Scan { read_at: now, launch: seen.launch, trusted, older }
+    }
+
+    fn look(seen: &Description, now: Tick, rules: &Rules) -> Self {
+        let is_old = |tag: &Tag| !rules.keeps_young_tags || now - tag.taken_at >= rules.settle;
+        if now - seen.launch >= rules.settle && seen.tags.iter().all(is_old) {
+            return Self::Look { forgettable: seen.tags.clone(), kept: Vec::new() };
+        }
+        let mut kept: Vec<Registrations> = seen.tags.iter().map(|tag| tag.holds).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        Self::Look { forgettable: Vec::new(), kept }
+    }
+
+    fn deregister(read_at: Tick, take: Registrations) -> Self {
+        Self::Deregister { read_at, take, hold_late: Registrations::NONE }
+    }
+
+    fn give_back(give: Registrations, forget: Vec<Tag>) -> Self {
+        match (give.is_empty(), forget.is_empty()) {
+            (false, _) => Self::Register { give, forget },
+            (true, false) => Self::Forget { forget },
+            (true, true) => Self::End,
+        }
+    }
+}
+
+/// Which descriptions a call can get.
+pub(crate) fn views(world: &World, bounds: &Bounds) -> Vec<View> {
+    match (&world.old, bounds.what_is_stale) {
+        (None, _) => vec![View::Fresh],
+        (Some(_), Stale::Whole) => vec![View::Fresh, View::Old],
+        (Some(_), Stale::EachForItself) => vec![View::Fresh, View::Old, View::OldState, View::OldTags],
+    }
+}
+
+/// Whether a description contradicts an event and does not prove to be younger: as `decide::weigh` has it.
+fn may_be_older(seen: &Description, is_running: bool, time: Tick) -> bool {
+    match (is_running, seen.state) {
+        (true, State::Running) | (false, State::Out) => false,
+        (true, State::Out) => seen.stop <= time,
+        (true, State::Pending) | (false, _) => seen.launch <= time,
+    }
+}
+
+/// Which registrations are held by tags that are believed, and which tags are not.
+fn believe(seen: &Description, now: Tick, rules: &Rules) -> (Registrations, Vec<Tag>) {
+    let is_trusted = |tag: &Tag| match (rules.keys, rules.trust) {
+        (Keys::OfEachAct, Trust::Fresh(age)) => now - tag.taken_at <= age,
+        (Keys::OfEachAct, Trust::AfterTheStart) => tag.taken_at > seen.launch,
+        (Keys::OfEachAct, Trust::Any) => true,
+        (Keys::Common | Keys::CommonAndAdded, _) => false,
+    };
+    let (trusted, older): (Vec<Tag>, Vec<Tag>) = seen.tags.iter().partition(|tag| is_trusted(tag));
+    (trusted.iter().map(|tag| tag.holds).collect(), older)
+}
+
+/// As `decide::take_out` has it.
+fn decide_to_take(
+    found: Registrations,
+    read_at: Tick,
+    launch: Tick,
+    trusted: Registrations,
+    older: Vec<Tag>,
+    rules: &Rules,
+) -> Next {
+    if found.is_empty() {
+        return Next::End;
+    }
+    let hold = found.without(trusted);
+    if !rules.holds_first {
+        return Next::Deregister { read_at, take: found, hold_late: hold };
+    }
+    // Where nothing has to be written, nothing is taken over, either.
+    let older = if hold.is_empty() { Vec::new() } else { older };
+    Next::Hold { read_at, launch, take: found, hold, older }
+}
+
+/// As `decide::give_back` has it: what to do, and whether to look again.
+fn decide_to_give(world: &World, forgettable: Vec<Tag>, kept: &[Registrations]) -> (Next, bool) {
+    let held = forgettable.iter().map(|tag| tag.holds).chain(kept.iter().copied());
+    let give = held.collect::<Registrations>().without(world.in_place);
+    let is_back = |holds: Registrations| world.in_place.has(holds);
+    let again = !give.is_empty() || kept.iter().any(|holds| is_back(*holds));
+    let forget = forgettable.into_iter().filter(|tag| is_back(tag.holds)).collect();
+    (Next::give_back(give, forget), again)
+}
+
+fn after_taking(rules: &Rules) -> Next {
+    if rules.looks_after_taking { Next::LookAfterTaking } else { Next::End }
+}
+
+/// Writes what is to be held, and what older tags hold.
+fn write(world: &mut World, taken_at: Tick, hold: Registrations, older: &[Tag], rules: &Rules) {
+    let holds = older.iter().map(|tag| tag.holds).fold(hold, Registrations::and);
+    let tag = match rules.keys {
+        Keys::OfEachAct => Tag { taken_at, nonce: world.nonce(taken_at, older), holds },
+        Keys::Common => Tag { taken_at: 0, nonce: 0, holds },
+        Keys::CommonAndAdded => Tag { taken_at: 0, nonce: 0, holds: holds.and(world.held()) },
+    };
+    world.write(tag);
+}
