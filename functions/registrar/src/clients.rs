@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One call with all its attempts: part of what [`crate::decide::SETTLE`] is made of.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Attempts of one call. Enough to wait for a token bucket that refills 4 times a second; more would only keep other
 /// events waiting, and the queue brings this one back anyway.

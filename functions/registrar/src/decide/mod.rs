@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 
 use crate::{
     balancer::{Found, Health, Reason, Standing, Target},
+    clients::OPERATION_TIMEOUT,
     error::CallError,
     held::{Held, HeldTag},
     id::AutoScalingGroupName,
@@ -32,9 +33,9 @@ const DESCRIPTION_RETRY: Duration = Duration::from_secs(5);
 /// Small, and a long scan reads twice; large, and [`SETTLE`] grows with it.
 pub const READING_GOOD_FOR: Duration = Duration::from_secs(45);
 
-/// How long after an instance's start, or after a holding, no function can still be at work that saw it out: the time that a reading is
-/// good for, the longest operation of the SDK ([`crate::clients`]), and some for descriptions that lag. Only then "it is in
-/// place" cannot be undone any more by a late deregistration, and what is held may be forgotten.
+/// How long after an instance's start, or after a holding, no function can still be at work that saw it out: the time that a
+/// tag counts as fresh, that a reading is good for, and the longest operation of the SDK ([`crate::clients`]). Only then "it is
+/// in place" cannot be undone any more by a late deregistration, and what is held may be forgotten.
 ///
 /// Too small loses registrations. Too large keeps tags that say nothing new, and takes what a person removed meanwhile for
 /// something to repair.
@@ -47,6 +48,12 @@ pub const SETTLE: TimeDelta = TimeDelta::seconds(120);
 /// Larger, and a deregistration can meet a forgetting that began before it. Smaller, and what failed is held anew with each
 /// attempt.
 const HELD_IS_FRESH_FOR: TimeDelta = TimeDelta::seconds(40);
+
+// The model of the protocol (tests/model) loses a registration where this sum is a moment longer than what settles.
+const _: () = assert!(
+    HELD_IS_FRESH_FOR.num_seconds().unsigned_abs() + READING_GOOD_FOR.as_secs() + OPERATION_TIMEOUT.as_secs()
+        < SETTLE.num_seconds().unsigned_abs()
+);
 
 /// How soon after a registration somebody sees whether it is there: registering an address too early may be answered with
 /// success and undone when the draining ends (*not verified*, AWS-FACTS).
