@@ -32,8 +32,7 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
         Deed::Terminate(name) => done(ec2::terminate(world, &id_of(world, name)?)),
         Deed::ScaleIn(name) => {
             let id = member(world, name)?;
-            auto_scaling::set_lifecycle_state(world, &id, LifecycleState::Terminating);
-            done(ec2::terminate(world, &id))
+            done(auto_scaling::terminate_member(world, &id, true))
         }
         Deed::Standby(name) => {
             let id = member(world, name)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandbox::{
     Options, Span, World,
-    auto_scaling::{self, AttachedBy, Group, LaunchSource, LifecycleState, TrafficSource, TrafficSourceKind},
+    auto_scaling::{self, AttachedBy, GroupSpec, LifecycleState, TrafficSource, TrafficSourceKind},
     ec2::{self, Ipv4Wish, Launch, NewInterface},
     elb,
     elbv2::{self, Kind, Target, TargetGroupSpec, TargetType},
@@ -51,7 +51,8 @@ fn set(world: &mut World, plan: &Plan, vpc: &str, subnet: &str) -> Result<(), Ap
         create(world, balancer, vpc)?;
         sources.extend(source(world, balancer));
     }
-    create_group(world, subnet, sources);
+    let group = GroupSpec { traffic_sources: sources, ..GroupSpec::new(GROUP, subnet) };
+    auto_scaling::create_group(world, group)?;
     for (number, instance) in plan.instances.iter().enumerate() {
         // One that is renewed has a subnet of its own, so that what it gives back is not given to another.
         let subnet = match instance.is_renewed {
@@ -105,26 +106,6 @@ fn source(world: &World, balancer: &Balancer) -> Option<TrafficSource> {
         _ => (TrafficSourceKind::TargetGroup, elbv2::arn_of(world, &balancer.name)?),
     };
     is_attached.then_some(TrafficSource { kind, identifier, attached_by: AttachedBy::LoadBalancerOperation })
-}
-
-fn create_group(world: &mut World, subnet: &str, traffic_sources: Vec<TrafficSource>) {
-    let group = Group {
-        name: GROUP.to_owned(),
-        arn: format!("arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:1:autoScalingGroupName/{GROUP}"),
-        source: LaunchSource::Configuration("any".to_owned()),
-        min_size: 0,
-        max_size: 10,
-        desired_capacity: 0,
-        subnet_ids: vec![subnet.to_owned()],
-        zones: vec!["us-east-1a".to_owned()],
-        health_check_type: "EC2".to_owned(),
-        health_check_grace_period: 0,
-        traffic_sources,
-        tags: Vec::new(),
-        members: Default::default(),
-        created: world.now(),
-    };
-    world.auto_scaling.groups.insert(GROUP.to_owned(), group);
 }
 
 fn launch(world: &mut World, instance: &Instance, subnet: &str) -> Result<(), ApiError> {
