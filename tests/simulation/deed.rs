@@ -92,7 +92,7 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
         }
         Deed::Delete(name) => delete(world, name),
         Deed::MoveFloating(from, to) => move_floating(world, from, to, ledger, reference),
-        Deed::Sweep => done(lambda::invoke(world, RECONCILE, json!({}))),
+        Deed::Sweep => done(lambda::invoke_async(world, RECONCILE, json!({}))),
     }
 }
 

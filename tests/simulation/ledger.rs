@@ -37,6 +37,8 @@ pub struct Ledger {
     pub running: BTreeMap<String, Timestamp>,
     /// Since when instances and balancers are to be left alone.
     pub guarded: BTreeMap<String, Timestamp>,
+    /// Places that instances came to have with an address that was another's before.
+    pub inherited: BTreeSet<Owned>,
     /// When addresses were given to another instance: for a while, functions may take the one for the other.
     pub moved: BTreeMap<String, Timestamp>,
 }
@@ -77,7 +79,14 @@ impl Ledger {
             let owner = view::owner(world, &entry);
             let is_current = owner.is_some();
             match self.entries.get_mut(&entry) {
-                Some(known) => *known = Known { owner: owner.or(known.owner.take()), is_current },
+                Some(known) => {
+                    if let Some(owner) =
+                        owner.as_ref().filter(|owner| known.owner.as_ref().is_some_and(|o| o != *owner))
+                    {
+                        self.inherited.insert(owner.clone());
+                    }
+                    *known = Known { owner: owner.or(known.owner.take()), is_current };
+                }
                 None => {
                     changes.added.push(entry.clone());
                     self.entries.insert(entry, Known { owner, is_current });

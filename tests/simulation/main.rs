@@ -5,13 +5,17 @@ use std::{
     ops::Range,
     process::ExitCode,
     sync::{
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
 };
 
-use end_to_end::simulation::{self, Failure, Outcome, draw, shrink::shrink};
+use end_to_end::simulation::{
+    self, Failure, Outcome, draw,
+    exhaustive::{self, HARMS},
+    shrink::shrink,
+};
 use lexopt::prelude::{Long, Short, ValueExt};
 
 const HELP: &str = "\
@@ -19,12 +23,15 @@ Plays a seed's fleet, schedule and faults in a simulated AWS with the real funct
 
 Usage: cargo simulate [--seeds 1000] [--from 0] [--jobs 2]
        cargo simulate --seed 4711 [--log]
+       cargo simulate --every-call [--jobs 2]
 
   --seeds  how many
   --from   the first one
   --jobs   how many at a time; as many as there are cores, unless said otherwise
   --seed   only this one: prints its plan, and how it ended
   --log    and everything that happened
+  --every-call
+           plays a few basic plans once for each call and each way in which that can go wrong
 
 Exits with 1 where a promise was broken, after printing the shortest plan found that breaks it, and the command that repeats it.
 ";
@@ -32,6 +39,8 @@ Exits with 1 where a promise was broken, after printing the shortest plan found 
 struct Arguments {
     seeds: Range<u64>,
     jobs: usize,
+    /// No seeds, but every call of the basic plans.
+    every_call: bool,
     /// One seed alone: whether to print its log.
     one: Option<bool>,
 }
@@ -52,6 +61,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Some(Arguments { seeds, one: Some(log), .. })) => one(seeds.start, log),
+        Ok(Some(Arguments { jobs, every_call: true, .. })) => every_call(jobs),
         Ok(Some(arguments)) => many(&arguments),
         Err(error) => {
             eprintln!("simulate: {error}\n\n{HELP}");
@@ -61,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error> {
-    let (mut count, mut from, mut seed, mut log) = (1_000, 0, None, false);
+    let (mut count, mut from, mut seed, mut log, mut every_call) = (1_000, 0, None, false, false);
     let mut jobs = std::thread::available_parallelism().map_or(1, usize::from);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -70,12 +80,13 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
             Long("seed") => seed = Some(parser.value()?.parse()?),
             Long("jobs") => jobs = parser.value()?.parse::<usize>()?.max(1),
             Long("log") => log = true,
+            Long("every-call") => every_call = true,
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(argument.unexpected()),
         }
     }
     let seeds = seed.map_or(from..from + count, |seed: u64| seed..seed + 1);
-    Ok(Some(Arguments { seeds, jobs, one: seed.map(|_| log) }))
+    Ok(Some(Arguments { seeds, jobs, every_call, one: seed.map(|_| log) }))
 }
 
 fn one(seed: u64, is_log_wanted: bool) -> ExitCode {
@@ -130,6 +141,37 @@ fn many(arguments: &Arguments) -> ExitCode {
             report(seed, &failure);
             ExitCode::FAILURE
         }
+    }
+}
+
+fn every_call(jobs: usize) -> ExitCode {
+    let begun = now();
+    let work: Vec<_> =
+        exhaustive::basics().into_iter().flat_map(|plan| HARMS.map(|harm| (plan.clone(), harm))).collect();
+    let next = AtomicUsize::new(0);
+    let runs: Vec<Option<usize>> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut runs = Some(0);
+            while let Some(((name, plan), harm)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match exhaustive::strike_each(plan, *harm) {
+                    Ok(more) => runs = runs.map(|runs| runs + more),
+                    Err((struck, failure)) => {
+                        println!("{name}: {}\n{struck}\nwhich ends:\n{}", failure.violation, tail(&failure.log));
+                        runs = None;
+                    }
+                }
+            }
+            runs
+        };
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("its panic was printed")).collect()
+    });
+    match runs.into_iter().sum::<Option<usize>>() {
+        Some(runs) => {
+            println!("{runs} runs in {:.0} s: every promise was kept", (now() - begun).as_secs_f64());
+            ExitCode::SUCCESS
+        }
+        None => ExitCode::FAILURE,
     }
 }
 

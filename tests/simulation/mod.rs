@@ -6,11 +6,14 @@
 //! breaks a promise is made short by leaving parts out ([`shrink`]). Nothing but the seed decides what happens: the same seed
 //! gives the same log, byte for byte.
 //!
+//! Beside what seeds draw, [`exhaustive`] takes a few basic plans and lets every single call of each fail in every way.
+//!
 //! The bounds that it keeps are those that docs/design.md assumes: what is described lags by at most 15 s, and a call takes no
 //! effect after its caller has given up. Without such bounds no promise could hold.
 
 pub mod deed;
 pub mod draw;
+pub mod exhaustive;
 pub mod fleet;
 pub mod harm;
 pub mod ledger;

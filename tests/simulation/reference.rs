@@ -91,6 +91,8 @@ impl Reference {
                 self.doubtful.insert(owner.clone());
             }
         }
+        // "After termination the address returns to the subnet": whoever gets it next has what was left there.
+        self.doubtful.extend(ledger.inherited.iter().filter(|owned| !self.expected.contains(owned)).cloned());
         let doubtful: Vec<Owned> =
             self.expected.iter().filter(|o| self.given_up.contains(view::balancer_of(&o.place))).cloned().collect();
         for owned in doubtful {

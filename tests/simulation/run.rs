@@ -9,7 +9,7 @@ use std::{
 
 use sandbox::{
     Call, Throttle, Timestamp, World,
-    deployment::{DEAD_LETTERS, UNDELIVERED},
+    deployment::{DEAD_LETTERS, RECONCILE, UNDELIVERED},
     elbv2,
 };
 
@@ -18,7 +18,7 @@ use super::{
     harm::{Strikes, Struck},
     ledger::{GIVES_LATE, Ledger, SWEEP_GIVES_LATE},
     log,
-    plan::{Guardian, Plan},
+    plan::{Deed, Guardian, Plan},
     promise::{self, Cost, Promise, Violation},
     reference::Reference,
     view,
@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_secs(10);
 
 /// Looks without anything going on, after which all is quiet.
 const QUIET: u32 = 2;
+
+/// How long the faults last after the last step, at least: until whoever was started by it is settled, and forgotten.
+const FAULTS_LAST: Duration = Duration::from_secs(200);
 
 /// Sweeps at the end. What no event told, the first one takes out or gives back; what was draining then, the second gives
 /// back; what is settled by then, the third forgets.
@@ -51,6 +54,8 @@ pub struct Outcome {
     pub duration: Duration,
     /// What it was made of.
     pub cost: Cost,
+    /// Calls while faults could strike.
+    pub exposed: usize,
     /// What went wrong, by what it was.
     pub struck: BTreeMap<&'static str, usize>,
 }
@@ -147,14 +152,15 @@ impl<'p> Run<'p> {
         let log = self.stage.world(|world| log::of(world, &self.known().deeds));
         match verdict {
             Err(violation) => Err(Box::new(Failure { violation, log })),
-            Ok(()) => {
+            Ok(exposed) => {
                 let duration = self.stage.world(|world| world.now() - self.start).to_std().unwrap_or_default();
-                Ok(Outcome { log, duration, cost: self.cost(), struck: self.struck.all() })
+                Ok(Outcome { log, duration, cost: self.cost(), exposed, struck: self.struck.all() })
             }
         }
     }
 
-    async fn play_through(&self) -> Result<(), Violation> {
+    /// Answers the number of calls that faults could strike.
+    async fn play_through(&self) -> Result<usize, Violation> {
         let limits = self.plan.weather.throttle.map(|(era, percent)| {
             self.stage.sandbox.fault(harm::counted(Throttle::shared(era, percent), self.struck.clone()))
         });
@@ -167,25 +173,22 @@ impl<'p> Run<'p> {
             self.perform(&step.deed);
         }
         let last = self.plan.steps.last().map_or(0, |step| step.at);
-        let faulty = harm::end(&self.plan.strikes).max(Duration::from_secs(last + 60));
+        let faulty = harm::end(&self.plan.strikes).max(Duration::from_secs(last) + FAULTS_LAST);
         self.pass_until(harm::time_of(self.start, faulty.as_secs())).await?;
         drop(faults);
+        let exposed = self.stage.world(|world| world.calls.len());
         self.stage.world(|world| world.events.reset_delivery());
         self.rest().await?;
         for _ in 0..SWEEPS {
             self.pass_until(self.stage.world(|world| world.now()) + SWEEP_EVERY).await?;
-            let report = self.stage.sweep().await;
-            self.look()?;
-            if let Err(report) = report {
-                return Err(self.violation(Promise::ItComesToRest, format!("the sweep failed: {report}")));
-            }
+            self.perform(&Deed::Sweep);
             self.rest().await?;
         }
         drop(limits);
-        self.judge_at_rest()
+        self.judge_at_rest().map(|()| exposed)
     }
 
-    fn perform(&self, deed: &super::plan::Deed) {
+    fn perform(&self, deed: &Deed) {
         let mut known = self.known();
         let Known { ledger, reference, deeds, .. } = &mut *known;
         self.stage.world(|world| {
@@ -240,6 +243,7 @@ impl<'p> Run<'p> {
         let violation = self.stage.world(|world| {
             promise::at_rest(world, &known.ledger, &known.reference)
                 .or_else(|| dead_letters(world))
+                .or_else(|| failed_sweep(world))
                 .or_else(|| cost.violation(world))
         });
         violation.map_or(Ok(()), Err)
@@ -254,7 +258,7 @@ impl<'p> Run<'p> {
         self.stage.world(|world| Cost {
             calls: world.calls.len(),
             events: world.events.log.len() + struck.get("event twice").copied().unwrap_or_default(),
-            sweeps: world.lambda.log.iter().filter(|ended| ended.function == sandbox::deployment::RECONCILE).count(),
+            sweeps: world.lambda.log.iter().filter(|ended| ended.function == RECONCILE).count(),
             balancers: self.plan.balancers.len(),
             struck: struck.iter().filter(|(kind, _)| !kind.starts_with("event")).map(|(_, count)| count).sum(),
         })
@@ -296,4 +300,11 @@ fn dead_letters(world: &World) -> Option<Violation> {
     let mut queues = [DEAD_LETTERS, UNDELIVERED].into_iter().filter_map(|name| world.sqs.queue(name));
     let message = queues.find_map(|queue| queue.messages().next())?;
     Some(Violation::of(Promise::ItComesToRest, world, format!("a dead letter: {}", message.body)))
+}
+
+/// The last sweep, which nothing disturbed but the published limits, at its last attempt.
+fn failed_sweep(world: &World) -> Option<Violation> {
+    let last = world.lambda.log.iter().rfind(|ended| ended.function == RECONCILE)?;
+    let error = last.result.as_ref().err()?;
+    Some(Violation::of(Promise::ItComesToRest, world, format!("the last sweep failed: {error}")))
 }
