@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use end_to_end::simulation::{
     self, Plan, draw,
     ledger::{GIVES_LATE, Ledger},
-    plan::{Balancer, BalancerKind, Deed, Guardian, Instance, Step, Weather},
+    plan::{Balancer, BalancerKind, Deed, Group, Guardian, Instance, Step, Weather},
     promise::{self, Cost, Promise, Violation},
     reference::Reference,
     shrink::shrink_while,
@@ -95,6 +95,7 @@ fn plan(steps: Vec<Step>) -> Plan {
             places: ["clb:shop", "tg:edge:443=eth0", "tg:pods:80"].map(str::to_owned).to_vec(),
             declares: Vec::new(),
         }],
+        group: Group::default(),
         steps,
         deliveries: Vec::new(),
         strikes: Vec::new(),

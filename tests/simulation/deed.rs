@@ -12,6 +12,7 @@ use sandbox::{
 use serde_json::json;
 
 use super::{
+    fleet,
     ledger::Ledger,
     plan::Deed,
     reference::Reference,
@@ -34,6 +35,7 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
             let id = member(world, name)?;
             done(auto_scaling::terminate_member(world, &id, true))
         }
+        Deed::Wants(members) => done(auto_scaling::set_desired(world, fleet::GROUP, *members)),
         Deed::Standby(name) => {
             let id = member(world, name)?;
             auto_scaling::set_lifecycle_state(world, &id, LifecycleState::Standby);
@@ -66,11 +68,10 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
             reference.removed(&owned, ledger, world.now());
             Some(())
         }
-        Deed::Declare(name, place) => declare(world, name, place, reference),
+        Deed::Declare(name, place) => declare(world, name, place),
         Deed::Undeclare(name) => {
             let id = id_of(world, name)?;
             ec2::remove_tag(world, &id, "elb-registrar:register");
-            reference.undeclares(&id);
             Some(())
         }
         Deed::Ignore(name) => {
@@ -153,7 +154,7 @@ fn address_of(world: &World, id: &str, arn: &str, word: &str) -> Option<IpAddr> 
 }
 
 /// Adds a place to the tag of what an instance declares.
-pub fn declare(world: &mut World, name: &str, place: &str, reference: &mut Reference) -> Option<()> {
+pub fn declare(world: &mut World, name: &str, place: &str) -> Option<()> {
     let id = id_of(world, name)?;
     let entry = entry_at(world, name, place)?;
     // A literal address is told as what it is.
@@ -161,7 +162,6 @@ pub fn declare(world: &mut World, name: &str, place: &str, reference: &mut Refer
     let tag = world.ec2.instance(&id)?.tags.get("elb-registrar:register").cloned().unwrap_or_default();
     let value = format!("{tag} {text}").trim().to_owned();
     ec2::set_tag(world, &id, "elb-registrar:register", &value);
-    reference.declares(view::owner(world, &entry)?);
     Some(())
 }
 

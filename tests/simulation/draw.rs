@@ -8,7 +8,7 @@ use fastrand::Rng;
 use sandbox::{SameAddressWhileDraining, World, throttle::Era};
 
 use super::plan::{
-    Balancer, BalancerKind, Deed, EventFault, Guardian, Harm, Instance, Plan, Sort, Step, Strike, Weather,
+    Balancer, BalancerKind, Deed, EventFault, Group, Guardian, Harm, Instance, Plan, Sort, Step, Strike, Weather,
 };
 
 /// When the first step may come: by then the fleet counts as having run all along.
@@ -34,6 +34,7 @@ pub fn plan(seed: u64) -> Plan {
     let balancers = balancers(&mut fleet);
     let instances = instances(&mut fleet, &balancers);
     let steps = steps(&mut World::dice(seed, "steps"), &instances, &balancers);
+    let group = group(&mut World::dice(seed, "group"), &balancers);
     let end = steps.last().map_or(FIRST_STEP_AT, |step| step.at) + 120;
     let mut faults = World::dice(seed, "faults");
     Plan {
@@ -43,6 +44,7 @@ pub fn plan(seed: u64) -> Plan {
         strikes: strikes(&mut faults, end),
         balancers,
         instances,
+        group,
         steps,
     }
 }
@@ -121,6 +123,20 @@ fn instances(dice: &mut Rng, balancers: &[Balancer]) -> Vec<Instance> {
         .collect()
 }
 
+/// Hooks in every other run; what its instances declare are balancers of ours.
+fn group(dice: &mut Rng, balancers: &[Balancer]) -> Group {
+    let ours = balancers.iter().filter(|balancer| can_be_declared(balancer) && balancer.kind != BalancerKind::Far);
+    let declares: Vec<String> = ours
+        .filter(|_| chance(dice, 60))
+        .map(|Balancer { name, kind, .. }| match kind {
+            BalancerKind::Classic => format!("clb:{name}"),
+            BalancerKind::Addresses | BalancerKind::Ipv6 => format!("tg:{name}:443=eth0"),
+            _ => format!("tg:{name}:80"),
+        })
+        .collect();
+    Group { has_hooks: dice.bool(), declares }
+}
+
 /// Every place that an instance could have at a balancer.
 fn places_at(balancer: &Balancer, instance: &Instance, number: u64) -> Vec<String> {
     let name = &balancer.name;
@@ -170,8 +186,9 @@ fn deed(dice: &mut Rng, instances: &[Instance], balancers: &[Balancer]) -> Deed 
     match (dice.u8(0..100), place) {
         (0..32, _) => Deed::Stop(name),
         (32..60, _) => Deed::Start(name),
-        (60..63, _) => Deed::ShutDown(name),
-        (63..67, _) => Deed::Terminate(name),
+        (60..62, _) => Deed::ShutDown(name),
+        (62..65, _) => Deed::Terminate(name),
+        (65..67, _) => Deed::Wants(dice.usize(0..=3)),
         (67..69, _) if instance.is_member => Deed::ScaleIn(name),
         (69..72, _) if instance.is_member => Deed::Standby(name),
         (72..74, _) if instance.is_member => Deed::Warm(name),

@@ -5,7 +5,7 @@
 use sandbox::SameAddressWhileDraining;
 
 use super::{
-    plan::{Balancer, BalancerKind, Deed, Harm, Instance, Plan, Step, Strike, Weather},
+    plan::{Balancer, BalancerKind, Deed, Group, Harm, Instance, Plan, Step, Strike, Weather},
     run::{Failure, run},
 };
 
@@ -104,6 +104,7 @@ fn plan(steps: Vec<(u64, Deed)>, places: &[&str]) -> Plan {
             places: places.iter().map(|&place| place.to_owned()).collect(),
             declares: Vec::new(),
         }],
+        group: Group::default(),
         steps: steps.into_iter().map(|(at, deed)| Step { at, deed }).collect(),
         deliveries: Vec::new(),
         strikes: Vec::new(),

@@ -4,18 +4,22 @@ use std::time::Duration;
 
 use sandbox::{
     Options, Span, World,
-    auto_scaling::{self, AttachedBy, GroupSpec, LifecycleState, TrafficSource, TrafficSourceKind},
+    auto_scaling::{self, AttachedBy, GroupSpec, HookSpec, LifecycleState, TrafficSource, TrafficSourceKind},
     ec2::{self, Ipv4Wish, Launch, NewInterface},
     elb,
     elbv2::{self, Kind, Target, TargetGroupSpec, TargetType},
     wire::ApiError,
 };
 
-use super::plan::{Balancer, BalancerKind, Guardian, Instance, Plan, Weather};
+use super::plan::{Balancer, BalancerKind, Group, Guardian, Instance, Plan, Weather};
 use crate::Stage;
 
 /// The name of the Auto Scaling group.
-const GROUP: &str = "fleet";
+pub const GROUP: &str = "fleet";
+
+/// Seconds that an instance waits at a hook without a heartbeat. "A heartbeat timeout of less than 12 minutes" may run out where
+/// a function was killed (README.md, "Limits").
+pub const HEARTBEAT: u32 = 900;
 
 /// The stage of a plan, with everything on it.
 pub fn stage(plan: &Plan) -> Stage {
@@ -51,8 +55,7 @@ fn set(world: &mut World, plan: &Plan, vpc: &str, subnet: &str) -> Result<(), Ap
         create(world, balancer, vpc)?;
         sources.extend(source(world, balancer));
     }
-    let group = GroupSpec { traffic_sources: sources, ..GroupSpec::new(GROUP, subnet) };
-    auto_scaling::create_group(world, group)?;
+    auto_scaling::create_group(world, GroupSpec { traffic_sources: sources, ..group(&plan.group, subnet) })?;
     for (number, instance) in plan.instances.iter().enumerate() {
         // One that is renewed has a subnet of its own, so that what it gives back is not given to another.
         let subnet = match instance.is_renewed {
@@ -106,6 +109,16 @@ fn source(world: &World, balancer: &Balancer) -> Option<TrafficSource> {
         _ => (TrafficSourceKind::TargetGroup, elbv2::arn_of(world, &balancer.name)?),
     };
     is_attached.then_some(TrafficSource { kind, identifier, attached_by: AttachedBy::LoadBalancerOperation })
+}
+
+fn group(group: &Group, subnet: &str) -> GroupSpec {
+    let spec = GroupSpec::new(GROUP, subnet).tag("elb-registrar:register", &group.declares.join(" "));
+    match group.has_hooks {
+        true => spec
+            .hook(HookSpec::launching("elb-registrar-launch").heartbeat(HEARTBEAT))
+            .hook(HookSpec::terminating("elb-registrar-terminate").heartbeat(HEARTBEAT)),
+        false => spec,
+    }
 }
 
 fn launch(world: &mut World, instance: &Instance, subnet: &str) -> Result<(), ApiError> {

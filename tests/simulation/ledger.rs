@@ -35,6 +35,8 @@ pub struct Ledger {
     pub out: BTreeMap<String, Timestamp>,
     /// When instances were last seen running.
     pub running: BTreeMap<String, Timestamp>,
+    /// When instances were last seen on their way out of their Auto Scaling group.
+    pub leaving: BTreeMap<String, Timestamp>,
     /// Since when instances and balancers are to be left alone.
     pub guarded: BTreeMap<String, Timestamp>,
     /// Places that instances came to have with an address that was another's before.
@@ -118,6 +120,11 @@ impl Ledger {
         self.moved.get(&entry.id).is_some_and(|moved| now - *moved <= SWEEP_GIVES_LATE)
     }
 
+    /// Whether an instance was on its way out of its group so lately that a function may still take it out.
+    pub fn was_leaving_lately(&self, instance: &str, now: Timestamp) -> bool {
+        self.leaving.get(instance).is_some_and(|leaving| now - *leaving <= TAKES_LATE)
+    }
+
     /// Looks only at who runs: cheap enough for every moment at which nothing else can have changed.
     pub fn look_at_instances(&mut self, world: &World) {
         let now = world.now();
@@ -126,6 +133,9 @@ impl Ledger {
             // Between two looks more than one change may have happened, of which these times tell.
             let out = if view::is_out(instance.state) { now } else { instance.launch_time };
             self.out.insert(instance.id.clone(), out);
+            if view::is_leaving(world, &instance.id) {
+                self.leaving.insert(instance.id.clone(), now);
+            }
             let running = match instance.state {
                 InstanceState::Running => Some(now),
                 InstanceState::Stopping => Some(instance.since),

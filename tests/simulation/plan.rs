@@ -18,6 +18,8 @@ pub struct Plan {
     pub balancers: Vec<Balancer>,
     /// Who gets it.
     pub instances: Vec<Instance>,
+    /// What the Auto Scaling group is like.
+    pub group: Group,
     /// What people and groups do, in the order of time.
     pub steps: Vec<Step>,
     /// What becomes of the n-th event, from 0; the others are delivered once.
@@ -101,6 +103,15 @@ pub struct Instance {
     pub declares: Vec<String>,
 }
 
+/// What the Auto Scaling group is like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Whether launches and terminations wait at hooks of ours.
+    pub has_hooks: bool,
+    /// What the instances that it launches declare.
+    pub declares: Vec<String>,
+}
+
 /// Something that is done to the fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -123,6 +134,8 @@ pub enum Deed {
     Terminate(String),
     /// The Auto Scaling group takes a member out and terminates it.
     ScaleIn(String),
+    /// An operator wants so many members in the group.
+    Wants(usize),
     /// An operator puts a member of the group in Standby.
     Standby(String),
     /// The group puts a member into its warm pool, stopped.
@@ -225,7 +238,7 @@ impl Deed {
             Self::Ignore(a) | Self::Heed(a) | Self::IgnoreBalancer(a) | Self::Delete(a) => vec![a],
             Self::Add(a, place) | Self::Remove(a, place) | Self::Declare(a, place) => vec![a, balancer_in(place)],
             Self::MoveFloating(a, b) => vec![a, b],
-            Self::Sweep => Vec::new(),
+            Self::Sweep | Self::Wants(_) => Vec::new(),
         }
     }
 }
@@ -260,6 +273,9 @@ impl fmt::Display for Plan {
                 write!(f, "; declares {}", instance.declares.join(" "))?;
             }
             writeln!(f)?;
+        }
+        if self.group != Group::default() {
+            writeln!(f, "  {:?}", self.group)?;
         }
         for Step { at, deed } in &self.steps {
             writeln!(f, "  at {at:>5} s: {deed:?}")?;

@@ -2,6 +2,7 @@
 
 mod cost;
 mod foreign;
+mod hook;
 mod lost;
 mod rest;
 
@@ -11,6 +12,7 @@ use sandbox::{Timestamp, World};
 
 pub use cost::Cost;
 pub use foreign::{foreign_tags_touched, given_without_right, taken_without_right};
+pub use hook::{completed_too_early, ran_out};
 pub use lost::{lost, taken_and_not_held};
 pub use rest::{at_rest, is_out_of_service};
 
@@ -34,6 +36,8 @@ pub enum Promise {
     NothingIsLost,
     /// What belongs to others stays as it is, after every call.
     NothingForeignIsTouched,
+    /// A hook is completed when the work is done, and does not run out.
+    AHookIsHeld,
     /// A change costs a bounded number of calls.
     CostFollowsTheChange,
     /// All becomes quiet, and nothing fails for good.

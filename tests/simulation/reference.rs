@@ -3,7 +3,7 @@
 //! It follows from what people and groups did and from what AWS does by itself, never from the functions' calls. Where README.md
 //! says in "Limits" that something is not promised, a place becomes *doubtful*: it may be there or not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sandbox::{Timestamp, World};
 
@@ -19,6 +19,8 @@ pub struct Reference {
     pub expected: BTreeSet<Owned>,
     /// In place, held, or neither.
     pub doubtful: BTreeSet<Owned>,
+    /// What a person has removed, and when.
+    pub removed: BTreeMap<Owned, Timestamp>,
     /// What is declared: in place where the instance runs.
     pub declared: BTreeSet<Owned>,
     /// Balancers that an operator deleted or wanted left alone on the way: what is held for them is let go.
@@ -29,6 +31,7 @@ impl Reference {
     /// A person, or the fixture, has registered an instance.
     pub fn added(&mut self, owned: Owned) {
         self.doubtful.remove(&owned);
+        self.removed.remove(&owned);
         self.expected.insert(owned);
     }
 
@@ -43,20 +46,9 @@ impl Reference {
         let is_promised = ledger.was_promised(owned, now, GIVES_LATE + TAKES_LATE);
         if self.expected.remove(owned) && (was_out || is_promised) {
             self.doubtful.insert(owned.clone());
+        } else {
+            self.removed.insert(owned.clone(), now);
         }
-    }
-
-    /// An operator has declared a place.
-    pub fn declares(&mut self, owned: Owned) {
-        self.declared.insert(owned);
-    }
-
-    /// An operator has taken back what an instance declares: what of it is in place stays there.
-    pub fn undeclares(&mut self, instance: &str) {
-        let (gone, kept) = std::mem::take(&mut self.declared).into_iter().partition(|owned| owned.instance == instance);
-        self.declared = kept;
-        let gone: BTreeSet<Owned> = gone;
-        self.doubtful.extend(gone.into_iter().filter(|owned| !self.expected.contains(owned)));
     }
 
     /// An address is another instance's from now on, as are the registrations that name it. Functions of both may be at work,
@@ -64,7 +56,6 @@ impl Reference {
     pub fn moved(&mut self, before: impl IntoIterator<Item = Owned>, after: impl IntoIterator<Item = Owned>) {
         for owned in before.into_iter().chain(after) {
             self.expected.remove(&owned);
-            self.declared.remove(&owned);
             self.doubtful.insert(owned);
         }
     }
@@ -78,6 +69,10 @@ impl Reference {
                 && view::is_there(world, view::balancer_of(&owned.place))
         };
         self.expected.retain(is_alive);
+        // What is declared no longer stays where it is in place; nobody knows whether it was given in time.
+        let declared = view::declared(world);
+        let before = std::mem::replace(&mut self.declared, declared);
+        self.doubtful.extend(before.into_iter().filter(|o| !self.declared.contains(o) && !self.expected.contains(o)));
         self.declared.retain(is_alive);
         self.doubtful.retain(is_alive);
         // "In EC2-Classic style, an address is gone from the description once the instance is stopped. If `stopping` is not
@@ -91,6 +86,12 @@ impl Reference {
                 self.doubtful.insert(owner.clone());
             }
         }
+        // "One that a person removes seconds before a stop may be given back": a description of the balancer that lags still
+        // shows it to whoever takes the instance out (README.md, "Limits").
+        let stops = |id: &str| world.ec2.instance(id).is_some_and(|instance| view::is_out(instance.state));
+        let lately = |at: Timestamp| world.now() - at <= TAKES_LATE;
+        let removed = self.removed.iter().filter(|(owned, at)| lately(**at) && stops(&owned.instance));
+        self.doubtful.extend(removed.map(|(owned, _)| owned.clone()));
         // "After termination the address returns to the subnet": whoever gets it next has what was left there.
         self.doubtful.extend(ledger.inherited.iter().filter(|owned| !self.expected.contains(owned)).cloned());
         let doubtful: Vec<Owned> =

@@ -9,7 +9,7 @@ use std::{
 
 use sandbox::{
     Call, Throttle, Timestamp, World,
-    deployment::{DEAD_LETTERS, RECONCILE, UNDELIVERED},
+    deployment::{DEAD_LETTERS, LIFECYCLE_DEAD_LETTERS, RECONCILE, UNDELIVERED},
     elbv2,
 };
 
@@ -18,7 +18,7 @@ use super::{
     harm::{Strikes, Struck},
     ledger::{GIVES_LATE, Ledger, SWEEP_GIVES_LATE},
     log,
-    plan::{Deed, Guardian, Plan},
+    plan::{Deed, EventFault, Guardian, Plan, Strike},
     promise::{self, Cost, Promise, Violation},
     reference::Reference,
     view,
@@ -134,7 +134,7 @@ impl<'p> Run<'p> {
                     reference.added(owned.unwrap_or_else(|| panic!("{} cannot be at {place}", instance.name)));
                 }
                 for place in &instance.declares {
-                    deed::declare(world, &instance.name, place, reference);
+                    deed::declare(world, &instance.name, place);
                 }
                 let id = deed::id_of(world, &instance.name).filter(|_| instance.is_ignored);
                 ledger.guarded.extend(id.map(|id| (id, Timestamp::UNIX_EPOCH)));
@@ -244,9 +244,19 @@ impl<'p> Run<'p> {
             promise::at_rest(world, &known.ledger, &known.reference)
                 .or_else(|| dead_letters(world))
                 .or_else(|| failed_sweep(world))
+                .or_else(|| promise::ran_out(world).filter(|_| self.are_hooks_certain()))
                 .or_else(|| cost.violation(world))
         });
         violation.map_or(Ok(()), Err)
+    }
+
+    /// Whether no hook may run out. "A lifecycle action whose event EventBridge never delivers ends by its hook's own clock"
+    /// (README.md, "Limits"), as may one whose calls all fail for a quarter of an hour.
+    fn are_hooks_certain(&self) -> bool {
+        let Plan { deliveries, strikes, weather, .. } = self.plan;
+        let is_single = |strike: &Strike| matches!(strike, Strike::Call(..));
+        let all_come = deliveries.iter().all(|(_, fault)| *fault == EventFault::Twice);
+        all_come && strikes.iter().all(is_single) && strikes.len() <= 1 && weather.throttle.is_none()
     }
 
     fn violation(&self, promise: Promise, what: impl Into<String>) -> Violation {
@@ -275,7 +285,8 @@ impl Known {
             .or_else(|| promise::given_without_right(world, ledger, &changes, within))
             .or_else(|| promise::foreign_tags_touched(world, ledger))
             .or_else(|| promise::taken_and_not_held(world, ledger, &changes))
-            .or_else(|| promise::lost(world, ledger, reference, &changes));
+            .or_else(|| promise::lost(world, ledger, reference, &changes))
+            .or_else(|| promise::completed_too_early(world, ledger, reference).filter(|_| is_completion(call)));
         reference.look(world, ledger);
         ledger.foreign_tags = view::foreign_tags(world);
         if violation.is_none() {
@@ -285,6 +296,10 @@ impl Known {
             });
         }
     }
+}
+
+fn is_completion(call: &Call) -> bool {
+    call.action == "CompleteLifecycleAction" && call.outcome == Some(Ok(()))
 }
 
 /// Takes what was not a function's call as it is.
@@ -297,7 +312,8 @@ fn absorb(world: &World, ledger: &mut Ledger, reference: &mut Reference) {
 /// A message that failed for as long as its queue allows, or that nobody understood. (A sweep that failed while the faults
 /// lasted is told to a queue of its own, and the next one comes by itself.)
 fn dead_letters(world: &World) -> Option<Violation> {
-    let mut queues = [DEAD_LETTERS, UNDELIVERED].into_iter().filter_map(|name| world.sqs.queue(name));
+    let mut queues =
+        [DEAD_LETTERS, UNDELIVERED, LIFECYCLE_DEAD_LETTERS].into_iter().filter_map(|name| world.sqs.queue(name));
     let message = queues.find_map(|queue| queue.messages().next())?;
     Some(Violation::of(Promise::ItComesToRest, world, format!("a dead letter: {}", message.body)))
 }

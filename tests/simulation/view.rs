@@ -8,7 +8,7 @@ use std::{
 };
 
 use sandbox::{
-    World,
+    Timestamp, World, auto_scaling,
     ec2::{self, InstanceState},
     elb,
     elbv2::{self, Standing, TargetType},
@@ -180,4 +180,44 @@ pub fn is_out(state: InstanceState) -> bool {
 /// Whether an instance is gone for ever, or going.
 pub fn is_dying(state: InstanceState) -> bool {
     matches!(state, InstanceState::ShuttingDown | InstanceState::Terminated)
+}
+
+/// Every place that instances declare, where there is such a balancer.
+pub fn declared(world: &World) -> BTreeSet<Owned> {
+    let mut declared = BTreeSet::new();
+    for history in world.ec2.instances.values() {
+        let instance = history.current();
+        let texts = instance.tags.get("elb-registrar:register").map(String::as_str).unwrap_or_default();
+        for text in texts.split_whitespace() {
+            let place = match text.strip_prefix("tg:").and_then(|rest| rest.split_once(':')) {
+                None => Some(text.to_owned()),
+                Some((name, rest)) => elbv2::arn_of(world, name).map(|arn| format!("{}:{rest}", group_of_arn(&arn))),
+            };
+            declared.extend(place.map(|place| Owned { instance: instance.id.clone(), place }));
+        }
+    }
+    declared
+}
+
+/// Whether an instance is on its way out of its group, and therefore taken out while it still runs.
+pub fn is_leaving(world: &World, instance: &str) -> bool {
+    use auto_scaling::Course::{ReplaceRootVolume, ReturnToPool, Terminate, TerminateWarmed};
+    let course = world.auto_scaling.member(instance).and_then(|member| member.course);
+    matches!(course, Some(Terminate | TerminateWarmed | ReturnToPool | ReplaceRootVolume))
+}
+
+/// Until when entries of an instance, by its id or one of its addresses, are being drained.
+pub fn draining(world: &World, instance: &str) -> Option<Timestamp> {
+    let classic = world.elb.load_balancers.keys().filter_map(|name| elb::draining_until(world, name, instance));
+    let found = world.ec2.instance(instance);
+    let is_its = |id: &str| {
+        let has = |address: IpAddr| found.is_some_and(|i| i.interfaces.iter().any(|interface| interface.has(address)));
+        id == instance || id.parse().is_ok_and(has)
+    };
+    let targets = world.elbv2.target_groups.keys().flat_map(|arn| elbv2::targets(world, arn));
+    let draining = targets.filter(|target| is_its(&target.id)).filter_map(|target| match target.state {
+        Standing::Draining { until } => Some(until),
+        Standing::Registered => None,
+    });
+    classic.chain(draining).max().filter(|until| *until > world.now())
 }

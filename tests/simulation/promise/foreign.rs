@@ -26,6 +26,9 @@ pub fn taken_without_right(world: &World, ledger: &Ledger, changes: &Changes) ->
         if let Some(guard) = guard_of(world, ledger, owned) {
             return violation(entry, &guard);
         }
+        if ledger.was_leaving_lately(&owned.instance, world.now()) {
+            continue;
+        }
         let was_out = ledger.out.get(&owned.instance).is_some_and(|out| world.now() - *out <= TAKES_LATE);
         if !was_out {
             return violation(entry, "its instance has been running for long");

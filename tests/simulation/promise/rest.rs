@@ -101,7 +101,7 @@ fn is_ambiguous(world: &World, owned: &Owned) -> bool {
     bearers.count() > 1
 }
 
-fn is_guarded(world: &World, ledger: &Ledger, owned: &Owned) -> bool {
+pub(super) fn is_guarded(world: &World, ledger: &Ledger, owned: &Owned) -> bool {
     let balancer = view::balancer_of(&owned.place);
     let attached = world.auto_scaling.group_of(&owned.instance).is_some_and(|group| {
         group.traffic_sources.iter().any(|source| {
