@@ -1,6 +1,6 @@
 //! The simulation: seeds keep every promise, a seed repeats byte for byte, and the checkers see what is wrong.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use end_to_end::simulation::{
     self, Plan, draw,
@@ -16,6 +16,7 @@ use sandbox::{
     ec2::{self, Launch, NewInterface},
     elb,
     elbv2::{self, Target, TargetGroupSpec},
+    wire::ApiError,
 };
 
 /// Seeds that every run of the tests plays; `.ci/run` plays thousands.
@@ -129,20 +130,7 @@ impl Planted {
     /// An instance at `clb:shop` and `tg:edge:443=eth0`, and another host in the group, all seen and expected.
     fn new() -> Self {
         let sandbox = Sandbox::in_virtual_time();
-        let (id, group) = sandbox.with(|world| {
-            let vpc = ec2::create_vpc(world, "10.0.0.0/16");
-            let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
-            let id = ec2::launch_running(world, Launch::new(&subnet)).unwrap();
-            elb::create(world, "shop", &vpc, &["us-east-1a"]).unwrap();
-            let group = elbv2::create_target_group(world, TargetGroupSpec::addresses("edge", &vpc, 443)).unwrap();
-            let stranger = ec2::create_interface(world, &subnet, NewInterface::default()).unwrap();
-            let stranger = world.ec2.interfaces[&stranger].ipv4[0];
-            elbv2::register(world, &group, Target::new(stranger)).unwrap();
-            elb::register(world, "shop", &id).unwrap();
-            let own = world.ec2.instance(&id).unwrap().primary_ipv4().unwrap();
-            elbv2::register(world, &group, Target::new(own)).unwrap();
-            (id, group)
-        });
+        let (id, group) = sandbox.with(small_world).expect("a world that AWS accepts");
         let mut planted = Self { sandbox, id, group, ledger: Ledger::default(), reference: Reference::default() };
         planted.look();
         for owned in planted.ledger.in_place() {
@@ -186,7 +174,7 @@ impl Planted {
     }
 
     async fn stopped(mut self) -> Self {
-        self.sandbox.with(|world| ec2::stop(world, &self.id)).unwrap();
+        self.sandbox.with(|world| ec2::stop(world, &self.id)).expect("a running instance");
         self.sandbox.advance(std::time::Duration::from_secs(60)).await;
         self.look();
         self
@@ -198,6 +186,25 @@ impl Planted {
         self.look();
         self
     }
+}
+
+/// Answers the instance's id and the group's ARN.
+fn small_world(world: &mut World) -> Result<(String, String), ApiError> {
+    let vpc = ec2::create_vpc(world, "10.0.0.0/16");
+    let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
+    let id = ec2::launch_running(world, Launch::new(&subnet))?;
+    elb::create(world, "shop", &vpc, &["us-east-1a"])?;
+    elb::register(world, "shop", &id)?;
+    let group = elbv2::create_target_group(world, TargetGroupSpec::addresses("edge", &vpc, 443))?;
+    let stranger = ec2::create_interface(world, &subnet, NewInterface::default())?;
+    for address in [world.ec2.interfaces[&stranger].ipv4[0], own_address(world, &id)] {
+        elbv2::register(world, &group, Target::new(address))?;
+    }
+    Ok((id, group))
+}
+
+fn own_address(world: &World, id: &str) -> Ipv4Addr {
+    world.ec2.instance(id).and_then(ec2::Instance::primary_ipv4).expect("an instance with an address")
 }
 
 /// That a violation was found, of this promise and with these words.
@@ -236,7 +243,7 @@ async fn the_checkers_see_a_tag_deleted_too_early() {
 #[tokio::test(start_paused = true)]
 async fn the_checkers_see_a_stranger_taken_out() {
     let mut planted = Planted::new().settled().await;
-    let own = planted.sandbox.with(|world| world.ec2.instance(&planted.id).unwrap().primary_ipv4().unwrap());
+    let own = planted.sandbox.with(|world| own_address(world, &planted.id));
     let found = planted.as_a_call(|world, _, group| {
         let all = elbv2::targets(world, group);
         let stranger = all.iter().find(|target| target.id != own.to_string()).unwrap();
@@ -285,7 +292,7 @@ async fn the_checkers_see_a_stopped_instance_served_and_a_started_one_not() {
     let mut planted = Planted::new().stopped().await;
     assert_found(planted.at_rest(), Promise::NothingDeadIsServed, "stopped and still at");
     planted.as_a_call(|world, id, group| {
-        let own = world.ec2.instance(id).unwrap().primary_ipv4().unwrap();
+        let own = own_address(world, id);
         let edge = format!("{}:443=eth0", view::group_of_arn(group));
         ec2::set_tag(world, id, "elb-registrar:held", &format!("clb:shop {edge}"));
         elb::deregister(world, "shop", id).unwrap();

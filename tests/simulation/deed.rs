@@ -32,22 +32,22 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
         Deed::Start(name) => done(ec2::start(world, &id_of(world, name)?)),
         Deed::Terminate(name) => done(ec2::terminate(world, &id_of(world, name)?)),
         Deed::ScaleIn(name) => {
-            let id = member(world, name)?;
+            let id = member(world, name, &[LifecycleState::InService])?;
             done(auto_scaling::terminate_member(world, &id, true))
         }
         Deed::Wants(members) => done(auto_scaling::set_desired(world, fleet::GROUP, *members)),
         Deed::Standby(name) => {
-            let id = member(world, name)?;
+            let id = member(world, name, &[LifecycleState::InService])?;
             auto_scaling::set_lifecycle_state(world, &id, LifecycleState::Standby);
             Some(())
         }
         Deed::Warm(name) => {
-            let id = member(world, name)?;
+            let id = member(world, name, &[LifecycleState::InService])?;
             auto_scaling::set_lifecycle_state(world, &id, LifecycleState::WarmedStopped);
             done(ec2::stop(world, &id))
         }
         Deed::InService(name) => {
-            let id = member(world, name)?;
+            let id = member(world, name, &[LifecycleState::Standby, LifecycleState::WarmedStopped])?;
             // The group starts it first; it registers it once it runs, which is its own affair.
             let started = done(ec2::start(world, &id));
             auto_scaling::set_lifecycle_state(world, &id, LifecycleState::InService);
@@ -85,6 +85,8 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
             ec2::remove_tag(world, &id, "elb-registrar:ignore");
             ledger.guarded.remove(&id).map(drop)
         }
+        // A launch that waits for what will never be is abandoned, and another follows, for ever: not a plan that comes to rest.
+        Deed::IgnoreBalancer(name) | Deed::Delete(name) if is_waited_for(world, name) => None,
         Deed::IgnoreBalancer(name) => {
             let balancer = ignore(world, name)?;
             reference.given_up.insert(balancer.clone());
@@ -165,6 +167,14 @@ pub fn declare(world: &mut World, name: &str, place: &str) -> Option<()> {
     Some(())
 }
 
+/// Whether instances that the group launches wait at a hook until they are healthy at a balancer.
+fn is_waited_for(world: &World, name: &str) -> bool {
+    let group = world.auto_scaling.groups.get(fleet::GROUP);
+    let has_hooks = group.is_some_and(|group| !group.hooks.is_empty());
+    let mut texts = group.into_iter().flat_map(|group| &group.tags).flat_map(|tag| tag.value.split_whitespace());
+    has_hooks && texts.any(|text| super::plan::balancer_in(text) == name)
+}
+
 fn ignore(world: &mut World, name: &str) -> Option<String> {
     let (key, value) = ("elb-registrar:ignore".to_owned(), String::new());
     if let Some(balancer) = world.elb.load_balancers.get_mut(name) {
@@ -209,9 +219,11 @@ fn move_floating(
     Some(())
 }
 
-fn member(world: &World, name: &str) -> Option<String> {
+/// The id of a member that rests in one of some states. One under way, or at a hook, is its group's.
+fn member(world: &World, name: &str, states: &[LifecycleState]) -> Option<String> {
     let id = id_of(world, name)?;
-    world.auto_scaling.member(&id).is_some().then_some(id)
+    let member = world.auto_scaling.member(&id)?;
+    (member.course.is_none() && states.contains(&member.lifecycle_state)).then_some(id)
 }
 
 /// The id of an instance that is not terminated: those have no name any more.
