@@ -123,14 +123,16 @@ fn instances(dice: &mut Rng, balancers: &[Balancer]) -> Vec<Instance> {
         .collect()
 }
 
-/// Hooks in every other run; what its instances declare are balancers of ours.
+/// Hooks in every other run; what its instances declare are balancers of ours at which they can become healthy: with IPv4
+/// addresses alone, and no QUIC ids.
 fn group(dice: &mut Rng, balancers: &[Balancer]) -> Group {
-    let ours = balancers.iter().filter(|balancer| can_be_declared(balancer) && balancer.kind != BalancerKind::Far);
+    let is_reachable = |kind| matches!(kind, BalancerKind::Classic | BalancerKind::Instances | BalancerKind::Addresses);
+    let ours = balancers.iter().filter(|balancer| can_be_declared(balancer) && is_reachable(balancer.kind));
     let declares: Vec<String> = ours
         .filter(|_| chance(dice, 60))
         .map(|Balancer { name, kind, .. }| match kind {
             BalancerKind::Classic => format!("clb:{name}"),
-            BalancerKind::Addresses | BalancerKind::Ipv6 => format!("tg:{name}:443=eth0"),
+            BalancerKind::Addresses => format!("tg:{name}:443=eth0"),
             _ => format!("tg:{name}:80"),
         })
         .collect();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use sandbox::{Timestamp, World, ec2::InstanceState};
+use sandbox::{Call, Timestamp, World, ec2::InstanceState};
 
 use super::view::{self, Entry, Owned};
 
@@ -61,6 +61,23 @@ pub struct Changes {
     pub removed: Vec<(Entry, Option<Owned>)>,
     /// Entries that are new.
     pub added: Vec<Entry>,
+}
+
+impl Changes {
+    /// Those that a call can have made: of the balancer that it registers at or deregisters from. What else has changed since
+    /// the last look, Auto Scaling did, or a balancer by itself.
+    #[must_use]
+    pub fn by(mut self, call: &Call) -> Self {
+        let is_write = call.action.starts_with("Register") || call.action.starts_with("Deregister");
+        let parameter =
+            |key: &str| call.parameters.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        let group = parameter("TargetGroupArn").map(view::group_of_arn);
+        let balancer = group.or_else(|| parameter("LoadBalancerName").map(|name| format!("clb:{name}")));
+        let is_its = |entry: &Entry| is_write && balancer.as_ref() == Some(&entry.balancer);
+        self.removed.retain(|(entry, _)| is_its(entry));
+        self.added.retain(is_its);
+        self
+    }
 }
 
 impl Ledger {

@@ -269,6 +269,7 @@ impl<'p> Run<'p> {
             calls: world.calls.len(),
             events: world.events.log.len() + struck.get("event twice").copied().unwrap_or_default(),
             sweeps: world.lambda.log.iter().filter(|ended| ended.function == RECONCILE).count(),
+            waited: waited(world),
             balancers: self.plan.balancers.len(),
             struck: struck.iter().filter(|(kind, _)| !kind.starts_with("event")).map(|(_, count)| count).sum(),
         })
@@ -280,7 +281,7 @@ impl Known {
     fn judge(&mut self, world: &World, call: &Call) {
         let Self { ledger, reference, violation, .. } = self;
         let within = if call.access_key.starts_with("AKIARECONCILE") { SWEEP_GIVES_LATE } else { GIVES_LATE };
-        let changes = ledger.look(world, &reference.declared);
+        let changes = ledger.look(world, &reference.declared).by(call);
         let found = promise::taken_without_right(world, ledger, &changes)
             .or_else(|| promise::given_without_right(world, ledger, &changes, within))
             .or_else(|| promise::foreign_tags_touched(world, ledger))
@@ -296,6 +297,12 @@ impl Known {
             });
         }
     }
+}
+
+/// Seconds that instances have waited at hooks, all together.
+fn waited(world: &World) -> usize {
+    let ended = world.auto_scaling.ended_actions.iter().map(|ended| ended.ended - ended.action.begun);
+    ended.map(|waited| usize::try_from(waited.num_seconds()).unwrap_or_default()).sum()
 }
 
 fn is_completion(call: &Call) -> bool {

@@ -13,6 +13,8 @@ pub struct Cost {
     pub events: usize,
     /// Sweeps.
     pub sweeps: usize,
+    /// Seconds that instances waited at hooks, which are looked at every few seconds.
+    pub waited: usize,
     /// Balancers.
     pub balancers: usize,
     /// Calls that something went wrong with: each may be repeated, and everything that came before it in its invocation.
@@ -28,11 +30,14 @@ const CALLS_A_BALANCER: usize = 6;
 /// Looks that an event may lead to: at once, when its description is not stale any more, after draining, when settled.
 const LOOKS_AN_EVENT: usize = 5;
 
+/// The time between two looks at a hook.
+const SECONDS_A_LOOK: usize = 5;
+
 impl Cost {
     /// The most calls that such a run may make.
     pub fn bound(&self) -> usize {
         let look = CALLS_A_LOOK + CALLS_A_BALANCER * self.balancers;
-        look * (LOOKS_AN_EVENT * self.events + self.sweeps + 1 + self.struck)
+        look * (LOOKS_AN_EVENT * self.events + self.waited / SECONDS_A_LOOK + self.sweeps + 1 + self.struck)
     }
 
     /// Whether it made more.
