@@ -6,7 +6,10 @@ use sandbox::{
     auto_scaling::{ActionResult, EndedAction, Ending, Transition},
 };
 
-use super::{Promise, Violation, rest::is_guarded};
+use super::{
+    Promise, Violation,
+    rest::{is_ambiguous, is_guarded},
+};
 use crate::simulation::{ledger::Ledger, reference::Reference, view};
 
 /// An action that the call just made has completed before its work was done, although it had not waited for long.
@@ -22,8 +25,8 @@ pub fn completed_too_early(world: &World, ledger: &Ledger, reference: &Reference
     let id = &action.instance_id;
     let is_its = |owned: &&view::Owned| owned.instance == *id && !is_guarded(world, ledger, owned);
     let violation = |what: String| Some(Violation::of(Promise::AHookIsHeld, world, what));
-    // A host that left the address behind, or whom it was moved to: nobody can know.
-    let is_certain = |owned: &&view::Owned| !reference.doubtful.contains(*owned);
+    // A host that left the address behind, or whom it was moved to, or who has the same in another network: nobody can know.
+    let is_certain = |owned: &&view::Owned| !reference.doubtful.contains(*owned) && !is_ambiguous(world, owned);
     match action.hook.transition {
         Transition::Terminating if ledger.guarded.contains_key(id) => None,
         Transition::Terminating => {

@@ -94,7 +94,7 @@ pub fn is_out_of_service(world: &World, instance: &str) -> bool {
 }
 
 /// A far place is left alone while another interface has the same address.
-fn is_ambiguous(world: &World, owned: &Owned) -> bool {
+pub(super) fn is_ambiguous(world: &World, owned: &Owned) -> bool {
     let Some(instance) = world.ec2.instance(&owned.instance) else { return false };
     let Some(address) = instance.primary_ipv4().filter(|_| owned.place.contains("@all")) else { return false };
     let bearers = world.ec2.interfaces.values().filter(|interface| interface.has(address.into()));
