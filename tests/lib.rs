@@ -3,6 +3,8 @@
 //!
 //! What is looked at is the sandbox's own state, and nothing that the library under test has computed.
 
+pub mod simulation;
+
 mod stage;
 
 pub use stage::{Findings, Setting, Stage, is_by, places, state_change};

@@ -41,6 +41,9 @@ const QUIET: u32 = 5;
 /// What a function answers one invocation.
 type Answer = BoxFuture<'static, Result<Value, Value>>;
 
+/// A process of a function: takes one event after another.
+type Process = Box<dyn Fn(LambdaEvent<Value>) -> Answer + Send>;
+
 /// What the stage sets differently from the template: the functions act, and what a scenario shows of events no sweep does
 /// for them. Who wants a sweep asks for it.
 const PARAMETERS: [Setting; 2] = [("Mode", "enforce"), ("ReconcileSchedule", "rate(365 days)")];
@@ -90,31 +93,46 @@ impl Stage {
             (vpc, subnet, template.deploy(world, &parameters).expect("a template that can be deployed"))
         });
         let stage = Self { sandbox, vpc, subnet, stack };
-        stage.run(INSTANCE_STATE, |sdk, config, event| {
-            let function = InstanceState::new(sdk, config);
-            async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
+        stage.run(INSTANCE_STATE, |sdk, config| {
+            let function = Arc::new(InstanceState::new(sdk, config));
+            Box::new(move |event| {
+                let function = function.clone();
+                async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
+            })
         });
-        stage.run(LIFECYCLE, |sdk, config, event| {
-            let function = Lifecycle::new(sdk, config);
-            async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
+        stage.run(LIFECYCLE, |sdk, config| {
+            let function = Arc::new(Lifecycle::new(sdk, config));
+            Box::new(move |event| {
+                let function = function.clone();
+                async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
+            })
         });
-        stage.run(RECONCILE, |sdk, config, event| {
-            let function = Reconcile::new(sdk, config);
-            async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
+        stage.run(RECONCILE, |sdk, config| {
+            let function = Arc::new(Reconcile::new(sdk, config));
+            Box::new(move |event| {
+                let function = function.clone();
+                async move { function.invoke(event).await.map_err(|failure| failed(failure.into())) }.boxed()
+            })
         });
         stage
     }
 
-    /// Lets a function run in the test's process, with the environment that the template gives it.
-    fn run(&self, function: &str, invoke: fn(&SdkConfig, &Config, LambdaEvent<Value>) -> Answer) {
+    /// Lets a function run in the test's process, with the environment that the template gives it. As in Lambda, what a
+    /// process of it keeps between invocations is made once for each execution environment.
+    fn run(&self, function: &str, start: fn(&SdkConfig, &Config) -> Process) {
         let environment = self
             .world(|world| world.lambda.function(function).map(|spec| spec.environment.clone()))
             .unwrap_or_default();
         let config = Config::read(|name| environment.get(name).cloned()).expect("settings that the function accepts");
+        let config = Config { has_metrics: false, ..config };
         let sandbox = self.sandbox.clone();
+        let processes: Mutex<BTreeMap<String, Process>> = Mutex::default();
         lambda::run_in_process(&self.sandbox, function, move |invocation| {
             let left = (invocation.deadline - sandbox.with(|world| world.now())).to_std().unwrap_or_default();
-            invoke(&sdk(&sandbox, &invocation.access_key), &config, event(invocation, left))
+            let mut processes = processes.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = invocation.access_key.clone();
+            let process = processes.entry(key).or_insert_with_key(|key| start(&sdk(&sandbox, key), &config));
+            process(event(invocation, left))
         });
     }
 
@@ -398,7 +416,8 @@ impl Stage {
         })
     }
 
-    fn is_busy(&self) -> bool {
+    /// Whether anything is under way that will lead to more.
+    pub fn is_busy(&self) -> bool {
         self.world(|world| {
             let is_changing = |state: ec2::InstanceState| {
                 matches!(

@@ -101,6 +101,17 @@ async fn a_balancer_that_is_gone_spoils_only_itself_and_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn balancers_that_are_described_on_several_pages_are_all_given_back() {
+    let stage = Stage::with(Options { page_size: Some(1), ..Options::default() }, &[]);
+    stage.classic("old").classic("shop").instances_group("api").instances_group("web").instance("web-1");
+    let places = ["clb:old", "clb:shop", "tg:api:80", "tg:web:80"];
+    stage.registered_at("web-1", &places).stop_and_rest("web-1").await;
+    assert_eq!(stage.held("web-1"), places);
+    stage.start_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), places, "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_group_created_anew_under_the_old_name_is_another_group() {
     let stage = Stage::new();
     stage.instances_group("old").instances_group("web").instance("web-1");

@@ -11,6 +11,7 @@ mod left_alone;
 mod lifecycle;
 mod observe;
 mod orphans;
+mod simulation;
 mod status;
 mod sweep;
 mod taking_out;

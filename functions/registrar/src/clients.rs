@@ -40,10 +40,19 @@ pub struct Clients {
     pub counts: Arc<CallCounts>,
 }
 
-/// A client of a service whose calls are watched.
+/// A client of a service whose calls are watched, with a quota of retries of its own.
+///
+/// The SDK's default is one quota for all clients of a service and Region in the process, kept in a static. A function has one
+/// such client, so that is the same; but a simulation runs thousands of functions in a process, and one must not feel
+/// the faults of another.
 macro_rules! watched {
     ($service:ident, $sdk:expr, $watch:expr) => {
-        $service::Client::from_conf($service::config::Builder::from($sdk).interceptor($watch).build())
+        $service::Client::from_conf(
+            $service::config::Builder::from($sdk)
+                .retry_partition($service::config::retry::RetryPartition::custom("elb-registrar").build())
+                .interceptor($watch)
+                .build(),
+        )
     };
 }
 

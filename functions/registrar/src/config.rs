@@ -43,6 +43,9 @@ pub struct Config {
     pub orphans: Orphans,
     /// The name by which metrics tell this deployment from others; set by the template.
     pub stack: String,
+    /// Whether metrics are written to the standard output. No variable sets it: only a simulation does without, where thousands
+    /// of functions share one process and nobody reads them.
+    pub has_metrics: bool,
     /// The queue from which the events come, for parking. Without it an event that has to wait comes back when the queue's
     /// own visibility timeout is over.
     pub queue_url: Option<String>,
@@ -62,6 +65,7 @@ impl Default for Config {
             mode: Mode::default(),
             scope: Scope::default(),
             stack: String::new(),
+            has_metrics: true,
             queue_url: None,
             dead_letter_queue_url: None,
             lifecycle_hook_prefix: "elb-registrar".to_owned(),
@@ -128,6 +132,7 @@ impl Config {
                 &[("false", Orphans::Report), ("true", Orphans::Prune)],
             )?,
             stack: variable(STACK).unwrap_or_default(),
+            has_metrics: default.has_metrics,
             queue_url: url(QUEUE_URL, variable(QUEUE_URL))?,
             dead_letter_queue_url: url(DEAD_LETTER_QUEUE_URL, variable(DEAD_LETTER_QUEUE_URL))?,
             lifecycle_hook_prefix: variable(LIFECYCLE_HOOK_PREFIX).unwrap_or(default.lifecycle_hook_prefix),

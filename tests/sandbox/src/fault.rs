@@ -15,6 +15,8 @@ pub enum Verdict {
     Refuse(ApiError),
     /// The work is done, but the caller hears a connection error.
     LoseAnswer,
+    /// The work is done, but the caller hears nothing at all, for as long as it waits.
+    NeverAnswer,
     /// A reading call answers with what was true this long ago.
     Stale(Duration),
     /// The calling function's process ends before the call reaches AWS.

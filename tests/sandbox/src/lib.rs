@@ -6,7 +6,7 @@
 //! - wire: requests in, bytes out ([`wire`]), in-process ([`connector`]) or over a socket ([`server`]);
 //! - permissions: what a function's role and a queue's policy allow ([`iam`]);
 //! - delivery: time ([`clock`], [`agenda`]), events to queues to functions ([`events`], [`sqs`], [`lambda`]);
-//! - faults ([`fault`]);
+//! - faults ([`fault`]), and the limits on calls ([`throttle`]);
 //! - checkers: clients whose requests go through the balancers, and what became of each ([`traffic`]).
 //!
 //! What AWS refuses is refused in AWS's words; what nobody verified is a switch in [`Options`]; an operation or parameter
@@ -31,6 +31,7 @@ pub mod log_line;
 pub mod options;
 pub mod server;
 pub mod sqs;
+pub mod throttle;
 pub mod traffic;
 pub mod wire;
 pub mod world;
@@ -47,6 +48,7 @@ pub use call::Call;
 pub use clock::{Clock, Timestamp};
 pub use fault::{Rule, Verdict};
 pub use options::{Options, RoutingLag, SameAddressWhileDraining, Span};
+pub use throttle::Throttle;
 pub use world::{ACCOUNT, REGION, World};
 
 use wire::{Answer, ApiError, Request, Service};
@@ -169,6 +171,7 @@ impl Sandbox {
         self.wait_a_latency().await;
         match verdict {
             Verdict::LoseAnswer => Reply::Lost,
+            Verdict::NeverAnswer => std::future::pending().await,
             Verdict::KillAfter => {
                 self.with(|world| lambda::kill_caller(world, &request.access_key));
                 Reply::CallerKilled

@@ -42,7 +42,14 @@ impl ClassicLoadBalancers {
     }
 
     async fn list(&self) -> Result<Vec<LoadBalancerDescription>, CallError> {
-        let mut pages = self.client.describe_load_balancers().into_paginator().items().send();
+        self.describe_all(None).await
+    }
+
+    /// Describes load balancers by their names, or every one. By their names, too, page by page: whoever is not on the first
+    /// one would be taken for gone, and what is held for it let go.
+    async fn describe_all(&self, names: Option<Vec<String>>) -> Result<Vec<LoadBalancerDescription>, CallError> {
+        let call = self.client.describe_load_balancers().set_load_balancer_names(names);
+        let mut pages = call.into_paginator().items().send();
         let mut balancers = Vec::new();
         while let Some(balancer) = pages.next().await {
             balancers.push(balancer.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))?);
@@ -53,14 +60,8 @@ impl ClassicLoadBalancers {
     /// Describes those that exist.
     async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Result<Described, CallError> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let described = of_existing(&names, |names| self.describe_all(names).boxed()).await?;
+        let described = of_existing(&names, |names| self.describe_all(Some(names.to_vec())).boxed()).await?;
         Ok(described.into_iter().filter_map(|found| Some((found.load_balancer_name()?.into(), found))).collect())
-    }
-
-    async fn describe_all(&self, names: &[String]) -> Result<Vec<LoadBalancerDescription>, CallError> {
-        let call = self.client.describe_load_balancers().set_load_balancer_names(Some(names.to_vec()));
-        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))?;
-        Ok(answer.load_balancer_descriptions.unwrap_or_default())
     }
 
     /// Who else looks after load balancers, by their tags. Those that are gone have no owner.

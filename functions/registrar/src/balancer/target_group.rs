@@ -117,7 +117,14 @@ impl TargetGroups {
     }
 
     async fn list(&self) -> Result<Vec<TargetGroup>, CallError> {
-        let mut pages = self.client.describe_target_groups().into_paginator().items().send();
+        self.describe_all(None).await
+    }
+
+    /// Describes groups by their ARNs, or every one. By their ARNs, too, page by page: whoever is not on the first one would
+    /// be taken for gone, and what is held for it let go.
+    async fn describe_all(&self, arns: Option<Vec<String>>) -> Result<Vec<TargetGroup>, CallError> {
+        let mut pages =
+            self.client.describe_target_groups().set_target_group_arns(arns).into_paginator().items().send();
         let mut groups = Vec::new();
         while let Some(group) = pages.next().await {
             let group = group.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))?;
@@ -155,19 +162,13 @@ impl TargetGroups {
     async fn describe(&self, groups: &BTreeSet<TargetGroupId>) -> Result<(), CallError> {
         let unknown: Vec<&TargetGroupId> = groups.iter().filter(|group| self.recall(group).is_none()).collect();
         let arns: Vec<String> = unknown.iter().map(|group| self.arn(group)).collect();
-        let found = of_existing(&arns, |arns| self.describe_all(arns).boxed()).await?;
+        let found = of_existing(&arns, |arns| self.describe_all(Some(arns.to_vec())).boxed()).await?;
         found.into_iter().for_each(|group| self.remember(group));
         let mut described = self.described();
         for group in unknown {
             described.groups.entry(group.clone()).or_insert(None);
         }
         Ok(())
-    }
-
-    async fn describe_all(&self, arns: &[String]) -> Result<Vec<TargetGroup>, CallError> {
-        let call = self.client.describe_target_groups().set_target_group_arns(Some(arns.to_vec()));
-        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))?;
-        Ok(answer.target_groups().iter().filter_map(target_group).collect())
     }
 
     async fn members(&self, group: &TargetGroupId) -> Members {

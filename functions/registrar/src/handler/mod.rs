@@ -36,13 +36,15 @@ struct Base {
     clients: Arc<Clients>,
     registrar: Registrar,
     source: Source,
+    has_metrics: bool,
 }
 
 impl Base {
     fn new(function: &'static str, sdk: &SdkConfig, config: &Config) -> Self {
         let clients = Arc::new(Clients::new(sdk));
         let registrar = Registrar::new(clients.clone(), config.mode, config.scope).with_orphans(config.orphans);
-        Self { clients, registrar, source: Source { stack: config.stack.clone(), function } }
+        let source = Source { stack: config.stack.clone(), function };
+        Self { clients, registrar, source, has_metrics: config.has_metrics }
     }
 
     /// Answers with a report, or with its failures as an error, so that Lambda repeats the invocation.
@@ -57,7 +59,9 @@ impl Base {
     #[expect(clippy::disallowed_methods, reason = "CloudWatch wants the time of the measurement by our own clock")]
     fn write(&self, mut metrics: Metrics) {
         metrics.add_calls(self.clients.counts.take());
-        metrics.write(&self.source, chrono::Utc::now());
+        if self.has_metrics {
+            metrics.write(&self.source, chrono::Utc::now());
+        }
     }
 }
 

@@ -1,0 +1,237 @@
+//! Does what a plan's steps say, as people and groups do it, and tells the reference what should be from then on.
+
+use std::net::IpAddr;
+
+use sandbox::{
+    World,
+    auto_scaling::{self, LifecycleState},
+    deployment::RECONCILE,
+    ec2, elb, elbv2, lambda,
+    wire::ApiError,
+};
+use serde_json::json;
+
+use super::{
+    fleet,
+    ledger::Ledger,
+    plan::Deed,
+    reference::Reference,
+    view::{self, Entry, Owned},
+};
+
+/// Does a deed. What AWS refuses is not done, as a person would see.
+pub fn perform(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut Reference) {
+    // Refused, or about something that is gone: then nothing has changed.
+    let _ = attempt(world, deed, ledger, reference);
+}
+
+fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut Reference) -> Option<()> {
+    match deed {
+        Deed::Stop(name) => done(ec2::stop(world, &id_of(world, name)?)),
+        Deed::ShutDown(name) => done(ec2::shut_itself_down(world, &id_of(world, name)?)),
+        Deed::Start(name) => done(ec2::start(world, &id_of(world, name)?)),
+        Deed::Terminate(name) => done(ec2::terminate(world, &id_of(world, name)?)),
+        Deed::ScaleIn(name) => {
+            let id = member(world, name, &[LifecycleState::InService])?;
+            done(auto_scaling::terminate_member(world, &id, true))
+        }
+        Deed::Wants(members) => done(auto_scaling::set_desired(world, fleet::GROUP, *members)),
+        Deed::Standby(name) => {
+            let id = member(world, name, &[LifecycleState::InService])?;
+            auto_scaling::set_lifecycle_state(world, &id, LifecycleState::Standby);
+            Some(())
+        }
+        Deed::Warm(name) => {
+            let id = member(world, name, &[LifecycleState::InService])?;
+            auto_scaling::set_lifecycle_state(world, &id, LifecycleState::WarmedStopped);
+            done(ec2::stop(world, &id))
+        }
+        Deed::InService(name) => {
+            let id = member(world, name, &[LifecycleState::Standby, LifecycleState::WarmedStopped])?;
+            // The group starts it first; it registers it once it runs, which is its own affair.
+            let started = done(ec2::start(world, &id));
+            auto_scaling::set_lifecycle_state(world, &id, LifecycleState::InService);
+            started
+        }
+        Deed::Add(name, place) => {
+            let owned = register(world, name, place)?;
+            reference.added(owned);
+            Some(())
+        }
+        Deed::Remove(name, place) => {
+            let entry = entry_at(world, name, place)?;
+            let owned = view::owner(world, &entry)?;
+            if !ledger.entries.contains_key(&entry) {
+                return None;
+            }
+            deregister(world, &entry)?;
+            reference.removed(&owned, ledger, world.now());
+            Some(())
+        }
+        Deed::Declare(name, place) => declare(world, name, place),
+        Deed::Undeclare(name) => {
+            let id = id_of(world, name)?;
+            ec2::remove_tag(world, &id, "elb-registrar:register");
+            Some(())
+        }
+        Deed::Ignore(name) => {
+            let id = id_of(world, name)?;
+            ec2::set_tag(world, &id, "elb-registrar:ignore", "");
+            ledger.guarded.entry(id).or_insert(world.now());
+            Some(())
+        }
+        Deed::Heed(name) => {
+            let id = id_of(world, name)?;
+            ec2::remove_tag(world, &id, "elb-registrar:ignore");
+            ledger.guarded.remove(&id).map(drop)
+        }
+        // A launch that waits for what will never be is abandoned, and another follows, for ever: not a plan that comes to rest.
+        Deed::IgnoreBalancer(name) | Deed::Delete(name) if is_waited_for(world, name) => None,
+        Deed::IgnoreBalancer(name) => {
+            let balancer = ignore(world, name)?;
+            reference.given_up.insert(balancer.clone());
+            ledger.guarded.entry(balancer).or_insert(world.now());
+            Some(())
+        }
+        Deed::Delete(name) => delete(world, name),
+        Deed::MoveFloating(from, to) => move_floating(world, from, to, ledger, reference),
+        Deed::Sweep => done(lambda::invoke_async(world, RECONCILE, json!({}))),
+    }
+}
+
+/// Registers an instance at a place, as a person would. Answers whose the place is then, and its text in tags.
+pub fn register(world: &mut World, name: &str, place: &str) -> Option<Owned> {
+    let entry = entry_at(world, name, place)?;
+    done(match entry.balancer.strip_prefix("clb:") {
+        Some(balancer) => elb::register(world, balancer, &entry.id),
+        None => elbv2::register(world, &elbv2::arn_of(world, super::plan::balancer_in(place))?, target(&entry)),
+    })?;
+    // Accepted and lost, while the same address drains: a person would see.
+    view::entries(world).contains(&entry).then_some(())?;
+    view::owner(world, &entry)
+}
+
+fn deregister(world: &mut World, entry: &Entry) -> Option<()> {
+    done(match entry.balancer.strip_prefix("clb:") {
+        Some(balancer) => elb::deregister(world, balancer, &entry.id),
+        None => {
+            let arn = world.elbv2.target_groups.keys().find(|arn| view::group_of_arn(arn) == entry.balancer)?.clone();
+            elbv2::deregister(world, &arn, target(entry))
+        }
+    })
+}
+
+fn target(entry: &Entry) -> elbv2::Target {
+    let target = elbv2::Target::new(&entry.id);
+    elbv2::Target { port: entry.port, zone: entry.is_far.then(|| "all".to_owned()), quic: entry.quic.clone(), ..target }
+}
+
+/// The entry that a place means for an instance as it is now: `clb:NAME`, `tg:NAME:PORT`, then `=eth0` or `=floating`, `@all`
+/// and `+QUIC`.
+fn entry_at(world: &World, name: &str, place: &str) -> Option<Entry> {
+    let id = id_of(world, name)?;
+    let Some(rest) = place.strip_prefix("tg:") else {
+        return Some(Entry { balancer: place.to_owned(), id, port: None, is_far: false, quic: None });
+    };
+    let (rest, quic) = rest.split_once('+').map_or((rest, None), |(rest, quic)| (rest, Some(quic.to_owned())));
+    let (rest, is_far) = rest.strip_suffix("@all").map_or((rest, false), |rest| (rest, true));
+    let (rest, address) = rest.split_once('=').map_or((rest, None), |(rest, address)| (rest, Some(address)));
+    let (group, port) = rest.split_once(':')?;
+    let arn = elbv2::arn_of(world, group)?;
+    let id = match address {
+        None => id,
+        Some(word) => address_of(world, &id, &arn, word)?.to_string(),
+    };
+    Some(Entry { balancer: view::group_of_arn(&arn), id, port: port.parse().ok(), is_far, quic })
+}
+
+fn address_of(world: &World, id: &str, arn: &str, word: &str) -> Option<IpAddr> {
+    let eth0 = world.ec2.instance(id)?.eth0()?;
+    let is_ipv6 = world.elbv2.target_groups.get(arn)?.spec.ip_address_type == elbv2::IpAddressType::Ipv6;
+    match (word, is_ipv6) {
+        ("eth0", false) => eth0.ipv4.first().map(|address| (*address).into()),
+        ("eth0", true) => eth0.ipv6.first().map(|(address, _)| (*address).into()),
+        _ => eth0.ipv4.get(1).map(|address| (*address).into()),
+    }
+}
+
+/// Adds a place to the tag of what an instance declares.
+pub fn declare(world: &mut World, name: &str, place: &str) -> Option<()> {
+    let id = id_of(world, name)?;
+    let entry = entry_at(world, name, place)?;
+    // A literal address is told as what it is.
+    let text = place.replace("=floating", &format!("={}", entry.id));
+    let tag = world.ec2.instance(&id)?.tags.get("elb-registrar:register").cloned().unwrap_or_default();
+    let value = format!("{tag} {text}").trim().to_owned();
+    ec2::set_tag(world, &id, "elb-registrar:register", &value);
+    Some(())
+}
+
+/// Whether instances that the group launches wait at a hook until they are healthy at a balancer.
+fn is_waited_for(world: &World, name: &str) -> bool {
+    let group = world.auto_scaling.groups.get(fleet::GROUP);
+    let has_hooks = group.is_some_and(|group| !group.hooks.is_empty());
+    let mut texts = group.into_iter().flat_map(|group| &group.tags).flat_map(|tag| tag.value.split_whitespace());
+    has_hooks && texts.any(|text| super::plan::balancer_in(text) == name)
+}
+
+fn ignore(world: &mut World, name: &str) -> Option<String> {
+    let (key, value) = ("elb-registrar:ignore".to_owned(), String::new());
+    if let Some(balancer) = world.elb.load_balancers.get_mut(name) {
+        balancer.spec.tags.insert(key, value);
+        return Some(format!("clb:{name}"));
+    }
+    let arn = elbv2::arn_of(world, name)?;
+    world.elbv2.target_groups.get_mut(&arn)?.tags.insert(key, value);
+    Some(view::group_of_arn(&arn))
+}
+
+fn delete(world: &mut World, name: &str) -> Option<()> {
+    if world.elb.load_balancers.contains_key(name) {
+        elb::delete(world, name);
+        return Some(());
+    }
+    let arn = elbv2::arn_of(world, name)?;
+    let front = elbv2::arn_of(world, &format!("{name}-lb"))?;
+    elbv2::delete_load_balancer(world, &front);
+    done(elbv2::delete_target_group(world, &arn))
+}
+
+fn move_floating(
+    world: &mut World,
+    from: &str,
+    to: &str,
+    ledger: &mut Ledger,
+    reference: &mut Reference,
+) -> Option<()> {
+    let from = id_of(world, from)?;
+    let to = id_of(world, to)?;
+    let address = *world.ec2.instance(&from)?.eth0()?.ipv4.get(1)?;
+    let is_named = |owned: &&Owned| view::literal_of(&owned.place) == Some(address.into());
+    let known = reference.expected.iter().chain(&reference.declared).chain(&ledger.held).chain(ledger.promised.keys());
+    let before: Vec<Owned> = known.filter(is_named).cloned().collect();
+    let interface = world.ec2.instance(&to)?.eth0()?.id.clone();
+    done(ec2::move_address(world, address.into(), &interface))?;
+    let after: Vec<Owned> =
+        before.iter().map(|owned| Owned { instance: to.clone(), place: owned.place.clone() }).collect();
+    reference.moved(before, after);
+    ledger.moved.insert(address.to_string(), world.now());
+    Some(())
+}
+
+/// The id of a member that rests in one of some states. One under way, or at a hook, is its group's.
+fn member(world: &World, name: &str, states: &[LifecycleState]) -> Option<String> {
+    let id = id_of(world, name)?;
+    let member = world.auto_scaling.member(&id)?;
+    (member.course.is_none() && states.contains(&member.lifecycle_state)).then_some(id)
+}
+
+/// The id of an instance that is not terminated: those have no name any more.
+pub fn id_of(world: &World, name: &str) -> Option<String> {
+    let mut all = world.ec2.instances.values().map(|history| history.current());
+    all.find(|instance| instance.tags.get("Name").is_some_and(|tag| tag == name)).map(|instance| instance.id.clone())
+}
+
+fn done<T>(outcome: Result<T, ApiError>) -> Option<()> {
+    outcome.ok().map(drop)
+}

@@ -1,0 +1,275 @@
+//! From a seed to a plan.
+//!
+//! Each part has a generator of its own, so that a new draw in one shifts nothing in another. Names, ports and times are
+//! drawn from few, so that things collide; and each run draws first which faults there are at all, since all at once,
+//! always, finds less.
+
+use fastrand::Rng;
+use sandbox::{SameAddressWhileDraining, World, throttle::Era};
+
+use super::plan::{
+    Balancer, BalancerKind, Deed, EventFault, Group, Guardian, Harm, Instance, Plan, Sort, Step, Strike, Weather,
+};
+
+/// When the first step may come: by then the fleet counts as having run all along.
+const FIRST_STEP_AT: u64 = 130;
+
+/// How stale a description may be, in seconds. "Descriptions may lag seconds" (docs/design.md); the protocol is sound while
+/// the lag of EC2's and that of a balancer's are 45 s together (`SETTLE` less what a reading and a call may last).
+const STALE_MAX: u64 = 15;
+
+/// How late an event may be, in seconds: later than every wait of the protocol.
+const LATE_MAX: u64 = 600;
+
+/// How much of the account's limits others use up, in hundredths. With nine parts of ten of the older limits, one description a
+/// second is left for the functions; with less, a scan of ten groups does not get through any more (docs/design.md).
+const USED_BY_OTHERS: [u8; 4] = [0, 50, 80, 90];
+
+/// The calls among which single ones are struck. A run makes about so many.
+const STRUCK_CALL_MAX: usize = 120;
+
+/// The plan of a seed.
+pub fn plan(seed: u64) -> Plan {
+    let mut fleet = World::dice(seed, "fleet");
+    let balancers = balancers(&mut fleet);
+    let instances = instances(&mut fleet, &balancers);
+    let steps = steps(&mut World::dice(seed, "steps"), &instances, &balancers);
+    let group = group(&mut World::dice(seed, "group"), &balancers);
+    let end = steps.last().map_or(FIRST_STEP_AT, |step| step.at) + 120;
+    let mut faults = World::dice(seed, "faults");
+    Plan {
+        seed,
+        weather: weather(&mut World::dice(seed, "weather")),
+        deliveries: deliveries(&mut faults),
+        strikes: strikes(&mut faults, end),
+        balancers,
+        instances,
+        group,
+        steps,
+    }
+}
+
+fn weather(dice: &mut Rng) -> Weather {
+    let draining = [SameAddressWhileDraining::Refused, SameAddressWhileDraining::AcceptedAndLost];
+    let era = one_of(dice, &[Era::Today, Era::Until2026]);
+    Weather {
+        is_quick: dice.bool(),
+        same_address_while_draining: one_of(dice, &draining),
+        page_size: chance(dice, 30).then(|| dice.usize(1..=3)),
+        throttle: chance(dice, 40).then(|| (era, one_of(dice, &USED_BY_OTHERS))),
+    }
+}
+
+fn balancers(dice: &mut Rng) -> Vec<Balancer> {
+    use BalancerKind::{Addresses, Classic, Far, Instances, Ipv6, Quic};
+    let all = [
+        ("shop", Classic),
+        ("web", Instances),
+        ("edge", Addresses),
+        ("api", Instances),
+        ("edge6", Ipv6),
+        ("far", Far),
+        ("quic", Quic),
+        ("old", Classic),
+        ("pods", Addresses),
+    ];
+    let mut chosen: Vec<_> = all.into_iter().filter(|_| chance(dice, 45)).collect();
+    if chosen.is_empty() {
+        chosen.push(one_of(dice, &all));
+    }
+    let guardians = [Guardian::Operator, Guardian::Kubernetes, Guardian::AutoScaling];
+    chosen
+        .into_iter()
+        .map(|(name, kind)| {
+            let can_be_attached = matches!(kind, Classic | Instances);
+            let guardian = chance(dice, 20).then(|| one_of(dice, &guardians));
+            Balancer {
+                name: name.to_owned(),
+                kind,
+                drains: one_of(dice, &[0, 5, 60, 300]),
+                guardian: guardian.filter(|guardian| *guardian != Guardian::AutoScaling || can_be_attached),
+                has_strangers: chance(dice, 40),
+            }
+        })
+        .collect()
+}
+
+fn instances(dice: &mut Rng, balancers: &[Balancer]) -> Vec<Instance> {
+    let count = one_of(dice, &[1, 1, 2, 2, 3, 4, 5]);
+    (1..=count)
+        .map(|number| {
+            let mut instance = Instance {
+                name: format!("web-{number}"),
+                is_renewed: chance(dice, 15),
+                has_floating: chance(dice, 25),
+                is_member: chance(dice, 30),
+                is_ignored: chance(dice, 8),
+                places: Vec::new(),
+                declares: Vec::new(),
+            };
+            // Which of its addresses comes back is not for the simulation to say.
+            instance.has_floating &= !instance.is_renewed;
+            for balancer in balancers {
+                for place in places_at(balancer, &instance, number) {
+                    match dice.u8(0..100) {
+                        0..60 => instance.places.push(place),
+                        60..70 if can_be_declared(balancer) => instance.declares.push(place),
+                        _ => {}
+                    }
+                }
+            }
+            instance
+        })
+        .collect()
+}
+
+/// Hooks in every other run; what its instances declare are balancers of ours at which they can become healthy: with IPv4
+/// addresses alone, and no QUIC ids.
+fn group(dice: &mut Rng, balancers: &[Balancer]) -> Group {
+    let is_reachable = |kind| matches!(kind, BalancerKind::Classic | BalancerKind::Instances | BalancerKind::Addresses);
+    let ours = balancers.iter().filter(|balancer| can_be_declared(balancer) && is_reachable(balancer.kind));
+    let declares: Vec<String> = ours
+        .filter(|_| chance(dice, 60))
+        .map(|Balancer { name, kind, .. }| match kind {
+            BalancerKind::Classic => format!("clb:{name}"),
+            BalancerKind::Addresses => format!("tg:{name}:443=eth0"),
+            _ => format!("tg:{name}:80"),
+        })
+        .collect();
+    Group { has_hooks: dice.bool(), declares }
+}
+
+/// Every place that an instance could have at a balancer.
+fn places_at(balancer: &Balancer, instance: &Instance, number: u64) -> Vec<String> {
+    let name = &balancer.name;
+    match balancer.kind {
+        // The group registers its members by itself.
+        _ if balancer.guardian == Some(Guardian::AutoScaling) && instance.is_member => Vec::new(),
+        BalancerKind::Classic => vec![format!("clb:{name}")],
+        BalancerKind::Instances => vec![format!("tg:{name}:80"), format!("tg:{name}:8080")],
+        BalancerKind::Quic => vec![format!("tg:{name}:443+0x{number:016x}")],
+        BalancerKind::Addresses if instance.has_floating => {
+            vec![format!("tg:{name}:443=eth0"), format!("tg:{name}:443=floating")]
+        }
+        BalancerKind::Addresses => vec![format!("tg:{name}:443=eth0"), format!("tg:{name}:8443=eth0")],
+        BalancerKind::Ipv6 => vec![format!("tg:{name}:443=eth0")],
+        BalancerKind::Far => vec![format!("tg:{name}:443=eth0@all")],
+    }
+}
+
+/// A declaration at a guarded balancer is not fulfilled, and of QUIC ids nobody declares any.
+fn can_be_declared(balancer: &Balancer) -> bool {
+    balancer.guardian.is_none() && balancer.kind != BalancerKind::Quic
+}
+
+fn steps(dice: &mut Rng, instances: &[Instance], balancers: &[Balancer]) -> Vec<Step> {
+    let mut at = FIRST_STEP_AT + dice.u64(0..30);
+    let count = dice.usize(3..=12);
+    let mut steps = Vec::new();
+    for _ in 0..count {
+        steps.push(Step { at, deed: deed(dice, instances, balancers) });
+        at += match dice.u8(0..10) {
+            0..3 => dice.u64(0..=6),
+            3..7 => dice.u64(7..=60),
+            7..9 => dice.u64(61..=200),
+            _ => dice.u64(201..=700),
+        };
+    }
+    steps
+}
+
+fn deed(dice: &mut Rng, instances: &[Instance], balancers: &[Balancer]) -> Deed {
+    let instance = &instances[dice.usize(..instances.len())];
+    let balancer = &balancers[dice.usize(..balancers.len())];
+    let name = instance.name.clone();
+    let number = name.trim_start_matches("web-").parse().unwrap_or_default();
+    let places = places_at(balancer, instance, number);
+    let place = (!places.is_empty()).then(|| places[dice.usize(..places.len())].clone());
+    match (dice.u8(0..100), place) {
+        (0..32, _) => Deed::Stop(name),
+        (32..60, _) => Deed::Start(name),
+        (60..62, _) => Deed::ShutDown(name),
+        (62..65, _) => Deed::Terminate(name),
+        (65..67, _) => Deed::Wants(dice.usize(0..=3)),
+        (67..69, _) if instance.is_member => Deed::ScaleIn(name),
+        (69..72, _) if instance.is_member => Deed::Standby(name),
+        (72..74, _) if instance.is_member => Deed::Warm(name),
+        (74..79, _) if instance.is_member => Deed::InService(name),
+        (67..74, Some(place)) => Deed::Remove(name, place),
+        (74..82, Some(place)) => Deed::Add(name, place),
+        (82..85, Some(place)) if can_be_declared(balancer) => Deed::Declare(name, place),
+        (85..86, _) => Deed::Undeclare(name),
+        (86..88, _) => Deed::Ignore(name),
+        (88..90, _) => Deed::Heed(name),
+        (90..91, _) => Deed::IgnoreBalancer(balancer.name.clone()),
+        (91..93, _) => Deed::Delete(balancer.name.clone()),
+        (93..95, _) => Deed::MoveFloating(name, instances[dice.usize(..instances.len())].name.clone()),
+        (95..100, _) => Deed::Sweep,
+        _ => Deed::Stop(name),
+    }
+}
+
+fn deliveries(dice: &mut Rng) -> Vec<(usize, EventFault)> {
+    let (lost, twice, late) = (one_of(dice, &[0, 0, 10, 50]), one_of(dice, &[0, 0, 20]), one_of(dice, &[0, 0, 30]));
+    let mut faults = Vec::new();
+    for event in 0..40 {
+        let by = one_of(dice, &[5, 40, 130, LATE_MAX]);
+        match dice.u8(0..100) {
+            n if n < lost => faults.push((event, EventFault::Lost)),
+            n if n < lost + twice => faults.push((event, EventFault::Twice)),
+            n if n < lost + twice + late => faults.push((event, EventFault::Late(dice.u64(1..=by)))),
+            _ => {}
+        }
+    }
+    faults
+}
+
+fn strikes(dice: &mut Rng, end: u64) -> Vec<Strike> {
+    let all = harms(dice);
+    let mut in_force: Vec<Harm> = all.into_iter().filter(|_| chance(dice, 35)).collect();
+    if in_force.is_empty() && chance(dice, 70) {
+        in_force.push(Harm::KilledAfter);
+    }
+    if in_force.is_empty() {
+        return Vec::new();
+    }
+    let singles = one_of(dice, &[0, 1, 3, 8]);
+    let spells = one_of(dice, &[0, 0, 1, 2, 3]);
+    let mut strikes: Vec<Strike> = (0..singles)
+        .map(|_| Strike::Call(dice.usize(1..=STRUCK_CALL_MAX), in_force[dice.usize(..in_force.len())]))
+        .collect();
+    strikes.extend((0..spells).map(|_| {
+        let from = dice.u64(FIRST_STEP_AT..end);
+        Strike::Spell {
+            from,
+            until: from + dice.u64(5..=300),
+            sort: one_of(dice, &[Sort::Reads, Sort::Writes, Sort::Any]),
+            one_in: dice.usize(1..=6),
+            harm: in_force[dice.usize(..in_force.len())],
+        }
+    }));
+    strikes
+}
+
+fn harms(dice: &mut Rng) -> Vec<Harm> {
+    vec![
+        Harm::Slow(dice.u64(1..=9)),
+        Harm::Slow(11),
+        Harm::AnswerLost,
+        Harm::NoAnswer,
+        Harm::Unavailable,
+        Harm::Throttled,
+        Harm::Denied,
+        Harm::Stale(dice.u64(1..=STALE_MAX)),
+        Harm::KilledBefore,
+        Harm::KilledAfter,
+    ]
+}
+
+fn chance(dice: &mut Rng, percent: u8) -> bool {
+    dice.u8(0..100) < percent
+}
+
+fn one_of<T: Copy>(dice: &mut Rng, choices: &[T]) -> T {
+    choices[dice.usize(..choices.len())]
+}

@@ -1,0 +1,168 @@
+//! What goes wrong in a run, as the plan says: with the functions' calls, and with the events.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use sandbox::{
+    Call, Timestamp, Verdict,
+    clock::delta,
+    events::{Delivery, Event},
+    fault::Rule,
+    wire::{ApiError, Service},
+};
+
+use super::plan::{EventFault, Harm, Sort, Strike};
+
+/// How often something went wrong, by what it was.
+#[derive(Clone, Debug, Default)]
+pub struct Struck(Arc<Mutex<BTreeMap<&'static str, usize>>>);
+
+impl Struck {
+    /// One more.
+    pub fn count(&self, kind: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+    }
+
+    /// All of it.
+    pub fn all(&self) -> BTreeMap<&'static str, usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The strikes of a plan, as a rule over the functions' calls: in a simulation nobody else calls.
+pub struct Strikes {
+    strikes: Vec<Strike>,
+    start: Timestamp,
+    /// Calls so far.
+    seen: usize,
+    /// Calls of each spell so far.
+    of_spell: Vec<usize>,
+    struck: Struck,
+}
+
+impl Strikes {
+    /// The strikes of a plan that begins at a time.
+    pub fn new(strikes: &[Strike], start: Timestamp, struck: Struck) -> Self {
+        Self { strikes: strikes.to_vec(), start, seen: 0, of_spell: vec![0; strikes.len()], struck }
+    }
+
+    fn harm(&mut self, call: &Call) -> Option<Harm> {
+        let second = u64::try_from((call.at - self.start).num_seconds()).unwrap_or_default();
+        for (strike, of_spell) in self.strikes.iter().zip(&mut self.of_spell) {
+            match strike {
+                Strike::Call(number, harm) if *number == self.seen => return Some(*harm),
+                Strike::Spell { from, until, sort, one_in, harm }
+                    if (*from..*until).contains(&second) && is_of(call, *sort) =>
+                {
+                    *of_spell += 1;
+                    if (*of_spell).is_multiple_of(*one_in) {
+                        return Some(*harm);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+impl Rule for Strikes {
+    fn verdict(&mut self, call: &Call) -> Verdict {
+        self.seen += 1;
+        let Some(harm) = self.harm(call) else { return Verdict::Pass };
+        let verdict = verdict(harm, call);
+        if verdict != Verdict::Pass {
+            self.struck.count(name(harm));
+        }
+        verdict
+    }
+}
+
+fn is_read(call: &Call) -> bool {
+    call.action.starts_with("Describe")
+}
+
+fn is_of(call: &Call, sort: Sort) -> bool {
+    match sort {
+        Sort::Reads => is_read(call),
+        Sort::Writes => !is_read(call),
+        Sort::Any => true,
+    }
+}
+
+fn verdict(harm: Harm, call: &Call) -> Verdict {
+    let is_ec2 = call.service == Service::Ec2;
+    match harm {
+        Harm::Slow(seconds) => Verdict::Delay(Duration::from_secs(seconds)),
+        Harm::AnswerLost => Verdict::LoseAnswer,
+        Harm::NoAnswer => Verdict::NeverAnswer,
+        Harm::Unavailable if is_ec2 => Verdict::Refuse(ApiError::receiver(503, "Unavailable", "not for now")),
+        Harm::Unavailable => Verdict::Refuse(ApiError::receiver(500, "InternalFailure", "not for now")),
+        Harm::Throttled => Verdict::Refuse(ApiError::throttled(call.service)),
+        Harm::Denied if is_ec2 => Verdict::Refuse(ApiError::receiver(403, "UnauthorizedOperation", "not for now")),
+        Harm::Denied => Verdict::Refuse(ApiError::receiver(403, "AccessDenied", "not for now")),
+        Harm::Stale(seconds) if is_read(call) => Verdict::Stale(Duration::from_secs(seconds)),
+        Harm::Stale(_) => Verdict::Pass,
+        Harm::KilledBefore => Verdict::KillBefore,
+        Harm::KilledAfter => Verdict::KillAfter,
+    }
+}
+
+fn name(harm: Harm) -> &'static str {
+    match harm {
+        Harm::Slow(_) => "slow",
+        Harm::AnswerLost => "answer lost",
+        Harm::NoAnswer => "no answer",
+        Harm::Unavailable => "5xx",
+        Harm::Throttled => "throttled",
+        Harm::Denied => "denied",
+        Harm::Stale(_) => "stale",
+        Harm::KilledBefore | Harm::KilledAfter => "killed",
+    }
+}
+
+/// Counts what the published limits refuse, too.
+pub fn counted(mut rule: impl Rule, struck: Struck) -> impl Rule {
+    move |call: &Call| {
+        let verdict = rule.verdict(call);
+        if verdict != Verdict::Pass {
+            struck.count("over the limits");
+        }
+        verdict
+    }
+}
+
+/// Decides over events by their number.
+pub fn deliver(faults: &[(usize, EventFault)], struck: Struck) -> impl FnMut(&Event) -> Delivery + Send + 'static {
+    let faults: BTreeMap<usize, EventFault> = faults.iter().copied().collect();
+    let mut number = 0;
+    move |_| {
+        let fault = faults.get(&number);
+        number += 1;
+        let (kind, delivery) = match fault {
+            None => return Delivery::Normal,
+            Some(EventFault::Lost) => ("event lost", Delivery::Lost),
+            Some(EventFault::Twice) => ("event twice", Delivery::Twice),
+            Some(EventFault::Late(seconds)) => ("event late", Delivery::Late(Duration::from_secs(*seconds))),
+        };
+        struck.count(kind);
+        delivery
+    }
+}
+
+/// When the last spell is over, in seconds from the beginning.
+pub fn end(strikes: &[Strike]) -> Duration {
+    let ends = strikes.iter().map(|strike| match strike {
+        Strike::Call(..) => 0,
+        Strike::Spell { until, .. } => *until,
+    });
+    Duration::from_secs(ends.max().unwrap_or_default())
+}
+
+/// The time of a second of a plan.
+pub fn time_of(start: Timestamp, second: u64) -> Timestamp {
+    start + delta(Duration::from_secs(second))
+}

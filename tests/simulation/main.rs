@@ -1,0 +1,250 @@
+//! `cargo simulate`: many seeds, or one again.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    process::ExitCode,
+    sync::{
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use end_to_end::simulation::{
+    self, Failure, Outcome, draw,
+    exhaustive::{self, HARMS},
+    shrink::shrink,
+};
+use lexopt::prelude::{Long, Short, ValueExt};
+
+const HELP: &str = "\
+Plays a seed's fleet, schedule and faults in a simulated AWS with the real functions, and checks what is promised.
+
+Usage: cargo simulate [--seeds 1000] [--from 0] [--jobs 2]
+       cargo simulate --seed 4711 [--log]
+       cargo simulate --every-call [--jobs 2]
+
+  --seeds  how many
+  --from   the first one
+  --jobs   how many at a time; as many as there are cores, unless said otherwise
+  --seed   only this one: prints its plan, and how it ended
+  --log    and everything that happened
+  --every-call
+           plays a few basic plans once for each call and each way in which that can go wrong
+
+Exits with 1 where a promise was broken, after printing the shortest plan found that breaks it, and the command that repeats it.
+";
+
+struct Arguments {
+    seeds: Range<u64>,
+    jobs: usize,
+    /// No seeds, but every call of the basic plans.
+    every_call: bool,
+    /// One seed alone: whether to print its log.
+    one: Option<bool>,
+}
+
+/// What many seeds were together.
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    simulated: Duration,
+    calls: usize,
+    struck: BTreeMap<&'static str, usize>,
+}
+
+fn main() -> ExitCode {
+    match parse(lexopt::Parser::from_env()) {
+        Ok(None) => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Ok(Some(Arguments { seeds, one: Some(log), .. })) => one(seeds.start, log),
+        Ok(Some(Arguments { jobs, every_call: true, .. })) => every_call(jobs),
+        Ok(Some(arguments)) => many(&arguments),
+        Err(error) => {
+            eprintln!("simulate: {error}\n\n{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error> {
+    let (mut count, mut from, mut seed, mut log, mut every_call) = (1_000, 0, None, false, false);
+    let mut jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("seeds") => count = parser.value()?.parse()?,
+            Long("from") => from = parser.value()?.parse()?,
+            Long("seed") => seed = Some(parser.value()?.parse()?),
+            Long("jobs") => jobs = parser.value()?.parse::<usize>()?.max(1),
+            Long("log") => log = true,
+            Long("every-call") => every_call = true,
+            Long("help") | Short('h') => return Ok(None),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let seeds = seed.map_or(from..from + count, |seed: u64| seed..seed + 1);
+    Ok(Some(Arguments { seeds, jobs, every_call, one: seed.map(|_| log) }))
+}
+
+fn one(seed: u64, is_log_wanted: bool) -> ExitCode {
+    let plan = draw::plan(seed);
+    print!("{plan}");
+    match simulation::run(&plan) {
+        Ok(outcome) => {
+            if is_log_wanted {
+                print!("{}", outcome.log);
+            }
+            println!("{:?}, {:?}: every promise was kept", outcome.cost, outcome.struck);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            if is_log_wanted {
+                print!("{}", failure.log);
+            }
+            report(seed, &failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn many(arguments: &Arguments) -> ExitCode {
+    let begun = now();
+    let (next, seeds) = (AtomicU64::new(arguments.seeds.start), arguments.seeds.clone());
+    let (told, results) = mpsc::channel();
+    let result = std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs {
+            let (told, next, end) = (told.clone(), &next, seeds.end);
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    // Nobody listens any more when one has failed.
+                    if seed >= end || told.send((seed, run(seed))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(told);
+        let result = collect(results, &seeds, begun);
+        next.store(seeds.end, Ordering::Relaxed);
+        result
+    });
+    match result {
+        Ok(totals) => {
+            totals.print(now() - begun);
+            ExitCode::SUCCESS
+        }
+        Err((seed, failure)) => {
+            report(seed, &failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn every_call(jobs: usize) -> ExitCode {
+    let begun = now();
+    let work: Vec<_> =
+        exhaustive::basics().into_iter().flat_map(|plan| HARMS.map(|harm| (plan.clone(), harm))).collect();
+    let next = AtomicUsize::new(0);
+    let runs: Vec<Option<usize>> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut runs = Some(0);
+            while let Some(((name, plan), harm)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match exhaustive::strike_each(plan, *harm) {
+                    Ok(more) => runs = runs.map(|runs| runs + more),
+                    Err((struck, failure)) => {
+                        println!("{name}: {}\n{struck}\nwhich ends:\n{}", failure.violation, tail(&failure.log));
+                        runs = None;
+                    }
+                }
+            }
+            runs
+        };
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("its panic was printed")).collect()
+    });
+    match runs.into_iter().sum::<Option<usize>>() {
+        Some(runs) => {
+            println!("{runs} runs in {:.0} s: every promise was kept", (now() - begun).as_secs_f64());
+            ExitCode::SUCCESS
+        }
+        None => ExitCode::FAILURE,
+    }
+}
+
+/// Runs a seed. Should that panic, its number is said before the panic goes on.
+fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
+    let plan = draw::plan(seed);
+    std::panic::catch_unwind(|| simulation::run(&plan)).unwrap_or_else(|panic| {
+        eprintln!("seed {seed} panicked; repeat it with: cargo simulate --seed {seed}\n{plan}");
+        std::panic::resume_unwind(panic)
+    })
+}
+
+fn collect(
+    results: mpsc::Receiver<(u64, Result<Outcome, Box<Failure>>)>,
+    seeds: &Range<u64>,
+    begun: Instant,
+) -> Result<Totals, (u64, Box<Failure>)> {
+    let (mut totals, mut printed) = (Totals::default(), begun);
+    for (seed, result) in results {
+        match result {
+            Ok(outcome) => totals.add(&outcome),
+            Err(failure) => return Err((seed, failure)),
+        }
+        if now() - printed >= Duration::from_secs(1) {
+            printed = now();
+            println!("{} of {} seeds, {} calls", totals.seeds, seeds.end - seeds.start, totals.calls);
+        }
+    }
+    Ok(totals)
+}
+
+fn report(seed: u64, failure: &Failure) {
+    let plan = draw::plan(seed);
+    println!("\nseed {seed}: {}\n\nlooking for a shorter plan...", failure.violation);
+    let short = shrink(&plan, failure.violation.promise);
+    match simulation::run(&short) {
+        Err(shortest) => println!("{}\n{short}\nwhich ends:\n{}", shortest.violation, tail(&shortest.log)),
+        Ok(_) => println!("none found; this one fails:\n{plan}\nwhich ends:\n{}", tail(&failure.log)),
+    }
+    println!("repeat it with: cargo simulate --seed {seed} --log");
+}
+
+/// The end of a log.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+impl Totals {
+    fn add(&mut self, outcome: &Outcome) {
+        self.seeds += 1;
+        self.simulated += outcome.duration;
+        self.calls += outcome.cost.calls;
+        for (kind, count) in &outcome.struck {
+            *self.struck.entry(kind).or_default() += count;
+        }
+    }
+
+    fn print(&self, wall: Duration) {
+        let Self { seeds, simulated, calls, struck } = self;
+        let hours = simulated.as_secs() / 3600;
+        let per_second = *seeds as f64 / wall.as_secs_f64();
+        println!(
+            "{seeds} seeds, {hours} simulated hours, {calls} calls, in {:.0} s: {per_second:.1} a second",
+            wall.as_secs_f64()
+        );
+        let faults: Vec<String> = struck.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        println!("faults: {}", faults.join(", "));
+        println!("every promise was kept");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a run takes is real time")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,291 @@
+//! A plan: everything that a seed decides, as plain data that can be read, changed and run again.
+//!
+//! Nothing is drawn while a plan runs (but what the sandbox and the SDK draw from the seed), so that a part can be left out
+//! and the rest stays what it was: that is how a failing plan is made short.
+
+use std::fmt;
+
+use sandbox::{SameAddressWhileDraining, throttle::Era};
+
+/// A fleet, what happens to it, and what goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What it was drawn from, and what every delay and order in the sandbox follows.
+    pub seed: u64,
+    /// How AWS behaves throughout.
+    pub weather: Weather,
+    /// What sends traffic.
+    pub balancers: Vec<Balancer>,
+    /// Who gets it.
+    pub instances: Vec<Instance>,
+    /// What the Auto Scaling group is like.
+    pub group: Group,
+    /// What people and groups do, in the order of time.
+    pub steps: Vec<Step>,
+    /// What becomes of the n-th event, from 0; the others are delivered once.
+    pub deliveries: Vec<(usize, EventFault)>,
+    /// What becomes of the functions' calls.
+    pub strikes: Vec<Strike>,
+}
+
+/// How AWS behaves throughout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weather {
+    /// Whether instances start and stop within a second or two: then functions overtake each other.
+    pub is_quick: bool,
+    /// See the sandbox.
+    pub same_address_while_draining: SameAddressWhileDraining,
+    /// Elements on a page, where fewer than AWS's own.
+    pub page_size: Option<usize>,
+    /// The published limits on calls, with this percentage used up by others.
+    pub throttle: Option<(Era, u8)>,
+}
+
+/// A balancer to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balancer {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: BalancerKind,
+    /// How long it drains, in seconds.
+    pub drains: u64,
+    /// Who looks after it, where it is none of ours.
+    pub guardian: Option<Guardian>,
+    /// Whether hosts that are no instances of the fleet are registered there, too.
+    pub has_strangers: bool,
+}
+
+/// What a balancer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BalancerKind {
+    /// A Classic load balancer.
+    Classic,
+    /// A target group for instances.
+    Instances,
+    /// The same with QUIC server ids.
+    Quic,
+    /// A target group for IPv4 addresses.
+    Addresses,
+    /// A target group for IPv6 addresses.
+    Ipv6,
+    /// A target group in another network, that reaches ours by zone `all`.
+    Far,
+}
+
+/// Somebody who looks after a balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guardian {
+    /// An operator said `ignore`.
+    Operator,
+    /// A Kubernetes controller.
+    Kubernetes,
+    /// The Auto Scaling group, which it is attached to.
+    AutoScaling,
+}
+
+/// An instance to be launched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// Whether it gets other addresses at each start, as in EC2-Classic.
+    pub is_renewed: bool,
+    /// Whether it has a second address, which registrations name literally.
+    pub has_floating: bool,
+    /// Whether it is a member of the Auto Scaling group.
+    pub is_member: bool,
+    /// Whether it bears the tag `ignore` from the beginning.
+    pub is_ignored: bool,
+    /// Where it is registered at the beginning, such as `clb:shop`, `tg:web:80`, `tg:edge:443=eth0`, `tg:far:443=eth0@all`.
+    pub places: Vec<String>,
+    /// What it declares.
+    pub declares: Vec<String>,
+}
+
+/// What the Auto Scaling group is like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Whether launches and terminations wait at hooks of ours.
+    pub has_hooks: bool,
+    /// What the instances that it launches declare.
+    pub declares: Vec<String>,
+}
+
+/// Something that is done to the fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Seconds from the beginning.
+    pub at: u64,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What is done. One that AWS refuses, or whose object is not there (any more), is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// An operator stops an instance.
+    Stop(String),
+    /// An instance shuts itself down: EC2 tells no time of it.
+    ShutDown(String),
+    /// An operator starts an instance.
+    Start(String),
+    /// An operator terminates an instance.
+    Terminate(String),
+    /// The Auto Scaling group takes a member out and terminates it.
+    ScaleIn(String),
+    /// An operator wants so many members in the group.
+    Wants(usize),
+    /// An operator puts a member of the group in Standby.
+    Standby(String),
+    /// The group puts a member into its warm pool, stopped.
+    Warm(String),
+    /// A member is in service again; a warmed one is started.
+    InService(String),
+    /// A person registers an instance at a place.
+    Add(String, String),
+    /// A person deregisters an instance from a place.
+    Remove(String, String),
+    /// An operator declares one more place.
+    Declare(String, String),
+    /// An operator takes the declaration away.
+    Undeclare(String),
+    /// An operator wants an instance left alone.
+    Ignore(String),
+    /// An operator wants it no longer left alone.
+    Heed(String),
+    /// An operator wants a balancer left alone.
+    IgnoreBalancer(String),
+    /// An operator deletes a balancer.
+    Delete(String),
+    /// A person moves the second address of one instance to another.
+    MoveFloating(String, String),
+    /// The schedule comes.
+    Sweep,
+}
+
+/// What becomes of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventFault {
+    /// It never comes.
+    Lost,
+    /// It comes twice.
+    Twice,
+    /// It comes so many seconds later.
+    Late(u64),
+}
+
+/// What becomes of some calls of the functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// The n-th call of the functions, from 1.
+    Call(usize, Harm),
+    /// Every n-th call of a sort, for a while.
+    Spell {
+        /// Seconds from the beginning.
+        from: u64,
+        /// Seconds from the beginning.
+        until: u64,
+        /// Which calls.
+        sort: Sort,
+        /// One of so many.
+        one_in: usize,
+        /// What becomes of them.
+        harm: Harm,
+    },
+}
+
+/// A sort of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// That describe.
+    Reads,
+    /// That change something.
+    Writes,
+    /// All.
+    Any,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// It takes so many seconds; above ten, the caller has given up by then and nothing is done.
+    Slow(u64),
+    /// It is done, and the connection breaks.
+    AnswerLost,
+    /// It is done, and no answer comes.
+    NoAnswer,
+    /// The service fails.
+    Unavailable,
+    /// It comes too fast.
+    Throttled,
+    /// A permission is missing for now.
+    Denied,
+    /// It reads what was true so many seconds ago; nothing, where it writes.
+    Stale(u64),
+    /// The function's process ends before it.
+    KilledBefore,
+    /// The function's process ends after it.
+    KilledAfter,
+}
+
+impl Deed {
+    /// The instances and balancers that it is about.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Stop(a) | Self::ShutDown(a) | Self::Start(a) | Self::Terminate(a) | Self::ScaleIn(a) => vec![a],
+            Self::Standby(a) | Self::Warm(a) | Self::InService(a) | Self::Undeclare(a) => vec![a],
+            Self::Ignore(a) | Self::Heed(a) | Self::IgnoreBalancer(a) | Self::Delete(a) => vec![a],
+            Self::Add(a, place) | Self::Remove(a, place) | Self::Declare(a, place) => vec![a, balancer_in(place)],
+            Self::MoveFloating(a, b) => vec![a, b],
+            Self::Sweep | Self::Wants(_) => Vec::new(),
+        }
+    }
+}
+
+/// The name of the balancer in a place.
+pub fn balancer_in(place: &str) -> &str {
+    place.split(':').nth(1).unwrap_or(place)
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}, {:?}", self.seed, self.weather)?;
+        for balancer in &self.balancers {
+            let Balancer { name, kind, drains, guardian, has_strangers } = balancer;
+            write!(f, "  balancer {name}: {kind:?}, drains {drains} s")?;
+            if let Some(guardian) = guardian {
+                write!(f, ", guarded by {guardian:?}")?;
+            }
+            writeln!(f, "{}", if *has_strangers { ", with strangers" } else { "" })?;
+        }
+        for instance in &self.instances {
+            write!(f, "  instance {}:", instance.name)?;
+            let traits = [
+                (instance.is_renewed, " renewed"),
+                (instance.has_floating, " floating"),
+                (instance.is_member, " member"),
+                (instance.is_ignored, " ignored"),
+            ];
+            traits.iter().filter(|(is_so, _)| *is_so).try_for_each(|(_, word)| f.write_str(word))?;
+            write!(f, " at {}", instance.places.join(" "))?;
+            if !instance.declares.is_empty() {
+                write!(f, "; declares {}", instance.declares.join(" "))?;
+            }
+            writeln!(f)?;
+        }
+        if self.group != Group::default() {
+            writeln!(f, "  {:?}", self.group)?;
+        }
+        for Step { at, deed } in &self.steps {
+            writeln!(f, "  at {at:>5} s: {deed:?}")?;
+        }
+        for (event, fault) in &self.deliveries {
+            writeln!(f, "  event {event}: {fault:?}")?;
+        }
+        for strike in &self.strikes {
+            writeln!(f, "  {strike:?}")?;
+        }
+        Ok(())
+    }
+}

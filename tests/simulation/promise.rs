@@ -1,0 +1,58 @@
+//! The promises of docs/design.md, looked at from outside.
+
+mod cost;
+mod foreign;
+mod hook;
+mod lost;
+mod rest;
+
+use std::fmt;
+
+use sandbox::{Timestamp, World};
+
+pub use cost::Cost;
+pub use foreign::{foreign_tags_touched, given_without_right, taken_without_right};
+pub use hook::{completed_too_early, ran_out};
+pub use lost::{lost, taken_and_not_held};
+pub use rest::{at_rest, is_out_of_service};
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub promise: Promise,
+    /// When.
+    pub at: Timestamp,
+    /// A sentence.
+    pub what: String,
+}
+
+/// What is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// No stopped or terminated instance is registered when all is quiet.
+    NothingDeadIsServed,
+    /// What was taken is in place or held, after every call; and back, when all is quiet.
+    NothingIsLost,
+    /// What belongs to others stays as it is, after every call.
+    NothingForeignIsTouched,
+    /// A hook is completed when the work is done, and does not run out.
+    AHookIsHeld,
+    /// A change costs a bounded number of calls.
+    CostFollowsTheChange,
+    /// All becomes quiet, and nothing fails for good.
+    ItComesToRest,
+}
+
+impl Violation {
+    /// That a promise is broken now.
+    pub fn of(promise: Promise, world: &World, what: impl Into<String>) -> Self {
+        Self { promise, at: world.now(), what: what.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is broken at {}: {}", self.promise, self.at.format("%H:%M:%S%.3f"), self.what)
+    }
+}

@@ -1,0 +1,104 @@
+//! What should be, by the plan alone: every place that an instance has, in place or held, whatever the functions did.
+//!
+//! It follows from what people and groups did and from what AWS does by itself, never from the functions' calls. Where README.md
+//! says in "Limits" that something is not promised, a place becomes *doubtful*: it may be there or not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sandbox::{Timestamp, World};
+
+use super::{
+    ledger::{GIVES_LATE, Ledger, TAKES_LATE},
+    view::{self, Owned},
+};
+
+/// Who should be where.
+#[derive(Debug, Default)]
+pub struct Reference {
+    /// In place where the instance runs, held where it does not.
+    pub expected: BTreeSet<Owned>,
+    /// In place, held, or neither.
+    pub doubtful: BTreeSet<Owned>,
+    /// What a person has removed, and when.
+    pub removed: BTreeMap<Owned, Timestamp>,
+    /// What is declared: in place where the instance runs.
+    pub declared: BTreeSet<Owned>,
+    /// Balancers that an operator deleted or wanted left alone on the way: what is held for them is let go.
+    pub given_up: BTreeSet<String>,
+}
+
+impl Reference {
+    /// A person, or the fixture, has registered an instance.
+    pub fn added(&mut self, owned: Owned) {
+        self.doubtful.remove(&owned);
+        self.removed.remove(&owned);
+        self.expected.insert(owned);
+    }
+
+    /// A person has deregistered an instance, which a look right before found in place.
+    ///
+    /// It stays removed if the instance has been running, and the place been nobody's affair, for so long that no function can
+    /// know it otherwise. "A registration that a person removes in the first two minutes after a start is given back once"
+    /// (README.md, "Limits"); one that is removed while it is being taken was perhaps held before; and what is declared
+    /// comes back.
+    pub fn removed(&mut self, owned: &Owned, ledger: &Ledger, now: Timestamp) {
+        let was_out = ledger.out.get(&owned.instance).is_some_and(|out| now - *out <= TAKES_LATE + GIVES_LATE);
+        let is_promised = ledger.was_promised(owned, now, GIVES_LATE + TAKES_LATE);
+        if self.expected.remove(owned) && (was_out || is_promised) {
+            self.doubtful.insert(owned.clone());
+        } else {
+            self.removed.insert(owned.clone(), now);
+        }
+    }
+
+    /// An address is another instance's from now on, as are the registrations that name it. Functions of both may be at work,
+    /// so what becomes of them is nobody's to say.
+    pub fn moved(&mut self, before: impl IntoIterator<Item = Owned>, after: impl IntoIterator<Item = Owned>) {
+        for owned in before.into_iter().chain(after) {
+            self.expected.remove(&owned);
+            self.doubtful.insert(owned);
+        }
+    }
+
+    /// Looks at what happens by itself.
+    pub fn look(&mut self, world: &World, ledger: &Ledger) {
+        // Dead instances get nothing back, and a balancer that is gone has nobody.
+        let is_alive = |owned: &Owned| {
+            let instance = world.ec2.instance(&owned.instance);
+            instance.is_some_and(|instance| !view::is_dying(instance.state))
+                && view::is_there(world, view::balancer_of(&owned.place))
+        };
+        self.expected.retain(is_alive);
+        // What is declared no longer stays where it is in place; nobody knows whether it was given in time.
+        let declared = view::declared(world);
+        let before = std::mem::replace(&mut self.declared, declared);
+        self.doubtful.extend(before.into_iter().filter(|o| !self.declared.contains(o) && !self.expected.contains(o)));
+        self.declared.retain(is_alive);
+        self.doubtful.retain(is_alive);
+        // "In EC2-Classic style, an address is gone from the description once the instance is stopped. If `stopping` is not
+        // delivered in time, an ip target with that address can be neither taken nor given back" (README.md, "Limits").
+        for (entry, known) in &ledger.entries {
+            if let Some(owner) = &known.owner
+                && entry.id.parse::<std::net::IpAddr>().is_ok()
+                && !known.is_current
+                && self.expected.remove(owner)
+            {
+                self.doubtful.insert(owner.clone());
+            }
+        }
+        // "One that a person removes seconds before a stop may be given back": a description of the balancer that lags still
+        // shows it to whoever takes the instance out (README.md, "Limits").
+        let stops = |id: &str| world.ec2.instance(id).is_some_and(|instance| view::is_out(instance.state));
+        let lately = |at: Timestamp| world.now() - at <= TAKES_LATE;
+        let removed = self.removed.iter().filter(|(owned, at)| lately(**at) && stops(&owned.instance));
+        self.doubtful.extend(removed.map(|(owned, _)| owned.clone()));
+        // "After termination the address returns to the subnet": whoever gets it next has what was left there.
+        self.doubtful.extend(ledger.inherited.iter().filter(|owned| !self.expected.contains(owned)).cloned());
+        let doubtful: Vec<Owned> =
+            self.expected.iter().filter(|o| self.given_up.contains(view::balancer_of(&o.place))).cloned().collect();
+        for owned in doubtful {
+            self.expected.remove(&owned);
+            self.doubtful.insert(owned);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What is true in the simulated AWS, read from its own state: who is registered where, whose that is, and what tags hold.
+//!
+//! It shares no code with the library under test; the text form of a place is written here a second time, from README.md.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use sandbox::{
+    Timestamp, World, auto_scaling,
+    ec2::{self, InstanceState},
+    elb,
+    elbv2::{self, Standing, TargetType},
+};
+
+/// One entry of a balancer that is not draining.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// `clb:NAME` or `tg:NAME/ID`.
+    pub balancer: String,
+    /// An instance's id or an address.
+    pub id: String,
+    /// None at a Classic load balancer.
+    pub port: Option<u16>,
+    /// Whether its zone is `all`: an address outside the group's network.
+    pub is_far: bool,
+    /// For QUIC.
+    pub quic: Option<String>,
+}
+
+/// A place of an instance, in the text form of the tags.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owned {
+    /// Its id.
+    pub instance: String,
+    /// Such as `tg:web/0123456789abcdef:8080=eth0`.
+    pub place: String,
+}
+
+/// Every entry of every balancer.
+pub fn entries(world: &World) -> BTreeSet<Entry> {
+    let mut entries = BTreeSet::new();
+    for name in world.elb.load_balancers.keys() {
+        let balancer = format!("clb:{name}");
+        entries.extend(elb::members(world, name).into_iter().map(|id| Entry {
+            balancer: balancer.clone(),
+            id,
+            port: None,
+            is_far: false,
+            quic: None,
+        }));
+    }
+    for arn in world.elbv2.target_groups.keys() {
+        let balancer = group_of_arn(arn);
+        let registered = elbv2::targets(world, arn).into_iter().filter(|target| target.state == Standing::Registered);
+        entries.extend(registered.map(|target| Entry {
+            balancer: balancer.clone(),
+            id: target.id,
+            port: target.port,
+            is_far: target.zone.as_deref() == Some("all"),
+            quic: target.quic,
+        }));
+    }
+    entries
+}
+
+/// `tg:NAME/ID` of a target group's ARN.
+pub fn group_of_arn(arn: &str) -> String {
+    format!("tg:{}", arn.split_once(":targetgroup/").map_or(arn, |(_, rest)| rest))
+}
+
+/// Whose an entry is, by what is true now: nobody's of the fleet where it is another host's, or an address that is free.
+pub fn owner(world: &World, entry: &Entry) -> Option<Owned> {
+    let (instance, address) = match entry.id.parse::<IpAddr>() {
+        Err(_) => (world.ec2.instance(&entry.id)?, None),
+        Ok(address) => {
+            let network = network_of(world, &entry.balancer)?;
+            let mut all = world.ec2.instances.values().map(|history| history.current());
+            let has = |i: &ec2::Instance| i.interfaces.iter().any(|interface| interface.has(address));
+            let instance = all.find(|i| has(i) && (i.vpc_id == network) != entry.is_far)?;
+            (instance, Some(name_of(instance, address)))
+        }
+    };
+    Some(Owned { instance: instance.id.clone(), place: place(entry, address.as_deref()) })
+}
+
+fn place(entry: &Entry, address: Option<&str>) -> String {
+    let mut place = entry.balancer.clone();
+    if let Some(port) = entry.port {
+        place.push_str(&format!(":{port}"));
+    }
+    if let Some(address) = address {
+        place.push_str(&format!("={address}"));
+    }
+    if entry.is_far {
+        place.push_str("@all");
+    }
+    if let Some(quic) = &entry.quic {
+        place.push_str(&format!("+{quic}"));
+    }
+    place
+}
+
+/// The instances of the simulation have one interface, so an address is its primary one or has no name.
+fn name_of(instance: &ec2::Instance, address: IpAddr) -> String {
+    let eth0 = instance.eth0();
+    let is_primary = match address {
+        IpAddr::V4(address) => eth0.is_some_and(|eth0| eth0.ipv4.first() == Some(&address)),
+        IpAddr::V6(address) => eth0.is_some_and(|eth0| eth0.ipv6.first().is_some_and(|(first, _)| *first == address)),
+    };
+    if is_primary { "eth0".to_owned() } else { address.to_string() }
+}
+
+fn network_of(world: &World, balancer: &str) -> Option<String> {
+    let group = world.elbv2.target_groups.values().find(|group| group_of_arn(&group.arn) == balancer)?;
+    group.spec.vpc_id.clone().filter(|_| group.spec.target_type == TargetType::Ip)
+}
+
+/// How many interfaces of the account have the address of an entry, in whatever network.
+pub fn bearers(world: &World, entry: &Entry) -> usize {
+    let Ok(address) = entry.id.parse::<IpAddr>() else { return 1 };
+    world.ec2.interfaces.values().filter(|interface| interface.has(address)).count()
+}
+
+/// Whether the balancer of a place is still there.
+pub fn is_there(world: &World, balancer: &str) -> bool {
+    match balancer.split_once(':') {
+        Some(("clb", name)) => world.elb.load_balancers.contains_key(name),
+        _ => world.elbv2.target_groups.keys().any(|arn| group_of_arn(arn) == balancer),
+    }
+}
+
+/// The balancer of a place: `clb:NAME` or `tg:NAME/ID`.
+pub fn balancer_of(place: &str) -> &str {
+    match place.strip_prefix("tg:") {
+        Some(rest) => rest.find(':').map_or(place, |colon| &place[..3 + colon]),
+        None => place,
+    }
+}
+
+/// The literal address of a place, where it names one.
+pub fn literal_of(place: &str) -> Option<IpAddr> {
+    let (_, address) = place.split_once('=')?;
+    address.split(['@', '+']).next()?.parse().ok()
+}
+
+/// Every place that instances' tags hold.
+pub fn held(world: &World) -> BTreeSet<Owned> {
+    let mut held = BTreeSet::new();
+    for history in world.ec2.instances.values() {
+        let instance = history.current();
+        for (_, value) in instance.tags.iter().filter(|(key, _)| is_ours(key)) {
+            held.extend(value.split(' ').map(|place| Owned { instance: instance.id.clone(), place: place.to_owned() }));
+        }
+    }
+    held
+}
+
+/// The tags of all instances that are not the functions' to write.
+pub fn foreign_tags(world: &World) -> BTreeMap<String, BTreeMap<String, String>> {
+    let instances = world.ec2.instances.values().map(|history| history.current());
+    instances
+        .map(|instance| {
+            let foreign = instance.tags.iter().filter(|(key, _)| !is_ours(key));
+            (instance.id.clone(), foreign.map(|(key, value)| (key.clone(), value.clone())).collect())
+        })
+        .collect()
+}
+
+fn is_ours(key: &str) -> bool {
+    key.starts_with("elb-registrar:held")
+}
+
+/// Whether an instance does not run, nor is about to.
+pub fn is_out(state: InstanceState) -> bool {
+    !matches!(state, InstanceState::Running | InstanceState::Pending)
+}
+
+/// Whether an instance is gone for ever, or going.
+pub fn is_dying(state: InstanceState) -> bool {
+    matches!(state, InstanceState::ShuttingDown | InstanceState::Terminated)
+}
+
+/// Every place that instances declare, where there is such a balancer.
+pub fn declared(world: &World) -> BTreeSet<Owned> {
+    let mut declared = BTreeSet::new();
+    for history in world.ec2.instances.values() {
+        let instance = history.current();
+        let texts = instance.tags.get("elb-registrar:register").map(String::as_str).unwrap_or_default();
+        for text in texts.split_whitespace() {
+            let place = match text.strip_prefix("tg:").and_then(|rest| rest.split_once(':')) {
+                None => Some(text.to_owned()),
+                Some((name, rest)) => elbv2::arn_of(world, name).map(|arn| format!("{}:{rest}", group_of_arn(&arn))),
+            };
+            declared.extend(place.map(|place| Owned { instance: instance.id.clone(), place }));
+        }
+    }
+    declared
+}
+
+/// Whether an instance is on its way out of its group, and therefore taken out while it still runs.
+pub fn is_leaving(world: &World, instance: &str) -> bool {
+    use auto_scaling::Course::{ReplaceRootVolume, ReturnToPool, Terminate, TerminateWarmed};
+    let course = world.auto_scaling.member(instance).and_then(|member| member.course);
+    matches!(course, Some(Terminate | TerminateWarmed | ReturnToPool | ReplaceRootVolume))
+}
+
+/// Until when entries of an instance, by its id or one of its addresses, are being drained.
+pub fn draining(world: &World, instance: &str) -> Option<Timestamp> {
+    let classic = world.elb.load_balancers.keys().filter_map(|name| elb::draining_until(world, name, instance));
+    let found = world.ec2.instance(instance);
+    let is_its = |id: &str| {
+        let has = |address: IpAddr| found.is_some_and(|i| i.interfaces.iter().any(|interface| interface.has(address)));
+        id == instance || id.parse().is_ok_and(has)
+    };
+    let targets = world.elbv2.target_groups.keys().flat_map(|arn| elbv2::targets(world, arn));
+    let draining = targets.filter(|target| is_its(&target.id)).filter_map(|target| match target.state {
+        Standing::Draining { until } => Some(until),
+        Standing::Registered => None,
+    });
+    classic.chain(draining).max().filter(|until| *until > world.now())
+}
