@@ -183,10 +183,21 @@ impl Stage {
     /// A target group as described, behind an Application Load Balancer of its own.
     #[track_caller]
     pub fn group(&self, spec: TargetGroupSpec) -> &Self {
+        self.group_behind(Kind::Application, "alb", spec)
+    }
+
+    /// A target group for addresses on port 443, behind a Network Load Balancer of its own.
+    #[track_caller]
+    pub fn network_group(&self, name: &str) -> &Self {
+        self.group_behind(Kind::Network, "nlb", TargetGroupSpec::addresses(name, &self.vpc, 443).protocol("TCP"))
+    }
+
+    #[track_caller]
+    fn group_behind(&self, kind: Kind, suffix: &str, spec: TargetGroupSpec) -> &Self {
         let (name, vpc) = (spec.name.clone(), spec.vpc_id.clone().expect("a network"));
         self.world(|world| {
             let group = elbv2::create_target_group(world, spec)?;
-            let balancer = elbv2::create_load_balancer(world, Kind::Application, &format!("{name}-alb"), &vpc)?;
+            let balancer = elbv2::create_load_balancer(world, kind, &format!("{name}-{suffix}"), &vpc)?;
             elbv2::attach(world, &group, &balancer, 80)
         })
         .expect("a group that Elastic Load Balancing accepts");

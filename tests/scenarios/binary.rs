@@ -3,33 +3,42 @@
 //! The sandbox's clock runs 60 times as fast as the wall's, so no figure here is about time.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use sandbox::{
     Clock, Options, Sandbox, World,
-    deployment::{self, INSTANCE_STATE, QUEUE},
+    auto_scaling::{self, ActionResult, Ending, GroupSpec, HookSpec, LifecycleState},
+    deployment::{self, INSTANCE_STATE, LIFECYCLE, QUEUE},
     ec2::{self, Launch},
     elb,
+    elbv2::{self, Kind, TargetGroupSpec},
     lambda::process::{self, FunctionProcess},
     server::{self, Server},
+    traffic::{self, Client},
+    wire::ApiError,
 };
 use serde_json::Value;
 
 /// Simulated seconds in a second.
 const SPEED: f64 = 60.0;
 
-fn binary() -> PathBuf {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| deployment::build(INSTANCE_STATE).expect("a function that builds")).clone()
+/// Builds each function once, one after the other.
+fn binary(function: &'static str) -> PathBuf {
+    static BINARIES: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut binaries = BINARIES.lock().expect("no function that does not build");
+    binaries.entry(function).or_insert_with(|| deployment::build(function).expect("a function that builds")).clone()
 }
 
-/// The function deployed in an AWS that listens, with one instance behind a Classic load balancer.
+/// A function deployed in an AWS that listens, with one instance behind a Classic load balancer.
 struct Running {
     sandbox: Sandbox,
+    vpc: String,
+    subnet: String,
     instance: String,
     lines: Arc<Mutex<Vec<String>>>,
     _server: Server,
@@ -38,29 +47,33 @@ struct Running {
 
 /// `environment` is what the function has besides what the template gives it.
 async fn run(environment: &[(&str, &str)]) -> Running {
-    let binary = tokio::task::spawn_blocking(binary).await.expect("a binary");
+    run_function(INSTANCE_STATE, environment).await
+}
+
+async fn run_function(function: &'static str, environment: &[(&str, &str)]) -> Running {
+    let binary = tokio::task::spawn_blocking(move || binary(function)).await.expect("a binary");
     let sandbox = Sandbox::new(Clock::scaled(SPEED), Options::default());
-    let instance = sandbox.with(|world| {
+    let (vpc, subnet, instance) = sandbox.with(|world| {
         deployment::deploy(world, &[("Mode", "enforce")]).expect("a template that can be deployed");
         let vpc = ec2::create_vpc(world, "10.0.0.0/16");
         let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
         let instance = ec2::launch_running(world, Launch::new(&subnet)).expect("a launch");
         elb::create(world, "shop", &vpc, &["us-east-1a"]).expect("a new name");
         elb::register(world, "shop", &instance).expect("an instance");
-        instance
+        (vpc, subnet, instance)
     });
     let server = server::serve(&sandbox, (Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let kept = lines.clone();
     let launch = process::Launch {
-        function: INSTANCE_STATE.into(),
+        function: function.into(),
         binary,
         endpoint_url: server.endpoint_url(),
         environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     };
     let keep = move |line: &str| kept.lock().expect("no panic in between").push(line.to_owned());
     let process = process::spawn(&sandbox, launch, keep).await.expect("a process");
-    Running { sandbox, instance, lines, _server: server, _process: process }
+    Running { sandbox, vpc, subnet, instance, lines, _server: server, _process: process }
 }
 
 impl Running {
@@ -114,6 +127,52 @@ async fn the_built_binary_takes_out_and_gives_back() {
         // RFC 3339: without it Lambda takes no notice of the level.
         assert!(time.len() > 19 && &time[10..11] == "T" && time.ends_with('Z'), "{time}");
     }
+}
+
+/// A group with hooks whose only member shall have an address in a target group that drains for a minute.
+fn create_fleet(world: &mut World, vpc: &str, subnet: &str) -> Result<(), ApiError> {
+    let group = elbv2::create_target_group(world, TargetGroupSpec::addresses("edge", vpc, 443))?;
+    let balancer = elbv2::create_load_balancer(world, Kind::Application, "edge-alb", vpc)?;
+    elbv2::attach(world, &group, &balancer, 443)?;
+    elbv2::set_deregistration_delay(world, &group, DRAIN)?;
+    let launch = HookSpec::launching("elb-registrar-launch").heartbeat(900).metadata(r#"{"register": ["tg:edge"]}"#);
+    let terminate = HookSpec::terminating("elb-registrar-terminate").heartbeat(900);
+    auto_scaling::create_group(world, GroupSpec::new("fleet", subnet).hook(launch).hook(terminate).desired(1))
+}
+
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// How many members are in service, if all that the group has are.
+fn in_service(world: &World) -> Option<usize> {
+    let members = &world.auto_scaling.groups["fleet"].members;
+    let all = members.values().all(|member| member.lifecycle_state == LifecycleState::InService);
+    all.then_some(members.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_binary_lets_members_in_when_healthy_and_go_when_drained_and_no_request_is_lost() {
+    let running = run_function(LIFECYCLE, &[]).await;
+    let sandbox = &running.sandbox;
+    sandbox.with(|world| create_fleet(world, &running.vpc, &running.subnet)).expect("a group");
+    running.until("a first member", |world| in_service(world) == Some(1)).await;
+    sandbox.with(|world| traffic::send(world, Client::to("tg:edge").taking(DRAIN / 2))).expect("a balancer");
+    for wanted in [2, 1] {
+        sandbox.with(|world| auto_scaling::set_desired(world, "fleet", wanted)).expect("a size");
+        running.until("as many members as wanted", |world| in_service(world) == Some(wanted)).await;
+    }
+    let (ended, tally) = sandbox.with(|world| (world.auto_scaling.ended_actions.clone(), traffic::tally(world)));
+    let hooks: Vec<_> = ended.iter().map(|ended| (ended.action.hook.name.as_str(), ended.ending)).collect();
+    let continued = |hook| (hook, Ending::Completed(ActionResult::Continue));
+    let [launch, terminate] = ["elb-registrar-launch", "elb-registrar-terminate"].map(continued);
+    assert_eq!(hooks, [launch, launch, terminate], "{}", running.lines().join("\n"));
+    let held_for = (ended[2].ended - ended[2].action.begun).to_std().unwrap_or_default();
+    assert!(held_for >= DRAIN, "{held_for:?}");
+    assert!(tally.lost() == 0 && tally.served() > 0, "{tally}: {:?}", tally.losses.first());
+    let log = running.log();
+    let told = |result: &str| {
+        log.iter().filter(|line| line["message"] == "lifecycle action" && line["result"] == result).count()
+    };
+    assert!(told("CONTINUE") == 3 && told("none") >= 3, "{log:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

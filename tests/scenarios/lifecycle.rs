@@ -11,21 +11,21 @@ use sandbox::{
     },
     deployment::{LIFECYCLE, LIFECYCLE_DEAD_LETTERS, LIFECYCLE_QUEUE},
     ec2, elb,
-    elbv2::{self, Health, Kind, Standing, TargetGroupSpec},
+    elbv2::{self, Health, Standing, TargetGroupSpec},
     events::Delivery,
     wire::ApiError,
 };
 use serde_json::{Value, json};
 
-const LAUNCH: &str = "elb-registrar-launch";
-const TERMINATE: &str = "elb-registrar-terminate";
+pub(crate) const LAUNCH: &str = "elb-registrar-launch";
+pub(crate) const TERMINATE: &str = "elb-registrar-terminate";
 
 /// What the members of the fleet shall have: a Classic load balancer, an instance target on two ports, an ip target.
 const DECLARED: &str = "clb:shop tg:web:80 tg:web:8080 tg:edge:443=eth0";
-const PLACES: [&str; 4] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80", "tg:web:8080"];
+pub(crate) const PLACES: [&str; 4] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80", "tg:web:8080"];
 
 /// A group with both hooks, whose members shall have all of that.
-fn fleet(stage: &Stage) -> GroupSpec {
+pub(crate) fn fleet(stage: &Stage) -> GroupSpec {
     GroupSpec::new("fleet", &stage.subnet)
         .tag("elb-registrar:register", DECLARED)
         .hook(HookSpec::launching(LAUNCH).heartbeat(600))
@@ -33,14 +33,14 @@ fn fleet(stage: &Stage) -> GroupSpec {
 }
 
 /// A stage with the fleet's balancers.
-fn shop(options: Options) -> Stage {
+pub(crate) fn shop(options: Options) -> Stage {
     let stage = Stage::with(options, &[]);
     stage.classic("shop").instances_group("web").addresses_group("edge");
     stage
 }
 
 /// A fleet of some members in service.
-async fn running_fleet(members: usize) -> Stage {
+pub(crate) async fn running_fleet(members: usize) -> Stage {
     let stage = shop(Options::default());
     let spec = fleet(&stage).desired(members);
     stage.fleet(spec).rest().await;
@@ -48,7 +48,7 @@ async fn running_fleet(members: usize) -> Stage {
 }
 
 /// What keeps an instance from being healthy everywhere, as the balancers have it.
-fn unhealthy(world: &World, id: &str) -> Vec<String> {
+pub(crate) fn unhealthy(world: &World, id: &str) -> Vec<String> {
     let targets = targets_of(world, id).into_iter().filter(|(_, target)| target.state == Standing::Registered);
     let sick = targets.filter(|(_, target)| target.health != Health::Healthy);
     let classic = world.elb.load_balancers.keys().filter(|name| elb::members(world, name).contains(id));
@@ -95,13 +95,13 @@ pub(crate) fn watch_completions(stage: &Stage, all: &'static [&'static str]) -> 
     })
 }
 
-fn endings(stage: &Stage) -> Vec<(String, Ending)> {
+pub(crate) fn endings(stage: &Stage) -> Vec<(String, Ending)> {
     stage.world(|world| {
         world.auto_scaling.ended_actions.iter().map(|ended| (ended.action.hook.name.clone(), ended.ending)).collect()
     })
 }
 
-fn continued(hook: &str) -> (String, Ending) {
+pub(crate) fn continued(hook: &str) -> (String, Ending) {
     (hook.to_owned(), Ending::Completed(ActionResult::Continue))
 }
 
@@ -169,20 +169,10 @@ async fn a_classic_load_balancer_that_drains_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_a_network_load_balancer_a_member_is_held_for_two_minutes_at_least() {
-    for (settings, least) in [(&[][..], 120), (&[("NetworkDrainTime", "30")][..], 30)] {
+async fn behind_a_network_load_balancer_a_member_is_held_for_two_minutes_and_the_delay() {
+    for (settings, delay, least) in [(&[][..], 0, 120), (&[], 300, 420), (&[("NetworkDrainTime", "30")][..], 0, 30)] {
         let stage = Stage::with_settings(settings);
-        stage
-            .world(|world| {
-                let group = elbv2::create_target_group(
-                    world,
-                    TargetGroupSpec::addresses("net", &stage.vpc, 443).protocol("TCP"),
-                )?;
-                let balancer = elbv2::create_load_balancer(world, Kind::Network, "net-nlb", &stage.vpc)?;
-                elbv2::attach(world, &group, &balancer, 443)
-            })
-            .expect("a group behind a Network Load Balancer");
-        stage.drains("net", 0);
+        stage.network_group("net").drains("net", delay);
         let spec = GroupSpec { tags: Vec::new(), ..fleet(&stage) }.tag("elb-registrar:register", "tg:net").desired(1);
         stage.fleet(spec).rest().await;
         stage.wants("fleet", 0).rest().await;
@@ -240,7 +230,7 @@ async fn open_action(stage: &Stage) -> Action {
 }
 
 /// A stage on which no lifecycle action is told to anybody.
-fn untold(stage: &Stage) {
+pub(crate) fn untold(stage: &Stage) {
     stage.world(|world| {
         world.events.set_delivery(|event| match event.source.as_str() {
             "aws.autoscaling" => Delivery::Lost,

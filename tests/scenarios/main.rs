@@ -2,9 +2,11 @@
 
 mod binary;
 mod calls;
+mod courses;
 mod crashes;
 mod declared;
 mod events;
+mod fleet_traffic;
 mod giving_back;
 mod input;
 mod left_alone;

@@ -7,7 +7,7 @@ use end_to_end::Stage;
 use sandbox::{
     Options, RoutingLag, Timestamp,
     ec2::{self, InstanceState, Launch},
-    elbv2::{self, Kind, TargetGroupSpec},
+    elbv2,
     traffic::{Client, Loss, Outcome, Tally},
 };
 
@@ -174,14 +174,12 @@ async fn an_address_given_to_another_host_gets_none_of_the_requests_with_the_fun
 async fn a_network_balancer_sends_to_an_address_given_away_for_two_minutes_even_with_the_function() {
     // The limit of what deregistering can do: such a balancer opens connections for two minutes after it.
     let stage = Stage::new();
-    stage.instance("web-1").instance("web-2");
-    stage.world(|world| {
-        let spec = TargetGroupSpec::addresses("edge", &stage.vpc, 443).protocol("TCP");
-        let group = elbv2::create_target_group(world, spec).unwrap();
-        let front = elbv2::create_load_balancer(world, Kind::Network, "front", &stage.vpc).unwrap();
-        elbv2::attach(world, &group, &front, 443).unwrap();
-    });
-    stage.registered("web-1", "tg:edge:443=eth0").registered("web-2", "tg:edge:443=eth0");
+    stage
+        .instance("web-1")
+        .instance("web-2")
+        .network_group("edge")
+        .registered("web-1", "tg:edge:443=eth0")
+        .registered("web-2", "tg:edge:443=eth0");
     stage.sandbox.advance(SETTLED).await;
     stage.sends_requests(Client::to("tg:edge").taking(Duration::ZERO));
     let terminated = stage.world(|world| world.now());

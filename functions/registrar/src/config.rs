@@ -55,7 +55,8 @@ pub struct Config {
     pub lifecycle_hook_prefix: String,
     /// How long an instance may take at a launch hook until it is healthy. Without it, as long as its hook waits by itself.
     pub health_timeout: Option<Duration>,
-    /// How long a terminate hook is held for a target behind a Network Load Balancer, even when nothing is drained any more.
+    /// How long a Network Load Balancer may go on opening connections to a target that was deregistered: a terminate hook is held
+    /// for so long, and for the group's delay, even when nothing is drained any more.
     pub network_drain: Duration,
 }
 

@@ -43,7 +43,11 @@ impl LogLine {
         let report = text("report").and_then(|report| serde_json::from_str(&report).ok());
         Self {
             instance: text("instance"),
-            message: text("message").unwrap_or_default(),
+            message: [text("message"), text("result").filter(|result| result != "none")]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" "),
             subjects: text("registration").or_else(|| text("what")).map(|what| short(&what)).into_iter().collect(),
             why: text("why").or_else(|| text("health")).or_else(|| report.and_then(|report| looks_again(&report))),
             is_alarming: matches!(level.as_str(), "WARN" | "ERROR"),
@@ -130,6 +134,13 @@ mod tests {
     fn what_is_in_place_is_told_with_its_health() {
         let line = r#"{"level":"INFO","message":"in place","registration":"clb:shop","health":"healthy"}"#;
         assert_eq!(said(line), "in place shop: healthy");
+    }
+
+    #[test]
+    fn the_end_of_a_lifecycle_action_is_told_with_its_result() {
+        let line = |result| format!(r#"{{"message":"lifecycle action","hook":"h","result":"{result}","why":"w"}}"#);
+        assert_eq!(said(&line("CONTINUE")), "lifecycle action CONTINUE: w");
+        assert_eq!(said(&line("none")), "lifecycle action: w");
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub struct Parting<'p> {
 pub struct Drain {
     /// Whether any target of the instance is still being drained.
     pub is_under_way: bool,
-    /// How long a draining lasts at the most, counted from the deregistration, where it is under way and that could be read.
+    /// How long a draining lasts at the most, counted from the deregistration, where it matters and could be read.
     pub delay: Option<Duration>,
     /// Whether it always lasts so long, or may end with the last connection.
     pub is_exact: bool,

@@ -452,9 +452,10 @@ impl Kind for TargetGroups {
         let existing = groups.into_iter().filter(|group| self.recall(group).flatten().is_some()).collect();
         let members = self.members_of_all(existing).await;
         let mut drains: Vec<Result<Drain, CallError>> = asked.iter().map(|asked| self.drain(asked, &members)).collect();
-        let under_way = drains.iter().zip(asked).filter(|(drain, _)| matches!(drain, Ok(drain) if drain.is_under_way));
-        let under_way = under_way.filter_map(|(_, asked)| target_group_of(asked.balancer)).collect();
-        let delays = self.deregistration_delays(under_way).await;
+        let lasts = |drain: &Drain| drain.is_under_way || drain.is_network;
+        let lasting = drains.iter().zip(asked).filter(|(drain, _)| drain.as_ref().is_ok_and(lasts));
+        let lasting = lasting.filter_map(|(_, asked)| target_group_of(asked.balancer)).collect();
+        let delays = self.deregistration_delays(lasting).await;
         for (drain, asked) in drains.iter_mut().zip(asked) {
             if let (Ok(drain), Some(group)) = (drain, target_group_of(asked.balancer)) {
                 drain.delay = delays.get(&group).copied();

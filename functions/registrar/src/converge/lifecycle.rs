@@ -280,17 +280,16 @@ impl Run<'_> {
         // What the group takes itself it takes before the action begins.
         let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));
         let left_of = |whole: Duration| (since + whole - self.read_at_ec2).to_std().unwrap_or_default();
+        // What such a balancer opens last has as long to end as the operator gives every connection.
+        let last_opened = if drain.is_network { leaving.network_drain } else { Duration::ZERO };
+        let left = |delay: Duration| Some(left_of(last_opened + delay)).filter(|left| !left.is_zero());
         let (left, why) = match drain {
             Drain { is_under_way: true, delay, is_exact, .. } => {
-                let left = delay.filter(|_| is_exact).map(left_of).filter(|left| !left.is_zero());
-                (left, "connections are still being drained")
+                (delay.filter(|_| is_exact).and_then(left), "connections are still being drained")
             }
-            Drain { is_network: true, .. } => {
-                let left = left_of(leaving.network_drain);
-                if left.is_zero() {
-                    return None;
-                }
-                (Some(left), "a Network Load Balancer goes on opening new connections for a while")
+            Drain { is_network: true, delay, .. } => {
+                let why = "a Network Load Balancer goes on opening new connections for a while, which then have to end";
+                (Some(left(delay.unwrap_or_default())?), why)
             }
             Drain { .. } => return None,
         };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, net::Ipv4Addr, path::PathBuf, time::Duratio
 use lexopt::prelude::{Long, Short, ValueExt};
 use sandbox::{
     Call, Clock, Options, Sandbox, Timestamp,
-    deployment::{self, INSTANCE_STATE, RECONCILE},
+    deployment::{self, INSTANCE_STATE, LIFECYCLE, RECONCILE},
     events::Event,
     fleet::{self, Fleet, Place, RENEWED},
     lambda::{
@@ -30,7 +30,7 @@ Usage: cargo sandbox [--functions] [--fleet] [--port 4566] [--speed 20] [--seed 
 ";
 
 /// What `--functions` starts.
-const FUNCTIONS: [&str; 2] = [INSTANCE_STATE, RECONCILE];
+const FUNCTIONS: [&str; 3] = [INSTANCE_STATE, LIFECYCLE, RECONCILE];
 
 /// How often what happened is printed. Calls are printed once they are answered, so a little late and in their order.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

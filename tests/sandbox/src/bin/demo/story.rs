@@ -1,4 +1,4 @@
-//! The story: web-2 is stopped, comes back with another address, and the balancers follow.
+//! The first act: web-2 is stopped, comes back with another address, and the balancers follow.
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 
@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 /// A story that does not end as it should.
 #[derive(Debug)]
-pub(crate) struct Broken(String);
+pub(crate) struct Broken(pub(crate) String);
 
 /// Plays the story. `function_key` is the access key that the function calls AWS with.
 pub(crate) async fn play(sandbox: &Sandbox, watch: &mut Watch, function_key: &str) -> Result<(), Broken> {
@@ -83,12 +83,16 @@ pub(crate) async fn play(sandbox: &Sandbox, watch: &mut Watch, function_key: &st
         text(old_address),
         text(new_address)
     );
-    let calls = calls(sandbox, function_key);
+    tell_calls(&calls(sandbox, function_key));
+    Ok(())
+}
+
+/// Prints how often the function called what.
+pub(crate) fn tell_calls(calls: &BTreeMap<String, usize>) {
     let title = format!("The function's {} calls to AWS:", calls.values().sum::<usize>());
     anstream::println!("\n{}", paint(BOLD, &title));
     let width = calls.keys().map(String::len).max().unwrap_or_default();
     calls.iter().for_each(|(action, count)| anstream::println!("  {action:width$} {count:3}"));
-    Ok(())
 }
 
 /// Judges the end by the simulated AWS, whatever was told meanwhile.
@@ -128,12 +132,12 @@ fn address(sandbox: &Sandbox, id: &str) -> Option<IpAddr> {
     sandbox.with(|world| fleet::primary_address(world, id))
 }
 
-fn show(watch: &mut Watch, title: &str) {
+pub(crate) fn show(watch: &mut Watch, title: &str) {
     anstream::println!("\n{}\n{}\n", paint(BOLD, title), watch.table());
 }
 
 /// The calls of one key, by action such as `ec2:DescribeInstances`.
-fn calls(sandbox: &Sandbox, access_key: &str) -> BTreeMap<String, usize> {
+pub(crate) fn calls(sandbox: &Sandbox, access_key: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     sandbox.with(|world| {
         for call in world.calls.iter().filter(|call| call.access_key == access_key) {

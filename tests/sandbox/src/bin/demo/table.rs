@@ -19,6 +19,9 @@ const NOTHING: &str = "–";
 /// What stands for the address of an instance that has none.
 const NO_ADDRESS: &str = "no address";
 
+/// How the names of instances begin.
+const NAMES: [&str; 2] = ["web-", "app-"];
+
 /// A column's head: an instance.
 #[derive(Clone, Debug)]
 struct Head {
@@ -82,7 +85,7 @@ fn coloured(table: &str) -> String {
         let word = text.split(' ').next().unwrap_or_default();
         match styles.iter().find(|(known, _)| *known == word) {
             Some((_, style)) => cell.replacen(text, &paint(*style, text), 1),
-            None if word.starts_with("web-") => cell.replacen(text, &paint(BOLD, text), 1),
+            None if NAMES.iter().any(|names| word.starts_with(names)) => cell.replacen(text, &paint(BOLD, text), 1),
             None => cell.to_owned(),
         }
     };

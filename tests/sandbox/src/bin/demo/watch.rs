@@ -8,10 +8,11 @@ use std::{
 use chrono::TimeDelta;
 use sandbox::{
     Sandbox, Timestamp, World,
+    auto_scaling::LifecycleState,
     clock::delta,
-    deployment::{DEAD_LETTERS, INSTANCE_STATE, QUEUE},
+    deployment::{DEAD_LETTERS, LIFECYCLE_DEAD_LETTERS},
     ec2::InstanceState,
-    fleet::{self, Fleet},
+    fleet::{self, Fleet, Member},
     log_line::LogLine,
 };
 use serde_json::Value;
@@ -43,6 +44,7 @@ enum Who {
     Ec2,
     EventBridge,
     Sqs,
+    Group,
     Balancers,
     Function,
 }
@@ -55,14 +57,34 @@ struct Moment {
     text: String,
 }
 
+/// A function to be watched.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) function: &'static str,
+    /// Where its events wait.
+    pub(crate) queue: &'static str,
+    /// Lines that it writes, with the simulated time at which they came.
+    pub(crate) lines: UnboundedReceiver<(Timestamp, String)>,
+}
+
+/// An Auto Scaling group whose members are watched, too.
+#[derive(Debug)]
+struct Recruits {
+    group: &'static str,
+    /// Names for the members that have none yet, in the order of their joining.
+    names: VecDeque<&'static str>,
+    /// Where each member was in its life at the last look.
+    states: BTreeMap<String, LifecycleState>,
+}
+
 /// Looks at the world, and tells what is new.
 #[derive(Debug)]
 pub(crate) struct Watch {
     sandbox: Sandbox,
     pub(crate) fleet: Fleet,
+    recruits: Option<Recruits>,
     register: Register,
-    /// Lines of the function, with the simulated time at which they came.
-    lines: UnboundedReceiver<(Timestamp, String)>,
+    subject: Subject,
     last_lines: VecDeque<String>,
     /// When the timeline begins.
     start: Timestamp,
@@ -87,13 +109,14 @@ pub(crate) struct NotReached {
 }
 
 impl Watch {
-    pub(crate) fn new(sandbox: Sandbox, fleet: Fleet, lines: UnboundedReceiver<(Timestamp, String)>) -> Self {
+    pub(crate) fn new(sandbox: Sandbox, fleet: Fleet, subject: Subject) -> Self {
         let start = sandbox.with(|world| world.now());
         Self {
             sandbox,
             fleet,
+            recruits: None,
             register: Register::default(),
-            lines,
+            subject,
             last_lines: VecDeque::new(),
             start,
             snapshot: Snapshot::new(),
@@ -105,8 +128,19 @@ impl Watch {
         }
     }
 
+    /// The same, with the members of a group, which get these names in the order of their joining.
+    #[must_use]
+    pub(crate) fn of_group(self, group: &'static str, names: &[&'static str]) -> Self {
+        let names = names.iter().copied().collect();
+        Self { recruits: Some(Recruits { group, names, states: BTreeMap::new() }), ..self }
+    }
+
     /// Begins the timeline: what is there already is not told.
     pub(crate) fn begin(&mut self) {
+        self.hear();
+        self.saying.clear();
+        let sandbox = self.sandbox.clone();
+        sandbox.with(|world| drop(self.new_states(world)));
         let (sandbox, register, fleet) = (&self.sandbox, &mut self.register, &self.fleet);
         (self.start, self.snapshot, self.events_seen) =
             sandbox.with(|world| (world.now(), register.read(world, fleet), world.events.log.len()));
@@ -153,8 +187,9 @@ impl Watch {
         loop {
             self.look();
             let is_quiet = self.quiet_looks >= QUIET_LOOKS && self.saying.is_empty();
-            let (is_so, is_idle) =
-                self.sandbox.with(|world| (is_so(world, &self.snapshot), world.lambda.running(INSTANCE_STATE) == 0));
+            let (is_so, is_idle) = self
+                .sandbox
+                .with(|world| (is_so(world, &self.snapshot), world.lambda.running(self.subject.function) == 0));
             if is_so && is_idle && is_quiet {
                 return Ok(());
             }
@@ -182,15 +217,7 @@ impl Watch {
     }
 
     fn look(&mut self) {
-        let mut is_quiet = true;
-        while let Ok((at, line)) = self.lines.try_recv() {
-            is_quiet = false;
-            self.last_lines.push_back(line.clone());
-            if self.last_lines.len() > LINES_KEPT {
-                self.last_lines.pop_front();
-            }
-            self.saying.extend(LogLine::of(&line).map(|line| (at, line)));
-        }
+        let is_quiet = !self.hear();
         self.quiet_looks = if is_quiet { self.quiet_looks + 1 } else { 0 };
         self.see();
         if is_quiet || self.saying.is_empty() {
@@ -198,11 +225,26 @@ impl Watch {
         }
     }
 
+    /// Notes what the function has said since the last look. Says whether it was anything.
+    fn hear(&mut self) -> bool {
+        let mut is_anything = false;
+        while let Ok((at, line)) = self.subject.lines.try_recv() {
+            is_anything = true;
+            self.last_lines.push_back(line.clone());
+            if self.last_lines.len() > LINES_KEPT {
+                self.last_lines.pop_front();
+            }
+            self.saying.extend(LogLine::of(&line).map(|line| (at, line)));
+        }
+        is_anything
+    }
+
     /// Notes what AWS did since the last look.
     fn see(&mut self) {
         let sandbox = self.sandbox.clone();
         let moments = sandbox.with(|world| {
-            let mut moments = self.new_events(world);
+            let mut moments = self.new_states(world);
+            moments.extend(self.new_events(world));
             moments.extend(self.new_messages(world));
             moments.extend(self.new_standings(world));
             moments
@@ -210,11 +252,35 @@ impl Watch {
         self.meanwhile.extend(moments);
     }
 
+    /// Where the members of the group have come to. Whoever is new gets a name.
+    fn new_states(&mut self, world: &World) -> Vec<Moment> {
+        let Some(recruits) = &mut self.recruits else { return Vec::new() };
+        let Some(group) = world.auto_scaling.groups.get(recruits.group) else { return Vec::new() };
+        let mut moments = Vec::new();
+        for (id, member) in &group.members {
+            if !self.fleet.members.iter().any(|known| known.id == *id) {
+                let Some(name) = recruits.names.pop_front() else { continue };
+                self.fleet.members.push(Member { name, id: id.clone() });
+            }
+            let state = member.lifecycle_state;
+            let is_new = recruits.states.insert(id.clone(), state) != Some(state);
+            // Those in between last for a moment only.
+            if is_new && (state == LifecycleState::InService || state.name().ends_with(":Wait")) {
+                let text = format!("{} is {}", self.fleet.name_of(id), state.name());
+                let action = world.auto_scaling.actions.iter().find(|action| action.instance_id == *id);
+                let at = action.map_or(world.now(), |action| action.begun);
+                moments.push(Moment { at, who: Who::Group, text });
+            }
+        }
+        moments
+    }
+
     fn new_events(&mut self, world: &World) -> Vec<Moment> {
         let new = &world.events.log[self.events_seen..];
         self.events_seen = world.events.log.len();
         let of_event = |event: &sandbox::events::Event| {
             let (id, state) = (event.detail["instance-id"].as_str()?, event.detail["state"].as_str()?);
+            self.fleet.members.iter().find(|member| member.id == id)?;
             let address = fleet::primary_address(world, id);
             let and = match (state, address) {
                 ("stopped", None) => ", and has no address any more".to_owned(),
@@ -228,13 +294,14 @@ impl Watch {
     }
 
     fn new_messages(&mut self, world: &World) -> Vec<Moment> {
-        let Some(queue) = world.sqs.queue(QUEUE) else { return Vec::new() };
+        let Some(queue) = world.sqs.queue(self.subject.queue) else { return Vec::new() };
         let mut moments = Vec::new();
         for message in queue.messages() {
             let Some(event) = self.event_in(&message.body) else { continue };
+            let function = self.subject.function;
             let receipts = self.receipts.insert(message.id.clone(), message.receive_count);
             if receipts.is_none() {
-                let text = format!("\"{event}\" goes by the rule into the queue of {INSTANCE_STATE}");
+                let text = format!("\"{event}\" goes by the rule into the queue of {function}");
                 moments.push(Moment { at: message.sent, who: Who::EventBridge, text });
             }
             if let (Some(1..), Some(at)) = (receipts.filter(|n| *n < message.receive_count), message.last_received) {
@@ -246,8 +313,13 @@ impl Watch {
 
     fn event_in(&self, body: &str) -> Option<String> {
         let event: Value = serde_json::from_str(body).ok()?;
-        let (id, state) = (event["detail"]["instance-id"].as_str()?, event["detail"]["state"].as_str()?);
-        Some(format!("{} is {state}", self.fleet.name_of(id)))
+        let detail = |name: &str| event["detail"][name].as_str();
+        let (id, what) = match detail("state") {
+            Some(state) => (detail("instance-id")?, format!("is {state}")),
+            None => (detail("EC2InstanceId")?, format!("waits at {}", detail("LifecycleHookName")?)),
+        };
+        let member = self.fleet.members.iter().find(|member| member.id == id)?;
+        Some(format!("{} {what}", member.name))
     }
 
     /// What the balancers do by themselves: the function tells the rest.
@@ -333,6 +405,7 @@ impl Who {
             Self::Ec2 => ("EC2", AWS),
             Self::EventBridge => ("EventBridge", AWS),
             Self::Sqs => ("SQS", AWS),
+            Self::Group => ("group", AWS),
             Self::Balancers => ("balancers", AWS),
             Self::Function => ("function", FUNCTION),
         }
@@ -354,7 +427,8 @@ pub(crate) fn has_our_tags(world: &World, instance_id: &str) -> bool {
 
 /// How many events nobody understood, or failed for good.
 pub(crate) fn dead_letters(world: &World) -> usize {
-    world.sqs.queue(DEAD_LETTERS).map_or(0, |queue| queue.messages().count())
+    let in_queue = |name| world.sqs.queue(name).map_or(0, |queue| queue.messages().count());
+    [DEAD_LETTERS, LIFECYCLE_DEAD_LETTERS].into_iter().map(in_queue).sum()
 }
 
 /// Minutes and seconds of simulated time, such as ` 1:05`.
