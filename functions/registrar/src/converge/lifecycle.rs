@@ -218,7 +218,7 @@ impl Run<'_> {
             let is_taken = part.done.iter().any(|deed| deed.action == Action::Deregister);
             let waiting = part.waiting.clone();
             let open = open.entry(id.clone()).or_default();
-            if is_taken {
+            if is_taken && open.is_empty() {
                 // What was deregistered a moment ago need not be shown as draining yet.
                 open.push(Open { because: Because::all("just deregistered"), waits_for: WaitsFor::Draining(None) });
             }
