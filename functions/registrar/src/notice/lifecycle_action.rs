@@ -19,6 +19,10 @@ use crate::{
 const LAUNCH: &str = "EC2 Instance-launch Lifecycle Action";
 const TERMINATE: &str = "EC2 Instance-terminate Lifecycle Action";
 
+/// Characters of a hook's metadata, all of them ASCII (API reference, PutLifecycleHook). An event with more was made by somebody else,
+/// and would have each of its registrations looked up.
+const METADATA_LENGTH_MAX: usize = 4_000;
+
 /// An instance waits at a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifecycleAction {
@@ -107,14 +111,13 @@ impl LifecycleAction {
     pub fn of_event(text: &str, place: &Place, prefix: &str) -> Result<Self, NotUnderstood> {
         let is_ours =
             |source: &str, detail_type: &str| source == "aws.autoscaling" && [LAUNCH, TERMINATE].contains(&detail_type);
-        let event = event_of(text, place, is_ours)?;
-        let detail: Detail = serde_json::from_value(event.detail).map_err(|e| NotUnderstood::Detail(e.to_string()))?;
+        let (time, detail): (_, Detail) = event_of(text, place, is_ours)?;
         let hook = LifecycleHookName::from(detail.lifecycle_hook_name);
         if !hook.as_str().starts_with(prefix) {
             return Err(NotUnderstood::OtherHook { hook, prefix: prefix.to_owned() });
         }
         // By it alone a function knows how long the action has been waiting.
-        let started_at = event.time.ok_or_else(|| NotUnderstood::NotAnEvent("missing field `time`".to_owned()))?;
+        let started_at = time.ok_or_else(|| NotUnderstood::NotAnEvent("missing field `time`".to_owned()))?;
         let metadata = detail.notification_metadata.unwrap_or_default();
         Ok(Self {
             instance: instance_id_of(detail.ec2_instance_id)?,
@@ -132,6 +135,10 @@ impl LifecycleAction {
 
 impl Wishes {
     fn of(metadata: &str, transition: Transition, hook: &LifecycleHookName) -> Result<Self, NotUnderstood> {
+        if metadata.len() > METADATA_LENGTH_MAX {
+            let why = format!("it is longer than {METADATA_LENGTH_MAX} characters, which Auto Scaling does not take");
+            return Err(NotUnderstood::Metadata { hook: hook.clone(), why });
+        }
         let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(seconds.into()));
         match transition {
             Transition::Launching => {
@@ -248,6 +255,7 @@ mod tests {
             ("TERMINATING", r#"{"register": ["tg:web"]}"#, "unknown field `register`"),
             ("TERMINATING", r#"{"timeout_seconds": -1}"#, "invalid value"),
             ("TERMINATING", "my-metadata", "expected value"),
+            ("LAUNCHING", &format!("{}{{}}", " ".repeat(3_999)), "longer than 4000 characters"),
         ] {
             let error = read_with(transition, "NotificationMetadata", json!(metadata)).unwrap_err();
             assert!(error.contains("hook `elb-registrar-hook`") && error.contains(words), "{metadata}: {error}");

@@ -6,11 +6,15 @@
 mod lifecycle_action;
 mod state_change;
 
-use aws_lambda_events::eventbridge::EventBridgeEvent;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use thiserror::Error;
 
 use crate::{
     id::{InstanceId, LifecycleHookName},
+    instance::Timestamp,
     registration::Malformed,
 };
 
@@ -26,18 +30,34 @@ pub struct Place {
     pub account: Option<String>,
 }
 
-/// Reads an EventBridge event of this account and Region.
-fn event_of(
+/// The fields of an EventBridge event that are looked at.
+///
+/// Not aws_lambda_events' own, which keeps a detail of any kind as a JSON value first: that takes 50 times the size of a message full
+/// of small numbers.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Event<D> {
+    source: String,
+    detail_type: String,
+    account: Option<String>,
+    region: Option<String>,
+    time: Option<Timestamp>,
+    detail: D,
+}
+
+/// Reads an EventBridge event of this account and Region: when it happened, and its detail.
+fn event_of<D: DeserializeOwned>(
     text: &str,
     place: &Place,
     is_ours: impl Fn(&str, &str) -> bool,
-) -> Result<EventBridgeEvent, NotUnderstood> {
-    let event: EventBridgeEvent = serde_json::from_str(text).map_err(|e| NotUnderstood::NotAnEvent(e.to_string()))?;
+) -> Result<(Option<Timestamp>, D), NotUnderstood> {
+    let event: Event<IgnoredAny> = serde_json::from_str(text).map_err(|e| NotUnderstood::NotAnEvent(e.to_string()))?;
     if !is_ours(&event.source, &event.detail_type) {
         return Err(NotUnderstood::OtherEvent { source_name: event.source, detail_type: event.detail_type });
     }
     place.check(event.account.as_deref(), event.region.as_deref())?;
-    Ok(event)
+    let event: Event<D> = serde_json::from_str(text).map_err(|e| NotUnderstood::Detail(e.to_string()))?;
+    Ok((event.time, event.detail))
 }
 
 /// An instance id in an event.

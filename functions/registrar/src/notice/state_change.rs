@@ -34,15 +34,13 @@ impl Notice {
     /// event would not help: it is for a person to look at.
     pub fn of_event(text: &str, place: &Place) -> Result<Self, NotUnderstood> {
         let is_ours = |source: &str, detail_type: &str| source == "aws.ec2" && detail_type == STATE_CHANGE;
-        let event = event_of(text, place, is_ours)?;
-        let detail: StateChange =
-            serde_json::from_value(event.detail).map_err(|e| NotUnderstood::Detail(e.to_string()))?;
+        let (time, detail): (_, StateChange) = event_of(text, place, is_ours)?;
         let instance = instance_id_of(detail.instance_id)?;
         let state = State::from_name(&detail.state);
         if state == State::Unknown {
             return Err(NotUnderstood::State(detail.state));
         }
-        Ok(Self { instance, announced: event.time.map(|time| (state, time)) })
+        Ok(Self { instance, announced: time.map(|time| (state, time)) })
     }
 }
 
