@@ -101,3 +101,12 @@ async fn an_unknown_instance_is_no_failure() {
     let report = stage.invoke(event).await.expect("a report").to_string();
     assert!(report.contains("EC2 does not know the instance"), "{report}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reason_with_characters_that_a_queue_refuses_is_told_without_them() {
+    let stage = Stage::new();
+    send(&stage, &[r#"{"source": "a\u0000\ufffe\uffffb", "detail-type": "x", "detail": {}}"#.to_owned()]);
+    stage.sandbox.advance(std::time::Duration::from_secs(60)).await;
+    let reasons: Vec<String> = stage.dead_letters().into_iter().filter_map(|(_, reason)| reason).collect();
+    assert!(reasons.len() == 1 && reasons[0].contains("from `ab`"), "{reasons:?}");
+}

@@ -90,7 +90,7 @@ impl Queue {
     /// whether it is there: without a queue for it, or where the call fails, the original has to stay.
     pub async fn bury(&self, body: &str, reason: &str) -> bool {
         let Some(url) = &self.dead_letter_url else { return false };
-        let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_LENGTH_MAX).collect();
+        let reason: String = reason.chars().filter(|c| is_sendable(*c)).take(REASON_LENGTH_MAX).collect();
         let attribute = MessageAttributeValue::builder().data_type("String").string_value(reason).build();
         // The builder asks only for the data type.
         let Ok(attribute) = attribute else { return false };
@@ -106,4 +106,10 @@ impl Queue {
             }
         }
     }
+}
+
+/// Whether a reason may have a character: neither those that SQS refuses a message for ("`#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to
+/// #xFFFD | #x10000 to #x10FFFF`", API reference, SendMessage), nor those that spoil a line.
+fn is_sendable(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
 }

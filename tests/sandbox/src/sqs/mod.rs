@@ -135,6 +135,9 @@ pub fn send(world: &mut World, queue: &str, draft: Draft) -> Result<String, ApiE
         );
         return Err(ApiError::sender("InvalidParameterValue", reason));
     }
+    if !draft.body.chars().chain(draft.attributes.values().flat_map(|a| a.value.chars())).all(is_allowed) {
+        return Err(ApiError::sender("InvalidMessageContents", "Invalid characters found."));
+    }
     let message = Message {
         id: id.clone(),
         body: draft.body,
@@ -149,6 +152,12 @@ pub fn send(world: &mut World, queue: &str, draft: Draft) -> Result<String, ApiE
     };
     put(world, queue, message);
     Ok(id)
+}
+
+/// "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF. If a message contains characters outside the allowed
+/// set, Amazon SQS rejects the message" (API reference, SendMessage). The same holds for an attribute's text (SQS developer guide).
+fn is_allowed(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 /// Receives visible messages; what was received too often goes to the dead-letter queue instead.
