@@ -77,6 +77,11 @@ impl LifecycleState {
         ["Terminating", "Terminated", "Warmed:", REPLACING_ROOT_VOLUME].iter().any(|start| self.0.starts_with(start))
     }
 
+    /// Whether the member is on its way into its group, or back with a new root volume.
+    pub fn is_entering(&self) -> bool {
+        self.0.starts_with("Pending") || self.is_replacing_root_volume()
+    }
+
     /// Whether the member gets a new root volume.
     pub fn is_replacing_root_volume(&self) -> bool {
         self.0.starts_with(REPLACING_ROOT_VOLUME)
@@ -269,5 +274,15 @@ mod tests {
             let state = LifecycleState::from(word);
             assert_eq!((state.is_leaving(), state.is_out_of_service()), (is_leaving, is_out_of_service), "{word}");
         }
+    }
+
+    #[test]
+    fn a_member_in_service_or_on_its_way_out_is_not_on_its_way_in() {
+        let is_entering = |word: &str| LifecycleState::from(word).is_entering();
+        assert!(
+            ["Pending", "Pending:Wait", "Pending:Proceed", "ReplacingRootVolume:Wait"].into_iter().all(is_entering)
+        );
+        let others = ["InService", "Standby", "Terminating:Wait", "Warmed:Pending:Wait", "Detaching", "SomethingNew"];
+        assert!(!others.into_iter().any(is_entering));
     }
 }

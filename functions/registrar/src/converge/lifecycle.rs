@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use futures::{FutureExt, future::join_all, try_join};
 use tokio::time::Instant as MonotonicTime;
 
@@ -82,12 +83,10 @@ impl Registrar {
         // An event that came twice is one action.
         let by_token: BTreeMap<&str, &LifecycleAction> =
             actions.iter().map(|action| (action.token.as_str(), action)).collect();
-        let declared: BTreeMap<InstanceId, Instance> =
-            reading.instances.into_iter().map(|(id, instance)| (id, with_wishes(instance, actions))).collect();
         let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
         let mut under_way = Vec::new();
         for (token, action) in by_token {
-            let instance = declared.get(&action.instance);
+            let instance = reading.instances.get(&action.instance);
             run.recorder.instance(&action.instance).state = instance.map(|instance| instance.state);
             match &hooks[&(action.group.clone(), action.hook.clone())] {
                 Err(error) => {
@@ -101,6 +100,11 @@ impl Registrar {
                 }
             }
         }
+        let declared: BTreeMap<InstanceId, Instance> = reading
+            .instances
+            .into_iter()
+            .map(|(id, instance)| (id, with_wishes(instance, actions, &members)))
+            .collect();
         let open = run.steer(&mut under_way, &declared, members, settings).boxed().await;
         for UnderWay { action, hook, course } in &under_way {
             let open = open.get(&action.instance).map_or(&[][..], Vec::as_slice);
@@ -279,10 +283,15 @@ impl Run<'_> {
         let taken_at = of_balancer.filter_map(|registration| held.taken_at(registration)).max();
         // What the group takes itself it takes before the action begins.
         let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));
-        let left_of = |whole: Duration| (since + whole - self.read_at_ec2).to_std().unwrap_or_default();
+        // Not `since + whole`: an event may bear any time, and after the last of all times there is none.
+        let waited = self.read_at_ec2 - since;
+        let left_of = |whole: Duration| {
+            let left = TimeDelta::from_std(whole).ok().and_then(|whole| whole.checked_sub(&waited));
+            left.and_then(|left| left.to_std().ok()).unwrap_or_default()
+        };
         // What such a balancer opens last has as long to end as the operator gives every connection.
         let last_opened = if drain.is_network { leaving.network_drain } else { Duration::ZERO };
-        let left = |delay: Duration| Some(left_of(last_opened + delay)).filter(|left| !left.is_zero());
+        let left = |delay: Duration| Some(left_of(last_opened.saturating_add(delay))).filter(|left| !left.is_zero());
         let (left, why) = match drain {
             Drain { is_under_way: true, delay, is_exact, .. } => {
                 (delay.filter(|_| is_exact).and_then(left), "connections are still being drained")
@@ -427,12 +436,23 @@ fn is_in_service(instance: &Instance, member: Option<&Member>) -> bool {
     instance.state == State::Running && member.is_none_or(|member| !member.lifecycle_state.is_out_of_service())
 }
 
-/// An instance as if it bore in its own tag what the hooks of its launch declare for it.
-fn with_wishes(mut instance: Instance, actions: &[LifecycleAction]) -> Instance {
-    for action in actions.iter().filter(|action| action.instance == instance.id && !action.wishes.register.is_empty()) {
+/// An instance as if it bore in its own tag what the hooks of its launch declare for it: as long as its group says that it is on its
+/// way in. An event that comes hours later, or that somebody made up, declares nothing.
+fn with_wishes(
+    mut instance: Instance,
+    actions: &[LifecycleAction],
+    members: &BTreeMap<InstanceId, Member>,
+) -> Instance {
+    let member = members.get(&instance.id).filter(|member| member.lifecycle_state.is_entering());
+    let own = |action: &&LifecycleAction| {
+        action.instance == instance.id && member.is_some_and(|member| member.group == action.group)
+    };
+    let register: Vec<&str> = actions.iter().filter(own).map(|action| action.wishes.register.as_str()).collect();
+    let register = register.join(" ");
+    if !register.trim().is_empty() {
         let declared = instance.tags.entry(tag::REGISTER.to_owned()).or_default();
         declared.push(' ');
-        declared.push_str(&action.wishes.register);
+        declared.push_str(&register);
     }
     instance
 }
