@@ -1,0 +1,98 @@
+//! The three functions as Lambda calls them: whatever comes, the answer is one of those that are documented, nothing panics, and
+//! nothing changes that is not named, or that is as it shall be.
+
+use proptest::prelude::*;
+use sandbox::deployment::{INSTANCE_STATE, LIFECYCLE, RECONCILE};
+use serde_json::Value;
+
+use crate::{
+    campaign::{Verdict, fuzz},
+    sample::{Payload, any_payload},
+    scene::{Lasting, Scene},
+};
+
+/// What a scene at rest serves in a round: some seconds.
+const CASES_AT_REST: u32 = 120;
+
+/// Each with a scene of its own.
+const CASES_AT_WORK: u32 = 8;
+
+/// A function, how the names of the samples begin that it gets, and what is made of them.
+type Call = (&'static str, &'static str, Payload);
+
+fn any_call(functions: &'static [&'static str]) -> impl Strategy<Value = Call> {
+    let function = prop::sample::select(functions);
+    (function, prop::bool::weighted(0.9), any_payload()).prop_map(|(function, is_its_own, payload)| match function {
+        INSTANCE_STATE if is_its_own => (function, "instance-", payload),
+        LIFECYCLE if is_its_own => (function, "lifecycle-", payload),
+        RECONCILE if is_its_own => (function, "report-", payload),
+        _ => (function, "", payload),
+    })
+}
+
+/// Events are hints: what is as it shall be stays so, whatever they say. A sweep finds nothing to do either.
+#[test]
+fn where_all_is_done_nothing_that_comes_changes_anything() {
+    let lasting = Lasting::new(Scene::at_rest);
+    let calls = any_call(&[INSTANCE_STATE, LIFECYCLE, RECONCILE]);
+    fuzz(
+        "where_all_is_done_nothing_that_comes_changes_anything",
+        CASES_AT_REST,
+        &calls,
+        |(function, name, payload)| {
+            lasting.with(|scene| {
+                let payload = scene.with_ids(payload.value(&scene.samples(name)));
+                let before = scene.belongings();
+                let answer = scene.call(function, payload.clone());
+                prop_assert_eq!(&scene.belongings(), &before, "{} of {}", function, payload);
+                is_documented(&payload, &answer)
+            })
+        },
+    );
+}
+
+#[test]
+fn where_much_is_to_be_done_only_what_is_named_changes() {
+    let calls = any_call(&[INSTANCE_STATE, LIFECYCLE]);
+    fuzz("where_much_is_to_be_done_only_what_is_named_changes", CASES_AT_WORK, &calls, |(function, name, payload)| {
+        let scene = Scene::at_work();
+        let payload = scene.with_ids(payload.value(&scene.samples(name)));
+        let before = scene.belongings();
+        let answer = scene.call(function, payload.clone());
+        let (after, text) = (scene.belongings(), payload.to_string());
+        for (id, had) in before.into_iter().filter(|(id, _)| !text.contains(id.as_str())) {
+            prop_assert_eq!(after.get(&id), Some(&had), "{} of {}", function, text);
+        }
+        is_documented(&payload, &answer)
+    });
+}
+
+/// A batch hears which of its messages failed, everybody else a report, or an error with a stable name.
+fn is_documented(payload: &Value, answer: &Result<Value, Value>) -> Verdict {
+    match answer {
+        Ok(answer) if answer.get("batchItemFailures").is_some() => is_answer_to_batch(payload, answer),
+        Ok(report) => {
+            prop_assert_eq!(&report["mode"], "enforce", "{}", report);
+            prop_assert!(report["instances"].is_object(), "{report}");
+            Ok(())
+        }
+        Err(error) => {
+            let known = ["EventNotUnderstood", "CallFailed", "Incomplete"];
+            prop_assert!(known.iter().any(|known| error["errorType"] == *known), "{error}");
+            prop_assert!(error["errorMessage"].as_str().is_some_and(|message| !message.is_empty()), "{error}");
+            Ok(())
+        }
+    }
+}
+
+/// Every message that failed was in the batch. An empty id stands for all of them, where one had none.
+fn is_answer_to_batch(payload: &Value, answer: &Value) -> Verdict {
+    prop_assert_eq!(answer.as_object().map(serde_json::Map::len), Some(1), "{}", answer);
+    let records = payload["Records"].as_array();
+    let sent = |id: &Value| records.is_some_and(|records| records.iter().any(|record| record["messageId"] == *id));
+    for failure in answer["batchItemFailures"].as_array().into_iter().flatten() {
+        let id = &failure["itemIdentifier"];
+        prop_assert!(sent(id) || id == "", "{answer} to {payload}");
+    }
+    Ok(())
+}
