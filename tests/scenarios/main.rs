@@ -13,6 +13,7 @@ mod left_alone;
 mod lifecycle;
 mod observe;
 mod orphans;
+mod security;
 mod simulation;
 mod status;
 mod sweep;
