@@ -300,7 +300,7 @@ async fn what_cannot_become_healthy_is_not_waited_for() {
         elbv2::create_target_group(world, TargetGroupSpec::instances("idle", &stage.vpc, 80)).expect("a group");
     });
     let spec = GroupSpec::new("fleet", &stage.subnet).hook(HookSpec::launching(LAUNCH).heartbeat(600));
-    stage.fleet(spec.tag("elb-registrar:register", "tg:idle tg:nowhere oops").desired(1)).rest().await;
+    stage.fleet(spec.tag("elb-registrar:register", "tg:idle tg:nowhere clb:nowhere oops").desired(1)).rest().await;
     let ended = stage.ended_actions().remove(0);
     assert_eq!(ended.ending, Ending::Completed(ActionResult::Continue));
     assert!((ended.ended - ended.action.begun).num_seconds() < 60, "{ended:?}");

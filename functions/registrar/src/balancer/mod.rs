@@ -298,6 +298,12 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether it may pass by itself, or by what is done to the instance alone: an address can be added. Everything else needs another
+    /// declaration, or another balancer.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::NoAddress { .. })
+    }
+
     /// Whether somebody else looks after the balancer, so that nothing is wrong.
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Ignored | Self::Kubernetes | Self::AttachedToGroup(_))

@@ -51,7 +51,8 @@ impl Arrival {
             .draining
             .iter()
             .map(|(registration, _)| Because::of(registration, "the same address is being drained"));
-        let stuck = decision.stuck.iter().map(|(registration, reason)| Because::of(registration, reason));
+        let stuck = decision.stuck.iter().filter(|(_, reason)| reason.may_pass());
+        let stuck = stuck.map(|(registration, reason)| Because::of(registration, reason));
         Self {
             unready: unhealthy.chain(registering).chain(draining).chain(stuck).collect(),
             in_vain: in_vain.into_iter().map(|(because, _)| because).collect(),
