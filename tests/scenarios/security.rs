@@ -4,6 +4,7 @@
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use aws_config::SdkConfig;
@@ -35,10 +36,11 @@ fn shop() -> Stage {
     stage
 }
 
-/// A group with one member in service, and a hook that declares nothing.
+/// A group with one member in service, and hooks that declare nothing.
 async fn fleet() -> (Stage, String) {
     let stage = shop();
-    stage.fleet(GroupSpec::new("fleet", &stage.subnet).hook(HookSpec::launching("elb-registrar-launch")).desired(1));
+    let group = GroupSpec::new("fleet", &stage.subnet).hook(HookSpec::launching("elb-registrar-launch"));
+    stage.fleet(group.hook(HookSpec::terminating("elb-registrar-terminate")).desired(1));
     stage.rest().await;
     let (member, state) = stage.member_states("fleet")[0].clone();
     assert_eq!(state, LifecycleState::InService);
@@ -57,6 +59,15 @@ fn launch_action(stage: &Stage, instance: &str, group: &str) -> Value {
             "NotificationMetadata": r#"{"register": ["clb:shop tg:web tg:edge"]}"#,
         },
     })
+}
+
+fn terminate_action(stage: &Stage, instance: &str) -> Value {
+    let mut action = launch_action(stage, instance, "fleet");
+    action["detail-type"] = json!("EC2 Instance-terminate Lifecycle Action");
+    action["detail"]["LifecycleHookName"] = json!("elb-registrar-terminate");
+    action["detail"]["LifecycleTransition"] = json!("autoscaling:EC2_INSTANCE_TERMINATING");
+    action["detail"].as_object_mut().expect("an object").remove("NotificationMetadata");
+    action
 }
 
 /// Tells the function that an instance runs, and answers with the report.
@@ -191,14 +202,31 @@ async fn a_forged_launch_registers_nothing_of_an_instance_that_its_group_does_no
 async fn a_forged_termination_takes_no_member_out_that_its_group_keeps() {
     let (stage, member) = fleet().await;
     stage.world(|world| sandbox::elb::register(world, "shop", &member)).expect("a member");
-    let mut action = launch_action(&stage, &member, "fleet");
-    action["detail-type"] = json!("EC2 Instance-terminate Lifecycle Action");
+    let mut action = terminate_action(&stage, &member);
     action["time"] = json!("2026-01-01T00:00:00Z");
-    action["detail"]["LifecycleTransition"] = json!("autoscaling:EC2_INSTANCE_TERMINATING");
-    action["detail"].as_object_mut().expect("an object").remove("NotificationMetadata");
     stage.sandbox.invoke(LIFECYCLE, action).await.expect("a report");
     assert_eq!(stage.world(|world| places(world, &member)), ["clb:shop"]);
     assert_eq!(stage.member_states("fleet")[0].1, LifecycleState::InService);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_claims_the_first_or_the_last_of_all_times_is_looked_at_like_others() {
+    for time in ["-262143-01-01T00:00:00Z", "+262142-12-31T23:59:59Z"] {
+        let stage = shop();
+        let hook = HookSpec::terminating("elb-registrar-terminate");
+        let group = GroupSpec::new("fleet", &stage.subnet).tag(REGISTER, "tg:edge").hook(hook).desired(1);
+        stage.fleet(group).rest().await;
+        stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
+        stage.wants("fleet", 0).sandbox.advance(Duration::from_secs(60)).await;
+        let member = stage.member_states("fleet")[0].0.clone();
+        let mut action = terminate_action(&stage, &member);
+        action["time"] = json!(time);
+        // The second look finds what the first one has taken.
+        for _ in 0..2 {
+            stage.sandbox.invoke(LIFECYCLE, action.clone()).await.expect("a report");
+        }
+        assert_eq!(stage.world(|world| places(world, &member)), Vec::<String>::new(), "{time}");
+    }
 }
 
 /// Everything that is logged, kept.
