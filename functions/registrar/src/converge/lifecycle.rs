@@ -12,22 +12,19 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
 use futures::{FutureExt, future::join_all, try_join};
 use tokio::time::Instant as MonotonicTime;
 
-use super::{Converged, Outcome, Registrar, Run, give_back::Arrival};
+use super::{Converged, Outcome, Registrar, Run, give_back::Arrival, see_out::Leaving};
 use crate::{
     auto_scaling::{self, ActionResult, Hook, Member},
-    balancer::{Drain, Parting},
     config::{Mode, Scope},
     decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
     error::CallError,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
-    instance::{Instance, State, Timestamp},
+    instance::{Instance, State},
     notice::{LifecycleAction, Transition},
-    registration::BalancerId,
-    report::{Action, ActionReport, Because},
+    report::{ActionReport, Because},
     tag,
 };
 
@@ -51,14 +48,6 @@ struct UnderWay<'a> {
     action: &'a LifecycleAction,
     hook: Option<Hook>,
     course: Course,
-}
-
-/// An instance that is being seen out.
-struct Leaving<'i> {
-    instance: &'i Instance,
-    /// When the first of its actions began.
-    since: Timestamp,
-    network_drain: Duration,
 }
 
 impl Registrar {
@@ -197,114 +186,6 @@ impl Run<'_> {
         open.collect()
     }
 
-    /// Takes instances out that are on their way out, and sees what is still being drained.
-    ///
-    /// While something is drained that was taken before in the same action, nothing else is looked at: a scan of all balancers
-    /// is made by the first look and by the last.
-    async fn see_out(&mut self, leaving: Vec<Leaving<'_>>) -> BTreeMap<InstanceId, Vec<Open>> {
-        let taken_before = |leaving: &Leaving<'_>| {
-            let held = leaving.instance.held();
-            held.tags.iter().any(|tag| tag.taken_at.is_some_and(|taken_at| taken_at >= leaving.since))
-        };
-        let (known, unknown): (Vec<&Leaving<'_>>, Vec<&Leaving<'_>>) =
-            leaving.iter().partition(|leaving| taken_before(leaving));
-        let mut open = self.drained(&known).await;
-        let is_drained = |leaving: &&Leaving<'_>| open.get(&leaving.instance.id).is_none_or(Vec::is_empty);
-        let last: Vec<&Leaving<'_>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
-        let instances: Vec<&Instance> = last.iter().map(|leaving| leaving.instance).collect();
-        if self.take_out(&instances).await {
-            self.look_after_taking(&instances).await;
-        }
-        open.extend(self.drained(&last).await);
-        for leaving in &last {
-            let id = &leaving.instance.id;
-            let part = self.recorder.instance(id);
-            let is_taken = part.done.iter().any(|deed| deed.action == Action::Deregister);
-            let waiting = part.waiting.clone();
-            let open = open.entry(id.clone()).or_default();
-            if is_taken && open.is_empty() {
-                // What was deregistered a moment ago need not be shown as draining yet.
-                open.push(Open { because: Because::all("just deregistered"), waits_for: WaitsFor::Draining(None) });
-            }
-            open.extend(waiting.into_iter().map(anything));
-        }
-        open
-    }
-
-    /// Sees what balancers still drain: those that something was taken from, those of the group, which takes its instances out by
-    /// itself, and those that a scan saw draining.
-    async fn drained(&mut self, leaving: &[&Leaving<'_>]) -> BTreeMap<InstanceId, Vec<Open>> {
-        let Some(first) = leaving.first() else { return BTreeMap::new() };
-        let kinds = self.registrar.kinds(&first.instance.account);
-        let instances: Vec<&Instance> = leaving.iter().map(|leaving| leaving.instance).collect();
-        let attached: BTreeMap<InstanceId, BTreeSet<BalancerId>> = self
-            .attached(&instances)
-            .await
-            .into_iter()
-            .map(|(i, attached)| (i.id.clone(), attached.balancers))
-            .collect();
-        let mut asked: Vec<(&Leaving<'_>, BalancerId)> = Vec::new();
-        for leaving in leaving {
-            let id = &leaving.instance.id;
-            let held = leaving.instance.held().registrations();
-            let part = self.recorder.instance(id);
-            let taken = part.done.iter().filter(|deed| deed.action == Action::Deregister);
-            let taken = taken.map(|deed| deed.registration.balancer());
-            let ours = held.iter().map(|registration| registration.balancer()).chain(taken);
-            let seen = [attached.get(id), self.draining.get(id)].into_iter().flatten().flatten().cloned();
-            asked.extend(ours.chain(seen).collect::<BTreeSet<_>>().into_iter().map(|balancer| (*leaving, balancer)));
-        }
-        let mut open: BTreeMap<InstanceId, Vec<Open>> =
-            leaving.iter().map(|leaving| (leaving.instance.id.clone(), Vec::new())).collect();
-        for kind in &kinds {
-            let own: Vec<&(&Leaving<'_>, BalancerId)> = asked.iter().filter(|(_, b)| kind.serves(b)).collect();
-            let partings: Vec<Parting<'_>> =
-                own.iter().map(|(leaving, balancer)| Parting { instance: leaving.instance, balancer }).collect();
-            let drains = if partings.is_empty() { Vec::new() } else { kind.drains(&partings).await };
-            for ((leaving, balancer), drain) in own.into_iter().zip(drains) {
-                let found = match drain {
-                    Ok(drain) => self.still_open(leaving, balancer, drain),
-                    Err(error) => {
-                        self.recorder.call_failed(&leaving.instance.id, Some(balancer), &error);
-                        None
-                    }
-                };
-                open.entry(leaving.instance.id.clone()).or_default().extend(found);
-            }
-        }
-        open
-    }
-
-    /// What a balancer's drain means for the action: how long it lasts, counted from the taking, where that is known.
-    fn still_open(&self, leaving: &Leaving<'_>, balancer: &BalancerId, drain: Drain) -> Option<Open> {
-        let held = leaving.instance.held();
-        let registrations = held.registrations();
-        let of_balancer = registrations.iter().filter(|registration| registration.balancer() == *balancer);
-        let taken_at = of_balancer.filter_map(|registration| held.taken_at(registration)).max();
-        // What the group takes itself it takes before the action begins.
-        let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));
-        // Not `since + whole`: an event may bear any time, and after the last of all times there is none.
-        let waited = self.read_at_ec2 - since;
-        let left_of = |whole: Duration| {
-            let left = TimeDelta::from_std(whole).ok().and_then(|whole| whole.checked_sub(&waited));
-            left.and_then(|left| left.to_std().ok()).unwrap_or_default()
-        };
-        // What such a balancer opens last has as long to end as the operator gives every connection.
-        let last_opened = if drain.is_network { leaving.network_drain } else { Duration::ZERO };
-        let left = |delay: Duration| Some(left_of(last_opened.saturating_add(delay))).filter(|left| !left.is_zero());
-        let (left, why) = match drain {
-            Drain { is_under_way: true, delay, is_exact, .. } => {
-                (delay.filter(|_| is_exact).and_then(left), "connections are still being drained")
-            }
-            Drain { is_network: true, delay, .. } => {
-                let why = "a Network Load Balancer goes on opening new connections for a while, which then have to end";
-                (Some(left(delay.unwrap_or_default())?), why)
-            }
-            Drain { .. } => return None,
-        };
-        Some(Open { because: Because::of(balancer, why), waits_for: WaitsFor::Draining(left) })
-    }
-
     /// Decides what becomes of an action whose instance was brought on its course.
     fn weigh_action(
         &self,
@@ -403,17 +284,6 @@ impl Run<'_> {
             Transition::Terminating => part.seconds_to_drained = seconds,
         }
     }
-
-    /// Reads again who is still leaving.
-    pub(super) async fn renew_leaving(&mut self) -> Result<(), CallError> {
-        if self.leaving.is_empty() {
-            return Ok(());
-        }
-        let ids = self.leaving.keys().cloned().collect();
-        let members = auto_scaling::members(&self.registrar.clients.auto_scaling, &ids).await?;
-        self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
-        Ok(())
-    }
 }
 
 const OVER: &str = "it is over already: completed by somebody else, or out of time";
@@ -428,7 +298,7 @@ enum Step {
     Complete { result: ActionResult, why: String, is_given_up: bool },
 }
 
-fn anything(because: Because) -> Open {
+pub(super) fn anything(because: Because) -> Open {
     Open { because, waits_for: WaitsFor::Anything }
 }
 

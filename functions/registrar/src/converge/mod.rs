@@ -28,6 +28,7 @@ mod give_back;
 mod lifecycle;
 mod orphans;
 mod parts;
+mod see_out;
 mod sweep;
 mod take_out;
 
