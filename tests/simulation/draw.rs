@@ -166,8 +166,16 @@ fn steps(dice: &mut Rng, instances: &[Instance], balancers: &[Balancer]) -> Vec<
     let mut at = FIRST_STEP_AT + dice.u64(0..30);
     let count = dice.usize(3..=12);
     let mut steps = Vec::new();
+    let mut last = None;
     for _ in 0..count {
-        steps.push(Step { at, deed: deed(dice, instances, balancers) });
+        // What is stopped is often started soon, and the other way round: functions of both are then at work at once.
+        let deed = match last {
+            Some(Deed::Stop(name)) if chance(dice, 50) => Deed::Start(name),
+            Some(Deed::Start(name)) if chance(dice, 30) => Deed::Stop(name),
+            _ => deed(dice, instances, balancers),
+        };
+        last = Some(deed.clone());
+        steps.push(Step { at, deed });
         at += match dice.u8(0..10) {
             0..3 => dice.u64(0..=6),
             3..7 => dice.u64(7..=60),
