@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use sandbox::{
     World,
     auto_scaling::{ActionResult, EndedAction, Ending, Transition},
+    ec2::InstanceState,
 };
 
 use super::{
@@ -29,6 +30,8 @@ pub fn completed_too_early(world: &World, ledger: &Ledger, reference: &Reference
     let is_certain = |owned: &&view::Owned| !reference.doubtful.contains(*owned) && !is_ambiguous(world, owned);
     match action.hook.transition {
         Transition::Terminating if ledger.guarded.contains_key(id) => None,
+        // Its connections have ended with it: there is nothing to wait for, whatever its balancers still drain by themselves.
+        Transition::Terminating if world.ec2.instance(id).is_none_or(|i| i.state == InstanceState::Terminated) => None,
         Transition::Terminating => {
             if let Some(owned) = ledger.in_place().filter(is_its).find(is_certain) {
                 return violation(format!("{id} was let go, and is still at {}", owned.place));
