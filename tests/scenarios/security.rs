@@ -277,8 +277,9 @@ async fn neither_log_nor_error_has_anything_of_the_credentials() {
                 answer.as_ref().err().map(ToString::to_string).unwrap_or_default()
             );
             assert!(said.contains(&stage.id("web-1")), "it says something");
-            // Lambda's own setting of the level can ask for this.
-            assert_eq!(said.contains("aws_smithy_runtime"), level == tracing::Level::TRACE, "the SDK speaks, too");
+            // Lambda's own setting of the level can ask for TRACE, and then the SDK speaks, too. Not always here: the highest level is
+            // one for the process, and a test beside this one that sets up its own log can lower it for a moment.
+            assert!(level == tracing::Level::TRACE || !said.contains("aws_smithy_runtime"), "the SDK speaks at INFO");
             for secret in secrets {
                 let at = said.find(secret).map(|at| &said[at.saturating_sub(600)..at]);
                 assert_eq!(at, None, "{level} {verdict:?}");
