@@ -1,11 +1,14 @@
 //! Cost follows the change: calls are counted.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use end_to_end::Stage;
+use end_to_end::{Stage, state_change};
 
 /// Only these are delivered: what one event costs.
 const ONE_EVENT_EACH_WAY: &[&str] = &["stopped", "running"];
+
+/// How long a nightly schedule stops instances.
+const A_NIGHT: Duration = Duration::from_secs(8 * 3600);
 
 /// An account with many target groups, and an instance that is in a few of them, alone on their way down and up.
 async fn account(groups: usize, used: usize) -> Stage {
@@ -56,24 +59,65 @@ async fn a_stop_among_500_target_groups_costs_one_scan_and_a_handful() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_among_500_target_groups_costs_8_calls_and_3_for_each_further_balancer() {
-    let mut totals = Vec::new();
-    for used in [1, 2, 5] {
-        let stage = account(500, used).await;
-        stage.stop_and_rest("web-1").await;
-        stage.forget_calls();
-        stage.start_and_rest("web-1").await;
-        assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (used, 0), "{}", stage.describe());
-        let total: usize = calls_by_action(&stage).values().sum();
-        assert!(total <= 8 + 3 * (used - 1), "{used}: {:?}", calls_by_action(&stage));
-        totals.push(total);
-    }
-    assert_eq!(totals, [8, 11, 20]);
+async fn the_second_event_of_a_stop_costs_one_call_and_no_second_scan() {
+    let stage = account(500, 1).await;
+    stage.deliver_only(&["stopping", "stopped"]);
+    stage.stop("web-1");
+    stage.until("the stop is seen through", |world| world.lambda.log.len() == 1).await;
+    let scanned = stage.count("DescribeTargetHealth");
+    stage.forget_calls();
+    stage.rest().await;
+    assert_eq!((scanned, calls_by_action(&stage)), (500, [("DescribeInstances".to_owned(), 1)].into()));
+    assert!(stage.answers().iter().all(|answer| answer.contains("\"batchItemFailures\": Array []")), "{:?}", stage.answers());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_behind_a_classic_load_balancer_costs_8_calls_and_2_for_each_further_one() {
-    for used in [1, 3] {
+async fn a_second_stop_is_scanned_for_again_and_so_is_an_event_that_somebody_sends() {
+    let stage = account(10, 1).await;
+    for _ in 0..2 {
+        stage.forget_calls();
+        stage.stop_and_rest("web-1").await;
+        assert_eq!(stage.count("DescribeTargetHealth"), 10, "{}", stage.describe());
+        stage.start_and_rest("web-1").await;
+    }
+    stage.stop_and_rest("web-1").await;
+    stage.addresses_group("edge").registered("web-1", "tg:edge:443=eth0");
+    stage.invoke(state_change(&stage, "web-1", "stopped")).await.expect("a report");
+    assert_eq!(stage.places("web-1"), Vec::<String>::new());
+}
+
+/// What it costs to give an instance back that was stopped for some hours.
+async fn calls_of_a_restart(stage: &Stage, stopped_for: Duration) -> usize {
+    stage.stop_and_rest("web-1").await;
+    stage.sandbox.advance(stopped_for).await;
+    let had = stage.held("web-1");
+    stage.forget_calls();
+    stage.start_and_rest("web-1").await;
+    assert!(!had.is_empty() && stage.places("web-1") == had && stage.held("web-1").is_empty(), "{}", stage.describe());
+    calls_by_action(stage).values().sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_after_a_night_costs_6_calls_and_2_for_each_further_balancer_however_many_there_are() {
+    for (groups, used, calls) in [(10, 1, 6), (500, 1, 6), (500, 2, 8), (500, 5, 14)] {
+        let stage = account(groups, used).await;
+        assert_eq!(calls_of_a_restart(&stage, A_NIGHT).await, calls, "{:?}", calls_by_action(&stage));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_is_given_back_with_6_calls_after_a_night_and_with_7_while_it_could_be_drained() {
+    for (stopped_for, calls) in [(A_NIGHT, 6), (Duration::from_secs(900), 7)] {
+        let stage = Stage::new();
+        stage.deliver_only(ONE_EVENT_EACH_WAY);
+        stage.addresses_group("edge").instance("web-1").registered("web-1", "tg:edge:443=eth0");
+        assert_eq!(calls_of_a_restart(&stage, stopped_for).await, calls, "{:?}", calls_by_action(&stage));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_behind_a_classic_load_balancer_costs_6_calls_after_a_night_and_1_for_each_further_one() {
+    for (used, calls) in [(1, 6), (3, 8)] {
         let stage = Stage::new();
         stage.deliver_only(ONE_EVENT_EACH_WAY);
         stage.instance("web-1");
@@ -81,11 +125,16 @@ async fn a_restart_behind_a_classic_load_balancer_costs_8_calls_and_2_for_each_f
             let name = format!("classic-{number}");
             stage.classic(&name).registered("web-1", &format!("clb:{name}"));
         }
-        stage.stop_and_rest("web-1").await;
-        stage.forget_calls();
-        stage.start_and_rest("web-1").await;
-        let total: usize = calls_by_action(&stage).values().sum();
-        assert_eq!(total, 8 + 2 * (used - 1), "{:?}", calls_by_action(&stage));
+        assert_eq!(calls_of_a_restart(&stage, A_NIGHT).await, calls, "{:?}", calls_by_action(&stage));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_right_after_the_stop_costs_8_calls_and_3_for_each_further_balancer() {
+    // What was taken may still be relied on, so that a later look has to forget it.
+    for (used, calls) in [(1, 8), (2, 11), (5, 20)] {
+        let stage = account(500, used).await;
+        assert_eq!(calls_of_a_restart(&stage, Duration::ZERO).await, calls, "{:?}", calls_by_action(&stage));
     }
 }
 
@@ -111,13 +160,13 @@ async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
     }
     for name in &names {
         stage.stop(name);
-        stage.sandbox.advance(std::time::Duration::from_millis(600)).await;
+        stage.sandbox.advance(Duration::from_millis(600)).await;
     }
     stage.rest().await;
     assert!(names.iter().all(|name| stage.places(name).is_empty()));
     for name in &names {
         stage.start(name);
-        stage.sandbox.advance(std::time::Duration::from_millis(600)).await;
+        stage.sandbox.advance(Duration::from_millis(600)).await;
     }
     stage.rest().await;
     assert!(names.iter().all(|name| stage.places(name).len() == 1 && stage.held(name).is_empty()));

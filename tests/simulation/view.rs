@@ -182,7 +182,7 @@ pub fn is_dying(state: InstanceState) -> bool {
     matches!(state, InstanceState::ShuttingDown | InstanceState::Terminated)
 }
 
-/// Every place that instances declare, where there is such a balancer.
+/// Every place that instances declare, where there is such a balancer and, for an address, where it is theirs.
 pub fn declared(world: &World) -> BTreeSet<Owned> {
     let mut declared = BTreeSet::new();
     for history in world.ec2.instances.values() {
@@ -193,6 +193,9 @@ pub fn declared(world: &World) -> BTreeSet<Owned> {
                 None => Some(text.to_owned()),
                 Some((name, rest)) => elbv2::arn_of(world, name).map(|arn| format!("{}:{rest}", group_of_arn(&arn))),
             };
+            // An address that has moved away is named for a person.
+            let has = |address: IpAddr| instance.interfaces.iter().any(|interface| interface.has(address));
+            let place = place.filter(|place| literal_of(place).is_none_or(has));
             declared.extend(place.map(|place| Owned { instance: instance.id.clone(), place }));
         }
     }

@@ -1,4 +1,5 @@
 //! What the clients' calls were: how many, how many of them throttled or denied, and what time their service says it is.
+//! What was throttled slows the [`Budget`] down.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -20,6 +21,7 @@ use aws_smithy_types::date_time::{DateTime as SdkDateTime, Format};
 use chrono::{DateTime, Utc};
 
 use crate::{
+    budget::{ApiSet, Budget, Service},
     error::{DENIED, THROTTLED},
     instance::Timestamp,
 };
@@ -59,18 +61,26 @@ pub struct CallWatch {
     date: Arc<Mutex<Option<Timestamp>>>,
     /// Whether only calls that describe are let through.
     refuses_writes: bool,
+    /// Who is told of calls that came too fast, and of which service they were.
+    budget: Option<(Service, Arc<Budget>)>,
 }
 
 impl CallWatch {
     /// A watch that adds to the counts of others.
     pub fn counting_in(counts: &Arc<CallCounts>) -> Self {
-        Self { counts: counts.clone(), date: Arc::default(), refuses_writes: false }
+        Self { counts: counts.clone(), ..Self::default() }
     }
 
     /// The same, for clients that shall change nothing whatever calls them.
     #[must_use]
     pub fn refusing_writes(self) -> Self {
         Self { refuses_writes: true, ..self }
+    }
+
+    /// The same, for a client whose service has limits on calls: each one that came too fast slows down those to come.
+    #[must_use]
+    pub fn slowing(self, service: Service, budget: &Arc<Budget>) -> Self {
+        Self { budget: Some((service, budget.clone())), ..self }
     }
 
     /// The service's time, from its last answer.
@@ -97,7 +107,7 @@ impl Intercept for CallWatch {
     ) -> Result<(), BoxError> {
         // Not `read_before_execution`: a client's interceptors are asked there before the operation has its name. All that
         // is read here is described; what has no name is refused as well.
-        let operation = config.load::<Metadata>().map(Metadata::name).unwrap_or_default();
+        let operation = operation(config);
         match self.refuses_writes && !operation.starts_with("Describe") {
             true => Err(format!("{operation} is not a call that only describes").into()),
             false => Ok(()),
@@ -118,7 +128,7 @@ impl Intercept for CallWatch {
         &self,
         context: &AfterDeserializationInterceptorContextRef<'_>,
         _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
+        config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response();
         let date = response.headers().get("date").and_then(|date| SdkDateTime::from_str(date, Format::HttpDate).ok());
@@ -126,11 +136,22 @@ impl Intercept for CallWatch {
         *self.date.lock().unwrap_or_else(PoisonError::into_inner) = date;
         if !response.status().is_success() {
             let body = response.body().bytes().unwrap_or_default();
-            self.counts.throttled.fetch_add(u64::from(has_code(body, &THROTTLED)), Ordering::Relaxed);
+            let is_throttled = has_code(body, &THROTTLED);
+            self.counts.throttled.fetch_add(u64::from(is_throttled), Ordering::Relaxed);
             self.counts.denied.fetch_add(u64::from(has_code(body, &DENIED)), Ordering::Relaxed);
+            if let (true, Some((service, budget))) = (is_throttled, &self.budget)
+                && let Some(set) = ApiSet::of(*service, operation(config))
+            {
+                budget.slow_down(set);
+            }
         }
         Ok(())
     }
+}
+
+/// The operation's name, such as `DescribeTargetHealth`.
+fn operation(config: &ConfigBag) -> &str {
+    config.load::<Metadata>().map(Metadata::name).unwrap_or_default()
 }
 
 /// Whether a refusal in any of the protocols has one of some codes: `<Code>Throttling</Code>`, `"...#Throttling"`.

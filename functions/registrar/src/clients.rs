@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::{
+    budget::{Budget, Service},
     call_watch::{CallCounts, CallWatch},
     ec2::Ec2,
 };
@@ -38,6 +39,8 @@ pub struct Clients {
     pub region: String,
     /// What they did.
     pub counts: Arc<CallCounts>,
+    /// How fast they may go on.
+    pub budget: Arc<Budget>,
 }
 
 /// A client of a service whose calls are watched, with a quota of retries of its own.
@@ -69,17 +72,20 @@ impl Clients {
 
     fn watched(sdk: &SdkConfig, watch: impl Fn(&Arc<CallCounts>) -> CallWatch) -> Self {
         let counts = Arc::default();
+        let budget: Arc<Budget> = Arc::default();
         // One watch a client: each service has a clock of its own.
         let watch = || watch(&counts);
-        let of_ec2 = watch();
+        let of = |service| watch().slowing(service, &budget);
+        let of_ec2 = of(Service::Ec2);
         Self {
-            ec2: Ec2::new(watched!(aws_sdk_ec2, sdk, of_ec2.clone()), of_ec2),
-            classic: watched!(aws_sdk_elasticloadbalancing, sdk, watch()),
-            target_groups: watched!(aws_sdk_elasticloadbalancingv2, sdk, watch()),
+            ec2: Ec2::new(watched!(aws_sdk_ec2, sdk, of_ec2.clone()), of_ec2, budget.clone()),
+            classic: watched!(aws_sdk_elasticloadbalancing, sdk, of(Service::Classic)),
+            target_groups: watched!(aws_sdk_elasticloadbalancingv2, sdk, of(Service::ElasticLoadBalancingV2)),
             auto_scaling: watched!(aws_sdk_autoscaling, sdk, watch()),
             sqs: watched!(aws_sdk_sqs, sdk, watch()),
             region: sdk.region().map(ToString::to_string).unwrap_or_default(),
             counts,
+            budget,
         }
     }
 }

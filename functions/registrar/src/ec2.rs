@@ -1,6 +1,9 @@
 //! EC2 at the edge: instances are read, tags are written and compared away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aws_sdk_ec2::{
     Client,
@@ -10,6 +13,7 @@ use aws_smithy_types::DateTime as SdkDateTime;
 use chrono::{DateTime, NaiveDateTime};
 
 use crate::{
+    budget::{ApiSet, Budget},
     call_watch::CallWatch,
     error::CallError,
     id::InstanceId,
@@ -39,6 +43,7 @@ const STATES: [State; 6] =
 pub struct Ec2 {
     pub(crate) client: Client,
     watch: CallWatch,
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// What one reading of EC2 showed.
@@ -51,9 +56,9 @@ pub struct Reading {
 }
 
 impl Ec2 {
-    /// EC2 behind a client, and the watch over that client's calls.
-    pub fn new(client: Client, watch: CallWatch) -> Self {
-        Self { client, watch }
+    /// EC2 behind a client, the watch over that client's calls, and their budget.
+    pub fn new(client: Client, watch: CallWatch, budget: Arc<Budget>) -> Self {
+        Self { client, watch, budget }
     }
 
     /// Describes instances. Those that EC2 does not know are left out.
@@ -91,10 +96,14 @@ impl Ec2 {
         let mut instances = BTreeMap::new();
         let mut at: Option<Timestamp> = None;
         for filter in filters {
-            let mut pages =
-                self.client.describe_instances().filters(filter).into_paginator().page_size(PAGE_SIZE).send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|e| CallError::new("ec2:DescribeInstances", e))?;
+            let call = self.client.describe_instances().filters(filter).max_results(PAGE_SIZE);
+            let mut next = Some(None);
+            while let Some(token) = next {
+                let page = async || {
+                    let page = call.clone().set_next_token(token.clone()).send().await;
+                    page.map_err(|e| CallError::new("ec2:DescribeInstances", e))
+                };
+                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
                 let answered_at = self.watch.service_time();
                 at = Some(at.map_or(answered_at, |earlier| earlier.min(answered_at)));
                 for reservation in page.reservations() {
@@ -102,6 +111,7 @@ impl Ec2 {
                     let described = reservation.instances().iter().filter_map(|found| instance(found, account));
                     instances.extend(described.map(|instance| (instance.id.clone(), instance)));
                 }
+                next = following(page.next_token());
             }
         }
         Ok(Reading { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
@@ -113,7 +123,8 @@ impl Ec2 {
     /// Where the call fails; not answered, the tags may be there.
     pub async fn tag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         let call = self.client.create_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        call.send().await.map(drop).map_err(|e| CallError::new("ec2:CreateTags", e))
+        let call = async || call.clone().send().await.map(drop).map_err(|e| CallError::new("ec2:CreateTags", e));
+        self.budget.call(ApiSet::CreateTags, call).await
     }
 
     /// Deletes tags from some instances, each only where it still has the value given.
@@ -123,8 +134,14 @@ impl Ec2 {
     pub async fn untag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         assert!(!tags.is_empty(), "DeleteTags without tags deletes all of them");
         let call = self.client.delete_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        call.send().await.map(drop).map_err(|e| CallError::new("ec2:DeleteTags", e))
+        let call = async || call.clone().send().await.map(drop).map_err(|e| CallError::new("ec2:DeleteTags", e));
+        self.budget.call(ApiSet::DeleteTags, call).await
     }
+}
+
+/// The token of the page after one that bears some token; `None` after the last page.
+pub(crate) fn following(token: Option<&str>) -> Option<Option<String>> {
+    token.filter(|token| !token.is_empty()).map(|token| Some(token.to_owned()))
 }
 
 pub(crate) fn filter(name: &str, values: Vec<String>) -> Filter {

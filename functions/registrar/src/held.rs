@@ -13,7 +13,7 @@ use std::{
     fmt,
 };
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
     instance::Timestamp,
@@ -81,11 +81,6 @@ impl HeldTag {
         let (registrations, malformed) = read_value(value);
         let taken_at = Stamp::time_of(stamp);
         Some(Self { key: key.to_owned(), value: value.to_owned(), taken_at, registrations, malformed })
-    }
-
-    /// How long ago the holding was decided, as seen at `now`; `None` for a key that a person made up.
-    pub fn age(&self, now: Timestamp) -> Option<TimeDelta> {
-        self.taken_at.map(|taken_at| now - taken_at)
     }
 }
 

@@ -13,6 +13,7 @@
 pub mod address;
 pub mod auto_scaling;
 pub mod balancer;
+pub mod budget;
 pub mod call_watch;
 pub mod clients;
 pub mod config;

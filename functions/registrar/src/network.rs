@@ -13,7 +13,8 @@ use aws_sdk_ec2::types::NetworkInterface;
 
 use crate::{
     address::Family,
-    ec2::{Ec2, FILTER_VALUES_MAX, PAGE_SIZE, filter},
+    budget::ApiSet,
+    ec2::{Ec2, FILTER_VALUES_MAX, PAGE_SIZE, filter, following},
     error::CallError,
     id::VpcId,
 };
@@ -121,15 +122,23 @@ impl Ec2 {
         let vpcs: Vec<String> = vpcs.into_iter().map(ToString::to_string).collect();
         let mut subnets: BTreeMap<VpcId, Vec<Subnet>> = BTreeMap::new();
         for chunk in vpcs.chunks(FILTER_VALUES_MAX) {
-            let call = self.client.describe_subnets().filters(filter("vpc-id", chunk.to_vec()));
-            let mut pages = call.into_paginator().page_size(PAGE_SIZE).items().send();
-            while let Some(found) = pages.next().await {
-                let found = found.map_err(|e| CallError::new("ec2:DescribeSubnets", e))?;
-                let Some(vpc) = found.vpc_id() else { continue };
-                let ipv6 = found.ipv6_cidr_block_association_set().iter().filter_map(|set| set.ipv6_cidr_block());
-                let blocks = found.cidr_block().into_iter().chain(ipv6).filter_map(|text| text.parse().ok()).collect();
-                let owner = found.owner_id().unwrap_or_default().to_owned();
-                subnets.entry(vpc.into()).or_default().push(Subnet { owner, blocks });
+            let call = self.client.describe_subnets().filters(filter("vpc-id", chunk.to_vec())).max_results(PAGE_SIZE);
+            let mut next = Some(None);
+            while let Some(token) = next {
+                let page = async || {
+                    let page = call.clone().set_next_token(token.clone()).send().await;
+                    page.map_err(|e| CallError::new("ec2:DescribeSubnets", e))
+                };
+                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
+                for found in page.subnets() {
+                    let Some(vpc) = found.vpc_id() else { continue };
+                    let ipv6 = found.ipv6_cidr_block_association_set().iter().filter_map(|set| set.ipv6_cidr_block());
+                    let blocks = found.cidr_block().into_iter().chain(ipv6);
+                    let blocks = blocks.filter_map(|text| text.parse().ok()).collect();
+                    let owner = found.owner_id().unwrap_or_default().to_owned();
+                    subnets.entry(vpc.into()).or_default().push(Subnet { owner, blocks });
+                }
+                next = following(page.next_token());
             }
         }
         Ok(subnets)
@@ -170,9 +179,16 @@ impl Ec2 {
     ) -> Result<(), CallError> {
         for chunk in values.chunks(FILTER_VALUES_MAX) {
             let call = self.client.describe_network_interfaces().filters(filter(name, chunk.to_vec()));
-            let mut pages = call.into_paginator().page_size(PAGE_SIZE).items().send();
-            while let Some(found) = pages.next().await {
-                see(&found.map_err(|e| CallError::new("ec2:DescribeNetworkInterfaces", e))?);
+            let call = call.max_results(PAGE_SIZE);
+            let mut next = Some(None);
+            while let Some(token) = next {
+                let page = async || {
+                    let page = call.clone().set_next_token(token.clone()).send().await;
+                    page.map_err(|e| CallError::new("ec2:DescribeNetworkInterfaces", e))
+                };
+                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
+                page.network_interfaces().iter().for_each(&mut see);
+                next = following(page.next_token());
             }
         }
         Ok(())

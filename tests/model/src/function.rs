@@ -51,9 +51,11 @@ pub enum Next {
     /// Read the instance again.
     LookAfterTaking,
     /// Look how everything stands that is held, by tags that may be forgotten and by tags that may not.
-    Look { forgettable: Vec<Tag>, kept: Vec<Registrations> },
+    Look { forgettable: Vec<Tag>, kept: Vec<Registrations>, launch: Tick },
     /// Give back, one after the other.
-    Register { give: Registrations, forget: Vec<Tag> },
+    Register { give: Registrations, forget: Vec<Tag>, launch: Tick },
+    /// Read the instance again, before what was given back is forgotten.
+    LookAfterGiving { forget: Vec<Tag>, launch: Tick },
     /// Delete the tags.
     Forget { forget: Vec<Tag> },
     /// Nothing more.
@@ -83,6 +85,8 @@ pub enum Call {
     Look,
     /// Register.
     Register(Registrations),
+    /// The instance is described after something was given back.
+    LookAfterGiving(View),
     /// DeleteTags, of what is settled.
     Forget,
 }
@@ -145,7 +149,7 @@ impl Function {
         let tags: &[Tag] = match &self.next {
             Next::Look { forgettable, .. } => forgettable,
             Next::Scan { older, .. } | Next::Hold { older, .. } | Next::DropOlder { older, .. } => older,
-            Next::Register { forget, .. } | Next::Forget { forget } => forget,
+            Next::Register { forget, .. } | Next::LookAfterGiving { forget, .. } | Next::Forget { forget } => forget,
             _ => &[],
         };
         tags.iter()
@@ -155,7 +159,7 @@ impl Function {
         match &mut self.next {
             Next::Look { forgettable, .. } => forgettable,
             Next::Scan { older, .. } | Next::Hold { older, .. } | Next::DropOlder { older, .. } => older,
-            Next::Register { forget, .. } | Next::Forget { forget } => forget,
+            Next::Register { forget, .. } | Next::LookAfterGiving { forget, .. } | Next::Forget { forget } => forget,
             _ => &mut [],
         }
     }
@@ -166,6 +170,16 @@ impl Function {
             Next::Scan { read_at, launch, .. } | Next::Hold { read_at, launch, .. } => Some((read_at, Some(launch))),
             Next::DropOlder { read_at, .. } | Next::Deregister { read_at, .. } => Some((read_at, None)),
             Next::HoldLate { read_at, .. } => Some((read_at, None)),
+            _ => None,
+        }
+    }
+
+    /// The start of the run that it gives back to, which it only compares.
+    pub(crate) fn run_given_to(&mut self) -> Option<&mut Tick> {
+        match &mut self.next {
+            Next::Look { launch, .. } | Next::Register { launch, .. } | Next::LookAfterGiving { launch, .. } => {
+                Some(launch)
+            }
             _ => None,
         }
     }
@@ -199,6 +213,7 @@ impl Function {
             Next::LookAfterTaking => described(Call::LookAfterTaking),
             Next::Look { .. } => vec![Call::Look],
             Next::Register { give, .. } => give.each().map(Call::Register).collect(),
+            Next::LookAfterGiving { .. } => described(Call::LookAfterGiving),
             Next::Forget { .. } => vec![Call::Forget],
             Next::End => Vec::new(),
         }
@@ -259,14 +274,28 @@ impl Function {
                 seen if seen.state == State::Running && !seen.tags.is_empty() => Next::look(&seen, world.now, rules),
                 _ => Next::End,
             },
-            (Call::Look, Next::Look { forgettable, kept }) => {
-                let (next, again) = decide_to_give(world, forgettable, &kept);
+            (Call::Look, Next::Look { forgettable, kept, launch }) => {
+                let (next, again) = decide_to_give(world, forgettable, &kept, launch, rules);
                 self.again |= again;
                 next
             }
-            (Call::Register(one), Next::Register { give, forget }) => {
+            (Call::Register(one), Next::Register { give, forget, launch }) => {
                 world.give(one);
-                Next::give_back(give.without(one), forget)
+                match give.without(one) {
+                    give if !give.is_empty() => Next::Register { give, forget, launch },
+                    _ if forget.is_empty() => Next::End,
+                    _ if rules.looks_after_giving => Next::LookAfterGiving { forget, launch },
+                    _ => Next::Forget { forget },
+                }
+            }
+            (Call::LookAfterGiving(view), Next::LookAfterGiving { forget, launch }) => {
+                let seen = world.described(view);
+                if seen.state == State::Running && seen.launch == launch {
+                    Next::Forget { forget }
+                } else {
+                    self.again = true;
+                    Next::End
+                }
             }
             (Call::Forget, Next::Forget { forget }) => {
                 world.delete(&forget);
@@ -285,23 +314,28 @@ impl Next {
     }
 
     fn look(seen: &Description, now: Tick, rules: &Rules) -> Self {
-        let is_old = |tag: &Tag| !rules.keeps_young_tags || now - tag.taken_at >= rules.settle;
-        if now - seen.launch >= rules.settle && seen.tags.iter().all(is_old) {
-            return Self::Look { forgettable: seen.tags.clone(), kept: Vec::new() };
+        // Compared only before something is forgotten that was given back just now.
+        let launch = if rules.forgets_what_it_gave { seen.launch } else { 0 };
+        let is_old = |tag: &Tag| match rules.keeps_young_tags {
+            true => now - tag.taken_at >= rules.settle,
+            false => now - seen.launch >= rules.settle,
+        };
+        if seen.tags.iter().all(is_old) {
+            return Self::Look { forgettable: seen.tags.clone(), kept: Vec::new(), launch };
         }
         let mut kept: Vec<Registrations> = seen.tags.iter().map(|tag| tag.holds).collect();
         kept.sort_unstable();
         kept.dedup();
-        Self::Look { forgettable: Vec::new(), kept }
+        Self::Look { forgettable: Vec::new(), kept, launch }
     }
 
     fn deregister(read_at: Tick, take: Registrations) -> Self {
         Self::Deregister { read_at, take, hold_late: Registrations::NONE }
     }
 
-    fn give_back(give: Registrations, forget: Vec<Tag>) -> Self {
+    fn give_back(give: Registrations, forget: Vec<Tag>, launch: Tick) -> Self {
         match (give.is_empty(), forget.is_empty()) {
-            (false, _) => Self::Register { give, forget },
+            (false, _) => Self::Register { give, forget, launch },
             (true, false) => Self::Forget { forget },
             (true, true) => Self::End,
         }
@@ -360,13 +394,20 @@ fn decide_to_take(
 }
 
 /// As `decide::give_back` has it: what to do, and whether to look again.
-fn decide_to_give(world: &World, forgettable: Vec<Tag>, kept: &[Registrations]) -> (Next, bool) {
+fn decide_to_give(
+    world: &World,
+    forgettable: Vec<Tag>,
+    kept: &[Registrations],
+    launch: Tick,
+    rules: &Rules,
+) -> (Next, bool) {
     let held = forgettable.iter().map(|tag| tag.holds).chain(kept.iter().copied());
     let give = held.collect::<Registrations>().without(world.in_place);
     let is_back = |holds: Registrations| world.in_place.has(holds);
-    let again = !give.is_empty() || kept.iter().any(|holds| is_back(*holds));
-    let forget = forgettable.into_iter().filter(|tag| is_back(tag.holds)).collect();
-    (Next::give_back(give, forget), again)
+    let is_kept_back = kept.iter().any(|holds| is_back(*holds) || rules.forgets_what_it_gave);
+    let again = is_kept_back || (!give.is_empty() && !rules.forgets_what_it_gave);
+    let forget = forgettable.into_iter().filter(|tag| rules.forgets_what_it_gave || is_back(tag.holds)).collect();
+    (Next::give_back(give, forget, launch), again)
 }
 
 fn after_taking(rules: &Rules) -> Next {

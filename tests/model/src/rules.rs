@@ -13,12 +13,16 @@ pub struct Rules {
     pub trust: Trust,
     /// How long a reading entitles to deregister (`READING_GOOD_FOR`).
     pub reading_good_for: Tick,
-    /// How long after a start, or after the youngest tag was decided, nothing is forgotten (`SETTLE`).
+    /// How long after the youngest tag was decided nothing is forgotten (`SETTLE`).
     pub settle: Tick,
-    /// Whether the youngest tag counts, and not only the start.
+    /// Whether a tag has to be so old that it is forgotten, or only the start so long ago: what the functions believed before.
     pub keeps_young_tags: bool,
     /// Whether a function that has taken reads the instance again.
     pub looks_after_taking: bool,
+    /// Whether what was given back just now is forgotten without another look at the balancer.
+    pub forgets_what_it_gave: bool,
+    /// Whether a function that has given back reads the instance again, before it forgets.
+    pub looks_after_giving: bool,
 }
 
 impl Rules {
@@ -36,6 +40,9 @@ impl Rules {
             settle: fresh_for + reading_good_for + bounds.operation + 1,
             keeps_young_tags: true,
             looks_after_taking: true,
+            // A member of a group may leave it while it runs, and then looking again tells nothing.
+            forgets_what_it_gave: !bounds.returns,
+            looks_after_giving: true,
         }
     }
 }

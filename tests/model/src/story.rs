@@ -99,6 +99,7 @@ fn call_of(call: Call) -> String {
         Call::LookAfterTaking(view) => format!("after taking, {}", read(view)),
         Call::Look => "looks how everything stands".to_owned(),
         Call::Register(one) => format!("registers {one}"),
+        Call::LookAfterGiving(view) => format!("after giving back, {}", read(view)),
         Call::Forget => "deletes the tags that it read".to_owned(),
     }
 }

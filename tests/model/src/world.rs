@@ -218,11 +218,14 @@ impl World {
             let is_after = |launch: Tick| u8::from(compares_tags_with_starts && time > launch);
             is_after(launch) + 2 * old_launch.map_or(0, is_after) + 4 * age(time, tag)
         };
+        let is_of = |time: Tick| u8::from(time == launch) + 2 * u8::from(Some(time) == old_launch);
         for function in &mut self.functions {
+            if let Some(of) = function.run_given_to() {
+                *of = is_of(*of);
+            }
             if let Some((read_at, of)) = function.read_at() {
                 if let Some(of) = of {
-                    let same = u8::from(*of == launch) + 2 * u8::from(Some(*of) == old_launch);
-                    *of = same + 4 * of_tag(*read_at);
+                    *of = is_of(*of) + 4 * of_tag(*read_at);
                 }
                 *read_at = age(*read_at, taking + 1);
             }

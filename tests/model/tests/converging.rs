@@ -100,6 +100,11 @@ fn an_instance_that_returns_without_a_start_loses_nothing() {
 #[test]
 fn a_description_that_lags_loses_nothing() {
     // All that can be where state and tags lag together can be here as well.
+    holds(LAGGING_APART);
+}
+
+#[test]
+fn a_description_that_lags_loses_nothing_of_a_member_that_returns() {
     holds(Bounds { returns: true, ..LAGGING_APART });
 }
 
@@ -174,4 +179,9 @@ fn taking_by_a_reading_of_any_age_loses() {
 #[test]
 fn not_looking_after_taking_leaves_what_runs_without() {
     breaks(NOTHING_DEAD, TWO_FUNCTIONS, |rules| Rules { looks_after_taking: false, ..rules });
+}
+
+#[test]
+fn not_looking_after_giving_leaves_what_is_out_registered() {
+    breaks(NOTHING_DEAD, TWO_FUNCTIONS, |rules| Rules { looks_after_giving: false, ..rules });
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,7 +18,9 @@ use super::{
     of_existing,
 };
 use crate::{
+    budget::{ApiSet, Budget},
     declaration::Declaration,
+    ec2::following,
     error::CallError,
     id::{InstanceId, LoadBalancerName},
     instance::Instance,
@@ -28,6 +31,7 @@ use crate::{
 /// All Classic load balancers of an account in a Region.
 pub struct ClassicLoadBalancers {
     client: Client,
+    budget: Arc<Budget>,
 }
 
 type Described = BTreeMap<LoadBalancerName, LoadBalancerDescription>;
@@ -37,8 +41,8 @@ type Membership = (LoadBalancerName, InstanceId);
 
 impl ClassicLoadBalancers {
     /// The load balancers that a client sees.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, budget: Arc<Budget>) -> Self {
+        Self { client, budget }
     }
 
     async fn list(&self) -> Result<Vec<LoadBalancerDescription>, CallError> {
@@ -49,10 +53,16 @@ impl ClassicLoadBalancers {
     /// one would be taken for gone, and what is held for it let go.
     async fn describe_all(&self, names: Option<Vec<String>>) -> Result<Vec<LoadBalancerDescription>, CallError> {
         let call = self.client.describe_load_balancers().set_load_balancer_names(names);
-        let mut pages = call.into_paginator().items().send();
         let mut balancers = Vec::new();
-        while let Some(balancer) = pages.next().await {
-            balancers.push(balancer.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))?);
+        let mut next = Some(None);
+        while let Some(marker) = next {
+            let page = async || {
+                let page = call.clone().set_marker(marker.clone()).send().await;
+                page.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))
+            };
+            let page = self.budget.call(ApiSet::ClassicDescribe, page).await?;
+            next = following(page.next_marker());
+            balancers.extend(page.load_balancer_descriptions.unwrap_or_default());
         }
         Ok(balancers)
     }
@@ -72,7 +82,11 @@ impl ClassicLoadBalancers {
 
     async fn owners_of_all(&self, names: &[String]) -> Result<Vec<(LoadBalancerName, Owner)>, CallError> {
         let call = self.client.describe_tags().set_load_balancer_names(Some(names.to_vec()));
-        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))?;
+        let call = async || {
+            let answer = call.clone().send().await;
+            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))
+        };
+        let answer = self.budget.call(ApiSet::ClassicDescribe, call).await?;
         let owned = answer.tag_descriptions().iter().filter_map(|found| {
             let owner = tag::owner(found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key))?;
             Some((found.load_balancer_name()?.into(), owner))
@@ -87,13 +101,15 @@ impl ClassicLoadBalancers {
         let name = found.load_balancer_name().unwrap_or_default();
         let member = Member::builder().instance_id(id.as_str()).build();
         let call = self.client.describe_instance_health().load_balancer_name(name).instances(member);
-        let is_under_way = match call.send().await {
+        let call = async || {
+            let answer = call.clone().send().await;
+            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeInstanceHealth", e))
+        };
+        let is_under_way = match self.budget.call(ApiSet::ClassicDescribe, call).await {
             Ok(answer) => answer.instance_states().iter().any(|state| state.state() == Some("InService")),
-            Err(error) => match CallError::new("elasticloadbalancing:DescribeInstanceHealth", error) {
-                // An instance that it never had, or that EC2 has forgotten, and a load balancer deleted just now.
-                error if error.is_gone() || error.is_spoilt() => false,
-                error => return Err(error),
-            },
+            // An instance that it never had, or that EC2 has forgotten, and a load balancer deleted just now.
+            Err(error) if error.is_gone() || error.is_spoilt() => false,
+            Err(error) => return Err(error),
         };
         let delay = if is_under_way { self.draining_timeout(name).await } else { None };
         Ok(Drain { is_under_way, delay, ..Drain::default() })
@@ -101,8 +117,12 @@ impl ClassicLoadBalancers {
 
     /// How long a load balancer drains at the most.
     async fn draining_timeout(&self, name: &str) -> Option<Duration> {
-        let answer = self.client.describe_load_balancer_attributes().load_balancer_name(name).send().await;
-        let answer = answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancerAttributes", e));
+        let call = self.client.describe_load_balancer_attributes().load_balancer_name(name);
+        let call = async || {
+            let answer = call.clone().send().await;
+            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancerAttributes", e))
+        };
+        let answer = self.budget.call(ApiSet::ClassicDescribe, call).await;
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
         let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
         let draining = answer.load_balancer_attributes()?.connection_draining()?;
@@ -116,7 +136,12 @@ impl ClassicLoadBalancers {
         let ask = async |(name, ids): (LoadBalancerName, Vec<InstanceId>)| {
             let members = ids.iter().map(|id| Member::builder().instance_id(id.as_str()).build()).collect();
             let call = self.client.describe_instance_health().load_balancer_name(name.as_str());
-            match call.set_instances(Some(members)).send().await {
+            let call = call.set_instances(Some(members));
+            let call = async || {
+                let answer = call.clone().send().await;
+                answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeInstanceHealth", e))
+            };
+            match self.budget.call(ApiSet::ClassicDescribe, call).await {
                 Ok(answer) => {
                     let states = answer.instance_states().iter().filter_map(|found| {
                         let reason = found.description().filter(|text| *text != "N/A").map(str::to_owned);
@@ -126,8 +151,7 @@ impl ClassicLoadBalancers {
                     states.collect::<Vec<_>>()
                 }
                 Err(error) => {
-                    let reason = CallError::new("elasticloadbalancing:DescribeInstanceHealth", error).to_sentence();
-                    let unknown = Health { state: "unknown".to_owned(), reason: Some(reason) };
+                    let unknown = Health { state: "unknown".to_owned(), reason: Some(error.to_sentence()) };
                     ids.into_iter().map(|id| ((name.clone(), id), unknown.clone())).collect()
                 }
             }
@@ -199,6 +223,14 @@ impl Kind for ClassicLoadBalancers {
         wanted.iter().map(|wanted| standing(*wanted, &described, &owners, &health)).collect()
     }
 
+    async fn sees(&self, given: &[Wanted<'_>]) -> Vec<Result<bool, CallError>> {
+        let names = given.iter().filter_map(|given| name_of(given.registration)).cloned().collect();
+        match self.describe(&names).await {
+            Ok(described) => given.iter().map(|given| Ok(is_in_place(*given, &described))).collect(),
+            Err(error) => given.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
     async fn drains(&self, asked: &[Parting<'_>]) -> Vec<Result<Drain, CallError>> {
         let names: BTreeSet<_> = asked.iter().filter_map(|asked| classic(asked.balancer)).cloned().collect();
         let described = match self.describe(&names).await {
@@ -216,8 +248,16 @@ impl Kind for ClassicLoadBalancers {
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.register_instances_with_load_balancer().load_balancer_name(name.as_str());
-        let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
+        let call = call.set_instances(Some(members(targets)));
+        let call = async || {
+            let answer = call.clone().send().await;
+            answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
+        };
+        self.budget.call(ApiSet::ClassicRegister, call).await
+    }
+
+    async fn turn(&self) {
+        self.budget.spend(ApiSet::ClassicRegister).await;
     }
 
     async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {

@@ -66,6 +66,13 @@ pub trait Kind: Send + Sync {
     /// Registers targets with one call, of which AWS does all or nothing. What is registered already stays so.
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError>;
 
+    /// Reads whether registrations are there that were made just now: one answer each, in their order.
+    async fn sees(&self, given: &[Wanted<'_>]) -> Vec<Result<bool, CallError>>;
+
+    /// Waits until the account's limits let one more deregistration through. Apart from the call, since whoever waits has to
+    /// see afterwards whether the instance may still be taken.
+    async fn turn(&self);
+
     /// Deregisters targets with one call. What is not registered is no error.
     async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError>;
 }
@@ -104,6 +111,8 @@ pub struct Wanted<'w> {
     pub instance: &'w Instance,
     /// Where.
     pub registration: &'w Registration,
+    /// Whether nobody need look whether it is there, or drained ([`crate::decide::is_surely_absent`]).
+    pub is_surely_absent: bool,
 }
 
 /// An instance and a balancer that may still drain it.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -25,7 +25,9 @@ use super::{
 };
 use crate::{
     address::Family,
+    budget::{ApiSet, Budget},
     declaration::Declaration,
+    ec2::following,
     error::CallError,
     instance::Instance,
     registration::{BalancerId, Registration, TargetGroupId},
@@ -38,6 +40,7 @@ const GROUPS_A_LOOK: usize = 100;
 /// All target groups of one account in one Region.
 pub struct TargetGroups {
     client: Client,
+    budget: Arc<Budget>,
     region: String,
     /// Whose they are; learned from the first listing where nobody knew it before.
     account: OnceLock<String>,
@@ -68,14 +71,14 @@ type Members = Result<Vec<Member>, CallError>;
 
 impl TargetGroups {
     /// The groups of one account in one Region.
-    pub fn new(client: Client, region: &str, account: &str) -> Self {
+    pub fn new(client: Client, budget: Arc<Budget>, region: &str, account: &str) -> Self {
         let known = OnceLock::new();
         if !account.is_empty() {
             // A new one is empty.
             let _ = known.set(account.to_owned());
         }
         let region = region.to_owned();
-        Self { client, region, account: known, described: Mutex::default(), remembers: false }
+        Self { client, budget, region, account: known, described: Mutex::default(), remembers: false }
     }
 
     /// The same, with the members of each group read only once: a sweep goes several times through the groups of an account,
@@ -123,15 +126,22 @@ impl TargetGroups {
     /// Describes groups by their ARNs, or every one. By their ARNs, too, page by page: whoever is not on the first one would
     /// be taken for gone, and what is held for it let go.
     async fn describe_all(&self, arns: Option<Vec<String>>) -> Result<Vec<TargetGroup>, CallError> {
-        let mut pages =
-            self.client.describe_target_groups().set_target_group_arns(arns).into_paginator().items().send();
+        let call = self.client.describe_target_groups().set_target_group_arns(arns);
         let mut groups = Vec::new();
-        while let Some(group) = pages.next().await {
-            let group = group.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))?;
-            if let Some(account) = group.target_group_arn().and_then(|arn| arn.split(':').nth(4)) {
-                self.account.get_or_init(|| account.to_owned());
+        let mut next = Some(None);
+        while let Some(marker) = next {
+            let page = async || {
+                let page = call.clone().set_marker(marker.clone()).send().await;
+                page.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))
+            };
+            let page = self.budget.call(ApiSet::Describe, page).await?;
+            for group in page.target_groups() {
+                if let Some(account) = group.target_group_arn().and_then(|arn| arn.split(':').nth(4)) {
+                    self.account.get_or_init(|| account.to_owned());
+                }
+                groups.extend(target_group(group));
             }
-            groups.extend(target_group(&group));
+            next = following(page.next_marker());
         }
         Ok(groups)
     }
@@ -140,7 +150,12 @@ impl TargetGroups {
         if let Some(known) = self.recall_named(name) {
             return Ok(known);
         }
-        match self.client.describe_target_groups().names(name).send().await {
+        let call = self.client.describe_target_groups().names(name);
+        let call = async || {
+            let answer = call.clone().send().await;
+            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))
+        };
+        match self.budget.call(ApiSet::Describe, call).await {
             Ok(answer) => {
                 let group = answer.target_groups().first().and_then(target_group);
                 if let Some(group) = &group {
@@ -148,13 +163,11 @@ impl TargetGroups {
                 }
                 Ok(group)
             }
-            Err(error) => match CallError::new("elasticloadbalancing:DescribeTargetGroups", error) {
-                error if error.is_gone() => {
-                    self.described().unknown_names.insert(name.to_owned());
-                    Ok(None)
-                }
-                error => Err(error),
-            },
+            Err(error) if error.is_gone() => {
+                self.described().unknown_names.insert(name.to_owned());
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -184,7 +197,11 @@ impl TargetGroups {
 
     async fn members_now(&self, group: &TargetGroupId) -> Members {
         let call = self.client.describe_target_health().target_group_arn(self.arn(group));
-        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetHealth", e))?;
+        let call = async || {
+            let answer = call.clone().send().await;
+            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetHealth", e))
+        };
+        let answer = self.budget.call(ApiSet::Describe, call).await?;
         Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
     }
 
@@ -209,8 +226,11 @@ impl TargetGroups {
     async fn deregistration_delay(&self, group: &TargetGroupId) -> Option<Duration> {
         let call = self.client.describe_target_group_attributes().target_group_arn(self.arn(group));
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
-        let answer =
-            call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroupAttributes", e));
+        let call = async || {
+            let answer = call.clone().send().await;
+            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroupAttributes", e))
+        };
+        let answer = self.budget.call(ApiSet::Describe, call).await;
         let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
         let mut attributes = answer.attributes().iter();
         let delay = attributes.find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))?;
@@ -338,7 +358,11 @@ impl TargetGroups {
 
     async fn owners_of_all(&self, arns: &[String]) -> Result<Vec<(String, Owner)>, CallError> {
         let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let answer = call.send().await.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))?;
+        let call = async || {
+            let answer = call.clone().send().await;
+            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))
+        };
+        let answer = self.budget.call(ApiSet::Describe, call).await?;
         let described = answer.tag_descriptions().iter();
         Ok(described
             .filter_map(|resource| {
@@ -405,15 +429,17 @@ impl Kind for TargetGroups {
     }
 
     async fn look(&self, wanted: &[Wanted<'_>]) -> Vec<Standing> {
-        let groups: BTreeSet<TargetGroupId> =
-            wanted.iter().filter_map(|wanted| group_of(wanted.registration)).collect();
+        let seen = wanted.iter().filter(|wanted| !wanted.is_surely_absent);
+        let groups = seen.filter_map(|wanted| group_of(wanted.registration)).collect();
         let members = self.members_of_all(groups).await;
+        let nobody = Ok(Vec::new());
+        let members_of = |group: &TargetGroupId| members.get(group).unwrap_or(&nobody);
         // A restart whose registrations are all back costs nothing more than this.
         let open: BTreeSet<TargetGroupId> = wanted
             .iter()
             .filter_map(|wanted| {
                 let group = group_of(wanted.registration)?;
-                let members = members.get(&group)?.as_ref().ok()?;
+                let members = members_of(&group).as_ref().ok()?;
                 in_place(*wanted, members).is_none().then_some(group)
             })
             .collect();
@@ -426,7 +452,7 @@ impl Kind for TargetGroups {
         let mut standings = Vec::new();
         for wanted in wanted {
             let Some(group) = group_of(wanted.registration) else { continue };
-            standings.push(match (&members[&group], &owners) {
+            standings.push(match (members_of(&group), &owners) {
                 (Err(error), _) if error.is_gone() => Standing::Never(Reason::BalancerGone),
                 (Err(error), _) => Standing::Unreadable(error.clone()),
                 (Ok(members), owners) => match (in_place(*wanted, members), owners) {
@@ -441,6 +467,19 @@ impl Kind for TargetGroups {
         }
         self.complete_draining(wanted, &mut standings).await;
         standings
+    }
+
+    async fn sees(&self, given: &[Wanted<'_>]) -> Vec<Result<bool, CallError>> {
+        let groups: BTreeSet<TargetGroupId> = given.iter().filter_map(|given| group_of(given.registration)).collect();
+        // What is remembered was read before.
+        groups.iter().for_each(|group| drop(self.described().members.remove(group)));
+        let members = self.members_of_all(groups).await;
+        let is_seen = |given: &Wanted<'_>| match group_of(given.registration).and_then(|group| members.get(&group)) {
+            Some(Ok(members)) => Ok(in_place(*given, members).is_some()),
+            Some(Err(error)) => Err(error.clone()),
+            None => Ok(false),
+        };
+        given.iter().map(is_seen).collect()
     }
 
     async fn drains(&self, asked: &[Parting<'_>]) -> Vec<Result<Drain, CallError>> {
@@ -468,14 +507,23 @@ impl Kind for TargetGroups {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        call.send().await.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterTargets", e))
+        let call = async || {
+            let answer = call.clone().send().await;
+            answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterTargets", e))
+        };
+        self.budget.call(ApiSet::Register, call).await
+    }
+
+    async fn turn(&self) {
+        self.budget.spend(ApiSet::Register).await;
     }
 
     async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.deregister_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        call.send().await.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterTargets", e))
+        let answer = call.send().await;
+        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterTargets", e))
     }
 }
 

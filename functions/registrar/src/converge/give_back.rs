@@ -1,30 +1,38 @@
 //! Giving back: what an instance shall have that runs is registered, and what is settled is forgotten.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::future::join_all;
 
 use super::{
-    Run,
+    AT_ONCE, Run,
     parts::{in_chunks, in_parts},
 };
 use crate::{
     balancer::{Kind, Standing, Unresolved, Wanted},
     config::Mode,
-    decide::{self, Attached, GiveBack},
+    decide::{self, Attached, CHECK_AFTER, GiveBack},
     declaration::Declaration,
     ec2::RESOURCES_PER_CALL_MAX,
     error::CallError,
     finding,
     held::HeldTag,
     id::InstanceId,
-    instance::{Instance, Timestamp},
+    instance::{Instance, State, Timestamp},
     registration::Registration,
     report::{Action, Because},
     tag,
 };
 
 const REGISTER_WHY: &str = "the instance runs";
+
+/// How long after a stop its event is served at the earliest: EventBridge delivers it, and the queue's mapping gathers for two seconds
+/// (template.yaml). Whoever has registered sooner after its reading was before that event's scan, which then finds what was
+/// registered.
+const EVENT_TAKES_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// How far an instance has come that is given back what it shall have. What can never be registered is not waited for; what
 /// failed stands in the report.
@@ -79,7 +87,10 @@ impl Run<'_> {
             wanted.extend(registrations.into_iter().map(|registration| (receivers.len(), registration)));
             receivers.push((instance, attached));
         }
-        let standings = look(&kinds, &receivers, wanted).await;
+        // A sweep looks for what is wrong, and who only observes has to see it.
+        let may_be_blind = self.registrar.mode == Mode::Enforce && !self.recorder.is_of_sweep();
+        let blind_at = may_be_blind.then_some(self.read_at_ec2);
+        let standings = look(&kinds, &receivers, wanted, blind_at).await;
         let mut decisions = Vec::new();
         for ((instance, attached), standings) in receivers.into_iter().zip(standings) {
             let decision = decide::give_back(instance, self.read_at_ec2, standings, &attached);
@@ -93,7 +104,8 @@ impl Run<'_> {
             self.rehearse_giving_back(&decisions);
             return arrivals;
         }
-        self.register(&kinds, &mut decisions).await;
+        let given = self.register(&kinds, &mut decisions).await;
+        self.look_after_giving(&kinds, &given, &mut decisions).await;
         self.forget(&decisions).await;
         arrivals
     }
@@ -185,7 +197,14 @@ impl Run<'_> {
     }
 
     /// If the process dies here, a part is registered and all of it still held: the redelivery registers the rest.
-    async fn register(&mut self, kinds: &[Box<dyn Kind>], decisions: &mut [(&Instance, GiveBack)]) {
+    ///
+    /// Answers what is registered now.
+    async fn register(
+        &mut self,
+        kinds: &[Box<dyn Kind>],
+        decisions: &mut [(&Instance, GiveBack)],
+    ) -> BTreeSet<(InstanceId, Registration)> {
+        let mut given = BTreeSet::new();
         let started_at: BTreeMap<InstanceId, Timestamp> =
             decisions.iter().filter_map(|(instance, _)| Some((instance.id.clone(), instance.launch_time?))).collect();
         let items = decisions.iter_mut().flat_map(|(instance, decision)| {
@@ -199,6 +218,7 @@ impl Run<'_> {
                 Ok(()) => {
                     self.recorder.deed(&id, Action::Register, &registration, REGISTER_WHY);
                     self.recorder.instance(&id).seconds_to_back = self.seconds_since(started_at.get(&id).copied());
+                    given.insert((id, registration));
                 }
                 Err(error) if error.is_gone() => {
                     self.recorder.waiting(&id, Because::of(&registration, "its balancer was deleted just now"));
@@ -206,6 +226,111 @@ impl Run<'_> {
                 Err(error) => self.recorder.call_failed(&id, Some(&registration), &error),
             }
         }
+        given
+    }
+
+    /// Decides of what was given just now whether it may be forgotten at once: all that a tag holds is seen in place, and the
+    /// instance still runs. One that was stopped meanwhile must not be forgotten, since its event may have found nothing a
+    /// moment ago.
+    ///
+    /// If the process dies here, all is in place and held: the redelivery forgets it.
+    async fn look_after_giving(
+        &mut self,
+        kinds: &[Box<dyn Kind>],
+        given: &BTreeSet<(InstanceId, Registration)>,
+        decisions: &mut [(&Instance, GiveBack)],
+    ) {
+        let seen = self.seen_back(kinds, given, decisions).await;
+        let mut complete = BTreeSet::new();
+        for (instance, decision) in decisions.iter_mut() {
+            let is_back = |registration: &Registration| {
+                let in_place = decision.in_place.iter().map(|(other, _)| other);
+                let settled = in_place.chain(decision.let_go.iter().map(|(other, _)| other));
+                settled.into_iter().any(|other| other == registration)
+                    || seen.contains(&(instance.id.clone(), registration.clone()))
+            };
+            let (back, other): (Vec<HeldTag>, Vec<HeldTag>) = std::mem::take(&mut decision.forget_when_given)
+                .into_iter()
+                .partition(|tag| tag.registrations.iter().all(is_back));
+            if !other.is_empty() {
+                self.recorder.look_again(&instance.id, CHECK_AFTER);
+            }
+            if !back.is_empty() {
+                decision.forget_when_given = back;
+                complete.insert(instance.id.clone());
+            }
+        }
+        if complete.is_empty() {
+            return;
+        }
+        let still_running = self.still_running_after_giving(complete, decisions).await;
+        for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| !decision.forget_when_given.is_empty())
+        {
+            let tags = std::mem::take(&mut decision.forget_when_given);
+            if still_running.contains(&instance.id) {
+                decision.forget.extend(tags);
+            }
+        }
+    }
+
+    /// What of the registrations given just now the balancers show, of those whose tags could be forgotten.
+    async fn seen_back(
+        &mut self,
+        kinds: &[Box<dyn Kind>],
+        given: &BTreeSet<(InstanceId, Registration)>,
+        decisions: &[(&Instance, GiveBack)],
+    ) -> BTreeSet<(InstanceId, Registration)> {
+        let mut looked_for = Vec::new();
+        for (instance, decision) in decisions {
+            let held: BTreeSet<&Registration> =
+                decision.forget_when_given.iter().flat_map(|tag| &tag.registrations).collect();
+            let held = held.into_iter().filter(|r| given.contains(&(instance.id.clone(), (*r).clone())));
+            looked_for.extend(held.map(|registration| Wanted { instance, registration, is_surely_absent: false }));
+        }
+        let mut seen = BTreeSet::new();
+        for kind in kinds {
+            let own: Vec<Wanted<'_>> =
+                looked_for.iter().copied().filter(|wanted| kind.serves(&wanted.registration.balancer())).collect();
+            let answers = if own.is_empty() { Vec::new() } else { kind.sees(&own).await };
+            for (Wanted { instance, registration, .. }, answer) in own.into_iter().zip(answers) {
+                match answer {
+                    Ok(true) => drop(seen.insert((instance.id.clone(), registration.clone()))),
+                    Ok(false) => {}
+                    Err(error) => self.recorder.call_failed(&instance.id, Some(registration), &error),
+                }
+            }
+        }
+        seen
+    }
+
+    /// Who still runs of some instances to which something was given just now.
+    async fn still_running_after_giving(
+        &mut self,
+        ids: BTreeSet<InstanceId>,
+        decisions: &[(&Instance, GiveBack)],
+    ) -> BTreeSet<InstanceId> {
+        if self.read_at.elapsed() < EVENT_TAKES_AT_LEAST {
+            return ids;
+        }
+        let reading = match self.registrar.clients.ec2.read(&ids).await {
+            Ok(reading) => reading,
+            Err(error) => {
+                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
+                return BTreeSet::new();
+            }
+        };
+        let mut still_running = BTreeSet::new();
+        for (instance, _) in decisions.iter().filter(|(instance, _)| ids.contains(&instance.id)) {
+            let now = reading.instances.get(&instance.id);
+            if now.is_some_and(|now| now.state == State::Running && now.launch_time == instance.launch_time) {
+                still_running.insert(instance.id.clone());
+                continue;
+            }
+            let why = "it was stopped while it was given back";
+            self.recorder.waiting(&instance.id, Because::all(why));
+            self.recorder.look_again(&instance.id, AT_ONCE);
+        }
+        still_running
     }
 
     /// Deletes tags whose registrations are settled, where they still have the value that was read.
@@ -255,17 +380,26 @@ pub(super) fn is_wanting(instance: &Instance) -> bool {
     !instance.held().is_empty() || instance.tags.contains_key(tag::REGISTER)
 }
 
-/// Reads how everything wanted stands: for each receiver its own.
+/// Reads how everything wanted stands: for each receiver its own. Where the time is given at which the instances were read, what is
+/// surely absent then is not looked for.
 pub(super) async fn look(
     kinds: &[Box<dyn Kind>],
     receivers: &[(&Instance, Attached)],
     wanted: Vec<(usize, Registration)>,
+    blind_at: Option<Timestamp>,
 ) -> Vec<Vec<(Registration, Standing)>> {
     let of_kind = kinds.iter().map(|kind| async {
         let own: Vec<&(usize, Registration)> =
             wanted.iter().filter(|(_, registration)| kind.serves(&registration.balancer())).collect();
-        let asked: Vec<Wanted<'_>> =
-            own.iter().map(|(index, registration)| Wanted { instance: receivers[*index].0, registration }).collect();
+        let asked: Vec<Wanted<'_>> = own
+            .iter()
+            .map(|(index, registration)| {
+                let (instance, _) = &receivers[*index];
+                let is_surely_absent =
+                    blind_at.is_some_and(|now| decide::is_surely_absent(instance, &instance.held(), registration, now));
+                Wanted { instance, registration, is_surely_absent }
+            })
+            .collect();
         let standings = if asked.is_empty() { Vec::new() } else { kind.look(&asked).await };
         own.into_iter().cloned().zip(standings).collect::<Vec<_>>()
     });
@@ -277,8 +411,8 @@ pub(super) async fn look(
 }
 
 fn forget_why(decision: &GiveBack, registration: &Registration) -> &'static str {
-    match decision.in_place.iter().any(|(in_place, _)| in_place == registration) {
-        true => "it is back in place",
-        false => "it is let go",
+    match decision.let_go.iter().any(|(let_go, _)| let_go == registration) {
+        true => "it is let go",
+        false => "it is back in place",
     }
 }

@@ -14,23 +14,26 @@
 //! | reading | nothing has changed | the event's redelivery |
 //! | holding | in the tag, and in place | the redelivery, which takes it; or the restart, which finds it in place |
 //! | deregistering | in the tag | the restart |
-//! | registering | in place, and in the tag | the restart's later check, which forgets it |
+//! | registering | in place, and in the tag | the redelivery, which forgets it |
 //! | forgetting | in place | nothing to repair |
 //!
 //! Two functions may work on one instance at once. *Both hold*: each writes keys of its own (see [`crate::held`]). *One
 //! takes while another gives back*, because a function that saw the instance stopped acts after it has been started: it
 //! acts only while its reading is fresh, looks again when it has acted, and gives back what it took if the instance runs by
-//! now; should it die before that, its redelivery or the restart's check comes later than it can have acted
-//! ([`crate::decide::SETTLE`]), finds the registration missing, and still has the tag. *One takes while another forgets*:
-//! forgetting deletes the tags that it has read, and who takes has written a younger one.
+//! now; should it die before that, its redelivery finds the registration missing, and still has the tag. *One gives back
+//! while another takes*, because the instance is stopped meanwhile: who has given back looks again, too, before it forgets.
+//! *One takes while another forgets*: forgetting deletes only tags that it has read and that nobody can rely on any more
+//! ([`crate::decide::SETTLE`]), and who takes has written a younger one.
 
 mod give_back;
 mod lifecycle;
 mod orphans;
 mod parts;
 mod see_out;
+mod stops;
 mod sweep;
 mod take_out;
+mod waves;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,6 +46,8 @@ use tokio::time::Instant as MonotonicTime;
 
 pub(crate) use lifecycle::FAILED_RETRY;
 pub use lifecycle::LifecycleSettings;
+
+use stops::Stops;
 
 use crate::{
     auto_scaling::{self, AttachedBalancers, LifecycleState, Member},
@@ -68,6 +73,7 @@ pub struct Registrar {
     mode: Mode,
     scope: Scope,
     orphans: Orphans,
+    stops: Stops,
 }
 
 /// What became of a batch.
@@ -90,19 +96,30 @@ pub enum Outcome {
     Failed,
 }
 
+/// As soon as the queue can: what was read is already known to be old.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Why the second event of a stop has nothing to do.
+const SEEN_THROUGH: &str = "another event of the same stop was seen through a moment ago";
+
 /// A registration that was, or is to be, taken or given.
 type Item = (InstanceId, Registration, Target);
 
 impl Registrar {
     /// A registrar that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
-        Self { clients, mode, scope, orphans: Orphans::Report }
+        Self { clients, mode, scope, orphans: Orphans::Report, stops: Stops::default() }
     }
 
     /// The same, with something to be done about orphans.
     #[must_use]
     pub fn with_orphans(self, orphans: Orphans) -> Self {
         Self { orphans, ..self }
+    }
+
+    /// Forgets which stops were seen through: the next event of each is worked on again.
+    pub fn forget_stops(&self) {
+        self.stops.forget();
     }
 
     /// Converges the instances that some events named.
@@ -151,11 +168,13 @@ impl Registrar {
     }
 
     fn kinds_with(&self, target_groups: TargetGroups) -> Vec<Box<dyn Kind>> {
-        vec![Box::new(ClassicLoadBalancers::new(self.clients.classic.clone())), Box::new(target_groups)]
+        let classic = ClassicLoadBalancers::new(self.clients.classic.clone(), self.clients.budget.clone());
+        vec![Box::new(classic), Box::new(target_groups)]
     }
 
     fn target_groups(&self, account: &str) -> TargetGroups {
-        TargetGroups::new(self.clients.target_groups.clone(), &self.clients.region, account)
+        let Clients { target_groups, budget, region, .. } = &*self.clients;
+        TargetGroups::new(target_groups.clone(), budget.clone(), region, account)
     }
 }
 
@@ -189,7 +208,10 @@ impl Run<'_> {
         for notice in notices {
             let instance = reading.instances.get(&notice.instance);
             self.recorder.instance(&notice.instance).state = instance.map(|instance| instance.state);
-            let weight = decide::weigh(notice, instance, reading.at);
+            let weight = match decide::weigh(notice, instance, reading.at) {
+                Weight::Converge if self.is_seen_through(notice, instance) => Weight::Nothing(SEEN_THROUGH),
+                weight => weight,
+            };
             match &weight {
                 Weight::Converge => {}
                 Weight::TooEarly(wait) => {
@@ -202,6 +224,27 @@ impl Run<'_> {
             weights.push((notice, weight));
         }
         weights
+    }
+
+    /// Whether an event tells once more what another one told of the same stop.
+    fn is_seen_through(&self, notice: &Notice, instance: Option<&Instance>) -> bool {
+        let tells_of_a_stop = notice.announced.is_some_and(|(state, _)| state.is_out());
+        let is_known = |instance: &Instance| instance.state.is_out() && self.registrar.stops.knows(instance);
+        tells_of_a_stop && instance.is_some_and(is_known)
+    }
+
+    /// Remembers the stops of which nothing is left to do.
+    fn remember_stops(&self, out: &[&Instance]) {
+        let parts = &self.recorder.report().instances;
+        for instance in out {
+            let is_over = parts.get(&instance.id).is_some_and(|part| {
+                let is_open = part.look_again_in_seconds.is_some() || !part.waiting.is_empty();
+                part.state.is_some_and(|state| state.is_out()) && part.failed.is_empty() && !is_open
+            });
+            if is_over {
+                self.registrar.stops.remember(instance);
+            }
+        }
     }
 
     fn outcome(&self, notice: &Notice, weight: &Weight) -> Outcome {
@@ -245,6 +288,7 @@ impl Run<'_> {
         if self.take_out(&out).await {
             self.look_after_taking(&out).await;
         }
+        self.remember_stops(&out);
     }
 
     /// Whether an instance is ours to converge, by its own tags.

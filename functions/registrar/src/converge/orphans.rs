@@ -122,6 +122,7 @@ impl Run<'_> {
         let targets: Vec<Target> = orphans.iter().map(|((_, target), _)| target.clone()).collect();
         let balancer = BalancerId::TargetGroup(group);
         let results = in_parts(targets.len(), TARGETS_PER_CALL_MAX, async |part| {
+            groups.turn().await;
             if seen_at.elapsed() > PRUNE_WITHIN {
                 return Ok(false);
             }

@@ -16,7 +16,7 @@ use crate::{
 pub(super) const TARGETS_PER_CALL_MAX: usize = 200;
 
 /// Writing calls under way at once. The bucket has 20 and refills 4 a second: more only waits in throttling.
-const WRITES_IN_FLIGHT_MAX: usize = 4;
+pub(super) const WRITES_IN_FLIGHT_MAX: usize = 4;
 
 /// Calls once for each balancer and chunk of its targets, several at once; answers for each item.
 pub(super) async fn in_chunks<T: Clone + Send>(

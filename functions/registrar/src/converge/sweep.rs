@@ -229,7 +229,7 @@ impl Run<'_> {
             }
             receivers.push((instance, attached));
         }
-        let standings = look(kinds, &receivers, wanted).await;
+        let standings = look(kinds, &receivers, wanted, None).await;
         for ((instance, _), standings) in receivers.iter().zip(standings) {
             for (registration, standing) in standings {
                 if let Standing::InPlace(health) = standing {

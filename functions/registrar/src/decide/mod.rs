@@ -33,9 +33,9 @@ const DESCRIPTION_RETRY: Duration = Duration::from_secs(5);
 /// Small, and a long scan reads twice; large, and [`SETTLE`] grows with it.
 pub const READING_GOOD_FOR: Duration = Duration::from_secs(45);
 
-/// How long after an instance's start, or after a holding, no function can still be at work that saw it out: the time that a
-/// tag counts as fresh, that a reading is good for, and the longest operation of the SDK ([`crate::clients`]). Only then "it is
-/// in place" cannot be undone any more by a late deregistration, and what is held may be forgotten.
+/// How long after a holding no function can still be about to take what relies on it: the time that a tag counts as fresh, that a
+/// reading is good for, and the longest operation of the SDK ([`crate::clients`]). Only then "it is in place" cannot be undone
+/// any more by a late deregistration that wrote no tag of its own, and what is held may be forgotten.
 ///
 /// Too small loses registrations. Too large keeps tags that say nothing new, and takes what a person removed meanwhile for
 /// something to repair.
@@ -57,7 +57,14 @@ const _: () = assert!(
 
 /// How soon after a registration somebody sees whether it is there: registering an address too early may be answered with
 /// success and undone when the draining ends (*not verified*, AWS-FACTS).
-const CHECK_AFTER: Duration = Duration::from_secs(15);
+pub(crate) const CHECK_AFTER: Duration = Duration::from_secs(15);
+
+/// How long after its start an instance is surely looked at for the first time by this event or another: what it holds, nobody
+/// has given back yet. Smaller, and a busy function looks in vain; larger, and a second look registers what is registered.
+const FIRST_LOOK_WITHIN: TimeDelta = TimeDelta::seconds(60);
+
+/// The longest deregistration delay that a target group can have, 3,600 s, and a minute for the deregistering itself.
+const DRAINING_MAX: TimeDelta = TimeDelta::seconds(3_660);
 
 /// How often a draining address is looked at whose end is not known.
 const DRAINING_RETRY: Duration = Duration::from_secs(20);
@@ -170,6 +177,11 @@ pub fn take_out(
     decision
 }
 
+/// Whether a holding that was decided at a time can still be relied on at another.
+pub(crate) fn is_fresh(taken_at: Timestamp, now: Timestamp) -> bool {
+    now - taken_at < HELD_IS_FRESH_FOR
+}
+
 impl TakeOut {
     /// Decides what has to be held, by the tags that the instance had at `now`: the time of the reading that entitles to
     /// take, since a tag that was fresh at an earlier one need not be any more.
@@ -180,7 +192,7 @@ impl TakeOut {
             return;
         }
         let held = instance.held();
-        let is_fresh = |tag: &HeldTag| tag.age(now).is_some_and(|age| age < HELD_IS_FRESH_FOR);
+        let is_fresh = |tag: &HeldTag| tag.taken_at.is_some_and(|taken_at| is_fresh(taken_at, now));
         let (fresh, older): (Vec<_>, Vec<_>) = held.tags.into_iter().partition(is_fresh);
         let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).collect();
         let taken = self.take.iter().map(|(registration, _)| registration);
@@ -213,6 +225,8 @@ pub struct GiveBack {
     pub unreadable: Vec<(Registration, CallError)>,
     /// Tags all of whose registrations are settled.
     pub forget: Vec<HeldTag>,
+    /// Tags that can be forgotten at once when what they hold is registered, and the instance still runs then.
+    pub forget_when_given: Vec<HeldTag>,
     /// When to look again; `None` where all is settled.
     pub look_again: Option<Duration>,
 }
@@ -248,30 +262,66 @@ pub fn give_back(
             (Standing::Unreadable(error), None) => decision.unreadable.push((registration, error)),
         }
     }
-    let settled_in = settled_in(instance, &held, now);
+    let settled_in = settled_in(&held, now);
     if settled_in.is_zero() {
-        decision.forget = forgettable(held, &decision);
+        // A member may leave its group while it runs: then "it still runs" says nothing.
+        let may_be_forgotten_at_once = attached.group.is_none();
+        let forgettable = forgettable(held, &decision);
+        decision.forget_when_given = forgettable.when_given.into_iter().filter(|_| may_be_forgotten_at_once).collect();
+        decision.forget = forgettable.now;
     }
     decision.look_again = look_again(&decision, settled_in);
     decision
 }
 
-/// How long it takes until no function can be at work any more that saw the instance out: stopped before its last start, or
-/// leaving its Auto Scaling group while it ran, which is when it was taken from.
-fn settled_in(instance: &Instance, held: &Held, now: Timestamp) -> Duration {
+/// How long it takes until no function can rely on any of the tags any more.
+///
+/// The instance's start does not count. Who saw it out before that start and takes late has written a tag of its own, unless it
+/// relied on one that was fresh: so what matters is how old the youngest tag is (checked by the model of the protocol).
+fn settled_in(held: &Held, now: Timestamp) -> Duration {
     // A time to come is a key that a person made up.
     let taken_at = held.tags.iter().filter_map(|tag| tag.taken_at).filter(|taken_at| *taken_at <= now).max();
-    let since = instance.launch_time.max(taken_at);
-    since.map_or(Duration::ZERO, |since| (since + SETTLE - now).to_std().unwrap_or_default())
+    taken_at.map_or(Duration::ZERO, |taken_at| (taken_at + SETTLE - now).to_std().unwrap_or_default())
 }
 
-/// Tags of which every registration is in place or given up. A tag that a person broke is left as it is.
-fn forgettable(held: Held, decision: &GiveBack) -> Vec<HeldTag> {
+/// Whether an instance that starts gets back what nobody can have given it, and no balancer can be draining any more: it may be
+/// registered without a look at who is there, which is a call for each target group.
+///
+/// An instance id need not wait for draining; an address has to, "for the deregistration delay" (SEED elbv2-register-targets), which
+/// is an hour at the most.
+pub fn is_surely_absent(instance: &Instance, held: &Held, registration: &Registration, now: Timestamp) -> bool {
+    let (Some(start), Some(taken_at)) = (instance.launch_time, held.taken_at(registration)) else { return false };
+    let is_first_look = now - start < FIRST_LOOK_WITHIN;
+    let has_address = matches!(registration, Registration::Target { address: Some(_), .. });
+    let wait = if has_address { DRAINING_MAX } else { SETTLE };
+    is_first_look && taken_at + wait < start
+}
+
+/// Tags to be forgotten, of those that nobody relies on. A tag that a person broke is left as it is.
+#[derive(Default)]
+struct Forgettable {
+    /// Every registration is in place or given up.
+    now: Vec<HeldTag>,
+    /// The others are about to be registered.
+    when_given: Vec<HeldTag>,
+}
+
+fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
     let in_place = decision.in_place.iter().map(|(registration, _)| registration);
     let given_up = decision.let_go.iter().map(|(registration, _)| registration);
     let settled: BTreeSet<&Registration> = in_place.chain(given_up).collect();
-    let is_settled = |tag: &HeldTag| tag.malformed.is_empty() && tag.registrations.iter().all(|r| settled.contains(r));
-    held.tags.into_iter().filter(is_settled).collect()
+    let given = decision.register.iter().map(|(registration, _)| registration);
+    let settled_soon: BTreeSet<&Registration> = settled.iter().copied().chain(given).collect();
+    let mut forgettable = Forgettable::default();
+    for tag in held.tags.into_iter().filter(|tag| tag.malformed.is_empty()) {
+        let are_all_in = |these: &BTreeSet<&Registration>| tag.registrations.iter().all(|r| these.contains(r));
+        match (are_all_in(&settled), are_all_in(&settled_soon)) {
+            (true, _) => forgettable.now.push(tag),
+            (false, true) => forgettable.when_given.push(tag),
+            (false, false) => {}
+        }
+    }
+    forgettable
 }
 
 /// How long an address will still be drained: until its delay after it was taken, where both are known.
@@ -283,7 +333,10 @@ fn draining_left(held: &Held, registration: &Registration, delay: Option<Duratio
 
 fn look_again(decision: &GiveBack, settled_in: Duration) -> Option<Duration> {
     let drained = decision.draining.iter().map(|(_, left)| *left).min();
-    let checked = (!decision.register.is_empty()).then(|| settled_in.max(CHECK_AFTER));
+    let forgotten: BTreeSet<&Registration> =
+        decision.forget_when_given.iter().flat_map(|tag| &tag.registrations).collect();
+    let is_checked = decision.register.iter().any(|(registration, _)| !forgotten.contains(registration));
+    let checked = is_checked.then(|| settled_in.max(CHECK_AFTER));
     let settled = (!settled_in.is_zero() && !decision.in_place.is_empty()).then_some(settled_in);
     let given_up = (!settled_in.is_zero() && !decision.let_go.is_empty()).then_some(settled_in);
     [drained, checked, settled, given_up].into_iter().flatten().min()

@@ -149,24 +149,68 @@ fn what_is_foreign_is_neither_held_nor_taken() {
 }
 
 #[test]
-fn what_is_absent_is_registered_and_checked_after_it_has_settled() {
-    let instance = holding(State::Running, &[(-100, &["a"])]);
-    let standings = vec![(clb("a"), Standing::Absent(target("i-1")))];
-    let decision = give_back(&instance, at(20), standings, &Attached::default());
-    assert_eq!(decision.register, [(clb("a"), target("i-1"))]);
-    assert_eq!((decision.forget.len(), decision.look_again), (0, Some(Duration::from_secs(100))));
+fn what_is_absent_is_registered_and_checked_when_nobody_can_rely_on_the_tag() {
+    let instance = holding(State::Running, &[(-30, &["a"])]);
+    let absent = || vec![(clb("a"), Standing::Absent(target("i-1")))];
+    for (now, look_again) in [(20, 70), (80, 15)] {
+        let decision = give_back(&instance, at(now), absent(), &Attached::default());
+        assert_eq!(decision.register, [(clb("a"), target("i-1"))]);
+        assert_eq!((decision.forget.len(), decision.forget_when_given.len()), (0, 0));
+        assert_eq!(decision.look_again, Some(Duration::from_secs(look_again)), "at {now}");
+    }
 }
 
 #[test]
-fn a_tag_is_forgotten_only_when_all_is_back_and_no_late_function_can_undo_it() {
-    let instance = holding(State::Running, &[(-100, &["a", "b"])]);
+fn what_is_absent_is_forgotten_as_soon_as_it_is_given_where_nobody_can_rely_on_the_tag() {
+    let instance = holding(State::Running, &[(-100, &["a", "b"]), (-110, &["a"])]);
+    let standings = || vec![(clb("a"), healthy()), (clb("b"), Standing::Absent(target("i-1")))];
+    let decision = give_back(&instance, at(20), standings(), &Attached::default());
+    assert_eq!((decision.forget.len(), decision.forget_when_given.len(), decision.look_again), (1, 1, None));
+    let member = Attached { group: Some("asg".into()), balancers: BTreeSet::new() };
+    let decision = give_back(&instance, at(20), standings(), &member);
+    assert_eq!(
+        (decision.forget.len(), decision.forget_when_given.len()),
+        (1, 0),
+        "it may leave its group while it runs"
+    );
+    assert_eq!(decision.look_again, Some(CHECK_AFTER));
+    let waiting = vec![(clb("a"), Standing::Draining { delay: None }), (clb("b"), Standing::Absent(target("i-1")))];
+    let decision = give_back(&instance, at(20), waiting, &Attached::default());
+    assert_eq!((decision.forget.len(), decision.forget_when_given.len()), (0, 0), "not all of it is given");
+}
+
+#[test]
+fn a_tag_is_forgotten_only_when_all_is_back_and_nobody_can_rely_on_it() {
+    let instance = holding(State::Running, &[(10, &["a", "b"])]);
     let back = || vec![(clb("a"), healthy()), (clb("b"), healthy())];
-    let early = give_back(&instance, at(119), back(), &Attached::default());
+    let early = give_back(&instance, at(129), back(), &Attached::default());
     assert_eq!((early.forget.len(), early.look_again), (0, Some(Duration::from_secs(1))));
-    let settled = give_back(&instance, at(120), back(), &Attached::default());
+    let settled = give_back(&instance, at(130), back(), &Attached::default());
     assert_eq!((settled.forget.len(), settled.look_again), (1, None));
-    let half = vec![(clb("a"), healthy()), (clb("b"), Standing::Absent(target("i-1")))];
+    let half = vec![(clb("a"), healthy()), (clb("b"), Standing::Stuck(Reason::BalancerGone))];
     assert!(give_back(&instance, at(500), half, &Attached::default()).forget.is_empty());
+}
+
+#[test]
+fn only_at_the_first_look_after_a_long_stop_nobody_need_look() {
+    let address = |text: &str| text.parse::<Registration>().unwrap();
+    let (by_id, by_address) = (address("tg:web/0123456789abcdef:80"), address("tg:web/0123456789abcdef:80=eth0"));
+    for (taken_at, now, is_absent, is_address_absent) in [
+        (-121, 5, true, false),
+        (-120, 5, false, false),
+        (-3_661, 5, true, true),
+        (-3_660, 5, true, false),
+        (-9_000, 59, true, true),
+        (-9_000, 60, false, false),
+    ] {
+        let mut instance = instance("i-1");
+        let both = [by_id.clone(), by_address.clone()].into();
+        instance.tags.extend(tags_to_hold(&both, Stamp { taken_at: at(taken_at), nonce: 7 }));
+        let is_surely_absent = |registration| is_surely_absent(&instance, &instance.held(), registration, at(now));
+        let found = (is_surely_absent(&by_id), is_surely_absent(&by_address));
+        assert_eq!(found, (is_absent, is_address_absent), "taken at {taken_at}, looked for at {now}");
+        assert!(!is_surely_absent(&clb("declared")), "nothing is known of what is not held");
+    }
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl<W: Work> BehindQueue<W> {
     /// Answers one invocation: a batch from SQS with the records that failed, a bare event with the report.
     pub(super) async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
         let place = self.place(&event.context);
+        self.base.clients.budget.begin(deadline(&event.context));
         let mut metrics = Metrics::default();
         let answer = match batch_of(&event.payload) {
             Some(batch) => {
@@ -106,6 +107,8 @@ impl<W: Work> BehindQueue<W> {
     }
 
     async fn bare(&self, event: &Value, place: &Place, metrics: &mut Metrics) -> Result<Value, Failure> {
+        // Whoever sends an event by hand wants it worked on.
+        self.base.registrar.forget_stops();
         let notice = self.work.read(&event.to_string(), place).inspect_err(|_| metrics.add_not_understood(1))?;
         let converged = self.work.converge(&self.base.registrar, std::slice::from_ref(&notice)).await;
         let report = converged.inspect_err(|error| metrics.add_failure(error.reason()))?.report;

@@ -73,6 +73,7 @@ impl Reconcile {
     /// Where the payload is another one, or not everything could be done.
     pub async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
         let deadline = deadline(&event.context);
+        self.base.clients.budget.begin(deadline);
         let mut metrics = Metrics::default();
         let answer = match rest_in(&event.payload) {
             Some(body) => self.rest(&body, deadline, &mut metrics).await,

@@ -1,0 +1,87 @@
+//! What a process remembers of stops: which it has seen through, so that the second event of one costs no second scan.
+//!
+//! EC2 tells every stop twice, `stopping` and `stopped` (so does it a termination), and either event may be lost. Who comes second
+//! finds nothing, for the price of asking every target group of the account. So where the first was seen through without a
+//! failure, the second of the same run of the instance has nothing to do. What is registered in between is what somebody registers
+//! that does not run: the sweep takes it.
+//!
+//! Nothing depends on it: a process that remembers nothing scans once more.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant as MonotonicTime;
+
+use crate::{
+    id::InstanceId,
+    instance::{Instance, Timestamp},
+};
+
+/// How long a stop is remembered. EC2 takes a minute or two from `stopping` to `stopped`, and some minutes with a large memory to
+/// hibernate. Longer, and what is registered with an instance while it is stopped waits for the sweep where
+/// its event is sent once more.
+const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+
+/// Stops that were seen through a while ago.
+#[derive(Debug, Default)]
+pub(super) struct Stops(Mutex<BTreeMap<InstanceId, Seen>>);
+
+#[derive(Debug)]
+struct Seen {
+    /// Which run has ended.
+    launch_time: Option<Timestamp>,
+    at: MonotonicTime,
+}
+
+impl Stops {
+    /// An instance that is out was looked for everywhere, and nothing is left to do.
+    pub(super) fn remember(&self, instance: &Instance) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|_, seen| seen.is_recent());
+        seen.insert(instance.id.clone(), Seen { launch_time: instance.launch_time, at: MonotonicTime::now() });
+    }
+
+    /// Forgets all of them.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether an instance that is out was seen through since it ran last.
+    pub(super) fn knows(&self, instance: &Instance) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&instance.id).is_some_and(|seen| seen.is_recent() && seen.launch_time == instance.launch_time)
+    }
+}
+
+impl Seen {
+    fn is_recent(&self) -> bool {
+        self.at.elapsed() < REMEMBERED_FOR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::{
+        State,
+        tests::{at, instance},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_is_remembered_for_a_while_and_another_run_is_not() {
+        let stops = Stops::default();
+        let stopped = Instance { state: State::Stopped, launch_time: Some(at(0)), ..instance("i-1") };
+        assert!(!stops.knows(&stopped));
+        stops.remember(&stopped);
+        assert!(stops.knows(&stopped));
+        assert!(!stops.knows(&Instance { launch_time: Some(at(60)), ..stopped.clone() }), "another run");
+        stops.forget();
+        assert!(!stops.knows(&stopped));
+        stops.remember(&stopped);
+        tokio::time::advance(REMEMBERED_FOR).await;
+        assert!(!stops.knows(&stopped), "too long ago");
+    }
+}
