@@ -53,14 +53,14 @@ impl Plan {
     /// All sizes; and the goal's size under the limits of before, and where others use up half and nine parts of ten.
     pub(crate) fn full() -> Self {
         let mut plan = Self::of(&[1, 10, 100, 1_000, 10_000], &[10, 100, 500, 3_000]);
-        plan.add_limits(GOAL);
+        plan.add_limits(GOAL, &[(Era::Today, 50), (Era::Today, 90), (Era::Until2026, 0)]);
         plan
     }
 
     /// Small sizes, so that it takes seconds and shows whether everything still works.
     pub(crate) fn quick() -> Self {
         let mut plan = Self::of(&[1, 40], &[10, 60]);
-        plan.add_limits(Size { instances: 40, groups: 60 });
+        plan.add_limits(Size { instances: 40, groups: 60 }, &[(Era::Until2026, 50)]);
         plan
     }
 
@@ -79,11 +79,9 @@ impl Plan {
         Self { storms: storms.collect(), restarts: restarts.collect() }
     }
 
-    fn add_limits(&mut self, size: Size) {
-        let limits = [(Era::Today, 50), (Era::Today, 90), (Era::Until2026, 0)];
-        let storms =
-            limits.map(|(era, others)| StormCase { size, stops: Stops::AtOnce, limits: Limits { era, others } });
-        self.storms.extend(storms);
+    fn add_limits(&mut self, size: Size, limits: &[(Era, u8)]) {
+        let limits = limits.iter().map(|(era, others)| Limits { era: *era, others: *others });
+        self.storms.extend(limits.map(|limits| StormCase { size, stops: Stops::AtOnce, limits }));
     }
 
     /// Measures everything, so many cases at a time. What comes out depends on neither that nor the machine.
@@ -98,7 +96,10 @@ impl Plan {
 
 impl StormCase {
     fn run(&self) -> Storm {
-        in_virtual_time(async || play(&Account::new(self.size), self.stops, self.limits).await)
+        let storm = in_virtual_time(async || play(&Account::new(self.size), self.stops, self.limits).await);
+        let changed = [&storm.stop, &storm.start].map(|phase| phase.changed.map(f64::round));
+        eprintln!("{self:?}: out, and back: {changed:?}");
+        storm
     }
 }
 

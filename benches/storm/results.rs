@@ -143,10 +143,8 @@ impl Results {
             ["instances x groups, limits", "out", "bound", "times", "refused", "back", "bound", "times", "refused"];
         let mut table = Table::new(title, &header);
         for (case, storm) in self.storms.iter().filter(|(case, _)| case.limits != Limits::TODAY) {
-            let limits = match case.limits {
-                Limits { era: Era::Until2026, .. } => "until 2026".to_owned(),
-                Limits { others, .. } => format!("others use {others} %"),
-            };
+            let era = if case.limits.era == Era::Until2026 { "until 2026, " } else { "" };
+            let limits = format!("{era}others use {} %", case.limits.others);
             let mut cells = vec![format!("{}, {limits}", size(case))];
             for phase in [&storm.stop, &storm.start] {
                 cells.extend(beside_bound(phase));

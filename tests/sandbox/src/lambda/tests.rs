@@ -115,7 +115,8 @@ async fn what_a_payload_had_no_room_for_waits_for_an_invocation_to_end() {
     sandbox.advance(Duration::from_secs(5)).await;
     assert_eq!(sandbox.with(|world| world.lambda.running("f")), 2);
     sandbox.advance(Duration::from_secs(25)).await;
-    assert_eq!((batches(&sandbox), left(&sandbox, "q")), (vec![5, 5, 5, 5], 0));
+    // The eleventh message began a batch of its own, whose window was over long before there was room for it.
+    assert_eq!((batches(&sandbox), left(&sandbox, "q")), (vec![5, 5, 1, 5, 4], 0));
 }
 
 #[tokio::test(start_paused = true)]
