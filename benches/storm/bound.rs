@@ -90,7 +90,7 @@ impl Work {
         self.0.values().sum()
     }
 
-    /// How many seconds it takes until the buckets have let the last call through, and which bucket that is.
+    /// How many seconds it takes until the buckets have let the last call through.
     pub(crate) fn seconds(&self, throttle: &Throttle) -> f64 {
         let seconds = self.0.iter().map(|(set, calls)| {
             let (size, refill) = throttle.limits(*set);

@@ -23,7 +23,7 @@ use plan::Plan;
 const HELP: &str = "\
 Measures in a simulated AWS, with the published limits on calls, what it takes when many instances stop and start together.
 
-Usage: cargo storm [--quick | --size 1000x500] [--jobs 2] [--write]
+Usage: cargo storm [--quick | --size 1000x500 | --write] [--jobs 2]
 
   --quick  small sizes only: whether everything still works
   --size   one size only: instances x target groups
@@ -57,19 +57,22 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error> {
-    let (mut plan, mut is_written) = (Plan::full(), false);
+    let (mut part, mut is_written) = (None, false);
     let mut jobs = std::thread::available_parallelism().map_or(1, usize::from);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("quick") => plan = Plan::quick(),
-            Long("size") => plan = Plan::one(parser.value()?.parse_with(size)?),
+            Long("quick") => part = Some(Plan::quick()),
+            Long("size") => part = Some(Plan::one(parser.value()?.parse_with(size)?)),
             Long("jobs") => jobs = parser.value()?.parse::<usize>()?.max(1),
             Long("write") => is_written = true,
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(argument.unexpected()),
         }
     }
-    Ok(Some(Arguments { plan, jobs, is_written }))
+    if is_written && part.is_some() {
+        return Err("the page has all sizes: --write goes with neither --quick nor --size".into());
+    }
+    Ok(Some(Arguments { plan: part.unwrap_or_else(Plan::full), jobs, is_written }))
 }
 
 fn size(text: &str) -> Result<Size, String> {

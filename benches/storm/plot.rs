@@ -12,10 +12,16 @@ const WIDTH: f64 = 760.0;
 /// Of the picture, in pixels.
 const HEIGHT: f64 = 460.0;
 
-/// Where the axes begin and end.
+/// Where the horizontal axis begins: room for the times to its left.
 const LEFT: f64 = 70.0;
+
+/// Where it ends: room for the legend.
 const RIGHT: f64 = WIDTH - 170.0;
+
+/// Where the vertical axis ends, under the title.
 const TOP: f64 = 40.0;
+
+/// Where it begins, above the sizes.
 const BOTTOM: f64 = HEIGHT - 50.0;
 
 /// Told apart by people who see few colours, too (Okabe and Ito).
