@@ -65,7 +65,7 @@ impl Throttle {
     }
 
     /// Size and refill a second of what others leave. At least one call fits, or nobody would ever get anywhere.
-    fn limits(&self, set: ApiSet) -> (f64, f64) {
+    pub fn limits(&self, set: ApiSet) -> (f64, f64) {
         let (size, refill) = match (set, self.era) {
             (ApiSet::Ec2Describe, _) => (100.0, 20.0),
             (ApiSet::Ec2DescribeEverything, _) => (50.0, 10.0),

@@ -98,7 +98,8 @@ pub(super) struct Observer<'a> {
     in_use: bool,
     /// `None`: all of them.
     enabled_zones: Option<BTreeSet<&'a str>>,
-    /// Who has which address of the group's VPC. Interfaces have no past, so a stale read sees those of now.
+    /// Who has which address of the group's VPC, of those that are in the group. Interfaces have no past, so a stale read sees those
+    /// of now.
     inside: BTreeMap<IpAddr, &'a Interface>,
     /// Who has which address of another VPC.
     outside: BTreeMap<IpAddr, &'a Interface>,
@@ -110,13 +111,15 @@ impl<'a> Observer<'a> {
         let zones: BTreeSet<&str> =
             arns.iter().filter_map(|arn| world.elbv2.load_balancers.get(*arn)).flat_map(|b| b.zones(world)).collect();
         let (mut inside, mut outside) = (BTreeMap::new(), BTreeMap::new());
-        if group.spec.target_type == TargetType::Ip && group.members.at_most() > 0 {
-            for interface in world.ec2.interfaces.values() {
-                let ours = Some(&interface.vpc_id) == group.spec.vpc_id.as_ref();
-                let side = if ours { &mut inside } else { &mut outside };
-                side.extend(interface.ipv4.iter().map(|address| (IpAddr::V4(*address), interface)));
-                side.extend(interface.ipv6.iter().map(|(address, _)| (IpAddr::V6(*address), interface)));
-            }
+        let members = group.members.all(at).filter(|_| group.spec.target_type == TargetType::Ip);
+        let listed: BTreeSet<IpAddr> = members.filter_map(|((id, _), _, _)| id.parse().ok()).collect();
+        // There can be ten thousand interfaces, and a scan looks at a thousand groups.
+        for interface in world.ec2.interfaces.values().filter(|_| !listed.is_empty()) {
+            let ours = Some(&interface.vpc_id) == group.spec.vpc_id.as_ref();
+            let side = if ours { &mut inside } else { &mut outside };
+            let ipv4 = interface.ipv4.iter().map(|address| IpAddr::V4(*address));
+            let addresses = ipv4.chain(interface.ipv6.iter().map(|(address, _)| IpAddr::V6(*address)));
+            side.extend(addresses.filter(|address| listed.contains(address)).map(|address| (address, interface)));
         }
         let enabled_zones = (!zones.is_empty()).then_some(zones);
         Self { world, group, at, in_use: !arns.is_empty(), enabled_zones, inside, outside }

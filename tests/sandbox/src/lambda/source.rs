@@ -17,11 +17,18 @@ use crate::{
 /// The most messages of one look at the queue, as of every receipt.
 const MOST_RECEIVED: usize = 10;
 
+/// The most bytes of a batch: an invocation's payload of 6 MB (Lambda guide, "Lambda quotas"), by which a batch ends as it does by
+/// its size or its window ("Batching behavior").
+const PAYLOAD_MOST: usize = 6 * 1024 * 1024;
+
 /// A queue's timeout can be set to nothing after it was mapped; a look would find the same messages for ever then.
 const LEAST_INVISIBLE: Duration = Duration::from_secs(1);
 
 /// What Lambda does with a queue in the name of the function's role (Lambda guide, "Using Lambda with Amazon SQS").
 const POLLING: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+
+/// What a payload is made of, apart from its records.
+const EMPTY_PAYLOAD: &str = r#"{"Records":[]}"#;
 
 /// How a mapping makes batches.
 #[derive(Clone, Debug)]
@@ -48,10 +55,43 @@ pub(super) struct Mapping {
     queue: String,
     function: String,
     settings: BatchSettings,
-    gathered: Vec<Received>,
+    gathered: Vec<Gathered>,
     /// Counts the batches, so that the end of a window knows its own.
     batch: u64,
+    /// Whether the window of what is gathered was over when there was no room for another batch.
+    is_overdue: bool,
     in_flight: usize,
+}
+
+/// A message that waits for its batch.
+#[derive(Debug)]
+struct Gathered {
+    /// Its id and its receipt handle.
+    message: (String, String),
+    record: Value,
+    /// Of the record in the payload, in bytes.
+    size: usize,
+}
+
+impl Mapping {
+    fn has_room(&self) -> bool {
+        self.settings.maximum_concurrency.is_none_or(|most| self.in_flight < most)
+    }
+
+    /// How many of the messages that are gathered make the next batch: as many as its payload can have, of one at the least.
+    fn next_batch(&self) -> usize {
+        let mut size = EMPTY_PAYLOAD.len();
+        let fits = |gathered: &&Gathered| {
+            size += gathered.size + ",".len();
+            size <= PAYLOAD_MOST
+        };
+        self.gathered.iter().take_while(fits).count().max(1).min(self.gathered.len())
+    }
+
+    /// Whether waiting for more messages is in vain.
+    fn is_full(&self) -> bool {
+        self.gathered.len() >= self.settings.batch_size || self.next_batch() < self.gathered.len()
+    }
 }
 
 /// Lets a queue's messages invoke a function.
@@ -71,7 +111,8 @@ pub fn map_queue(world: &mut World, queue: &str, function: &str, settings: Batch
         return Err(ApiError::not_modelled(format!("a second event source mapping of the queue {queue}")));
     }
     let (queue, function) = (queue.to_owned(), function.to_owned());
-    let mapping = Mapping { queue, function, settings, gathered: Vec::new(), batch: 0, in_flight: 0 };
+    let mapping =
+        Mapping { queue, function, settings, gathered: Vec::new(), batch: 0, is_overdue: false, in_flight: 0 };
     let waits: Vec<Duration> = world
         .sqs
         .queue(&mapping.queue)
@@ -124,13 +165,14 @@ pub(crate) fn is_mapped(world: &World, queue: &str) -> bool {
 
 /// Looks for visible messages, as long as there is room for a batch of them.
 pub(crate) fn poll(world: &mut World, queue: &str) {
-    while let Some(mapping) = mapping_of(world, queue) {
-        let has_room = mapping.settings.maximum_concurrency.is_none_or(|most| mapping.in_flight < most);
+    while let Some(mapping) = mapping_of(world, queue).filter(|mapping| mapping.has_room()) {
+        if mapping.is_overdue || mapping.is_full() {
+            let batch = mapping.batch;
+            close_batch(world, queue, batch);
+            continue;
+        }
         let wanted = (mapping.settings.batch_size - mapping.gathered.len()).min(MOST_RECEIVED);
         let (is_first, window, batch) = (mapping.gathered.is_empty(), mapping.settings.window, mapping.batch);
-        if !has_room {
-            return;
-        }
         let function = mapping.function.clone();
         if !may(world, queue, &function, "sqs:ReceiveMessage")
             || !may(world, queue, &function, "sqs:GetQueueAttributes")
@@ -143,12 +185,11 @@ pub(crate) fn poll(world: &mut World, queue: &str) {
             return;
         }
         let Some(mapping) = mapping_of(world, queue) else { return };
-        mapping.gathered.extend(received);
-        if mapping.gathered.len() >= mapping.settings.batch_size || window.is_zero() {
+        mapping.gathered.extend(received.into_iter().map(|received| gathered(queue, received)));
+        if mapping.is_full() || window.is_zero() {
             close_batch(world, queue, batch);
         } else if is_first {
-            let queue = queue.to_owned();
-            world.after(window, move |world| close_batch(world, &queue, batch));
+            close_later(world, queue, window, batch);
         }
     }
 }
@@ -162,15 +203,26 @@ pub(super) fn poll_all_of(world: &mut World, function: &str) {
     }
 }
 
-/// Invokes the function with what was gathered, unless that was done already.
+fn close_later(world: &mut World, queue: &str, window: Duration, batch: u64) {
+    let queue = queue.to_owned();
+    world.after(window, move |world| close_batch(world, &queue, batch));
+}
+
+/// Invokes the function with what was gathered, unless that was done already. What is too much for one payload begins the next batch.
 fn close_batch(world: &mut World, queue: &str, batch: u64) {
     let Some(mapping) = mapping_of(world, queue).filter(|mapping| mapping.batch == batch) else { return };
-    let gathered = std::mem::take(&mut mapping.gathered);
+    mapping.is_overdue = !mapping.has_room();
+    if mapping.is_overdue {
+        return;
+    }
+    let closed: Vec<Gathered> = mapping.gathered.drain(..mapping.next_batch()).collect();
     mapping.batch += 1;
     mapping.in_flight += 1;
-    let function = mapping.function.clone();
-    let records: Vec<Value> = gathered.iter().map(|received| record(queue, received)).collect();
-    let messages = gathered.into_iter().map(|r| (r.message.id, r.receipt_handle)).collect();
+    let (function, window) = (mapping.function.clone(), mapping.settings.window);
+    if !mapping.gathered.is_empty() {
+        close_later(world, queue, window, batch + 1);
+    }
+    let (messages, records): (Vec<_>, Vec<_>) = closed.into_iter().map(|one| (one.message, one.record)).unzip();
     let origin = Origin::Queue { queue: queue.to_owned(), messages };
     let begun = invocation::begin(world, &function, json!({ "Records": records }), origin, None);
     // Throttled: the messages come back after their visibility timeout, with one more receipt on their count. Where a
@@ -222,6 +274,12 @@ fn failures<'a>(answer: &'a Value, messages: &[(String, String)]) -> Option<BTre
             .collect(),
         _ => None,
     }
+}
+
+fn gathered(queue: &str, received: Received) -> Gathered {
+    let record = record(queue, &received);
+    let size = record.to_string().len();
+    Gathered { message: (received.message.id, received.receipt_handle), record, size }
 }
 
 fn record(queue: &str, received: &Received) -> Value {

@@ -79,6 +79,47 @@ async fn batch_waits_for_its_window_or_until_it_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn batch_ends_at_six_megabytes_and_the_rest_begins_the_next_one() {
+    let settings = BatchSettings { batch_size: 10_000, window: Duration::from_secs(5), ..BatchSettings::default() };
+    let sandbox = with_mapping(settings);
+    answer_always(&sandbox, Ok(Value::Null));
+    // Five of a mebibyte and a sixth with what is around them are more than six.
+    (0..8).for_each(|_| drop(send(&sandbox, &"x".repeat(1_048_576))));
+    sandbox.advance(Duration::from_secs(1)).await;
+    assert_eq!(batches(&sandbox), [5]);
+    sandbox.advance(Duration::from_secs(5)).await;
+    assert_eq!((batches(&sandbox), left(&sandbox, "q")), (vec![5, 3], 0));
+    let payloads = sandbox.with(|world| world.lambda.log.iter().map(|ended| ended.payload.to_string().len()).max());
+    assert!(payloads.is_some_and(|largest| largest <= 6 * 1024 * 1024), "{payloads:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_payload_had_no_room_for_waits_for_an_invocation_to_end() {
+    let settings = BatchSettings {
+        batch_size: 10_000,
+        window: Duration::from_secs(1),
+        maximum_concurrency: Some(2),
+        ..BatchSettings::default()
+    };
+    let sandbox = with_mapping(settings);
+    let clock = sandbox.clock().clone();
+    run_in_process(&sandbox, "f", move |_| {
+        let clock = clock.clone();
+        async move {
+            clock.sleep(Duration::from_secs(8)).await;
+            Ok(Value::Null)
+        }
+        .boxed()
+    });
+    (0..20).for_each(|_| drop(send(&sandbox, &"x".repeat(1_048_576))));
+    sandbox.advance(Duration::from_secs(5)).await;
+    assert_eq!(sandbox.with(|world| world.lambda.running("f")), 2);
+    sandbox.advance(Duration::from_secs(25)).await;
+    // The eleventh message began a batch of its own, whose window was over long before there was room for it.
+    assert_eq!((batches(&sandbox), left(&sandbox, "q")), (vec![5, 5, 1, 5, 4], 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_decide_over_messages_as_the_guide_says() {
     // The id that is replaced is that of the first of two messages.
     let table = [

@@ -1,0 +1,242 @@
+//! The course of a storm: everything stops, everything starts again, and what that took.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use end_to_end::Stage;
+use sandbox::{
+    Throttle, World,
+    clock::{Timestamp, delta},
+    ec2,
+    elbv2::{self, Health},
+    lambda::Ending,
+    throttle::Era,
+};
+
+use crate::{
+    account::Account,
+    bound::Work,
+    ledger::{Count, Ledger},
+};
+
+/// How long after a storm the account has to be at rest. Longer, and a message that always fails is a dead letter by then.
+const PATIENCE: Duration = Duration::from_secs(12 * 3600);
+
+/// How many seconds nothing must have happened for a phase to be over: longer than any event is under way.
+const QUIET: usize = 5;
+
+/// Between the stop and the start, so that nothing of the one is left at the other.
+const NIGHT: Duration = Duration::from_secs(8 * 3600);
+
+/// Whether all stops come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stops {
+    /// By one call of an operator's, or because a zone fails.
+    AtOnce,
+    /// One after the other, over a minute: a nightly schedule.
+    OverAMinute,
+}
+
+/// How much of the account's limits is left to the functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Which limits are in force.
+    pub(crate) era: Era,
+    /// What other controllers of the account use up, in parts of a hundred.
+    pub(crate) others: u8,
+}
+
+impl Limits {
+    /// Those that are published today, and nobody else there.
+    pub(crate) const TODAY: Self = Self { era: Era::Today, others: 0 };
+
+    fn throttle(self) -> Throttle {
+        Throttle::shared(self.era, self.others)
+    }
+}
+
+/// What a storm took.
+#[derive(Debug)]
+pub(crate) struct Storm {
+    /// From the first stop on.
+    pub(crate) stop: Phase,
+    /// From the start on, of all at once.
+    pub(crate) start: Phase,
+    /// How many seconds it would take to look through all target groups anew for each instance, by the same buckets. Computed.
+    pub(crate) scan_for_each: f64,
+}
+
+/// One half of a storm. Times are in seconds since it began, and `None` where it did not come to that.
+#[derive(Debug, Default)]
+pub(crate) struct Phase {
+    /// By service and operation.
+    pub(crate) calls: BTreeMap<String, Count>,
+    /// Until nobody was registered any more, or everybody again.
+    pub(crate) changed: Option<f64>,
+    /// The bound for that.
+    pub(crate) bound: f64,
+    /// Until everybody who was given back was healthy in every target group.
+    pub(crate) healthy: Option<f64>,
+    /// Until no tag held anything any more.
+    pub(crate) forgotten: Option<f64>,
+    /// Until nothing was under way any more.
+    pub(crate) rest: Option<f64>,
+    /// Of all functions.
+    pub(crate) invocations: usize,
+    /// Those that Lambda ended.
+    pub(crate) timed_out: usize,
+    /// How long the invocations ran together.
+    pub(crate) lambda_seconds: f64,
+    /// The least of calls.
+    pub(crate) least_calls: usize,
+}
+
+/// Plays a storm.
+pub(crate) async fn play(account: &Account, stops: Stops, limits: Limits) -> Storm {
+    let watch = Watch { account, ledger: Ledger::of(account), limits };
+    let _in_force = account.stage.sandbox.fault(limits.throttle());
+    let stop = watch.stop(stops).await;
+    account.stage.sandbox.advance(NIGHT).await;
+    watch.begin();
+    let start = watch.start().await;
+    let scan_for_each = Work::of_a_scan_for_each(account).seconds(&limits.throttle());
+    Storm { stop, start, scan_for_each }
+}
+
+/// Whoever looks on.
+struct Watch<'a> {
+    account: &'a Account,
+    ledger: Ledger,
+    limits: Limits,
+}
+
+impl Watch<'_> {
+    fn stage(&self) -> &Stage {
+        &self.account.stage
+    }
+
+    fn begin(&self) {
+        self.ledger.turn_over();
+        self.stage().world(|world| {
+            world.calls.clear();
+            world.lambda.log.clear();
+        });
+    }
+
+    async fn stop(&self, stops: Stops) -> Phase {
+        let ids = &self.account.instances;
+        let step = match stops {
+            Stops::AtOnce => Duration::ZERO,
+            Stops::OverAMinute => Duration::from_secs(60).div_f64(ids.len() as f64),
+        };
+        let last = step.mul_f64((ids.len() - 1) as f64);
+        self.stage().world(|world| {
+            for (number, id) in ids.iter().cloned().enumerate() {
+                let stop = move |world: &mut World| ec2::stop(world, &id).expect("an instance that runs");
+                world.after(step.mul_f64(number as f64), stop);
+            }
+        });
+        let (phase, begun) = self.settle(last).await;
+        let changed = self.ledger.pages().out.map(|at| (at - begun).as_seconds_f64());
+        let work = Work::of_taking_out(self.account);
+        // Nobody can be taken out for a stop that is still to come.
+        let bound = f64::max(work.seconds(&self.limits.throttle()), last.as_secs_f64());
+        Phase { changed, bound, least_calls: work.calls(), ..phase }
+    }
+
+    async fn start(&self) -> Phase {
+        self.stage().world(|world| {
+            for id in &self.account.instances {
+                ec2::start(world, id).expect("an instance that is stopped");
+            }
+        });
+        let (phase, begun) = self.settle(Duration::ZERO).await;
+        let changed = self.ledger.pages().back.map(|at| (at - begun).as_seconds_f64());
+        let work = Work::of_giving_back(self.account);
+        // Nobody can be given anything before it runs.
+        let (first, last) = self.ran(begun);
+        let bound = f64::max(first + work.seconds(&self.limits.throttle()), last);
+        Phase { changed, bound, least_calls: work.calls(), ..phase }
+    }
+
+    /// When the first and the last instance came to run, after the beginning of the phase.
+    fn ran(&self, begun: Timestamp) -> (f64, f64) {
+        self.stage().world(|world| {
+            let all = self.account.instances.iter().filter_map(|id| world.ec2.instance(id));
+            let times: Vec<f64> = all.map(|found| (found.since - begun).as_seconds_f64()).collect();
+            (times.iter().copied().fold(f64::INFINITY, f64::min), times.iter().copied().fold(0.0, f64::max))
+        })
+    }
+
+    /// Lets everything happen that follows, and looks every second; tells when it began. `deeds` is how long an operator goes on.
+    async fn settle(&self, deeds: Duration) -> (Phase, Timestamp) {
+        let begun = self.stage().world(|world| world.now());
+        let mut phase = Phase::default();
+        let mut unhealthy: Vec<String> = self.account.used().flat_map(|service| service.groups.clone()).collect();
+        let mut quiet = 0;
+        while quiet <= QUIET {
+            self.stage().sandbox.advance(Duration::from_secs(1)).await;
+            let is_back = self.ledger.pages().back.is_some();
+            let now = self.stage().world(|world| {
+                phase.add_invocations(world);
+                // The ledger has counted them, and ten thousand instances make hundreds of thousands.
+                world.calls.clear();
+                unhealthy.retain(|group| !(is_back && is_healthy(world, group)));
+                world.now()
+            });
+            let seconds = (now - begun).as_seconds_f64();
+            if unhealthy.is_empty() {
+                phase.healthy.get_or_insert(seconds);
+            }
+            phase.forgotten = phase.forgotten.or(Some(seconds)).filter(|_| !self.is_anything_held());
+            if now < begun + delta(deeds) || self.stage().is_busy() {
+                (quiet, phase.rest) = (0, None);
+            } else {
+                quiet += 1;
+                phase.rest.get_or_insert(seconds);
+            }
+            if now > begun + delta(PATIENCE) {
+                break;
+            }
+        }
+        phase.calls = self.ledger.pages().calls.clone();
+        (phase, begun)
+    }
+
+    fn is_anything_held(&self) -> bool {
+        let holds = |instance: &ec2::Instance| instance.tags.keys().any(|key| key.starts_with("elb-registrar:held"));
+        self.stage().world(|world| self.account.instances.iter().any(|id| world.ec2.instance(id).is_some_and(holds)))
+    }
+}
+
+impl Phase {
+    fn add_invocations(&mut self, world: &mut World) {
+        for ended in std::mem::take(&mut world.lambda.log) {
+            self.invocations += 1;
+            self.lambda_seconds += (ended.at - ended.started).as_seconds_f64();
+            self.timed_out += usize::from(ended.ending == Ending::TimedOut);
+        }
+    }
+
+    /// How many calls were made, without those to queues, which no other controller shares.
+    pub(crate) fn made(&self) -> usize {
+        self.of_account().map(|count| count.made).sum()
+    }
+
+    /// How many of them were refused because they came too fast.
+    pub(crate) fn throttled(&self) -> usize {
+        self.of_account().map(|count| count.throttled).sum()
+    }
+
+    fn of_account(&self) -> impl Iterator<Item = &Count> {
+        self.calls.iter().filter(|(action, _)| !is_of_queue(action)).map(|(_, count)| count)
+    }
+}
+
+/// Whether an operation is one of SQS.
+pub(crate) fn is_of_queue(action: &str) -> bool {
+    action.starts_with("ChangeMessageVisibility") || action.starts_with("SendMessage")
+}
+
+fn is_healthy(world: &World, group: &str) -> bool {
+    elbv2::targets(world, group).iter().all(|target| target.health == Health::Healthy)
+}

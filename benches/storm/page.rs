@@ -1,0 +1,66 @@
+//! The page `docs/storm.md`, with its plot.
+
+use std::{fmt::Write as _, io, path::Path, time::Duration};
+
+use crate::plan::Results;
+
+/// What the page begins with.
+const BEGINNING: &str = "\
+# A storm: many instances at once
+
+A zone fails, or a schedule stops everything at night: what does that cost, and how long does it take? Written by
+
+```sh
+cargo storm --write
+```
+
+which plays it in the sandbox, with the template as it is deployed, the real handlers, and the account's limits on calls as AWS publishes them (the
+figures are in `tests/sandbox/src/throttle.rs`). **All times are simulated**, and so the same on every machine.
+
+The account: nine of ten target groups are in the instances' network and dealt out to services, two to one and one to the next, every third for
+addresses; every tenth service has a Classic load balancer, too; the instances are dealt out to the services (`benches/storm/account.rs`). The
+bound is what the calls that every correct program must make take by the buckets alone: nothing waits for an event, for an answer or for
+another call (`benches/storm/bound.rs`). So it can be come near to, and not reached.
+
+![Seconds until instances that stop at once are registered nowhere, over their number, and the bound](storm.svg)
+";
+
+/// Writes page and plot into the folder of a repository.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub(crate) fn write(repository: &Path, results: &Results, took: Duration) -> io::Result<()> {
+    let docs = repository.join("docs");
+    std::fs::write(docs.join("storm.svg"), results.plot().to_svg())?;
+    let mut page = BEGINNING.to_owned();
+    for table in results.tables() {
+        let _ = write!(page, "\n{}", table.to_markdown());
+    }
+    let _ = write!(page, "\nMeasured on {}, on {}, in {:.0} s of its time", today(), machine(), took.as_secs_f64());
+    let _ =
+        writeln!(page, "{}.", memory().map_or_else(String::new, |most| format!(" and with {most} MiB of its memory")));
+    std::fs::write(docs.join("storm.md"), page)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the day on which somebody measured")]
+fn today() -> impl std::fmt::Display {
+    chrono::Utc::now().date_naive()
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    format!("{cores} cores ({model})")
+}
+
+/// The most memory that this process had, in MiB, where the system tells.
+pub(crate) fn memory() -> Option<u64> {
+    let kilobytes: u64 = field("/proc/self/status", "VmHWM")?.split(' ').next()?.parse().ok()?;
+    Some(kilobytes / 1024)
+}
+
+fn field(file: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

@@ -1,0 +1,142 @@
+//! A plot of times over sizes as SVG, both axes logarithmic.
+//!
+//! Written by hand: it takes lines, texts and two axes, and a crate that can do more would bring in more than that saves.
+
+use std::fmt::Write as _;
+
+use crate::table::whole;
+
+/// Of the picture, in pixels.
+const WIDTH: f64 = 760.0;
+
+/// Of the picture, in pixels.
+const HEIGHT: f64 = 460.0;
+
+/// Where the horizontal axis begins: room for the times to its left.
+const LEFT: f64 = 70.0;
+
+/// Where it ends: room for the legend.
+const RIGHT: f64 = WIDTH - 170.0;
+
+/// Where the vertical axis ends, under the title.
+const TOP: f64 = 40.0;
+
+/// Where it begins, above the sizes.
+const BOTTOM: f64 = HEIGHT - 50.0;
+
+/// Told apart by people who see few colours, too (Okabe and Ito).
+const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+
+/// One line of the plot with its bound, which is dashed.
+pub(crate) struct Curve {
+    /// What it is of.
+    pub(crate) name: String,
+    /// Points: size and seconds.
+    pub(crate) measured: Vec<(f64, f64)>,
+    /// The same of the bound.
+    pub(crate) bound: Vec<(f64, f64)>,
+}
+
+/// A plot.
+pub(crate) struct Plot {
+    /// What it shows.
+    pub(crate) title: &'static str,
+    /// What is on the horizontal axis.
+    pub(crate) sizes: &'static str,
+    /// What is on the vertical one.
+    pub(crate) times: &'static str,
+    /// The lines, with a colour each.
+    pub(crate) curves: Vec<Curve>,
+}
+
+/// A logarithmic axis: whole powers of ten, between two places on the picture.
+struct Axis {
+    decades: (i32, i32),
+    pixels: (f64, f64),
+}
+
+impl Axis {
+    fn of(values: impl Iterator<Item = f64> + Clone, pixels: (f64, f64)) -> Self {
+        let (least, most) = (values.clone().fold(f64::INFINITY, f64::min), values.fold(1.0, f64::max));
+        let decades = (least.min(most).log10().floor() as i32, most.log10().ceil() as i32);
+        Self { decades: (decades.0, decades.1.max(decades.0 + 1)), pixels }
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        let (first, last) = (f64::from(self.decades.0), f64::from(self.decades.1));
+        self.pixels.0 + (value.log10() - first) / (last - first) * (self.pixels.1 - self.pixels.0)
+    }
+
+    fn ticks(&self) -> impl Iterator<Item = f64> {
+        (self.decades.0..=self.decades.1).map(|exponent| 10_f64.powi(exponent))
+    }
+}
+
+impl Plot {
+    /// The picture. A logarithmic axis has no zero: a point that has no size or takes no time is left out.
+    pub(crate) fn to_svg(&self) -> String {
+        let points = || {
+            let all = self.curves.iter().flat_map(|curve| curve.measured.iter().chain(&curve.bound));
+            all.filter(|point| is_shown(point))
+        };
+        let sizes = Axis::of(points().map(|point| point.0), (LEFT, RIGHT));
+        let times = Axis::of(points().map(|point| point.1), (BOTTOM, TOP));
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+             <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+        );
+        text(&mut svg, (LEFT, TOP - 18.0), "start", self.title);
+        text(&mut svg, ((LEFT + RIGHT) / 2.0, HEIGHT - 12.0), "middle", self.sizes);
+        let _ = writeln!(
+            svg,
+            "<text transform=\"translate(18 {:.0}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            (TOP + BOTTOM) / 2.0,
+            self.times
+        );
+        for tick in sizes.ticks() {
+            line(&mut svg, &[(sizes.place(tick), BOTTOM), (sizes.place(tick), TOP)], "#dddddd", false);
+            text(&mut svg, (sizes.place(tick), BOTTOM + 18.0), "middle", &power(tick));
+        }
+        for tick in times.ticks() {
+            line(&mut svg, &[(LEFT, times.place(tick)), (RIGHT, times.place(tick))], "#dddddd", false);
+            text(&mut svg, (LEFT - 8.0, times.place(tick) + 4.0), "end", &power(tick));
+        }
+        for (number, (curve, colour)) in self.curves.iter().zip(COLOURS.iter().cycle()).enumerate() {
+            let place = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+                points.iter().filter(|point| is_shown(point)).map(|(x, y)| (sizes.place(*x), times.place(*y))).collect()
+            };
+            line(&mut svg, &place(&curve.bound), colour, true);
+            line(&mut svg, &place(&curve.measured), colour, false);
+            for (x, y) in place(&curve.measured) {
+                let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
+            }
+            let legend = TOP + 10.0 + 22.0 * number as f64;
+            line(&mut svg, &[(RIGHT + 12.0, legend - 4.0), (RIGHT + 32.0, legend - 4.0)], colour, false);
+            text(&mut svg, (RIGHT + 38.0, legend), "start", &curve.name);
+        }
+        let legend = TOP + 10.0 + 22.0 * self.curves.len() as f64;
+        line(&mut svg, &[(RIGHT + 12.0, legend - 4.0), (RIGHT + 32.0, legend - 4.0)], "#666666", true);
+        text(&mut svg, (RIGHT + 38.0, legend), "start", "the bound");
+        svg.push_str("</svg>\n");
+        svg
+    }
+}
+
+fn is_shown((size, time): &(f64, f64)) -> bool {
+    *size > 0.0 && *time > 0.0
+}
+
+/// A power of ten.
+fn power(value: f64) -> String {
+    if value < 1.0 { value.to_string() } else { whole(value as usize) }
+}
+
+fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, text: &str) {
+    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>");
+}
+
+fn line(svg: &mut String, points: &[(f64, f64)], colour: &str, is_dashed: bool) {
+    let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    let dashes = if is_dashed { " stroke-dasharray=\"5 4\"" } else { "" };
+    let _ = writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\"{dashes}/>", points.join(" "));
+}
