@@ -224,7 +224,8 @@ fn failures<'a>(answer: &'a Value, messages: &[(String, String)]) -> Option<BTre
     }
 }
 
-fn record(queue: &str, received: &Received) -> Value {
+/// A message as a function gets it: one of the `Records` of an event.
+pub fn record(queue: &str, received: &Received) -> Value {
     let message = &received.message;
     let attributes = message.attributes.iter().map(|(name, attribute)| {
         let mut value = sqs::attribute_json(attribute, false);
