@@ -21,12 +21,12 @@ use crate::scene::Scene;
 /// difference; more, and it takes longer than a step of CI should.
 const EVENTS: usize = 6;
 
-/// How much more than committed is a regression, in parts of a hundred. Ten runs on one machine were within 2 of each other,
-/// mostly by which of the calls in flight find a connection; another compiler may add as much. Less would fail for nothing; more, and
-/// a second scan of the target groups (about 40) is still seen, but not a third call for the tags.
-const TOLERATED_PERCENT: u64 = 8;
+/// How much more than committed is a regression, in parts of a hundred. What varies from run to run are hash seeds, and which of the
+/// calls in flight find a connection: two counts, on a busy machine, were within 0.4 (event) and 1.9 (start). Less fails for
+/// nothing; more, and a few further calls among some thirty go unseen.
+const TOLERATED_PERCENT: u64 = 10;
 
-/// Valgrind makes some ten milliseconds a second.
+/// Of one run. Valgrind is some fifty times slower than the processor, and a machine of CI may be busy.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where the committed figures are.
