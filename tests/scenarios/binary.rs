@@ -129,6 +129,18 @@ async fn the_built_binary_takes_out_and_gives_back() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_binary_connects_before_it_has_work_and_may() {
+    let running = run(&[]).await;
+    let is_answered = |world: &World, action: &str| {
+        world.calls.iter().any(|call| call.action == action && matches!(call.outcome, Some(Ok(()))))
+    };
+    let both = |world: &World| ["DescribeInstances", "DescribeLoadBalancers"].iter().all(|a| is_answered(world, a));
+    running.until("both hosts have answered", both).await;
+    let calls = running.sandbox.with(|world| world.calls.len());
+    assert_eq!((calls, running.lines()), (2, Vec::new()));
+}
+
 /// A group with hooks whose only member shall have an address in a target group that drains for a minute.
 fn create_fleet(world: &mut World, vpc: &str, subnet: &str) -> Result<(), ApiError> {
     let group = elbv2::create_target_group(world, TargetGroupSpec::addresses("edge", vpc, 443))?;

@@ -3,6 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use end_to_end::{Stage, state_change};
+use registrar::{call_watch::Counted, clients::Clients};
+use sandbox::{Call, Verdict, wire::ApiError};
+use tokio::time::Instant;
 
 /// Only these are delivered: what one event costs.
 const ONE_EVENT_EACH_WAY: &[&str] = &["stopped", "running"];
@@ -68,7 +71,11 @@ async fn the_second_event_of_a_stop_costs_one_call_and_no_second_scan() {
     stage.forget_calls();
     stage.rest().await;
     assert_eq!((scanned, calls_by_action(&stage)), (500, [("DescribeInstances".to_owned(), 1)].into()));
-    assert!(stage.answers().iter().all(|answer| answer.contains("\"batchItemFailures\": Array []")), "{:?}", stage.answers());
+    assert!(
+        stage.answers().iter().all(|answer| answer.contains("\"batchItemFailures\": Array []")),
+        "{:?}",
+        stage.answers()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,4 +184,37 @@ async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
     let calls: usize = calls_by_action(&stage).values().sum();
     println!("{invocations} invocations, {} s in all, {calls} calls", busy / 1000);
     assert!(invocations <= 120 && calls <= 2_000, "{invocations} invocations, {calls} calls");
+}
+
+/// The calls of a start: of nobody's invocation, so by the key of an operator.
+fn calls_of_start(stage: &Stage) -> Vec<String> {
+    let mut actions: Vec<String> = stage.world(|world| world.calls.iter().map(|call| call.action.clone()).collect());
+    actions.sort();
+    actions
+}
+
+/// One of EC2, and one of the host that both kinds of load balancers share.
+const CALLS_OF_START: [&str; 2] = ["DescribeInstances", "DescribeLoadBalancers"];
+
+#[tokio::test(start_paused = true)]
+async fn a_start_costs_a_call_of_each_host_that_every_event_needs_and_counts_none() {
+    let stage = Stage::new();
+    let clients = Clients::new(&stage.operator_sdk());
+    clients.connect().await;
+    assert_eq!(calls_of_start(&stage), CALLS_OF_START);
+    assert_eq!(clients.counts.take(), Counted::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_cannot_connect_neither_repeats_nor_counts_it_nor_waits_for_long() {
+    for verdict in [Verdict::NeverAnswer, Verdict::Refuse(ApiError::sender("AccessDenied", "not authorized"))] {
+        let stage = Stage::new();
+        let clients = Clients::new(&stage.operator_sdk());
+        let _fault = stage.sandbox.fault(move |_: &Call| verdict.clone());
+        let begun = Instant::now();
+        clients.connect().await;
+        assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert_eq!(calls_of_start(&stage), CALLS_OF_START);
+        assert_eq!(clients.counts.take(), Counted::default());
+    }
 }

@@ -8,5 +8,6 @@ async fn main() -> Result<(), Error> {
     logging::start();
     let config = logging::or_exit(Config::from_env());
     let function = Reconcile::new(&clients::from_env().await, &config);
+    // No connections in advance: nobody waits for a sweep.
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await
 }

@@ -3,11 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{
+    Connector,
+    proxy::ProxyConfig,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use tokio::time::timeout;
 
 use crate::{
     budget::{Budget, Service},
     call_watch::{CallCounts, CallWatch},
-    ec2::Ec2,
+    ec2::{self, Ec2},
 };
 
 /// Opening a connection. Within a Region that takes milliseconds; a black hole should not cost the whole attempt.
@@ -22,6 +31,13 @@ pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Attempts of one call. Enough to wait for a token bucket that refills 4 times a second; more would only keep other
 /// events waiting, and the queue brings this one back anyway.
 const ATTEMPTS_MAX: u32 = 6;
+
+/// How long a start may wait for its first connections. They take some ten milliseconds; shorter, and a name server that has to ask
+/// first makes the first event pay for them; longer, and a network that lets nothing through eats up the 10 s that a start has.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+/// An instance that there is not: EC2 draws its ids, and never drew this one.
+const NO_INSTANCE: &str = "i-00000000000000000";
 
 /// One client for each service, built once and kept for the life of the process.
 pub struct Clients {
@@ -70,6 +86,31 @@ impl Clients {
         Self::watched(sdk, |counts| CallWatch::counting_in(counts).refusing_writes())
     }
 
+    /// Opens the connections that every event needs, so that the first one finds them.
+    ///
+    /// Costs one call each of ec2:DescribeInstances, for an instance that there is not, and of DescribeLoadBalancers for a
+    /// page of one Classic load balancer, both at once and never repeated. Not a bare connection: a call goes to the endpoint that the
+    /// SDK finds for itself, and has its code in memory afterwards. Classic load balancers and target groups are one
+    /// host; of the two, the former have the quieter bucket of calls. Not Auto Scaling and SQS, which many an event never asks.
+    ///
+    /// Whatever goes wrong is the first event's to find out, and to report: here it is neither waited for, nor counted.
+    pub async fn connect(&self) {
+        let once = || RetryConfig::disabled();
+        let instances =
+            self.ec2.client.describe_instances().filters(ec2::filter("instance-id", vec![NO_INSTANCE.into()]));
+        let instances = instances.customize().config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
+        let balancers = self.classic.describe_load_balancers().page_size(1).customize();
+        let balancers = balancers.config_override(aws_sdk_elasticloadbalancing::Config::builder().retry_config(once()));
+        let calls = async { tokio::join!(instances.send(), balancers.send()) };
+        match timeout(CONNECT_WITHIN, calls).await {
+            Ok((instances, balancers)) => {
+                tracing::debug!(ec2 = instances.is_ok(), balancers = balancers.is_ok(), "connected");
+            }
+            Err(_) => tracing::debug!("no connection yet"),
+        }
+        self.counts.take();
+    }
+
     fn watched(sdk: &SdkConfig, watch: impl Fn(&Arc<CallCounts>) -> CallWatch) -> Self {
         let counts = Arc::default();
         let budget: Arc<Budget> = Arc::default();
@@ -106,6 +147,23 @@ pub fn retries() -> RetryConfig {
 
 /// Reads Region, credentials and endpoint from the environment, as the SDK does everywhere.
 pub async fn from_env() -> SdkConfig {
-    let loader = aws_config::defaults(BehaviorVersion::latest());
+    let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
     loader.timeout_config(timeouts()).retry_config(retries()).load().await
+}
+
+/// The SDK's own HTTP stack, once for all clients.
+///
+/// By itself each client has one of its own, and makes another only to see that it can: the root certificates are parsed ten times
+/// by five clients (`HyperClient::validate_base_client_config` of aws-smithy-http-client 1.5). And Classic load balancers and
+/// target groups share a host, so that sharing the pool spares their connections, too.
+fn http_client() -> SharedHttpClient {
+    let connector = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build())
+        // As the SDK's default client does it.
+        .proxy_config(ProxyConfig::from_env())
+        .build();
+    let connector = SharedHttpConnector::new(connector);
+    // Nobody else sets other timeouts of connections, which would need a connector of their own.
+    http_client_fn(move |_settings, _components| connector.clone())
 }

@@ -78,6 +78,11 @@ impl<W: Work> BehindQueue<W> {
         Self { base, queue, work }
     }
 
+    /// Opens the connections that every event needs.
+    pub(super) async fn connect(&self) {
+        self.base.clients.connect().await;
+    }
+
     /// Answers one invocation: a batch from SQS with the records that failed, a bare event with the report.
     pub(super) async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
         let place = self.place(&event.context);

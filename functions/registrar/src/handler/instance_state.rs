@@ -30,6 +30,11 @@ impl InstanceState {
         Self(BehindQueue::new(sdk, config, StateChanges))
     }
 
+    /// Opens the connections that every event needs: see [`crate::clients::Clients::connect`].
+    pub async fn connect(&self) {
+        self.0.connect().await;
+    }
+
     /// Answers one invocation: a batch from SQS with the records that failed, a bare event with the report.
     ///
     /// # Errors

@@ -36,6 +36,11 @@ impl Lifecycle {
         Self(BehindQueue::new(sdk, config, LifecycleActions { hook_prefix, settings }))
     }
 
+    /// Opens the connections that every event needs: see [`crate::clients::Clients::connect`].
+    pub async fn connect(&self) {
+        self.0.connect().await;
+    }
+
     /// Answers one invocation: a batch from SQS with the records that are parked, a bare event with the report of one look.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ use crate::{
 pub use in_process::run_in_process;
 pub use invocation::{Ended, Ending, Origin};
 pub use runtime_api::serve_runtime;
-pub use source::{BatchSettings, map_queue};
+pub use source::{BatchSettings, map_queue, record};
 
 pub(crate) use invocation::finish;
 pub(crate) use source::{is_mapped, poll};

@@ -129,8 +129,10 @@ fn pass_on(stream: Option<impl AsyncRead + Unpin + Send + 'static>, on_line: &Ar
     });
 }
 
+/// What a process of a function has for its environment, for whoever starts it otherwise than [`spawn`] does.
+///
 /// As in Lambda's guide, "Using environment variables": the reserved ones, then the function's own, then the caller's.
-fn variables(sandbox: &Sandbox, launch: &Launch, runtime: &RuntimeApi) -> BTreeMap<String, String> {
+pub fn variables(sandbox: &Sandbox, launch: &Launch, runtime: &RuntimeApi) -> BTreeMap<String, String> {
     let spec = sandbox.with(|world| world.lambda.function(&launch.function).cloned());
     let spec = spec.unwrap_or_else(|| FunctionSpec::new(&launch.function));
     let (name, address) = (launch.function.as_str(), runtime.address().to_string());

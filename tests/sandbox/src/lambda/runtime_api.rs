@@ -6,7 +6,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::Weak,
+    sync::{Arc, Weak},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -34,6 +34,7 @@ pub struct RuntimeApi {
     server: Server,
     access_key: String,
     pub(super) deaths: watch::Receiver<u64>,
+    asked: watch::Receiver<bool>,
 }
 
 impl RuntimeApi {
@@ -45,6 +46,12 @@ impl RuntimeApi {
     /// What `AWS_ACCESS_KEY_ID` has to be, so that a fault can kill the process that makes a call.
     pub fn access_key(&self) -> &str {
         &self.access_key
+    }
+
+    /// Waits until a process has asked for its first invocation, which ends its INIT.
+    pub async fn ready(&self) {
+        // Its sender lives as long as the listener, which is ours.
+        let _ = self.asked.clone().wait_for(|asked| *asked).await;
     }
 }
 
@@ -62,15 +69,23 @@ pub async fn serve_runtime(sandbox: &Sandbox, function: &str) -> io::Result<Runt
     });
     let no_function = || io::Error::other(format!("there is no function {function}"));
     let (access_key, deaths, work, timeout) = opened.ok_or_else(no_function)?;
-    let shared = std::sync::Arc::downgrade(&sandbox.shared);
-    let environment =
-        Environment { shared, function: function.to_owned(), access_key: access_key.clone(), work, timeout };
+    let shared = Arc::downgrade(&sandbox.shared);
+    let asking = watch::Sender::new(false);
+    let asked = asking.subscribe();
+    let environment = Environment {
+        shared,
+        function: function.to_owned(),
+        access_key: access_key.clone(),
+        work,
+        timeout,
+        asking: Arc::new(asking),
+    };
     let server = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), move |request| {
         let environment = environment.clone();
         async move { Some(environment.answer(request).await) }
     })
     .await?;
-    Ok(RuntimeApi { server, access_key, deaths })
+    Ok(RuntimeApi { server, access_key, deaths, asked })
 }
 
 #[derive(Clone)]
@@ -81,6 +96,7 @@ struct Environment {
     access_key: String,
     work: watch::Receiver<u64>,
     timeout: Duration,
+    asking: Arc<watch::Sender<bool>>,
 }
 
 impl Environment {
@@ -107,6 +123,7 @@ impl Environment {
 
     /// Waits for work, as long as it takes.
     async fn next(&self) -> Response<Bytes> {
+        self.asking.send_replace(true);
         let mut work = self.work.clone();
         if let Some(sandbox) = self.sandbox() {
             // Whoever asks for more without having answered is a new process: the old one died.

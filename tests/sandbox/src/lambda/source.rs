@@ -282,7 +282,8 @@ fn gathered(queue: &str, received: Received) -> Gathered {
     Gathered { message: (received.message.id, received.receipt_handle), record, size }
 }
 
-fn record(queue: &str, received: &Received) -> Value {
+/// A message as a function gets it: one of the `Records` of an event.
+pub fn record(queue: &str, received: &Received) -> Value {
     let message = &received.message;
     let attributes = message.attributes.iter().map(|(name, attribute)| {
         let mut value = sqs::attribute_json(attribute, false);

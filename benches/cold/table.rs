@@ -1,0 +1,52 @@
+//! The medians of all rounds as a table, with how many times more than the first contender's each is.
+
+use std::time::Duration;
+
+use crate::contender::{Contender, Measured};
+
+/// A column: its head, and what is in it.
+type Column = (&'static str, fn(&Measured) -> f64);
+
+const COLUMNS: [Column; 7] = [
+    ("INIT, ms", |one| milliseconds(one.init)),
+    ("first stop, ms", |one| milliseconds(one.first)),
+    ("INIT + first, ms", |one| milliseconds(one.init + one.first)),
+    ("next stop, ms", |one| milliseconds(one.second)),
+    ("restart, ms", |one| milliseconds(one.restart)),
+    ("processor to first, ms", |one| milliseconds(one.processor)),
+    ("memory, MiB", |one| mebibytes(one.memory_kib)),
+];
+
+/// Prints a row for each contender, in the form of a Markdown table.
+pub(crate) fn print(contenders: &[Contender], rounds: &[Vec<Measured>]) {
+    let heads = COLUMNS.map(|(head, _)| head).join(" | ");
+    println!("| | {heads} |");
+    println!("|---|{}", "---:|".repeat(COLUMNS.len()));
+    let first = COLUMNS.map(|(_, of)| median(rounds.first().map_or(&[], Vec::as_slice), of));
+    for (contender, measured) in contenders.iter().zip(rounds) {
+        let cells: Vec<String> = COLUMNS
+            .iter()
+            .zip(first)
+            .map(|((_, of), base)| {
+                let value = median(measured, *of);
+                format!("{value:.1} ({:.1}x)", value / base)
+            })
+            .collect();
+        println!("| {} | {} |", contender.name, cells.join(" | "));
+    }
+}
+
+fn median(measured: &[Measured], of: fn(&Measured) -> f64) -> f64 {
+    let mut values: Vec<f64> = measured.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "kibibytes of a process are far from 2^52")]
+fn mebibytes(kib: u64) -> f64 {
+    kib as f64 / 1_024.0
+}
