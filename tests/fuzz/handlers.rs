@@ -1,12 +1,13 @@
 //! The three functions as Lambda calls them: whatever comes, the answer is one of those that are documented, nothing panics, and
 //! nothing changes that is not named, or that is as it shall be.
 
-use proptest::prelude::*;
+use proptest::{option, prelude::*};
 use sandbox::deployment::{INSTANCE_STATE, LIFECYCLE, RECONCILE};
 use serde_json::Value;
 
 use crate::{
     campaign::{Verdict, fuzz},
+    mutation::any_metadata,
     sample::{Payload, any_payload},
     scene::{Lasting, Scene},
 };
@@ -53,9 +54,10 @@ fn where_all_is_done_nothing_that_comes_changes_anything() {
 
 #[test]
 fn where_much_is_to_be_done_only_what_is_named_changes() {
-    let calls = any_call(&[INSTANCE_STATE, LIFECYCLE]);
-    fuzz("where_much_is_to_be_done_only_what_is_named_changes", CASES_AT_WORK, &calls, |(function, name, payload)| {
-        let scene = Scene::at_work();
+    let calls = (any_call(&[INSTANCE_STATE, LIFECYCLE]), option::weighted(0.3, any_metadata()));
+    fuzz("where_much_is_to_be_done_only_what_is_named_changes", CASES_AT_WORK, &calls, |(call, metadata)| {
+        let (scene, (function, name, payload)) = (Scene::at_work(), call);
+        metadata.iter().for_each(|metadata| scene.write_at_hooks(metadata));
         let payload = scene.with_ids(payload.value(&scene.samples(name)));
         let before = scene.belongings();
         let answer = scene.call(function, payload.clone());
@@ -63,7 +65,34 @@ fn where_much_is_to_be_done_only_what_is_named_changes() {
         for (id, had) in before.into_iter().filter(|(id, _)| !text.contains(id.as_str())) {
             prop_assert_eq!(after.get(&id), Some(&had), "{} of {}", function, text);
         }
+        // An event says which instance it is about, and never what it shall have.
+        if !metadata.is_some_and(|metadata| metadata.contains("clb:other")) {
+            prop_assert_eq!(scene.taken_in(), Vec::<String>::new(), "{} of {}", function, text);
+        }
         is_documented(&payload, &answer)
+    });
+}
+
+#[test]
+fn whatever_is_written_at_a_hook_is_taken_or_named() {
+    fuzz("whatever_is_written_at_a_hook_is_taken_or_named", CASES_AT_WORK, &any_metadata(), |metadata| {
+        let scene = Scene::at_work();
+        scene.write_at_hooks(&metadata);
+        let is_declared = metadata.contains("register");
+        for sample in scene
+            .samples("lifecycle-launch-from-ec2-to-group")
+            .into_iter()
+            .chain(scene.samples("lifecycle-terminate-from-group"))
+        {
+            let event = scene.with_ids(sample);
+            let answer = scene.call(LIFECYCLE, event.clone());
+            is_documented(&event, &answer)?;
+            if let Err(error) = answer {
+                let why = error["errorMessage"].as_str().unwrap_or_default();
+                prop_assert!(is_declared || why.contains("`elb-registrar-"), "{metadata}: {error}");
+            }
+        }
+        Ok(())
     });
 }
 

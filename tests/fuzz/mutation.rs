@@ -31,16 +31,20 @@ const WHAT: [(&str, &[&str]); 10] = [
     ("/detail/Origin", &["EC2", "AutoScalingGroup", "WarmPool"]),
     ("/detail/Destination", &["EC2", "AutoScalingGroup", "WarmPool"]),
     ("/detail/Action", &["ReplaceRootVolume"]),
-    (
-        "/detail/NotificationMetadata",
-        &[
-            "",
-            r#"{"register": ["clb:other tg:web:8080", "tg:edge:444=eth0"]}"#,
-            r#"{"register": ["tg:edge=10.0.0.99@all", "tg:gone"], "timeout_seconds": 0, "on_timeout": "CONTINUE"}"#,
-            r#"{"timeout_seconds": 4294967295}"#,
-            r#"{"timeout_seconds": 0, "network_drain_seconds": 4294967295}"#,
-        ],
-    ),
+    ("/detail/NotificationMetadata", &["", MADE_UP_METADATA, r#"{"timeout_seconds": 0}"#]),
+];
+
+/// Metadata in an event, which declares what neither a tag nor a hook does.
+pub(crate) const MADE_UP_METADATA: &str = r#"{"register": ["clb:other tg:web:8080", "tg:edge:444=eth0"]}"#;
+
+/// What an operator may write at a hook: right, wrong at that hook, and at the edge of what can be told.
+const METADATA: [&str; 6] = [
+    r#"{}"#,
+    r#"{"register": ["clb:shop tg:web:8080", "tg:edge:444=eth0"]}"#,
+    r#"{"register": ["tg:edge=10.0.0.99@all", "tg:gone"], "timeout_seconds": 0, "on_timeout": "CONTINUE"}"#,
+    r#"{"timeout_seconds": 4294967295, "on_timeout": "ABANDON"}"#,
+    r#"{"timeout_seconds": 0, "network_drain_seconds": 4294967295}"#,
+    r#"{"network_drain_seconds": 4294967296}"#,
 ];
 
 /// The same of the fields that say whose event it is, and of what kind: most other values end it at once.
@@ -156,6 +160,18 @@ pub(crate) fn any_changes() -> impl Strategy<Value = Vec<Change>> {
         1 => (any::<Index>(), 1..DEPTH_MAX).prop_map(|(at, depth)| Change::Nest(at, depth)),
     ];
     prop_oneof![2 => Just(Vec::new()), 1 => vec(change, 1..4)]
+}
+
+/// What somebody wrote at a hook.
+pub(crate) fn any_metadata() -> impl Strategy<Value = String> {
+    let written = (prop::sample::select(&METADATA[..]), any_changes(), any_slip());
+    written.prop_map(|(text, changes, slip)| {
+        let mut value = serde_json::from_str(text).unwrap_or_default();
+        changes.iter().for_each(|change| change.apply(&mut value));
+        let mut text = value.to_string();
+        slip.iter().for_each(|slip| slip.apply(&mut text));
+        text
+    })
 }
 
 /// None for most: a text that is no JSON any more reaches nothing but the parser.

@@ -8,14 +8,14 @@ use std::{
 
 use end_to_end::{Stage, places};
 use sandbox::{
-    auto_scaling::{ActionResult, GroupSpec, HookSpec},
+    auto_scaling::{ActionResult, GroupSpec, HookSpec, put_hook},
     events::Delivery,
 };
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tracing::subscriber::DefaultGuard;
 
-use crate::{campaign::Verdict, sample::samples};
+use crate::{campaign::Verdict, mutation::MADE_UP_METADATA, sample::samples};
 
 /// Cases that share a scene. More, and the simulated AWS remembers too many calls; fewer, and most of the time goes into scenery.
 const CASES_A_SCENE: usize = 200;
@@ -106,8 +106,7 @@ impl Scene {
                 if let Some(detail) =
                     sample.get_mut("detail").filter(|detail| detail.get("LifecycleHookName").is_some())
                 {
-                    detail["NotificationMetadata"] =
-                        json!(r#"{"register": ["clb:other tg:web:8080", "tg:edge:444=eth0"]}"#);
+                    detail["NotificationMetadata"] = json!(MADE_UP_METADATA);
                     all.push(sample);
                 }
             }
@@ -136,6 +135,25 @@ impl Scene {
     /// Calls a function and waits for its answer.
     pub(crate) fn call(&self, function: &str, payload: Value) -> Result<Value, Value> {
         self.runtime.block_on(self.stage.sandbox.invoke(function, payload))
+    }
+
+    /// Writes something at every hook.
+    pub(crate) fn write_at_hooks(&self, metadata: &str) {
+        self.stage.world(|world| {
+            let hooks = world.auto_scaling.groups.values().flat_map(|group| {
+                group.hooks.keys().map(|hook| (group.name.clone(), hook.clone())).collect::<Vec<_>>()
+            });
+            for (group, name) in hooks.collect::<Vec<_>>() {
+                let notification_metadata = Some(metadata.to_owned());
+                let spec = HookSpec { name, notification_metadata, ..HookSpec::default() };
+                put_hook(world, &group, spec).expect("a hook that was there");
+            }
+        });
+    }
+
+    /// Who is registered where nothing but made-up metadata wants anybody.
+    pub(crate) fn taken_in(&self) -> Vec<String> {
+        self.stage.members("clb:other")
     }
 
     /// What every instance has, and nothing that comes and goes by itself.

@@ -356,6 +356,24 @@ async fn metadata_that_is_not_understood_leaves_the_hook_to_its_own_default_resu
 }
 
 #[tokio::test(start_paused = true)]
+async fn metadata_that_an_operator_corrects_counts_when_the_event_comes_again() {
+    let stage = shop(Options::default());
+    untold(&stage);
+    let hook = HookSpec::launching(LAUNCH).metadata(r#"{"registre": ["tg:web"]}"#);
+    stage.fleet(GroupSpec::new("fleet", &stage.subnet).hook(hook.clone()).desired(1));
+    let action = open_action(&stage).await;
+    let id = action.instance_id.clone();
+    stage.until("running", |world| world.ec2.instance(&id).is_some_and(|i| i.state.name() == "running")).await;
+    let error = stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect_err("a field that nobody knows");
+    assert_eq!(error["errorType"], "EventNotUnderstood");
+    let corrected = hook.metadata(r#"{"register": ["tg:web"]}"#);
+    stage.world(|world| auto_scaling::put_hook(world, "fleet", corrected)).expect("the hook that was there");
+    // The event still says what it said.
+    stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect("a report");
+    assert_eq!(stage.world(|world| places(world, &id)), ["tg:web:80"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hook_of_somebody_else_is_neither_completed_nor_kept_alive() {
     let stage = shop(Options::default());
     let hook = HookSpec::launching("ecs-managed-launch").heartbeat(60).by_default(ActionResult::Continue);

@@ -198,6 +198,32 @@ async fn a_forged_launch_registers_nothing_of_an_instance_that_its_group_does_no
     }
 }
 
+/// A member that waits at the launch hook of its group, which declares `tg:web` and no more. Nobody was told of it.
+async fn arrival() -> (Stage, String) {
+    let stage = shop();
+    stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
+    let launch = HookSpec::launching("elb-registrar-launch").metadata(r#"{"register": ["tg:web"]}"#);
+    let group =
+        GroupSpec::new("fleet", &stage.subnet).hook(launch).hook(HookSpec::terminating("elb-registrar-terminate"));
+    stage.fleet(group.desired(1)).sandbox.advance(Duration::from_secs(60)).await;
+    let (member, state) = stage.member_states("fleet")[0].clone();
+    assert_eq!(state, LifecycleState::PendingWait);
+    (stage, member)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_launch_of_an_instance_on_its_way_in_registers_what_its_hook_declares_and_no_more() {
+    for (hook, declared) in
+        [("elb-registrar-launch", &["tg:web:80"][..]), ("elb-registrar-terminate", &[]), ("elb-registrar-gone", &[])]
+    {
+        let (stage, member) = arrival().await;
+        let mut action = launch_action(&stage, &member, "fleet");
+        action["detail"]["LifecycleHookName"] = json!(hook);
+        stage.sandbox.invoke(LIFECYCLE, action).await.expect("a report");
+        assert_eq!(stage.world(|world| places(world, &member)), declared, "{hook}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_forged_termination_takes_no_member_out_that_its_group_keeps() {
     let (stage, member) = fleet().await;

@@ -6,7 +6,7 @@ use end_to_end::simulation::{
     self, Plan, draw,
     ledger::{GIVES_LATE, Ledger},
     plan::{Balancer, BalancerKind, Deed, Group, Guardian, Instance, Step, Weather},
-    promise::{self, Cost, Promise, Violation},
+    promise::{self, Cost, Promise, Told, Violation},
     reference::Reference,
     shrink::shrink_while,
     view::{self, Owned},
@@ -91,6 +91,7 @@ fn plan(steps: Vec<Step>) -> Plan {
             name: "web-1".to_owned(),
             is_renewed: false,
             has_floating: false,
+            has_other_interfaces: false,
             is_member: false,
             is_ignored: false,
             places: ["clb:shop", "tg:edge:443=eth0", "tg:pods:80"].map(str::to_owned).to_vec(),
@@ -173,6 +174,14 @@ impl Planted {
         sandbox.with(|world| promise::at_rest(world, ledger, reference))
     }
 
+    /// What is left to a sweep, where every event of the instance has come.
+    fn left_to_a_sweep(&mut self, is_stale: bool) -> Option<Violation> {
+        self.look();
+        let told = Told { instances: &["web-1"], is_stale };
+        let Self { sandbox, ledger, reference, .. } = self;
+        sandbox.with(|world| promise::left_to_a_sweep(world, ledger, reference, told))
+    }
+
     async fn stopped(mut self) -> Self {
         self.sandbox.with(|world| ec2::stop(world, &self.id)).expect("a running instance");
         self.sandbox.advance(std::time::Duration::from_secs(60)).await;
@@ -192,7 +201,7 @@ impl Planted {
 fn small_world(world: &mut World) -> Result<(String, String), ApiError> {
     let vpc = ec2::create_vpc(world, "10.0.0.0/16");
     let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
-    let id = ec2::launch_running(world, Launch::new(&subnet))?;
+    let id = ec2::launch_running(world, Launch::new(&subnet).tag("Name", "web-1"))?;
     elb::create(world, "shop", &vpc, &["us-east-1a"])?;
     elb::register(world, "shop", &id)?;
     let group = elbv2::create_target_group(world, TargetGroupSpec::addresses("edge", &vpc, 443))?;
@@ -304,6 +313,24 @@ async fn the_checkers_see_a_stopped_instance_served_and_a_started_one_not() {
     assert_found(planted.at_rest(), Promise::NothingIsLost, "runs and is not at clb:shop");
     planted.sandbox.with(|world| ec2::remove_tag(world, &planted.id, "elb-registrar:held"));
     assert_found(planted.at_rest(), Promise::NothingIsLost, "has lost clb:shop");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_checkers_see_what_events_told_and_is_left_to_a_sweep() {
+    let mut planted = Planted::new();
+    assert_eq!(planted.left_to_a_sweep(false), None);
+    let mut planted = planted.stopped().await;
+    assert_found(planted.left_to_a_sweep(false), Promise::NothingDeadIsServed, "is out and at clb:shop");
+    planted.sandbox.with(|world| ec2::start(world, &planted.id)).unwrap();
+    let mut planted = planted.settled().await;
+    planted.as_a_call(|world, id, _| {
+        ec2::set_tag(world, id, "elb-registrar:held", "clb:shop");
+        elb::deregister(world, "shop", id).unwrap();
+    });
+    assert_found(planted.left_to_a_sweep(true), Promise::NothingIsLost, "runs and is not at clb:shop");
+    planted.ledger.taken_while_running.insert(planted.owned("clb:shop"));
+    assert_found(planted.left_to_a_sweep(false), Promise::NothingIsLost, "runs and is not at clb:shop");
+    assert_eq!(planted.left_to_a_sweep(true), None, "the limit of a description that lags");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,8 @@
 //! drawn from few, so that things collide; and each run draws first which faults there are at all, since all at once,
 //! always, finds less.
 
+use std::ops::RangeInclusive;
+
 use fastrand::Rng;
 use sandbox::{SameAddressWhileDraining, World, throttle::Era};
 
@@ -27,6 +29,26 @@ const USED_BY_OTHERS: [u8; 4] = [0, 50, 80, 90];
 
 /// The calls among which single ones are struck. A run makes about so many.
 const STRUCK_CALL_MAX: usize = 120;
+
+/// Actions between whose calls something can come that matters, and how many of each a run seldom exceeds: what was read is about to
+/// be held, what is held to be taken, what is back to be forgotten.
+const TURNING_POINTS: [&str; 7] = [
+    "DescribeInstances",
+    "CreateTags",
+    "CreateTags",
+    "DeleteTags",
+    "DeleteTags",
+    "DeregisterTargets",
+    "RegisterTargets",
+];
+const TURNS_MAX: usize = 4;
+
+/// Seconds from a start until what was given back is settled, and just being forgotten.
+const SETTLES: RangeInclusive<u64> = 120..=130;
+
+/// For how long a process stands still, in seconds: longer than a reading is good for, and at the most almost as long as a function of
+/// an event lives; or longer than it takes to settle, which only a sweep survives.
+const FROZEN: [u64; 5] = [30, 55, 80, 110, 150];
 
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Plan {
@@ -102,6 +124,7 @@ fn instances(dice: &mut Rng, balancers: &[Balancer]) -> Vec<Instance> {
                 name: format!("web-{number}"),
                 is_renewed: chance(dice, 15),
                 has_floating: chance(dice, 25),
+                has_other_interfaces: chance(dice, 20),
                 is_member: chance(dice, 30),
                 is_ignored: chance(dice, 8),
                 places: Vec::new(),
@@ -109,6 +132,7 @@ fn instances(dice: &mut Rng, balancers: &[Balancer]) -> Vec<Instance> {
             };
             // Which of its addresses comes back is not for the simulation to say.
             instance.has_floating &= !instance.is_renewed;
+            instance.has_other_interfaces &= !instance.is_renewed;
             for balancer in balancers {
                 for place in places_at(balancer, &instance, number) {
                     match dice.u8(0..100) {
@@ -165,25 +189,50 @@ fn can_be_declared(balancer: &Balancer) -> bool {
 fn steps(dice: &mut Rng, instances: &[Instance], balancers: &[Balancer]) -> Vec<Step> {
     let mut at = FIRST_STEP_AT + dice.u64(0..30);
     let count = dice.usize(3..=12);
-    let mut steps = Vec::new();
-    let mut last = None;
+    let mut steps: Vec<Step> = Vec::new();
     for _ in 0..count {
-        // What is stopped is often started soon, and the other way round: functions of both are then at work at once.
-        let deed = match last {
-            Some(Deed::Stop(name)) if chance(dice, 50) => Deed::Start(name),
-            Some(Deed::Start(name)) if chance(dice, 30) => Deed::Stop(name),
-            _ => deed(dice, instances, balancers),
-        };
-        last = Some(deed.clone());
+        let deed = sequel(dice, &steps, at).unwrap_or_else(|| deed(dice, instances, balancers));
+        let gap = gap(dice, &deed);
         steps.push(Step { at, deed });
-        at += match dice.u8(0..10) {
-            0..3 => dice.u64(0..=6),
-            3..7 => dice.u64(7..=60),
-            7..9 => dice.u64(61..=200),
-            _ => dice.u64(201..=700),
-        };
+        at += gap;
     }
     steps
+}
+
+/// What often follows, so that functions of the one and of the other are at work at once: a start upon a stop, with or without a
+/// sweep between them, and the next stop.
+fn sequel(dice: &mut Rng, steps: &[Step], at: u64) -> Option<Deed> {
+    let mut before = steps.iter().rev();
+    let last = before.next()?;
+    match (&last.deed, before.next().map(|step| &step.deed)) {
+        (Deed::Stop(_), _) if chance(dice, 12) => Some(Deed::Sweep),
+        (Deed::Stop(name), _) | (Deed::Sweep, Some(Deed::Stop(name))) if chance(dice, 50) => {
+            Some(Deed::Start(name.clone()))
+        }
+        (Deed::Start(name), _) if chance(dice, if SETTLES.contains(&(at - last.at)) { 80 } else { 30 }) => {
+            Some(Deed::Stop(name.clone()))
+        }
+        // Its group keeps it out of service then, however well it runs.
+        (Deed::Standby(name), _) if chance(dice, 50) => Some(Deed::Stop(name.clone())),
+        (Deed::Warm(name), _) if chance(dice, 50) => Some(Deed::Start(name.clone())),
+        _ => None,
+    }
+}
+
+/// Seconds until the next deed.
+fn gap(dice: &mut Rng, deed: &Deed) -> u64 {
+    match (deed, dice.u8(0..100)) {
+        // What was given back is about to be forgotten: whoever takes it now must not rely on what is deleted.
+        (Deed::Start(_), 0..30) => dice.u64(SETTLES),
+        // By then it is out, where starts and stops are quick, and a function may still be at work that saw it so.
+        (Deed::Stop(_), 0..40) => dice.u64(1..=8),
+        // Only so long after it can nobody say that he has not heard of it.
+        (Deed::Standby(_) | Deed::Warm(_), 0..50) => dice.u64(151..=300),
+        (_, 0..30) => dice.u64(0..=6),
+        (_, 30..70) => dice.u64(7..=60),
+        (_, 70..90) => dice.u64(61..=200),
+        _ => dice.u64(201..=700),
+    }
 }
 
 fn deed(dice: &mut Rng, instances: &[Instance], balancers: &[Balancer]) -> Deed {
@@ -233,19 +282,26 @@ fn deliveries(dice: &mut Rng) -> Vec<(usize, EventFault)> {
 }
 
 fn strikes(dice: &mut Rng, end: u64) -> Vec<Strike> {
+    // In some runs one action is slow, or its caller stands still after it, from the beginning to the end: the windows of the
+    // protocol are seconds, and open that wide.
+    let mut strikes: Vec<Strike> = chance(dice, 35).then(|| slow_action(dice, end)).into_iter().collect();
     let all = harms(dice);
     let mut in_force: Vec<Harm> = all.into_iter().filter(|_| chance(dice, 35)).collect();
     if in_force.is_empty() && chance(dice, 70) {
         in_force.push(Harm::KilledAfter);
     }
     if in_force.is_empty() {
-        return Vec::new();
+        return strikes;
     }
     let singles = one_of(dice, &[0, 1, 3, 8]);
     let spells = one_of(dice, &[0, 0, 1, 2, 3]);
-    let mut strikes: Vec<Strike> = (0..singles)
-        .map(|_| Strike::Call(dice.usize(1..=STRUCK_CALL_MAX), in_force[dice.usize(..in_force.len())]))
-        .collect();
+    strikes.extend((0..singles).map(|_| {
+        let harm = in_force[dice.usize(..in_force.len())];
+        match dice.bool() {
+            true => Strike::Of(one_of(dice, &TURNING_POINTS), dice.usize(1..=TURNS_MAX), harm),
+            false => Strike::Call(dice.usize(1..=STRUCK_CALL_MAX), harm),
+        }
+    }));
     strikes.extend((0..spells).map(|_| {
         let from = dice.u64(FIRST_STEP_AT..end);
         Strike::Spell {
@@ -259,6 +315,15 @@ fn strikes(dice: &mut Rng, end: u64) -> Vec<Strike> {
     strikes
 }
 
+fn slow_action(dice: &mut Rng, end: u64) -> Strike {
+    let harm = match chance(dice, 70) {
+        true => Harm::Slow(dice.u64(4..=9)),
+        false => Harm::Frozen(one_of(dice, &FROZEN)),
+    };
+    let sort = Sort::Action(one_of(dice, &TURNING_POINTS));
+    Strike::Spell { from: FIRST_STEP_AT, until: end, sort, one_in: dice.usize(1..=2), harm }
+}
+
 fn harms(dice: &mut Rng) -> Vec<Harm> {
     vec![
         Harm::Slow(dice.u64(1..=9)),
@@ -269,6 +334,7 @@ fn harms(dice: &mut Rng) -> Vec<Harm> {
         Harm::Throttled,
         Harm::Denied,
         Harm::Stale(dice.u64(1..=STALE_MAX)),
+        Harm::Frozen(one_of(dice, &FROZEN)),
         Harm::KilledBefore,
         Harm::KilledAfter,
     ]

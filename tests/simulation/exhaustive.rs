@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The ways in which a single call can go wrong.
-pub const HARMS: [Harm; 10] = [
+pub const HARMS: [Harm; 11] = [
     Harm::Slow(9),
     Harm::Slow(11),
     Harm::AnswerLost,
@@ -19,6 +19,7 @@ pub const HARMS: [Harm; 10] = [
     Harm::Throttled,
     Harm::Denied,
     Harm::Stale(15),
+    Harm::Frozen(80),
     Harm::KilledBefore,
     Harm::KilledAfter,
 ];
@@ -99,6 +100,7 @@ fn plan(steps: Vec<(u64, Deed)>, places: &[&str]) -> Plan {
             name: "web-1".to_owned(),
             is_renewed: false,
             has_floating: false,
+            has_other_interfaces: false,
             is_member: false,
             is_ignored: false,
             places: places.iter().map(|&place| place.to_owned()).collect(),

@@ -127,6 +127,10 @@ fn launch(world: &mut World, instance: &Instance, subnet: &str) -> Result<(), Ap
     let has_ipv6 = world.ec2.subnets.get(subnet).is_some_and(|subnet| subnet.ipv6_cidr.is_some());
     let new = NewInterface { ipv6_count: usize::from(has_ipv6), primary_ipv6: has_ipv6, ..new };
     let launch = Launch::new(subnet).tag("Name", &instance.name).interface(0, 0, new);
+    let launch = match instance.has_other_interfaces {
+        true => launch.interface(1, 0, NewInterface::default()).interface(0, 1, NewInterface::default()),
+        false => launch,
+    };
     let launch = if instance.is_renewed { launch.renewed() } else { launch };
     let launch = if instance.is_ignored { launch.tag("elb-registrar:ignore", "") } else { launch };
     let id = ec2::launch_running(world, launch)?;

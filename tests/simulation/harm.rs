@@ -38,7 +38,7 @@ pub struct Strikes {
     start: Timestamp,
     /// Calls so far.
     seen: usize,
-    /// Calls of each spell so far.
+    /// Calls of each spell, or of a strike's action, so far.
     of_spell: Vec<usize>,
     struck: Struck,
 }
@@ -54,6 +54,12 @@ impl Strikes {
         for (strike, of_spell) in self.strikes.iter().zip(&mut self.of_spell) {
             match strike {
                 Strike::Call(number, harm) if *number == self.seen => return Some(*harm),
+                Strike::Of(action, number, harm) if *action == call.action => {
+                    *of_spell += 1;
+                    if of_spell == number {
+                        return Some(*harm);
+                    }
+                }
                 Strike::Spell { from, until, sort, one_in, harm }
                     if (*from..*until).contains(&second) && is_of(call, *sort) =>
                 {
@@ -85,10 +91,15 @@ fn is_read(call: &Call) -> bool {
     call.action.starts_with("Describe")
 }
 
+fn is_under_way_with_others(call: &Call) -> bool {
+    call.action.starts_with("Register") || call.action.starts_with("Deregister")
+}
+
 fn is_of(call: &Call, sort: Sort) -> bool {
     match sort {
         Sort::Reads => is_read(call),
         Sort::Writes => !is_read(call),
+        Sort::Action(action) => call.action == action,
         Sort::Any => true,
     }
 }
@@ -106,6 +117,10 @@ fn verdict(harm: Harm, call: &Call) -> Verdict {
         Harm::Denied => Verdict::Refuse(ApiError::receiver(403, "AccessDenied", "not for now")),
         Harm::Stale(seconds) if is_read(call) => Verdict::Stale(Duration::from_secs(seconds)),
         Harm::Stale(_) => Verdict::Pass,
+        // Others may be under way when a registration or deregistration is answered, and would take effect later than any call of
+        // the protocol may: it allows for the SDK's own limit, which a process that stands still does not keep.
+        Harm::Frozen(_) if is_under_way_with_others(call) => Verdict::Pass,
+        Harm::Frozen(seconds) => Verdict::FreezeAfter(Duration::from_secs(seconds)),
         Harm::KilledBefore => Verdict::KillBefore,
         Harm::KilledAfter => Verdict::KillAfter,
     }
@@ -120,6 +135,7 @@ fn name(harm: Harm) -> &'static str {
         Harm::Throttled => "throttled",
         Harm::Denied => "denied",
         Harm::Stale(_) => "stale",
+        Harm::Frozen(_) => "frozen",
         Harm::KilledBefore | Harm::KilledAfter => "killed",
     }
 }
@@ -153,10 +169,19 @@ pub fn deliver(faults: &[(usize, EventFault)], struck: Struck) -> impl FnMut(&Ev
     }
 }
 
+/// How late the latest event comes.
+pub fn longest_delay(faults: &[(usize, EventFault)]) -> Duration {
+    let delays = faults.iter().map(|(_, fault)| match fault {
+        EventFault::Late(seconds) => *seconds,
+        EventFault::Lost | EventFault::Twice => 0,
+    });
+    Duration::from_secs(delays.max().unwrap_or_default())
+}
+
 /// When the last spell is over, in seconds from the beginning.
 pub fn end(strikes: &[Strike]) -> Duration {
     let ends = strikes.iter().map(|strike| match strike {
-        Strike::Call(..) => 0,
+        Strike::Call(..) | Strike::Of(..) => 0,
         Strike::Spell { until, .. } => *until,
     });
     Duration::from_secs(ends.max().unwrap_or_default())

@@ -31,12 +31,16 @@ pub struct Ledger {
     pub promised: BTreeMap<Owned, Timestamp>,
     /// What the functions took and nobody has seen back since, forgotten.
     pub owed: BTreeSet<Owned>,
+    /// What the functions took from instances that had come back meanwhile.
+    pub taken_while_running: BTreeSet<Owned>,
     /// When instances were last seen out.
     pub out: BTreeMap<String, Timestamp>,
     /// When instances were last seen running.
     pub running: BTreeMap<String, Timestamp>,
     /// When instances were last seen on their way out of their Auto Scaling group.
     pub leaving: BTreeMap<String, Timestamp>,
+    /// Since when Auto Scaling groups have kept members out of service: in Standby, or at rest in the warm pool.
+    pub kept_out: BTreeMap<String, Timestamp>,
     /// Since when instances and balancers are to be left alone.
     pub guarded: BTreeMap<String, Timestamp>,
     /// Places that instances came to have with an address that was another's before.
@@ -117,6 +121,15 @@ impl Ledger {
         changes
     }
 
+    /// Remembers what a call took that came too late.
+    pub fn remember_late(&mut self, world: &World, changes: &Changes) {
+        let runs = |owned: &&Owned| {
+            world.ec2.instance(&owned.instance).is_some_and(|instance| instance.state == InstanceState::Running)
+        };
+        let owners = changes.removed.iter().filter_map(|(_, owner)| owner.as_ref());
+        self.taken_while_running.extend(owners.filter(runs).cloned());
+    }
+
     /// Every place that is in place.
     pub fn in_place(&self) -> impl Iterator<Item = &Owned> {
         self.entries.values().filter(|known| known.is_current).filter_map(|known| known.owner.as_ref())
@@ -152,6 +165,10 @@ impl Ledger {
             self.out.insert(instance.id.clone(), out);
             if view::is_leaving(world, &instance.id) {
                 self.leaving.insert(instance.id.clone(), now);
+            }
+            match view::is_kept_out(world, &instance.id) {
+                true => drop(self.kept_out.entry(instance.id.clone()).or_insert(now)),
+                false => drop(self.kept_out.remove(&instance.id)),
             }
             let running = match instance.state {
                 InstanceState::Running => Some(now),

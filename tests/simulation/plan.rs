@@ -93,6 +93,9 @@ pub struct Instance {
     pub is_renewed: bool,
     /// Whether it has a second address, which registrations name literally.
     pub has_floating: bool,
+    /// Whether it has more interfaces, which nothing is registered at: a second one on its card, and one on another card, which has
+    /// the same device index as the primary one.
+    pub has_other_interfaces: bool,
     /// Whether it is a member of the Auto Scaling group.
     pub is_member: bool,
     /// Whether it bears the tag `ignore` from the beginning.
@@ -180,6 +183,8 @@ pub enum EventFault {
 pub enum Strike {
     /// The n-th call of the functions, from 1.
     Call(usize, Harm),
+    /// The n-th call of an action, from 1: those that the protocol turns on are few among many, and seldom met by a number.
+    Of(&'static str, usize, Harm),
     /// Every n-th call of a sort, for a while.
     Spell {
         /// Seconds from the beginning.
@@ -202,6 +207,8 @@ pub enum Sort {
     Reads,
     /// That change something.
     Writes,
+    /// Of one action.
+    Action(&'static str),
     /// All.
     Any,
 }
@@ -223,6 +230,8 @@ pub enum Harm {
     Denied,
     /// It reads what was true so many seconds ago; nothing, where it writes.
     Stale(u64),
+    /// The function's process stands still for so many seconds after it, with whatever it has read.
+    Frozen(u64),
     /// The function's process ends before it.
     KilledBefore,
     /// The function's process ends after it.
@@ -240,6 +249,17 @@ impl Deed {
             Self::MoveFloating(a, b) => vec![a, b],
             Self::Sweep | Self::Wants(_) => Vec::new(),
         }
+    }
+}
+
+impl Plan {
+    /// Whether something is done to an instance that no event tells: people register, tag and move addresses as they like.
+    pub fn is_changed_silently(&self, instance: &str) -> bool {
+        let is_silent = |deed: &Deed| {
+            matches!(deed, Deed::Add(..) | Deed::Ignore(_) | Deed::Heed(_) | Deed::MoveFloating(..))
+                && deed.names().contains(&instance)
+        };
+        self.steps.iter().any(|step| is_silent(&step.deed))
     }
 }
 
@@ -264,6 +284,7 @@ impl fmt::Display for Plan {
             let traits = [
                 (instance.is_renewed, " renewed"),
                 (instance.has_floating, " floating"),
+                (instance.has_other_interfaces, " with more interfaces"),
                 (instance.is_member, " member"),
                 (instance.is_ignored, " ignored"),
             ];

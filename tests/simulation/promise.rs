@@ -5,6 +5,7 @@ mod foreign;
 mod hook;
 mod lost;
 mod rest;
+mod told;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub use foreign::{foreign_tags_touched, given_without_right, taken_without_right
 pub use hook::{completed_too_early, ran_out};
 pub use lost::{lost, taken_and_not_held};
 pub use rest::{at_rest, is_out_of_service};
+pub use told::{Told, left_to_a_sweep};
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]

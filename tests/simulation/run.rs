@@ -9,6 +9,7 @@ use std::{
 
 use sandbox::{
     Call, Throttle, Timestamp, World,
+    clock::delta,
     deployment::{DEAD_LETTERS, LIFECYCLE_DEAD_LETTERS, RECONCILE, UNDELIVERED},
     elbv2,
 };
@@ -19,7 +20,7 @@ use super::{
     ledger::{GIVES_LATE, Ledger, SWEEP_GIVES_LATE},
     log,
     plan::{Deed, EventFault, Guardian, Plan, Strike},
-    promise::{self, Cost, Promise, Violation},
+    promise::{self, Cost, Promise, Told, Violation},
     reference::Reference,
     view,
 };
@@ -179,6 +180,13 @@ impl<'p> Run<'p> {
         let exposed = self.stage.world(|world| world.calls.len());
         self.stage.world(|world| world.events.reset_delivery());
         self.rest().await?;
+        // An event that is still on its way keeps nobody busy.
+        if self.struck.all().contains_key("event late") {
+            self.pass_until(self.stage.world(|world| world.now()) + delta(harm::longest_delay(&self.plan.deliveries)))
+                .await?;
+            self.rest().await?;
+        }
+        self.judge_before_sweeps()?;
         for _ in 0..SWEEPS {
             self.pass_until(self.stage.world(|world| world.now()) + SWEEP_EVERY).await?;
             self.perform(&Deed::Sweep);
@@ -238,6 +246,24 @@ impl<'p> Run<'p> {
         violation.take().map_or(Ok(()), Err)
     }
 
+    /// Whether the events alone have brought everything about, where all of them came.
+    fn judge_before_sweeps(&self) -> Result<(), Violation> {
+        let struck = self.struck.all();
+        let (is_stale, is_lost) = (struck.contains_key("stale"), struck.contains_key("event lost"));
+        // A description that is older than a whole stop and start looks like one of an instance that never stopped: starts and stops
+        // of seconds are the simulation's own.
+        if is_lost || (is_stale && self.plan.weather.is_quick) {
+            return Ok(());
+        }
+        let names = self.plan.instances.iter().map(|instance| instance.name.as_str());
+        let instances: Vec<&str> = names.filter(|name| !self.plan.is_changed_silently(name)).collect();
+        let told = Told { instances: &instances, is_stale };
+        let known = self.known();
+        let violation =
+            self.stage.world(|world| promise::left_to_a_sweep(world, &known.ledger, &known.reference, told));
+        violation.map_or(Ok(()), Err)
+    }
+
     fn judge_at_rest(&self) -> Result<(), Violation> {
         let (cost, known) = (self.cost(), self.known());
         let violation = self.stage.world(|world| {
@@ -254,7 +280,7 @@ impl<'p> Run<'p> {
     /// (README.md, "Limits"), as may one whose calls all fail for a quarter of an hour.
     fn are_hooks_certain(&self) -> bool {
         let Plan { deliveries, strikes, weather, .. } = self.plan;
-        let is_single = |strike: &Strike| matches!(strike, Strike::Call(..));
+        let is_single = |strike: &Strike| matches!(strike, Strike::Call(..) | Strike::Of(..));
         let all_come = deliveries.iter().all(|(_, fault)| *fault == EventFault::Twice);
         all_come && strikes.iter().all(is_single) && strikes.len() <= 1 && weather.throttle.is_none()
     }
@@ -282,6 +308,7 @@ impl Known {
         let Self { ledger, reference, violation, .. } = self;
         let within = if call.access_key.starts_with("AKIARECONCILE") { SWEEP_GIVES_LATE } else { GIVES_LATE };
         let changes = ledger.look(world, &reference.declared).by(call);
+        ledger.remember_late(world, &changes);
         let found = promise::taken_without_right(world, ledger, &changes)
             .or_else(|| promise::given_without_right(world, ledger, &changes, within))
             .or_else(|| promise::foreign_tags_touched(world, ledger))

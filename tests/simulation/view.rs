@@ -8,7 +8,8 @@ use std::{
 };
 
 use sandbox::{
-    Timestamp, World, auto_scaling,
+    Timestamp, World,
+    auto_scaling::{self, LifecycleState},
     ec2::{self, InstanceState},
     elb,
     elbv2::{self, Standing, TargetType},
@@ -207,6 +208,12 @@ pub fn is_leaving(world: &World, instance: &str) -> bool {
     use auto_scaling::Course::{ReplaceRootVolume, ReturnToPool, Terminate, TerminateWarmed};
     let course = world.auto_scaling.member(instance).and_then(|member| member.course);
     matches!(course, Some(Terminate | TerminateWarmed | ReturnToPool | ReplaceRootVolume))
+}
+
+/// Whether an instance's Auto Scaling group keeps it out of service for now.
+pub fn is_kept_out(world: &World, instance: &str) -> bool {
+    let state = world.auto_scaling.member(instance).map(|member| member.lifecycle_state);
+    state.is_some_and(|state| state == LifecycleState::Standby || state.is_at_rest_in_pool())
 }
 
 /// Until when entries of an instance, by its id or one of its addresses, are being drained.

@@ -1,9 +1,8 @@
-//! Auto Scaling at the edge: what a group looks after by itself, where its members are in their life, and its hooks.
+//! Auto Scaling at the edge: what a group looks after by itself, where its members are in their life, its hooks, and their actions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    time::Duration,
 };
 
 use aws_sdk_autoscaling::Client;
@@ -11,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::CallError,
+    hook::Hook,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
-    notice::LifecycleAction,
+    notice::{LifecycleAction, NotUnderstood},
     registration::{BalancerId, TargetGroupId},
 };
 
@@ -21,10 +21,6 @@ const NAMES_PER_CALL_MAX: usize = 100;
 
 /// Ids that one DescribeAutoScalingInstances call takes (API reference).
 const IDS_PER_CALL_MAX: usize = 50;
-
-/// "The maximum is 172800 seconds (48 hours) or 100 times `HeartbeatTimeout`, whichever is smaller" (API reference,
-/// `GlobalTimeout`).
-const GLOBAL_TIMEOUT_MAX: Duration = Duration::from_secs(172_800);
 
 /// The code of every refusal of a lifecycle action that is over, or never was: "No active Lifecycle Action found with...".
 const VALIDATION_ERROR: &str = "ValidationError";
@@ -44,17 +40,6 @@ pub struct Member {
 /// Where a member is in its life in the group: a word of AWS's, such as `Pending:Wait`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifecycleState(String);
-
-/// A lifecycle hook, reduced to what matters here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// How long an action waits after its beginning, or after a heartbeat, until Auto Scaling ends it.
-    pub heartbeat_timeout: Duration,
-    /// How long an action can wait in all, however many heartbeats there are.
-    pub global_timeout: Duration,
-    /// How Auto Scaling ends it then.
-    pub default_result: ActionResult,
-}
 
 /// How a lifecycle action ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,36 +164,32 @@ pub async fn members(client: &Client, ids: &BTreeSet<InstanceId>) -> Result<BTre
 /// Reads a lifecycle hook; `None` where the hook or its group is gone.
 ///
 /// # Errors
-/// Where the call fails.
+/// Where the call fails, or where nobody understands what the operator wrote at the hook.
 pub async fn hook(
     client: &Client,
     group: &AutoScalingGroupName,
     name: &LifecycleHookName,
-) -> Result<Option<Hook>, CallError> {
+) -> Result<Option<Hook>, HookError> {
     let call = client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
     let answer = match call.lifecycle_hook_names(name.as_str()).send().await {
         Ok(answer) => answer,
         Err(error) => {
             let error = CallError::new("autoscaling:DescribeLifecycleHooks", error);
             // "AutoScalingGroup name not found", or a hook that is not there: both are gone.
-            return if error.code() == Some(VALIDATION_ERROR) { Ok(None) } else { Err(error) };
+            return if error.code() == Some(VALIDATION_ERROR) { Ok(None) } else { Err(HookError::Call(error)) };
         }
     };
     let found = answer.lifecycle_hooks().iter().find(|found| found.lifecycle_hook_name() == Some(name.as_str()));
-    Ok(found.map(|found| {
-        let seconds = |value: Option<i32>| value.and_then(|value| u64::try_from(value).ok()).map(Duration::from_secs);
-        // The documented defaults.
-        let heartbeat_timeout = seconds(found.heartbeat_timeout()).unwrap_or(Duration::from_secs(3_600));
-        let global_timeout = seconds(found.global_timeout());
-        Hook {
-            heartbeat_timeout,
-            global_timeout: global_timeout.unwrap_or_else(|| (heartbeat_timeout * 100).min(GLOBAL_TIMEOUT_MAX)),
-            default_result: match found.default_result() {
-                Some("CONTINUE") => ActionResult::Continue,
-                _ => ActionResult::Abandon,
-            },
-        }
-    }))
+    found.map(|found| Hook::of(name, found)).transpose().map_err(HookError::NotUnderstood)
+}
+
+/// Why a hook could not be read.
+#[derive(Debug)]
+pub enum HookError {
+    /// The call failed: it shall be repeated.
+    Call(CallError),
+    /// What the operator wrote there says nothing to this function: that is for a person.
+    NotUnderstood(NotUnderstood),
 }
 
 /// Restarts the heartbeat timeout of an action. Says whether the action is still there.

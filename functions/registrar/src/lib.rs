@@ -3,7 +3,7 @@
 //! Read it in the order in which the data flows:
 //! - *notice*: which instance an event names ([`notice`]);
 //! - *read*: instances and their tags ([`ec2`], [`instance`], [`held`], [`declaration`]), balancers ([`balancer`]),
-//!   Auto Scaling groups ([`auto_scaling`]), networks ([`network`]);
+//!   Auto Scaling groups and their hooks ([`auto_scaling`], [`hook`]), networks ([`network`]);
 //! - *decide*: pure functions of what was read ([`decide`], [`orphan`], [`finding`]);
 //! - *act*: the calls, in the order that loses nothing ([`converge`], which carries the protocol);
 //! - *answer*: to the queue and to people ([`handler`], [`queue`], [`report`]).
@@ -25,6 +25,7 @@ pub mod error;
 pub mod finding;
 pub mod handler;
 pub mod held;
+pub mod hook;
 pub mod id;
 pub mod instance;
 pub mod logging;

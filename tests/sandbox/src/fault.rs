@@ -19,6 +19,9 @@ pub enum Verdict {
     NeverAnswer,
     /// A reading call answers with what was true this long ago.
     Stale(Duration),
+    /// The work is done, and the calling function's process stands still for so long: it hears the answer, and does whatever else it
+    /// does, only then, while all clocks go on. Only functions in the test's own process can be made to.
+    FreezeAfter(Duration),
     /// The calling function's process ends before the call reaches AWS.
     KillBefore,
     /// The calling function's process ends after the work was done, before it hears the answer.

@@ -172,18 +172,17 @@ impl Sandbox {
         match verdict {
             Verdict::LoseAnswer => Reply::Lost,
             Verdict::NeverAnswer => std::future::pending().await,
+            Verdict::FreezeAfter(duration) => {
+                self.with(|world| lambda::freeze_caller(world, &request.access_key, duration));
+                // From here on nobody polls this any more until the process goes on.
+                tokio::task::yield_now().await;
+                Reply::Answered(answer_at(&request, &outcome, number, date))
+            }
             Verdict::KillAfter => {
                 self.with(|world| lambda::kill_caller(world, &request.access_key));
                 Reply::CallerKilled
             }
-            _ => {
-                let mut response = wire::encode(&request, &outcome, &format!("{number:08x}-sandbox"));
-                let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-                if let Ok(date) = http::HeaderValue::from_str(&date) {
-                    response.headers_mut().insert(http::header::DATE, date);
-                }
-                Reply::Answered(response)
-            }
+            _ => Reply::Answered(answer_at(&request, &outcome, number, date)),
         }
     }
 
@@ -239,6 +238,21 @@ async fn let_things_happen(shared: std::sync::Weak<Shared>) {
             None => changed.notified().await,
         }
     }
+}
+
+/// An answer with the time at which it was given.
+fn answer_at(
+    request: &Request,
+    outcome: &Result<Answer, ApiError>,
+    number: u64,
+    date: Timestamp,
+) -> http::Response<Bytes> {
+    let mut response = wire::encode(request, outcome, &format!("{number:08x}-sandbox"));
+    let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = http::HeaderValue::from_str(&date) {
+        response.headers_mut().insert(http::header::DATE, date);
+    }
+    response
 }
 
 fn log_call(world: &mut World, request: &Request) -> (u64, Verdict) {

@@ -55,6 +55,9 @@ pub fn given_without_right(world: &World, ledger: &Ledger, changes: &Changes, wi
         if !ledger.was_promised(&owned, world.now(), within) {
             return violation(entry, "it was neither held nor declared");
         }
+        if ledger.kept_out.get(&owned.instance).is_some_and(|since| world.now() - *since > within) {
+            return violation(entry, "its Auto Scaling group keeps it out of service");
+        }
         let was_running = ledger.running.get(&owned.instance).is_some_and(|at| world.now() - *at <= within);
         if !was_running {
             return violation(entry, "its instance has not been running for long");

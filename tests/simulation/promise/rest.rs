@@ -37,7 +37,7 @@ fn served(world: &World, ledger: &Ledger, reference: &Reference) -> Option<Viola
 }
 
 /// What is left where it is, although its instance is out.
-fn may_stay(
+pub(super) fn may_stay(
     world: &World,
     ledger: &Ledger,
     reference: &Reference,

@@ -17,10 +17,11 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::{Converged, Outcome, Registrar, Run, give_back::Arrival, see_out::Leaving};
 use crate::{
-    auto_scaling::{self, ActionResult, Hook, Member},
+    auto_scaling::{self, ActionResult, HookError, Member},
     config::{Mode, Scope},
     decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
     error::CallError,
+    hook::Hook,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     instance::{Instance, State},
     notice::{LifecycleAction, Transition},
@@ -41,12 +42,12 @@ pub struct LifecycleSettings {
 }
 
 /// The hooks of some actions; `None` for one that is gone.
-type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, CallError>>;
+type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, HookError>>;
 
 /// An action under way.
 struct UnderWay<'a> {
     action: &'a LifecycleAction,
-    hook: Option<Hook>,
+    hook: Option<&'a Hook>,
     course: Course,
 }
 
@@ -78,21 +79,24 @@ impl Registrar {
             let instance = reading.instances.get(&action.instance);
             run.recorder.instance(&action.instance).state = instance.map(|instance| instance.state);
             match &hooks[&(action.group.clone(), action.hook.clone())] {
-                Err(error) => {
+                Err(HookError::Call(error)) => {
                     run.recorder.call_failed(&action.instance, Some(&action.hook), error);
                     outcomes.insert(token, Outcome::Later(FAILED_RETRY));
                 }
+                Err(HookError::NotUnderstood(why)) => {
+                    outcomes.insert(token, Outcome::NotUnderstood(why.clone()));
+                }
                 Ok(hook) => {
-                    let course =
-                        course(action, instance, members.get(&action.instance), hook.as_ref(), run.read_at_ec2);
-                    under_way.push(UnderWay { action, hook: *hook, course });
+                    let hook = hook.as_ref();
+                    let course = course(action, instance, members.get(&action.instance), hook, run.read_at_ec2);
+                    under_way.push(UnderWay { action, hook, course });
                 }
             }
         }
         let declared: BTreeMap<InstanceId, Instance> = reading
             .instances
             .into_iter()
-            .map(|(id, instance)| (id, with_wishes(instance, actions, &members)))
+            .map(|(id, instance)| (id, with_wishes(instance, &under_way, &members)))
             .collect();
         let open = run.steer(&mut under_way, &declared, members, settings).boxed().await;
         for UnderWay { action, hook, course } in &under_way {
@@ -101,7 +105,7 @@ impl Registrar {
             let outcome = run.act_on(action, verdict).boxed().await;
             outcomes.insert(&action.token, outcome);
         }
-        let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()]).collect();
+        let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()].clone()).collect();
         Ok(Converged { report: run.recorder.into_report(), outcomes })
     }
 
@@ -128,7 +132,7 @@ impl Run<'_> {
     ) -> BTreeMap<InstanceId, Vec<Open>> {
         let mut leaving: BTreeMap<&InstanceId, Leaving<'_>> = BTreeMap::new();
         let mut arriving: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
-        for UnderWay { action, course, .. } in under_way.iter_mut() {
+        for UnderWay { action, hook, course } in under_way.iter_mut() {
             let Some(instance) = instances.get(&action.instance) else { continue };
             let is_moved = matches!(course, Course::In | Course::Out | Course::NotRunning(_));
             if is_moved && !self.is_ours(instance) {
@@ -137,7 +141,8 @@ impl Run<'_> {
             let member = members.get(&action.instance);
             match course {
                 Course::Out => {
-                    let network_drain = action.wishes.network_drain.unwrap_or(settings.network_drain);
+                    let wished = hook.and_then(|hook| hook.wishes.network_drain);
+                    let network_drain = wished.unwrap_or(settings.network_drain);
                     let of_this = Leaving { instance, since: action.started_at, network_drain };
                     let known = leaving.entry(&instance.id).or_insert(of_this);
                     known.since = known.since.min(action.started_at);
@@ -190,7 +195,7 @@ impl Run<'_> {
     fn weigh_action(
         &self,
         action: &LifecycleAction,
-        hook: Option<Hook>,
+        hook: Option<&Hook>,
         course: &Course,
         open: &[Open],
         settings: &LifecycleSettings,
@@ -212,11 +217,11 @@ impl Run<'_> {
                     _ => Vec::new(),
                 };
                 let open: Vec<Open> = open.iter().cloned().chain(not_running).collect();
-                let timeout = action.wishes.timeout.or(match action.transition {
+                let timeout = hook.wishes.timeout.or(match action.transition {
                     Transition::Launching => settings.health_timeout,
                     Transition::Terminating => None,
                 });
-                match verdict(action, &hook, &open, timeout, self.read_at_ec2) {
+                match verdict(action, hook, &open, timeout, self.read_at_ec2) {
                     Verdict::Hold(wait) => Step::Hold(wait, open.into_iter().map(|open| open.because).collect()),
                     Verdict::Complete { result, why, is_given_up } => Step::Complete { result, why, is_given_up },
                 }
@@ -308,17 +313,17 @@ fn is_in_service(instance: &Instance, member: Option<&Member>) -> bool {
 
 /// An instance as if it bore in its own tag what the hooks of its launch declare for it: as long as its group says that it is on its
 /// way in. An event that comes hours later, or that somebody made up, declares nothing.
-fn with_wishes(
-    mut instance: Instance,
-    actions: &[LifecycleAction],
-    members: &BTreeMap<InstanceId, Member>,
-) -> Instance {
+fn with_wishes(mut instance: Instance, under_way: &[UnderWay<'_>], members: &BTreeMap<InstanceId, Member>) -> Instance {
     let member = members.get(&instance.id).filter(|member| member.lifecycle_state.is_entering());
-    let own = |action: &&LifecycleAction| {
+    let own = |under_way: &&UnderWay<'_>| {
+        let action = under_way.action;
         action.instance == instance.id && member.is_some_and(|member| member.group == action.group)
     };
-    let register: Vec<&str> = actions.iter().filter(own).map(|action| action.wishes.register.as_str()).collect();
-    let register = register.join(" ");
+    // More than one event can name a hook, and each hook declares once.
+    let hooks = under_way.iter().filter(own).filter_map(|under_way| Some((&under_way.action.hook, under_way.hook?)));
+    let declared: BTreeMap<&LifecycleHookName, &str> =
+        hooks.map(|(name, hook)| (name, hook.wishes.register.as_str())).collect();
+    let register = declared.into_values().collect::<Vec<_>>().join(" ");
     if !register.trim().is_empty() {
         let declared = instance.tags.entry(tag::REGISTER.to_owned()).or_default();
         declared.push(' ');

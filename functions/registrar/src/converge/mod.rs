@@ -59,7 +59,7 @@ use crate::{
     error::CallError,
     id::{AutoScalingGroupName, InstanceId},
     instance::{Instance, State, Timestamp},
-    notice::Notice,
+    notice::{NotUnderstood, Notice},
     registration::{BalancerId, Registration},
     report::{Because, Recorder, Report},
     tag,
@@ -86,7 +86,7 @@ pub struct Converged {
 }
 
 /// What shall become of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It has served its purpose.
     Done,
@@ -94,6 +94,8 @@ pub enum Outcome {
     Later(Duration),
     /// Something failed: it shall come back when its queue sees fit, and in the end go to the dead letters.
     Failed,
+    /// What it is about says nothing to this function: it goes to the dead letters at once.
+    NotUnderstood(NotUnderstood),
 }
 
 /// As soon as the queue can: what was read is already known to be old.

@@ -9,7 +9,8 @@ use chrono::TimeDelta;
 
 use super::{DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY};
 use crate::{
-    auto_scaling::{ActionResult, Hook, Member},
+    auto_scaling::{ActionResult, Member},
+    hook::Hook,
     instance::{Instance, State, Timestamp},
     notice::{LifecycleAction, Transition},
     report::Because,
@@ -167,7 +168,7 @@ pub fn verdict(
 
 fn give_up(action: &LifecycleAction, hook: &Hook, open: &[Open], waited: TimeDelta) -> Verdict {
     let result = match action.transition {
-        Transition::Launching => action.wishes.on_timeout.unwrap_or(hook.default_result),
+        Transition::Launching => hook.wishes.on_timeout.unwrap_or(hook.default_result),
         // The instance ends anyway; abandoning would only skip the hooks after this one.
         Transition::Terminating => ActionResult::Continue,
     };
@@ -197,14 +198,15 @@ fn delta(duration: Duration) -> TimeDelta {
 mod tests {
     use super::*;
     use crate::{
+        hook::Wishes,
         instance::tests::{at, instance},
-        notice::Wishes,
     };
 
-    const HOOK: Hook = Hook {
+    static HOOK: Hook = Hook {
         heartbeat_timeout: Duration::from_secs(600),
         global_timeout: Duration::from_secs(60_000),
         default_result: ActionResult::Abandon,
+        wishes: Wishes { register: String::new(), timeout: None, on_timeout: None, network_drain: None },
     };
 
     fn action(transition: Transition) -> LifecycleAction {
@@ -217,7 +219,6 @@ mod tests {
             is_to_warm_pool: false,
             is_for_root_volume: false,
             started_at: at(0),
-            wishes: Wishes::default(),
         }
     }
 
@@ -316,9 +317,9 @@ mod tests {
 
     #[test]
     fn a_launch_that_is_not_healthy_in_time_ends_as_its_hook_wants() {
-        let at_end = |action: &LifecycleAction, timeout: Option<u64>, second| match verdict(
-            action,
-            &HOOK,
+        let at_end = |hook: &Hook, timeout: Option<u64>, second| match verdict(
+            &launch(),
+            hook,
             &[unhealthy()],
             timeout.map(Duration::from_secs),
             at(second),
@@ -329,19 +330,17 @@ mod tests {
             }
             Verdict::Hold(_) => None,
         };
-        assert_eq!(at_end(&launch(), None, 599), None);
-        assert_eq!(at_end(&launch(), None, 600), Some(ActionResult::Abandon), "the hook's own time and default result");
-        assert_eq!(at_end(&launch(), Some(900), 600), None);
-        assert_eq!(at_end(&launch(), Some(900), 900), Some(ActionResult::Abandon));
+        assert_eq!(at_end(&HOOK, None, 599), None);
+        assert_eq!(at_end(&HOOK, None, 600), Some(ActionResult::Abandon), "the hook's own time and default result");
+        assert_eq!(at_end(&HOOK, Some(900), 600), None);
+        assert_eq!(at_end(&HOOK, Some(900), 900), Some(ActionResult::Abandon));
         assert_eq!(
-            at_end(&launch(), Some(90_000), 59_940),
+            at_end(&HOOK, Some(90_000), 59_940),
             Some(ActionResult::Abandon),
             "a minute before the global limit"
         );
-        let kind = LifecycleAction {
-            wishes: Wishes { on_timeout: Some(ActionResult::Continue), ..Wishes::default() },
-            ..launch()
-        };
+        let kind =
+            Hook { wishes: Wishes { on_timeout: Some(ActionResult::Continue), ..Wishes::default() }, ..HOOK.clone() };
         assert_eq!(at_end(&kind, None, 600), Some(ActionResult::Continue));
     }
 
@@ -365,22 +364,25 @@ mod tests {
 
     #[test]
     fn nobody_sleeps_past_half_the_heartbeat_or_the_limit() {
-        let wait = |hook: Hook, open: Open, second| match verdict(&launch(), &hook, &[open], None, at(second)) {
+        let wait = |hook: &Hook, open: Open, second| match verdict(&launch(), hook, &[open], None, at(second)) {
             Verdict::Hold(wait) => wait.as_secs(),
             Verdict::Complete { .. } => 0,
         };
-        let short =
-            Hook { heartbeat_timeout: Duration::from_secs(30), global_timeout: Duration::from_secs(3_000), ..HOOK };
-        assert_eq!(wait(short, draining(Some(300)), 0), 15);
-        assert_eq!(wait(HOOK, unhealthy(), 590), 10);
-        assert_eq!(wait(HOOK, unhealthy(), 0), 5);
-        assert_eq!(wait(HOOK, unhealthy(), 300), 50);
+        let short = Hook {
+            heartbeat_timeout: Duration::from_secs(30),
+            global_timeout: Duration::from_secs(3_000),
+            ..HOOK.clone()
+        };
+        assert_eq!(wait(&short, draining(Some(300)), 0), 15);
+        assert_eq!(wait(&HOOK, unhealthy(), 590), 10);
+        assert_eq!(wait(&HOOK, unhealthy(), 0), 5);
+        assert_eq!(wait(&HOOK, unhealthy(), 300), 50);
     }
 
     #[test]
     fn an_hour_of_waiting_costs_some_dozens_of_looks_and_two_days_some_hundreds() {
         let looks = |hours: u64| {
-            let hook = Hook { heartbeat_timeout: Duration::from_secs(7_200), global_timeout: GLOBAL, ..HOOK };
+            let hook = Hook { heartbeat_timeout: Duration::from_secs(7_200), global_timeout: GLOBAL, ..HOOK.clone() };
             let (mut looks, mut waited) = (0, 0);
             while waited < hours * 3_600 {
                 let seconds = i64::try_from(waited).unwrap();

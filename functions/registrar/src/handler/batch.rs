@@ -116,9 +116,15 @@ impl<W: Work> BehindQueue<W> {
         self.base.registrar.forget_stops();
         let notice = self.work.read(&event.to_string(), place).inspect_err(|_| metrics.add_not_understood(1))?;
         let converged = self.work.converge(&self.base.registrar, std::slice::from_ref(&notice)).await;
-        let report = converged.inspect_err(|error| metrics.add_failure(error.reason()))?.report;
+        let Converged { report, outcomes } = converged.inspect_err(|error| metrics.add_failure(error.reason()))?;
         metrics.add_report(&report);
-        Base::answer(report)
+        match outcomes.into_iter().next() {
+            Some(Outcome::NotUnderstood(reason)) => {
+                metrics.add_not_understood(1);
+                Err(reason.into())
+            }
+            _ => Base::answer(report),
+        }
     }
 
     async fn batch(&self, batch: SqsEvent, place: &Place, metrics: &mut Metrics) -> Value {
@@ -128,40 +134,38 @@ impl<W: Work> BehindQueue<W> {
         };
         let records: Vec<Record<W::Notice>> = batch.records.into_iter().map(read).collect();
         let notices: Vec<W::Notice> = records.iter().filter_map(|record| record.notice.clone().ok()).collect();
-        metrics.add_not_understood(records.len() - notices.len());
         let mut outcomes = self.converge(&notices, metrics).await.into_iter();
         let (mut failed, mut parked) = (Vec::new(), Vec::new());
         for Record { message, notice } in records {
-            let outcome = match notice {
-                // One outcome for each notice, in their order.
-                Ok(_) => outcomes.next().unwrap_or(Outcome::Failed),
-                Err(reason) => self.bury(message.body.unwrap_or_default(), reason).await,
-            };
+            // One outcome for each notice, in their order.
+            let outcome = notice.map_or_else(Outcome::NotUnderstood, |_| outcomes.next().unwrap_or(Outcome::Failed));
+            let retry = || back_off(message.attributes.get("ApproximateReceiveCount"), W::FAILED_RETRY_MAX);
             let wait = match outcome {
-                Outcome::Done => None,
-                Outcome::Later(wait) => Some(wait),
-                Outcome::Failed => {
-                    Some(back_off(message.attributes.get("ApproximateReceiveCount"), W::FAILED_RETRY_MAX))
+                Outcome::Done => continue,
+                Outcome::Later(wait) => wait,
+                Outcome::Failed => retry(),
+                Outcome::NotUnderstood(reason) => {
+                    metrics.add_not_understood(1);
+                    if self.bury(message.body.as_deref().unwrap_or_default(), &reason).await {
+                        continue;
+                    }
+                    retry()
                 }
             };
-            if let (Some(wait), Some(receipt_handle)) = (wait, message.receipt_handle) {
+            if let Some(receipt_handle) = message.receipt_handle {
                 parked.push(Parked { receipt_handle, wait });
             }
-            if outcome != Outcome::Done {
-                // Without an id Lambda takes the whole batch for failed, which is right when nobody knows which one it was.
-                failed.push(message.message_id.unwrap_or_default());
-            }
+            // Without an id Lambda takes the whole batch for failed, which is right when nobody knows which one it was.
+            failed.push(message.message_id.unwrap_or_default());
         }
         self.queue.park(&parked).await;
         serde_json::to_value(response(failed)).unwrap_or_default()
     }
 
-    async fn bury(&self, body: String, reason: NotUnderstood) -> Outcome {
+    /// Says whether it is among the dead letters.
+    async fn bury(&self, body: &str, reason: &NotUnderstood) -> bool {
         tracing::error!(why = %reason, "event not understood");
-        match self.queue.bury(&body, &reason.to_string()).await {
-            true => Outcome::Done,
-            false => Outcome::Failed,
-        }
+        self.queue.bury(body, &reason.to_string()).await
     }
 
     /// Converges a batch together. Should that panic, each notice alone: then the one that is to blame spares the others.

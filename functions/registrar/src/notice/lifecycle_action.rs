@@ -1,27 +1,21 @@
 //! Lifecycle actions of Auto Scaling: an instance waits at a hook, on its way into its group or out of it.
 //!
 //! Every hook of the account sends such events. A hook is ours by its name: somebody else's must be neither completed nor
-//! kept alive.
+//! kept alive. The hook's `NotificationMetadata` comes along with them, and is not read: whoever can make up an event could
+//! write there what he wants. What the operator wrote is asked of the hook itself ([`crate::hook`]).
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use super::{NotUnderstood, Place, event_of, instance_id_of};
 use crate::{
-    auto_scaling::ActionResult,
-    declaration::Declaration,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     instance::Timestamp,
-    registration::Malformed,
 };
 
 const LAUNCH: &str = "EC2 Instance-launch Lifecycle Action";
 const TERMINATE: &str = "EC2 Instance-terminate Lifecycle Action";
-
-/// Characters of a hook's metadata, all of them ASCII (API reference, PutLifecycleHook). An event with more was made by somebody else,
-/// and would have each of its registrations looked up.
-const METADATA_LENGTH_MAX: usize = 4_000;
 
 /// An instance waits at a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +36,6 @@ pub struct LifecycleAction {
     pub is_for_root_volume: bool,
     /// When it began.
     pub started_at: Timestamp,
-    /// What the operator wants of this hook.
-    pub wishes: Wishes,
 }
 
 /// Which way an instance goes.
@@ -57,19 +49,6 @@ pub enum Transition {
     Terminating,
 }
 
-/// What an operator wants of one hook, by its `NotificationMetadata`. What is left out follows the function's settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wishes {
-    /// Registrations to make at the launch, beside those of the instance's own tags. As the text of the tag.
-    pub register: String,
-    /// How long to wait for health, or for a balancer that cannot be read or written.
-    pub timeout: Option<Duration>,
-    /// How the launch ends that is not healthy in time.
-    pub on_timeout: Option<ActionResult>,
-    /// How long a target behind a Network Load Balancer may still get new connections.
-    pub network_drain: Option<Duration>,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Detail {
@@ -79,27 +58,8 @@ struct Detail {
     #[serde(rename = "EC2InstanceId")]
     ec2_instance_id: String,
     lifecycle_transition: Transition,
-    notification_metadata: Option<String>,
     destination: Option<String>,
     action: Option<String>,
-}
-
-/// The metadata of a hook that launches.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LaunchMetadata {
-    #[serde(default)]
-    register: Vec<String>,
-    timeout_seconds: Option<u32>,
-    on_timeout: Option<ActionResult>,
-}
-
-/// The metadata of a hook that terminates.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TerminateMetadata {
-    timeout_seconds: Option<u32>,
-    network_drain_seconds: Option<u32>,
 }
 
 impl LifecycleAction {
@@ -107,7 +67,7 @@ impl LifecycleAction {
     ///
     /// # Errors
     /// Where it is not a lifecycle action of this account and Region at a hook whose name begins with `prefix`, in its
-    /// documented form, or the hook's metadata is not what this function takes. Repeating the event would not help.
+    /// documented form. Repeating the event would not help.
     pub fn of_event(text: &str, place: &Place, prefix: &str) -> Result<Self, NotUnderstood> {
         let is_ours =
             |source: &str, detail_type: &str| source == "aws.autoscaling" && [LAUNCH, TERMINATE].contains(&detail_type);
@@ -118,7 +78,6 @@ impl LifecycleAction {
         }
         // By it alone a function knows how long the action has been waiting.
         let started_at = time.ok_or_else(|| NotUnderstood::NotAnEvent("missing field `time`".to_owned()))?;
-        let metadata = detail.notification_metadata.unwrap_or_default();
         Ok(Self {
             instance: instance_id_of(detail.ec2_instance_id)?,
             group: detail.auto_scaling_group_name.into(),
@@ -127,47 +86,8 @@ impl LifecycleAction {
             is_to_warm_pool: detail.destination.as_deref() == Some("WarmPool"),
             is_for_root_volume: detail.action.as_deref() == Some("ReplaceRootVolume"),
             started_at,
-            wishes: Wishes::of(&metadata, detail.lifecycle_transition, &hook)?,
             hook,
         })
-    }
-}
-
-impl Wishes {
-    fn of(metadata: &str, transition: Transition, hook: &LifecycleHookName) -> Result<Self, NotUnderstood> {
-        if metadata.len() > METADATA_LENGTH_MAX {
-            let why = format!("it is longer than {METADATA_LENGTH_MAX} characters, which Auto Scaling does not take");
-            return Err(NotUnderstood::Metadata { hook: hook.clone(), why });
-        }
-        let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(seconds.into()));
-        match transition {
-            Transition::Launching => {
-                let LaunchMetadata { register, timeout_seconds, on_timeout } = read(metadata, hook)?;
-                let register = register.join(" ");
-                if let Some((text, why)) = first_malformed(&register) {
-                    return Err(NotUnderstood::Declaration { hook: hook.clone(), text, why });
-                }
-                Ok(Self { register, timeout: seconds(timeout_seconds), on_timeout, network_drain: None })
-            }
-            Transition::Terminating => {
-                let TerminateMetadata { timeout_seconds, network_drain_seconds } = read(metadata, hook)?;
-                let (timeout, network_drain) = (seconds(timeout_seconds), seconds(network_drain_seconds));
-                Ok(Self { timeout, network_drain, ..Self::default() })
-            }
-        }
-    }
-}
-
-fn first_malformed(register: &str) -> Option<(String, Malformed)> {
-    Declaration::all_in(register).1.into_iter().next()
-}
-
-/// Reads metadata; without any, nothing is wanted in particular.
-fn read<T: Default + DeserializeOwned>(metadata: &str, hook: &LifecycleHookName) -> Result<T, NotUnderstood> {
-    match metadata.trim() {
-        "" => Ok(T::default()),
-        text => serde_json::from_str(text)
-            .map_err(|error| NotUnderstood::Metadata { hook: hook.clone(), why: error.to_string() }),
     }
 }
 
@@ -182,7 +102,6 @@ impl fmt::Display for Transition {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -225,7 +144,6 @@ mod tests {
         }
         let action = LifecycleAction::of_event(&event.to_string(), &place(), PREFIX).unwrap();
         assert_eq!((action.transition, action.is_to_warm_pool), (Transition::Terminating, false));
-        assert_eq!(action.wishes, Wishes::default());
     }
 
     #[test]
@@ -235,30 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_writes_at_the_hook_is_read() {
-        let metadata = r#"{"register": ["tg:web:8080", "clb:shop"], "timeout_seconds": 600, "on_timeout": "CONTINUE"}"#;
-        let wishes = read_with("LAUNCHING", "NotificationMetadata", json!(metadata)).unwrap().wishes;
-        assert_eq!(wishes.register, "tg:web:8080 clb:shop");
-        assert_eq!((wishes.timeout, wishes.on_timeout), (Some(Duration::from_secs(600)), Some(ActionResult::Continue)));
-        let metadata = r#"{"network_drain_seconds": 180}"#;
-        let wishes = read_with("TERMINATING", "NotificationMetadata", json!(metadata)).unwrap().wishes;
-        assert_eq!(wishes.network_drain, Some(Duration::from_secs(180)));
-    }
-
-    #[test]
-    fn metadata_that_says_something_else_is_refused_with_a_sentence_that_names_the_hook() {
-        for (transition, metadata, words) in [
-            ("LAUNCHING", r#"{"registre": []}"#, "unknown field `registre`"),
-            ("LAUNCHING", r#"{"register": ["web"]}"#, "`web`, which is not a registration"),
-            ("LAUNCHING", r#"{"network_drain_seconds": 3}"#, "unknown field `network_drain_seconds`"),
-            ("LAUNCHING", r#"{"on_timeout": "continue"}"#, "unknown variant `continue`"),
-            ("TERMINATING", r#"{"register": ["tg:web"]}"#, "unknown field `register`"),
-            ("TERMINATING", r#"{"timeout_seconds": -1}"#, "invalid value"),
-            ("TERMINATING", "my-metadata", "expected value"),
-            ("LAUNCHING", &format!("{}{{}}", " ".repeat(3_999)), "longer than 4000 characters"),
-        ] {
-            let error = read_with(transition, "NotificationMetadata", json!(metadata)).unwrap_err();
-            assert!(error.contains("hook `elb-registrar-hook`") && error.contains(words), "{metadata}: {error}");
+    fn metadata_in_an_event_is_not_read() {
+        let plain = read_with("LAUNCHING", "Destination", json!("AutoScalingGroup"));
+        for metadata in [json!(r#"{"register": ["clb:shop"]}"#), json!("no JSON"), json!({ "a": 1 })] {
+            assert_eq!(read_with("LAUNCHING", "NotificationMetadata", metadata), plain);
         }
     }
 
@@ -283,13 +181,5 @@ mod tests {
         event["detail-type"] = json!("EC2 Instance Launch Successful");
         let error = LifecycleAction::of_event(&event.to_string(), &place(), PREFIX).unwrap_err().to_string();
         assert!(error.contains("EC2 Instance Launch Successful"), "{error}");
-    }
-
-    proptest! {
-        #[test]
-        fn no_metadata_makes_it_panic(metadata in "\\PC{0,200}") {
-            let _ = read_with("LAUNCHING", "NotificationMetadata", json!(metadata));
-            let _ = read_with("TERMINATING", "NotificationMetadata", json!(metadata));
-        }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     registration::Malformed,
 };
 
-pub use lifecycle_action::{LifecycleAction, Transition, Wishes};
+pub use lifecycle_action::{LifecycleAction, Transition};
 pub use state_change::Notice;
 
 /// Where the function runs, and therefore whose events it takes.

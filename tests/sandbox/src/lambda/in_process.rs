@@ -1,8 +1,10 @@
 //! Runs a function's handler in the test's own process, on the simulated clock.
 
 use std::{
+    future::poll_fn,
     panic::AssertUnwindSafe,
     sync::{Arc, Weak},
+    task::Poll,
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -38,14 +40,43 @@ pub fn run_in_process(
             };
             match taken {
                 Some((invocation, over)) => {
-                    let request_id = invocation.request_id.clone();
-                    tokio::spawn(run(shared.clone(), request_id, over, (*handler)(invocation)));
+                    let (request_id, access_key) = (invocation.request_id.clone(), invocation.access_key.clone());
+                    let handler = unless_frozen(shared.clone(), access_key, (*handler)(invocation));
+                    tokio::spawn(run(shared.clone(), request_id, over, handler.boxed()));
                 }
                 None if work.changed().await.is_err() => return,
                 None => {}
             }
         }
     });
+}
+
+/// Runs a handler, and lets it stand still while its process is frozen.
+async fn unless_frozen<R>(shared: Weak<Shared>, access_key: String, mut handler: BoxFuture<'static, R>) -> R {
+    let frozen = || {
+        let sandbox = Sandbox { shared: shared.upgrade()? };
+        let duration = sandbox.lock().lambda.frozen.remove(&access_key)?;
+        let clock = sandbox.clock().clone();
+        Some(async move { clock.sleep(duration).await }.boxed())
+    };
+    let mut thaw: Option<BoxFuture<'static, ()>> = None;
+    poll_fn(|context| {
+        loop {
+            if let Some(sleep) = &mut thaw {
+                std::task::ready!(sleep.poll_unpin(context));
+                thaw = None;
+            }
+            if let Poll::Ready(answer) = handler.poll_unpin(context) {
+                return Poll::Ready(answer);
+            }
+            // By a call that it has made just now.
+            thaw = frozen();
+            if thaw.is_none() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
 }
 
 async fn run(

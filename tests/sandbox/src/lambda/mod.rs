@@ -50,6 +50,8 @@ pub struct State {
     mappings: Vec<source::Mapping>,
     /// Those that wait or run, by request id.
     invocations: BTreeMap<String, invocation::Record>,
+    /// For how long a process shall stand still, by its access key, until it has heard of it.
+    frozen: BTreeMap<String, Duration>,
     /// Every attempt that ended, in order.
     pub log: Vec<Ended>,
 }
@@ -240,6 +242,17 @@ pub fn kill_caller(world: &mut World, access_key: &str) {
     if let Some(request_id) = found {
         finish(world, &request_id, Ending::Died);
     }
+}
+
+/// Lets the process that calls with this access key stand still for so long.
+///
+/// # Panics
+/// Where it is a process of its own, whose clock is not ours.
+pub fn freeze_caller(world: &mut World, access_key: &str, duration: Duration) {
+    let mut functions = world.lambda.functions.values();
+    let is_process = functions.any(|function| function.deaths.contains_key(access_key));
+    assert!(!is_process, "{access_key} is a process of its own, and freezing one is not modelled");
+    world.lambda.frozen.insert(access_key.to_owned(), duration);
 }
 
 /// The ARN of a function.

@@ -252,6 +252,45 @@ async fn timeout_ends_the_handler_and_its_environment() {
     assert_eq!(keys, ["AKIAF0001", "AKIAF0002"]);
 }
 
+/// A call by an environment.
+fn list_queues(access_key: &str) -> http::Request<bytes::Bytes> {
+    http::Request::post("/")
+        .header("x-amz-target", "AmazonSQS.ListQueues")
+        .header("authorization", format!("AWS4-HMAC-SHA256 Credential={access_key}/d/r/sqs/aws4_request"))
+        .body(bytes::Bytes::from_static(b"{}"))
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_process_does_nothing_until_it_goes_on_and_its_timers_are_over_then() {
+    let sandbox = with_mapping(BatchSettings::default());
+    let _fault = sandbox.fault(crate::fault::kth("ListQueues", 1, crate::Verdict::FreezeAfter(Duration::from_secs(8))));
+    let told: Arc<Mutex<Vec<(&str, i64)>>> = Arc::default();
+    let (inner, heard, begun) = (sandbox.clone(), told.clone(), sandbox.clock().now());
+    run_in_process(&sandbox, "f", move |invocation| {
+        let (sandbox, heard) = (inner.clone(), heard.clone());
+        async move {
+            let clock = sandbox.clock().clone();
+            let note = |what| heard.lock().unwrap().push((what, (clock.now() - begun).num_seconds()));
+            let timer = clock.sleep(Duration::from_secs(2)).map(|()| note("timer"));
+            let call = sandbox.call(list_queues(&invocation.access_key)).map(|_| note("answer"));
+            futures::join!(timer, call);
+            clock.sleep(Duration::from_secs(1)).await;
+            note("after it");
+            Ok(Value::Null)
+        }
+        .boxed()
+    });
+    sandbox.invoke("f", json!({})).await.unwrap();
+    assert_eq!(*told.lock().unwrap(), [("timer", 8), ("answer", 8), ("after it", 9)]);
+    let error = {
+        let longer = crate::fault::kth("ListQueues", 1, crate::Verdict::FreezeAfter(Duration::from_secs(20)));
+        let _fault = sandbox.fault(longer);
+        sandbox.invoke("f", json!({})).await.unwrap_err()
+    };
+    assert_eq!(error["errorType"], "Sandbox.Timedout", "Lambda's clock does not stand still");
+}
+
 #[tokio::test(start_paused = true)]
 async fn kill_hits_the_invocation_that_made_the_call_and_no_other() {
     let sandbox = with_mapping(BatchSettings { batch_size: 1, ..BatchSettings::default() });
@@ -263,15 +302,7 @@ async fn kill_hits_the_invocation_that_made_the_call_and_no_other() {
     run_in_process(&sandbox, "f", move |invocation| {
         let sandbox = inner.clone();
         async move {
-            let request = http::Request::post("/")
-                .header("x-amz-target", "AmazonSQS.ListQueues")
-                .header(
-                    "authorization",
-                    format!("AWS4-HMAC-SHA256 Credential={}/d/r/sqs/aws4_request", invocation.access_key),
-                )
-                .body(bytes::Bytes::from_static(b"{}"))
-                .unwrap();
-            match sandbox.call(request).await {
+            match sandbox.call(list_queues(&invocation.access_key)).await {
                 Reply::CallerKilled => std::future::pending().await,
                 _ => Ok(Value::Null),
             }

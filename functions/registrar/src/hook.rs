@@ -1,0 +1,189 @@
+//! A lifecycle hook as its operator made it: how long it waits, and what its `NotificationMetadata` wants.
+//!
+//! Read from the hook at every look, and never from an event: so a made-up event declares nothing, and what an operator
+//! corrects at the hook counts from the next look on.
+
+use std::time::Duration;
+
+use aws_sdk_autoscaling::types::LifecycleHook;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IntoDeserializer, value},
+};
+
+use crate::{
+    auto_scaling::ActionResult,
+    declaration::Declaration,
+    id::LifecycleHookName,
+    notice::{NotUnderstood, Transition},
+};
+
+/// The documented default of `HeartbeatTimeout`.
+const HEARTBEAT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3_600);
+
+/// "The maximum is 172800 seconds (48 hours) or 100 times `HeartbeatTimeout`, whichever is smaller" (API reference,
+/// `GlobalTimeout`).
+const GLOBAL_TIMEOUT_MAX: Duration = Duration::from_secs(172_800);
+
+/// A lifecycle hook, reduced to what matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// How long an action waits after its beginning, or after a heartbeat, until Auto Scaling ends it.
+    pub heartbeat_timeout: Duration,
+    /// How long an action can wait in all, however many heartbeats there are.
+    pub global_timeout: Duration,
+    /// How Auto Scaling ends it then.
+    pub default_result: ActionResult,
+    /// What the operator wants of it.
+    pub wishes: Wishes,
+}
+
+/// What an operator wants of one hook, by its `NotificationMetadata`. What is left out follows the function's settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Registrations to make at the launch, beside those of the instance's own tags. As the text of the tag.
+    pub register: String,
+    /// How long to wait for health, or for a balancer that cannot be read or written.
+    pub timeout: Option<Duration>,
+    /// How the launch ends that is not healthy in time.
+    pub on_timeout: Option<ActionResult>,
+    /// How long a target behind a Network Load Balancer may still get new connections.
+    pub network_drain: Option<Duration>,
+}
+
+/// The metadata of a hook that launches.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LaunchMetadata {
+    #[serde(default)]
+    register: Vec<String>,
+    timeout_seconds: Option<u32>,
+    on_timeout: Option<ActionResult>,
+}
+
+/// The metadata of a hook that terminates.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TerminateMetadata {
+    timeout_seconds: Option<u32>,
+    network_drain_seconds: Option<u32>,
+}
+
+impl Hook {
+    /// Reads a hook as Auto Scaling describes it.
+    ///
+    /// # Errors
+    /// Where its metadata, or the way that it is for, is not what this version knows.
+    pub fn of(name: &LifecycleHookName, described: &LifecycleHook) -> Result<Self, NotUnderstood> {
+        let seconds = |value: Option<i32>| value.and_then(|value| u64::try_from(value).ok()).map(Duration::from_secs);
+        let heartbeat_timeout = seconds(described.heartbeat_timeout()).unwrap_or(HEARTBEAT_TIMEOUT_DEFAULT);
+        let global_timeout = seconds(described.global_timeout());
+        Ok(Self {
+            heartbeat_timeout,
+            global_timeout: global_timeout.unwrap_or_else(|| (heartbeat_timeout * 100).min(GLOBAL_TIMEOUT_MAX)),
+            default_result: match described.default_result() {
+                Some("CONTINUE") => ActionResult::Continue,
+                _ => ActionResult::Abandon,
+            },
+            wishes: Wishes::of(name, described)?,
+        })
+    }
+}
+
+impl Wishes {
+    fn of(name: &LifecycleHookName, described: &LifecycleHook) -> Result<Self, NotUnderstood> {
+        let metadata = described.notification_metadata().unwrap_or_default();
+        let way: Result<_, value::Error> =
+            Transition::deserialize(described.lifecycle_transition().unwrap_or_default().into_deserializer());
+        let way = way.map_err(|error| NotUnderstood::Metadata { hook: name.clone(), why: error.to_string() })?;
+        let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        match way {
+            Transition::Launching => {
+                let LaunchMetadata { register, timeout_seconds, on_timeout } = read(metadata, name)?;
+                let register = register.join(" ");
+                if let Some((text, why)) = Declaration::all_in(&register).1.into_iter().next() {
+                    return Err(NotUnderstood::Declaration { hook: name.clone(), text, why });
+                }
+                Ok(Self { register, timeout: seconds(timeout_seconds), on_timeout, network_drain: None })
+            }
+            Transition::Terminating => {
+                let TerminateMetadata { timeout_seconds, network_drain_seconds } = read(metadata, name)?;
+                let (timeout, network_drain) = (seconds(timeout_seconds), seconds(network_drain_seconds));
+                Ok(Self { timeout, network_drain, ..Self::default() })
+            }
+        }
+    }
+}
+
+/// Reads metadata; without any, nothing is wanted in particular.
+fn read<T: Default + DeserializeOwned>(metadata: &str, hook: &LifecycleHookName) -> Result<T, NotUnderstood> {
+    match metadata.trim() {
+        "" => Ok(T::default()),
+        text => serde_json::from_str(text)
+            .map_err(|error| NotUnderstood::Metadata { hook: hook.clone(), why: error.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_autoscaling::types::builders::LifecycleHookBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn described(transition: &str) -> LifecycleHookBuilder {
+        LifecycleHook::builder().lifecycle_transition(format!("autoscaling:EC2_INSTANCE_{transition}"))
+    }
+
+    fn hook_of(described: LifecycleHookBuilder) -> Result<Hook, String> {
+        Hook::of(&"elb-registrar-hook".into(), &described.build()).map_err(|error| error.to_string())
+    }
+
+    fn read_of(transition: &str, metadata: &str) -> Result<Wishes, String> {
+        hook_of(described(transition).notification_metadata(metadata)).map(|hook| hook.wishes)
+    }
+
+    #[test]
+    fn what_an_operator_writes_at_the_hook_is_read() {
+        let metadata = r#"{"register": ["tg:web:8080", "clb:shop"], "timeout_seconds": 600, "on_timeout": "CONTINUE"}"#;
+        let wishes = read_of("LAUNCHING", metadata).unwrap();
+        assert_eq!(wishes.register, "tg:web:8080 clb:shop");
+        assert_eq!((wishes.timeout, wishes.on_timeout), (Some(Duration::from_secs(600)), Some(ActionResult::Continue)));
+        let wishes = read_of("TERMINATING", r#"{"network_drain_seconds": 180}"#).unwrap();
+        assert_eq!(wishes.network_drain, Some(Duration::from_secs(180)));
+        assert_eq!(read_of("LAUNCHING", " "), Ok(Wishes::default()));
+    }
+
+    #[test]
+    fn metadata_that_says_something_else_is_refused_with_a_sentence_that_names_the_hook() {
+        for (transition, metadata, words) in [
+            ("LAUNCHING", r#"{"registre": []}"#, "unknown field `registre`"),
+            ("LAUNCHING", r#"{"register": ["web"]}"#, "`web`, which is not a registration"),
+            ("LAUNCHING", r#"{"network_drain_seconds": 3}"#, "unknown field `network_drain_seconds`"),
+            ("LAUNCHING", r#"{"on_timeout": "continue"}"#, "unknown variant `continue`"),
+            ("TERMINATING", r#"{"register": ["tg:web"]}"#, "unknown field `register`"),
+            ("TERMINATING", r#"{"timeout_seconds": -1}"#, "invalid value"),
+            ("TERMINATING", "my-metadata", "expected value"),
+            ("MOVING", "{}", "unknown variant `autoscaling:EC2_INSTANCE_MOVING`"),
+        ] {
+            let error = read_of(transition, metadata).unwrap_err();
+            assert!(error.contains("hook `elb-registrar-hook`") && error.contains(words), "{metadata}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_hook_does_not_say_is_as_documented() {
+        let hook = hook_of(described("LAUNCHING")).unwrap();
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        assert_eq!((hook.heartbeat_timeout, hook.global_timeout), (hours(1), hours(48)));
+        assert_eq!((hook.default_result, hook.wishes), (ActionResult::Abandon, Wishes::default()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_metadata_makes_it_panic(metadata in "\\PC{0,200}") {
+            let _ = read_of("LAUNCHING", &metadata);
+            let _ = read_of("TERMINATING", &metadata);
+        }
+    }
+}
