@@ -146,6 +146,25 @@ async fn a_restart_right_after_the_stop_costs_8_calls_and_3_for_each_further_bal
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hundred_instances_that_stop_at_once_share_one_scan_and_one_call_for_each_group() {
+    let stage = Stage::new();
+    for number in 0..25 {
+        stage.instances_group(&format!("group-{number}"));
+    }
+    let names: Vec<String> = (0..100).map(|number| format!("web-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        stage.instance(name).registered(name, &format!("tg:group-{}", number % 20));
+    }
+    names.iter().for_each(|name| drop(stage.stop(name)));
+    stage.rest().await;
+    assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
+    let calls = calls_by_action(&stage);
+    assert_eq!([calls["DeregisterTargets"], calls["CreateTags"]], [20, 20], "{calls:?}");
+    // The second events may meet another process, which has not seen the first ones.
+    assert!(calls["DescribeTargetHealth"] <= 2 * 25, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_instance_that_holds_and_declares_nothing_costs_one_call() {
     let stage = account(500, 0).await;
     let id = stage.id("web-1");

@@ -248,12 +248,8 @@ impl Kind for ClassicLoadBalancers {
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.register_instances_with_load_balancer().load_balancer_name(name.as_str());
-        let call = call.set_instances(Some(members(targets)));
-        let call = async || {
-            let answer = call.clone().send().await;
-            answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
-        };
-        self.budget.call(ApiSet::ClassicRegister, call).await
+        let answer = call.set_instances(Some(members(targets))).send().await;
+        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
     }
 
     async fn turn(&self) {

@@ -69,8 +69,8 @@ pub trait Kind: Send + Sync {
     /// Reads whether registrations are there that were made just now: one answer each, in their order.
     async fn sees(&self, given: &[Wanted<'_>]) -> Vec<Result<bool, CallError>>;
 
-    /// Waits until the account's limits let one more deregistration through. Apart from the call, since whoever waits has to
-    /// see afterwards whether the instance may still be taken.
+    /// Waits until the account's limits let one more registration or deregistration through. Apart from the call, since whoever
+    /// has waited has to see whether there is time left, and whether the instance may still be taken.
     async fn turn(&self);
 
     /// Deregisters targets with one call. What is not registered is no error.

@@ -507,11 +507,7 @@ impl Kind for TargetGroups {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        let call = async || {
-            let answer = call.clone().send().await;
-            answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterTargets", e))
-        };
-        self.budget.call(ApiSet::Register, call).await
+        call.send().await.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterTargets", e))
     }
 
     async fn turn(&self) {

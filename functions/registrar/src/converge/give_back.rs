@@ -211,11 +211,30 @@ impl Run<'_> {
             let id = &instance.id;
             decision.register.drain(..).map(|(registration, target)| (id.clone(), registration, target))
         });
-        let results =
-            in_chunks(kinds, items.collect(), |kind, balancer, targets| kind.register(balancer, targets)).await;
+        let budget = self.registrar.clients.budget.clone();
+        let results = in_chunks(kinds, items.collect(), move |kind, balancer, targets| {
+            let budget = budget.clone();
+            Box::pin(async move {
+                loop {
+                    kind.turn().await;
+                    if !budget.has_time() {
+                        return Ok(false);
+                    }
+                    match kind.register(balancer, targets).await {
+                        Err(error) if error.is_throttled() && budget.is_patient() => {}
+                        result => return result.map(|()| true),
+                    }
+                }
+            })
+        })
+        .await;
         for ((id, registration, _), result) in results {
             match result {
-                Ok(()) => {
+                Ok(false) => {
+                    self.recorder.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
+                    self.recorder.look_again(&id, AT_ONCE);
+                }
+                Ok(true) => {
                     self.recorder.deed(&id, Action::Register, &registration, REGISTER_WHY);
                     self.recorder.instance(&id).seconds_to_back = self.seconds_since(started_at.get(&id).copied());
                     given.insert((id, registration));
@@ -339,6 +358,12 @@ impl Run<'_> {
             decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
         let decisions: BTreeMap<&InstanceId, &GiveBack> =
             decisions.iter().map(|(i, decision)| (&i.id, decision)).collect();
+        if !self.registrar.clients.budget.has_time() {
+            for (id, _) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
+                self.recorder.look_again(id, AT_ONCE);
+            }
+            return;
+        }
         for (id, registrations, result) in self.untag(tags).await {
             match result {
                 Ok(()) => {

@@ -207,17 +207,21 @@ struct Run<'r> {
 impl Run<'_> {
     fn weigh<'n>(&mut self, notices: &'n [Notice], reading: &Reading) -> Vec<(&'n Notice, Weight)> {
         let mut weights = Vec::new();
+        let stops = reading.instances.values().filter(|instance| instance.state.is_out()).count();
         for notice in notices {
             let instance = reading.instances.get(&notice.instance);
             self.recorder.instance(&notice.instance).state = instance.map(|instance| instance.state);
-            let weight = match decide::weigh(notice, instance, reading.at) {
-                Weight::Converge if self.is_seen_through(notice, instance) => Weight::Nothing(SEEN_THROUGH),
-                weight => weight,
-            };
+            let weight = self.weigh_one(notice, instance, stops);
             match &weight {
                 Weight::Converge => {}
                 Weight::TooEarly(wait) => {
                     let why = "what EC2 says of the instance may be older than the event";
+                    self.recorder.waiting(&notice.instance, Because::all(why));
+                    self.recorder.look_again(&notice.instance, *wait);
+                }
+                Weight::Gather(wait) => {
+                    let why =
+                        "many instances stop, and the events of others are about to come: one scan serves them all";
                     self.recorder.waiting(&notice.instance, Because::all(why));
                     self.recorder.look_again(&notice.instance, *wait);
                 }
@@ -226,6 +230,21 @@ impl Run<'_> {
             weights.push((notice, weight));
         }
         weights
+    }
+
+    /// Weighs an event by itself, and as one of a batch in which so many instances stop.
+    fn weigh_one(&self, notice: &Notice, instance: Option<&Instance>, stops: usize) -> Weight {
+        let weight = decide::weigh(notice, instance, self.read_at_ec2);
+        if weight != Weight::Converge {
+            return weight;
+        }
+        if self.is_seen_through(notice, instance) {
+            return Weight::Nothing(SEEN_THROUGH);
+        }
+        let stop = notice.announced.filter(|(state, _)| state.is_out());
+        let stop = stop.filter(|_| instance.is_some_and(|i| i.state.is_out()) && self.registrar.mode == Mode::Enforce);
+        let wait = stop.and_then(|(_, time)| decide::gather(stops, time, self.read_at_ec2));
+        wait.map_or(Weight::Converge, Weight::Gather)
     }
 
     /// Whether an event tells once more what another one told of the same stop.
@@ -250,7 +269,7 @@ impl Run<'_> {
     }
 
     fn outcome(&self, notice: &Notice, weight: &Weight) -> Outcome {
-        if let Weight::TooEarly(wait) = weight {
+        if let Weight::TooEarly(wait) | Weight::Gather(wait) = weight {
             return Outcome::Later(*wait);
         }
         match self.recorder.report().instances.get(&notice.instance) {

@@ -69,6 +69,17 @@ const DRAINING_MAX: TimeDelta = TimeDelta::seconds(3_660);
 /// How often a draining address is looked at whose end is not known.
 const DRAINING_RETRY: Duration = Duration::from_secs(20);
 
+/// How many instances that stop in one batch are a storm: a zone fails, or a schedule stops a fleet. Fewer are taken out at once, each
+/// batch for itself; more would be written in several batches to the same balancers, of which AWS allows 4 calls a second.
+const STORM: usize = 50;
+
+/// How old a storm's event is that need not wait for others. Events of one StopInstances come within a second or two.
+const GATHERED_AFTER: TimeDelta = TimeDelta::seconds(5);
+
+/// When a storm's events come back: at the next such mark of EC2's clock, all of them together, so that they make one batch. Later, and
+/// the first of them wait for longer; sooner, and the last of them come after it.
+const GATHERED_EVERY_SECONDS: i64 = 10;
+
 /// What an event is worth, beside what EC2 says now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Weight {
@@ -76,8 +87,17 @@ pub enum Weight {
     Converge,
     /// The description may be older than the event: look again so much later.
     TooEarly(Duration),
+    /// It is one of a storm, and the others are about to come: work on it together with them, so much later.
+    Gather(Duration),
     /// There is nothing to do, and nothing more to come from this event.
     Nothing(&'static str),
+}
+
+/// Whether an event waits for others of its storm, and how long: of a batch in which so many instances stop.
+pub fn gather(stops: usize, event_time: Timestamp, now: Timestamp) -> Option<Duration> {
+    let is_young = (TimeDelta::zero()..GATHERED_AFTER).contains(&(now - event_time));
+    let until_mark = GATHERED_EVERY_SECONDS - now.timestamp().rem_euclid(GATHERED_EVERY_SECONDS);
+    (stops >= STORM && is_young).then(|| Duration::from_secs(until_mark.unsigned_abs()))
 }
 
 /// Weighs an event against the description of its instance, which was read at `now`.

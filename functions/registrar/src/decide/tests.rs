@@ -68,6 +68,22 @@ fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit()
 }
 
 #[test]
+fn the_events_of_a_storm_wait_for_each_other_until_a_common_mark_and_no_longer() {
+    // 1,767,600,000 is such a mark.
+    for (stops, event_at, now, wait) in [
+        (50, 0, 1, Some(9)),
+        (50, 5, 9, Some(1)),
+        (50, 6, 10, Some(10)),
+        (50, 5, 10, None),
+        (49, 0, 1, None),
+        // By a clock that is ahead of EC2's.
+        (50, 3, 1, None),
+    ] {
+        assert_eq!(gather(stops, at(event_at), at(now)), wait.map(Duration::from_secs), "{stops} {event_at} {now}");
+    }
+}
+
+#[test]
 fn an_event_older_than_the_present_run_or_stop_is_not_waited_for() {
     let mut instance = holding(State::Running, &[]);
     instance.launch_time = Some(at(101));
