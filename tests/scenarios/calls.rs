@@ -155,7 +155,9 @@ async fn a_hundred_instances_that_stop_at_once_share_one_scan_and_one_call_for_e
     for (number, name) in names.iter().enumerate() {
         stage.instance(name).registered(name, &format!("tg:group-{}", number % 20));
     }
-    names.iter().for_each(|name| drop(stage.stop(name)));
+    for name in &names {
+        stage.stop(name);
+    }
     stage.rest().await;
     assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
     let calls = calls_by_action(&stage);

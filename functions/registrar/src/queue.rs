@@ -7,10 +7,16 @@ use aws_sdk_sqs::{
     types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
 };
 
-use crate::{config::Config, error::CallError};
+use futures::{FutureExt, StreamExt, stream};
+use tokio::time::Instant as MonotonicTime;
+
+use crate::{balancer::CALLS_IN_FLIGHT_MAX, config::Config, error::CallError};
 
 /// Messages a batch call of SQS takes.
 const BATCH_MAX: usize = 10;
+
+/// The shortest that a message is parked: at once, it would come back before its function has answered.
+const PARK_MIN: Duration = Duration::from_secs(1);
 
 /// The longest that a message can be parked: 12 hours from its receive, a limit of SQS, less what has passed since then.
 const PARK_MAX: Duration = Duration::from_secs(11 * 3600);
@@ -43,35 +49,37 @@ impl Queue {
 
     /// Makes messages invisible. They also have to be reported as not done, or Lambda deletes them.
     ///
-    /// Whatever fails here is only logged: such a message comes back when the queue's own timeout is over, which is early or
-    /// late, and never wrong.
+    /// Those that shall wait for the same time come back together, however long it takes to park a thousand. Whatever fails here is
+    /// only logged: such a message comes back when the queue's own timeout is over, which is early or late, and never wrong.
     pub async fn park(&self, messages: &[Parked]) {
         let Some(url) = &self.url else { return };
-        for batch in messages.chunks(BATCH_MAX) {
-            let entries = batch.iter().enumerate().map(|(index, parked)| {
-                let seconds = parked.wait.min(PARK_MAX).as_secs();
-                ChangeMessageVisibilityBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .receipt_handle(&parked.receipt_handle)
-                    .visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX))
-                    .build()
-            });
-            let entries: Result<Vec<_>, _> = entries.collect();
-            // The builder asks only for the two fields that are always set.
-            let Ok(entries) = entries else { continue };
-            let call = self.client.change_message_visibility_batch().queue_url(url).set_entries(Some(entries));
-            match call.send().await {
-                Ok(answer) => answer.failed().iter().for_each(|failed| {
-                    tracing::warn!(
-                        code = failed.code(),
-                        why = failed.message().unwrap_or_default(),
-                        "could not park a message"
-                    );
-                }),
-                Err(error) => {
-                    let why = CallError::new("sqs:ChangeMessageVisibility", error).to_sentence();
-                    tracing::warn!(why, "could not park messages");
-                }
+        let begun = MonotonicTime::now();
+        let calls = messages.chunks(BATCH_MAX).map(|batch| self.park_batch(url, batch, begun).boxed());
+        stream::iter(calls.collect::<Vec<_>>()).buffer_unordered(CALLS_IN_FLIGHT_MAX).collect::<()>().await;
+    }
+
+    async fn park_batch(&self, url: &str, batch: &[Parked], begun: MonotonicTime) {
+        let entries = batch.iter().enumerate().map(|(index, parked)| {
+            let left = parked.wait.saturating_sub(begun.elapsed()).clamp(PARK_MIN, PARK_MAX);
+            let seconds = left.as_secs_f64().round() as i32;
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(&parked.receipt_handle)
+                .visibility_timeout(seconds)
+                .build()
+        });
+        let entries: Result<Vec<_>, _> = entries.collect();
+        // The builder asks only for the two fields that are always set.
+        let Ok(entries) = entries else { return };
+        let call = self.client.change_message_visibility_batch().queue_url(url).set_entries(Some(entries));
+        match call.send().await {
+            Ok(answer) => answer.failed().iter().for_each(|failed| {
+                let why = failed.message().unwrap_or_default();
+                tracing::warn!(code = failed.code(), why, "could not park a message");
+            }),
+            Err(error) => {
+                let why = CallError::new("sqs:ChangeMessageVisibility", error).to_sentence();
+                tracing::warn!(why, "could not park messages");
             }
         }
     }

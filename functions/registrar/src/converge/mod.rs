@@ -243,7 +243,7 @@ impl Run<'_> {
         }
         let stop = notice.announced.filter(|(state, _)| state.is_out());
         let stop = stop.filter(|_| instance.is_some_and(|i| i.state.is_out()) && self.registrar.mode == Mode::Enforce);
-        let wait = stop.and_then(|(_, time)| decide::gather(stops, time, self.read_at_ec2));
+        let wait = stop.and_then(|announced| decide::gather(stops, announced, self.read_at_ec2));
         wait.map_or(Weight::Converge, Weight::Gather)
     }
 

@@ -4,6 +4,10 @@
 //! balancers are gone through in waves of a few seconds. While one wave is deregistered, tags are written for the next; where
 //! the reading grows old, whoever is left is read again. A storm over hundreds of balancers needs one scan for that, and an
 //! invocation that is about to end stops between two waves, and says what is left.
+//!
+//! A storm's second events, `stopped` after `stopping`, often meet another process while the first is at work. So the waves
+//! come in any order, and each but the first is looked at once more: what another one has taken is left out, and two share the
+//! work instead of doing it twice. Looking costs little, for AWS allows ten times as much of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -18,7 +22,7 @@ use super::{
     parts::{TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
 };
 use crate::{
-    balancer::Kind,
+    balancer::{Kind, Wanted},
     decide::{self, READING_GOOD_FOR, TakeOut},
     ec2::{Ec2, RESOURCES_PER_CALL_MAX},
     error::CallError,
@@ -65,14 +69,19 @@ impl Run<'_> {
         let mut open: Open<'i> = decisions.map(|(i, decision)| (i.id.clone(), (i, decision))).collect();
         let mut waves = waves(&open);
         let mut ready = Ready::default();
-        let mut is_any = false;
+        let (mut is_any, mut is_first) = (false, true);
         while !(waves.is_empty() && ready.items.is_empty()) {
             if !self.registrar.clients.budget.has_time() {
                 self.leave(open);
                 break;
             }
-            self.renew(&mut open, &mut ready).await;
+            let expired = self.renew(&mut open, &mut ready).await;
+            waves.extend(Some(expired).filter(|wave| !wave.is_empty()));
             let wave = waves.pop_front().unwrap_or_default();
+            if !is_first {
+                self.look_before_taking(kinds, &wave, &mut open).await;
+            }
+            is_first = false;
             let holdings = self.holdings(&mut open, &wave);
             let ec2 = self.registrar.clients.ec2.clone();
             is_any |= !ready.items.is_empty();
@@ -98,9 +107,11 @@ impl Run<'_> {
 
     /// Reads again where the reading is about to expire, and drops who is not out any more, or is out again after having run
     /// meanwhile: what was decided for the stop before does not hold for this one.
-    async fn renew(&mut self, open: &mut Open<'_>, ready: &mut Ready) {
+    ///
+    /// Answers the balancers whose wave has to come again, since its tags are too old by now to be relied on.
+    async fn renew(&mut self, open: &mut Open<'_>, ready: &mut Ready) -> BTreeSet<BalancerId> {
         if open.is_empty() || self.read_at.elapsed() < READING_GOOD_FOR / 3 {
-            return;
+            return BTreeSet::new();
         }
         let read_at = MonotonicTime::now();
         let ids = open.keys().cloned().collect();
@@ -112,7 +123,7 @@ impl Run<'_> {
                 ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
                 open.clear();
                 ready.items.clear();
-                return;
+                return BTreeSet::new();
             }
         };
         (self.read_at, self.read_at_ec2) = (read_at, reading.at);
@@ -132,7 +143,42 @@ impl Run<'_> {
             decision.decide_holding(&reading.instances[id], reading.at);
         }
         let is_relied_on = ready.since.is_none_or(|since| decide::is_fresh(since, reading.at));
-        ready.items.retain(|(id, _, _)| is_relied_on && open.contains_key(id));
+        ready.items.retain(|(id, _, _)| open.contains_key(id));
+        match is_relied_on {
+            true => BTreeSet::new(),
+            false => ready.items.drain(..).map(|(_, registration, _)| registration.balancer()).collect(),
+        }
+    }
+
+    /// Looks whether what a wave takes is still there, and drops what is not: another function has taken it, and held it.
+    async fn look_before_taking(&mut self, kinds: &[Box<dyn Kind>], wave: &BTreeSet<BalancerId>, open: &mut Open<'_>) {
+        let mut gone: Vec<(InstanceId, Registration)> = Vec::new();
+        for kind in kinds {
+            let of_wave = open.values().flat_map(|(instance, decision)| {
+                let taken = decision.take.iter().map(|(registration, _)| registration);
+                let own = taken.filter(|registration| {
+                    let balancer = registration.balancer();
+                    wave.contains(&balancer) && kind.serves(&balancer)
+                });
+                own.map(|registration| Wanted { instance: *instance, registration, is_surely_absent: false })
+            });
+            let of_wave: Vec<Wanted<'_>> = of_wave.collect();
+            let seen = if of_wave.is_empty() { Vec::new() } else { kind.sees(&of_wave).await };
+            for (wanted, seen) in of_wave.iter().zip(seen) {
+                // Of what cannot be read nobody knows, and deregistering what is not there is no error.
+                if matches!(seen, Ok(false)) {
+                    gone.push((wanted.instance.id.clone(), wanted.registration.clone()));
+                }
+            }
+        }
+        for (id, registration) in gone {
+            let Some((_, decision)) = open.get_mut(&id) else { continue };
+            // What is to be held stays: it may be what older tags hold, which are deleted when it is written.
+            decision.take.retain(|(other, _)| *other != registration);
+            if decision.take.is_empty() {
+                open.remove(&id);
+            }
+        }
     }
 
     /// What has to be written into tags before a wave is taken: one call for all instances that get the same. What has to be
@@ -284,6 +330,7 @@ fn waves(open: &Open<'_>) -> VecDeque<BTreeSet<BalancerId>> {
         }
     }
     waves.extend(Some(wave).filter(|wave| !wave.is_empty()));
+    fastrand::shuffle(waves.make_contiguous());
     waves
 }
 

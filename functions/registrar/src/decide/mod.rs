@@ -73,12 +73,17 @@ const DRAINING_RETRY: Duration = Duration::from_secs(20);
 /// batch for itself; more would be written in several batches to the same balancers, of which AWS allows 4 calls a second.
 const STORM: usize = 50;
 
-/// How old a storm's event is that need not wait for others. Events of one StopInstances come within a second or two.
-const GATHERED_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// How long a storm's event waits for the others at least. Those of one StopInstances take some seconds to get here.
+const GATHERED_FOR_SECONDS: i64 = 3;
 
-/// When a storm's events come back: at the next such mark of EC2's clock, all of them together, so that they make one batch. Later, and
-/// the first of them wait for longer; sooner, and the last of them come after it.
-const GATHERED_EVERY_SECONDS: i64 = 10;
+/// When a storm's events are worked on: at the next such mark of the clock after that, whichever batch each came with, so that they make
+/// one batch then. Larger, and the first of them wait for longer; smaller, and a storm is cut into more batches.
+const GATHERED_EVERY_SECONDS: i64 = 5;
+
+/// How long the second events of a storm wait, `stopped` after `stopping`: until the first ones are worked on, as a rule. Another
+/// process would begin to take what the first is about to take, with calls of its own for the same balancers. They are the
+/// insurance for first events that are lost.
+const SECOND_EVENTS_WAIT_SECONDS: i64 = 180;
 
 /// What an event is worth, beside what EC2 says now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,11 +98,16 @@ pub enum Weight {
     Nothing(&'static str),
 }
 
-/// Whether an event waits for others of its storm, and how long: of a batch in which so many instances stop.
-pub fn gather(stops: usize, event_time: Timestamp, now: Timestamp) -> Option<Duration> {
-    let is_young = (TimeDelta::zero()..GATHERED_AFTER).contains(&(now - event_time));
-    let until_mark = GATHERED_EVERY_SECONDS - now.timestamp().rem_euclid(GATHERED_EVERY_SECONDS);
-    (stops >= STORM && is_young).then(|| Duration::from_secs(until_mark.unsigned_abs()))
+/// Whether an event waits for others of its storm, and how long: of a batch in which so many instances stop, with the state that it
+/// announced at a time.
+pub fn gather(stops: usize, (state, event_time): (State, Timestamp), now: Timestamp) -> Option<Duration> {
+    // A time to come is one that somebody made up.
+    let is_second = matches!(state, State::Stopped | State::Terminated);
+    let wait = if is_second { SECOND_EVENTS_WAIT_SECONDS } else { GATHERED_FOR_SECONDS };
+    let earliest = event_time.min(now).timestamp() + wait;
+    let due = earliest + (-earliest).rem_euclid(GATHERED_EVERY_SECONDS);
+    let wait = u64::try_from(due - now.timestamp()).ok().filter(|wait| *wait > 0)?;
+    (stops >= STORM).then_some(Duration::from_secs(wait))
 }
 
 /// Weighs an event against the description of its instance, which was read at `now`.

@@ -70,16 +70,21 @@ fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit()
 #[test]
 fn the_events_of_a_storm_wait_for_each_other_until_a_common_mark_and_no_longer() {
     // 1,767,600,000 is such a mark.
-    for (stops, event_at, now, wait) in [
-        (50, 0, 1, Some(9)),
-        (50, 5, 9, Some(1)),
-        (50, 6, 10, Some(10)),
-        (50, 5, 10, None),
-        (49, 0, 1, None),
-        // By a clock that is ahead of EC2's.
-        (50, 3, 1, None),
+    for (stops, state, event_at, now, wait) in [
+        (50, State::Stopping, 0, 1, Some(4)),
+        (50, State::Stopping, 2, 4, Some(1)),
+        (50, State::Stopping, 2, 5, None),
+        (50, State::ShuttingDown, 3, 5, Some(5)),
+        (50, State::ShuttingDown, 3, 10, None),
+        (49, State::Stopping, 0, 1, None),
+        // The first event is being worked on.
+        (50, State::Stopped, 1, 2, Some(183)),
+        (50, State::Terminated, 1, 185, None),
+        // A time that somebody made up.
+        (50, State::Stopping, 9_000, 1, Some(4)),
     ] {
-        assert_eq!(gather(stops, at(event_at), at(now)), wait.map(Duration::from_secs), "{stops} {event_at} {now}");
+        let found = gather(stops, (state, at(event_at)), at(now));
+        assert_eq!(found, wait.map(Duration::from_secs), "{stops} {state:?} at {event_at}, seen at {now}");
     }
 }
 
