@@ -113,6 +113,49 @@ async fn what_was_held_a_moment_before_a_long_scan_is_held_anew_after_it() {
     assert_eq!(tagged, 1, "by itself, before it took anything");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_function_held_before_it_stood_still_is_held_anew_and_then_taken() {
+    // Two minutes and a half later its own tag could be about to be forgotten, and its reading entitles to nothing.
+    let stage = shop();
+    let mut has_stood_still = false;
+    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+        "CreateTags" if !std::mem::replace(&mut has_stood_still, true) => {
+            Verdict::FreezeAfter(Duration::from_secs(150))
+        }
+        _ => Verdict::Pass,
+    });
+    stage.deliver_only(&["stopped"]).stop_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "{}", stage.describe());
+    let calls = stage.calls();
+    let last_held = calls.iter().rposition(|call| call.action == "CreateTags");
+    let first_taken = calls.iter().position(|call| call.action.starts_with("Deregister"));
+    assert!(stage.count("CreateTags") == 2 && last_held < first_taken, "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_stopped_while_it_is_given_back_is_taken_out_by_whoever_gave() {
+    let stage = shop();
+    stage.deliver_only(&["stopping", "running"]).stop_and_rest("web-1").await;
+    stage.sandbox.advance(Duration::from_secs(8 * 3600)).await;
+    // It has read that the instance runs, and stands still before it registers anything.
+    let mut has_stood_still = false;
+    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+        "DescribeTags" if !std::mem::replace(&mut has_stood_still, true) => {
+            Verdict::FreezeAfter(Duration::from_secs(40))
+        }
+        _ => Verdict::Pass,
+    });
+    stage.forget_calls();
+    stage.start("web-1");
+    stage.until("read", |world| world.calls.iter().any(|call| call.action == "DescribeTags")).await;
+    stage.stop("web-1");
+    stage.sandbox.advance(Duration::from_secs(20)).await;
+    assert_eq!(stage.count("RegisterTargets"), 0, "the stop's own event found nothing");
+    stage.rest().await;
+    assert!(stage.count("RegisterTargets") > 0, "{}", stage.describe());
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "{}", stage.describe());
+}
+
 /// The sweep's reading of target groups, which then takes half a minute.
 fn is_slow_reading(call: &Call) -> bool {
     let is_slow = ["DescribeTargetGroups", "DescribeTargetHealth", "DescribeTags"].contains(&call.action.as_str());

@@ -160,7 +160,7 @@ impl Run<'_> {
                     let balancer = registration.balancer();
                     wave.contains(&balancer) && kind.serves(&balancer)
                 });
-                own.map(|registration| Wanted { instance: *instance, registration, is_surely_absent: false })
+                own.map(|registration| Wanted { instance, registration, is_surely_absent: false })
             });
             let of_wave: Vec<Wanted<'_>> = of_wave.collect();
             let seen = if of_wave.is_empty() { Vec::new() } else { kind.sees(&of_wave).await };
