@@ -8,7 +8,7 @@ async fn main() -> Result<(), Error> {
     logging::start();
     let config = logging::or_exit(Config::from_env());
     let function = InstanceState::new(&clients::from_env().await, &config);
-    // Here, because a start has more of a processor than an event has.
+    // Here, because nobody waits for a start of Lambda's own; and it is said to get more of a processor than an event (*not verified*).
     function.connect().await;
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await
 }

@@ -23,12 +23,12 @@ use super::{
 };
 use crate::{
     balancer::{Kind, Wanted},
-    decide::{self, READING_GOOD_FOR, TakeOut},
+    decide::{READING_GOOD_FOR, TakeOut},
     ec2::{Ec2, RESOURCES_PER_CALL_MAX},
     error::CallError,
     held::{Stamp, has_room_for, tags_to_hold},
     id::InstanceId,
-    instance::{Instance, Timestamp},
+    instance::Instance,
     registration::{BalancerId, Registration},
     report::{Action, Because, FailureReason},
 };
@@ -39,14 +39,6 @@ const CALLS_A_WAVE: usize = 16;
 
 /// Instances with something left to take, and what was decided for each.
 type Open<'i> = BTreeMap<InstanceId, (&'i Instance, TakeOut)>;
-
-/// What is held, and may be deregistered.
-#[derive(Default)]
-struct Ready {
-    items: Vec<Item>,
-    /// When the youngest holding was decided that is relied on.
-    since: Option<Timestamp>,
-}
 
 /// Instances that get the same tags.
 struct Holding {
@@ -68,9 +60,10 @@ impl Run<'_> {
         let decisions = decisions.into_iter().filter(|(_, decision)| !decision.take.is_empty());
         let mut open: Open<'i> = decisions.map(|(i, decision)| (i.id.clone(), (i, decision))).collect();
         let mut waves = waves(&open);
-        let mut ready = Ready::default();
+        // What is held, and may be deregistered.
+        let mut ready: Vec<Item> = Vec::new();
         let (mut is_any, mut is_first) = (false, true);
-        while !(waves.is_empty() && ready.items.is_empty()) {
+        while !(waves.is_empty() && ready.is_empty()) {
             if !self.registrar.clients.budget.has_time() {
                 self.leave(open);
                 break;
@@ -84,13 +77,11 @@ impl Run<'_> {
             is_first = false;
             let holdings = self.holdings(&mut open, &wave);
             let ec2 = self.registrar.clients.ec2.clone();
-            is_any |= !ready.items.is_empty();
-            let taken_at = self.read_at_ec2;
-            let (deregistered, held) =
-                join(deregister(kinds, std::mem::take(&mut ready.items), self.read_at), hold(ec2, holdings)).await;
-            ready = Ready { items: self.note_deregistered(deregistered, &mut open), since: Some(taken_at) };
+            is_any |= !ready.is_empty();
+            let (deregistered, held) = join(deregister(kinds, ready, self.read_at), hold(ec2, holdings)).await;
+            ready = self.note_deregistered(deregistered, &mut open);
             self.note_held(held, &mut open).await;
-            ready.items.extend(items_of(&open, &wave));
+            ready.extend(items_of(&open, &wave));
         }
         is_any
     }
@@ -109,7 +100,7 @@ impl Run<'_> {
     /// meanwhile: what was decided for the stop before does not hold for this one.
     ///
     /// Answers the balancers whose wave has to come again, since its tags are too old by now to be relied on.
-    async fn renew(&mut self, open: &mut Open<'_>, ready: &mut Ready) -> BTreeSet<BalancerId> {
+    async fn renew(&mut self, open: &mut Open<'_>, ready: &mut Vec<Item>) -> BTreeSet<BalancerId> {
         if open.is_empty() || self.read_at.elapsed() < READING_GOOD_FOR / 3 {
             return BTreeSet::new();
         }
@@ -122,7 +113,7 @@ impl Run<'_> {
             (Err(error), _) | (_, Err(error)) => {
                 ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
                 open.clear();
-                ready.items.clear();
+                ready.clear();
                 return BTreeSet::new();
             }
         };
@@ -142,12 +133,12 @@ impl Run<'_> {
         for (id, (_, decision)) in open.iter_mut() {
             decision.decide_holding(&reading.instances[id], reading.at);
         }
-        let is_relied_on = ready.since.is_none_or(|since| decide::is_fresh(since, reading.at));
-        ready.items.retain(|(id, _, _)| open.contains_key(id));
-        match is_relied_on {
-            true => BTreeSet::new(),
-            false => ready.items.drain(..).map(|(_, registration, _)| registration.balancer()).collect(),
-        }
+        ready.retain(|(id, _, _)| open.contains_key(id));
+        let (held, expired): (Vec<Item>, Vec<Item>) = std::mem::take(ready)
+            .into_iter()
+            .partition(|(id, registration, _)| !open[id].1.hold.contains(registration));
+        *ready = held;
+        expired.into_iter().map(|(_, registration, _)| registration.balancer()).collect()
     }
 
     /// Looks whether what a wave takes is still there, and drops what is not: another function has taken it, and held it.

@@ -208,7 +208,7 @@ pub fn take_out(
 }
 
 /// Whether a holding that was decided at a time can still be relied on at another.
-pub(crate) fn is_fresh(taken_at: Timestamp, now: Timestamp) -> bool {
+fn is_fresh(taken_at: Timestamp, now: Timestamp) -> bool {
     now - taken_at < HELD_IS_FRESH_FOR
 }
 
