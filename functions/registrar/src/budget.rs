@@ -2,7 +2,7 @@
 //!
 //! The limits on calls are an account's and Region's: a token bucket for each set of APIs, from which every other controller
 //! lives, too (the AWS Load Balancer Controller, ECS, Auto Scaling, Terraform). So a process takes at most half of what a
-//! bucket holds, and of what flows in four fifths for reading and nineteen twentieths for writing ([`ApiSet::share`]). Where
+//! bucket holds, and of what flows in four fifths for reading and nineteen twentieths for writing (`ApiSet::share`). Where
 //! others use more than what that leaves, or where an account has smaller buckets than those published, AWS refuses: then the
 //! rate is halved, and grows again as long as nothing is refused.
 //!
