@@ -27,6 +27,19 @@ async fn account(groups: usize, used: usize) -> Stage {
     stage
 }
 
+/// A hundred instances in the first 20 of some target groups.
+fn a_hundred_instances(groups: usize) -> (Stage, Vec<String>) {
+    let stage = Stage::new();
+    for number in 0..groups {
+        stage.instances_group(&format!("group-{number}"));
+    }
+    let names: Vec<String> = (0..100).map(|number| format!("web-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        stage.instance(name).registered(name, &format!("tg:group-{}", number % 20));
+    }
+    (stage, names)
+}
+
 fn calls_by_action(stage: &Stage) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for call in stage.calls() {
@@ -147,14 +160,7 @@ async fn a_restart_right_after_the_stop_costs_8_calls_and_3_for_each_further_bal
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_instances_that_stop_at_once_share_one_scan_and_one_call_for_each_group() {
-    let stage = Stage::new();
-    for number in 0..25 {
-        stage.instances_group(&format!("group-{number}"));
-    }
-    let names: Vec<String> = (0..100).map(|number| format!("web-{number}")).collect();
-    for (number, name) in names.iter().enumerate() {
-        stage.instance(name).registered(name, &format!("tg:group-{}", number % 20));
-    }
+    let (stage, names) = a_hundred_instances(25);
     for name in &names {
         stage.stop(name);
     }
@@ -178,14 +184,7 @@ async fn an_instance_that_holds_and_declares_nothing_costs_one_call() {
 #[tokio::test(start_paused = true)]
 async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
     // What README's costs are worked out from: 100 instances in 20 target groups stop within a minute, and start within one.
-    let stage = Stage::new();
-    for number in 0..20 {
-        stage.instances_group(&format!("group-{number}"));
-    }
-    let names: Vec<String> = (0..100).map(|number| format!("web-{number}")).collect();
-    for (number, name) in names.iter().enumerate() {
-        stage.instance(name).registered(name, &format!("tg:group-{}", number % 20));
-    }
+    let (stage, names) = a_hundred_instances(20);
     for name in &names {
         stage.stop(name);
         stage.sandbox.advance(Duration::from_millis(600)).await;

@@ -140,8 +140,7 @@ impl Budget {
 
     /// Whether there is time to begin something that may take as long as a call takes.
     pub fn has_time(&self) -> bool {
-        let until = *self.patient_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_none_or(|until| MonotonicTime::now() < until)
+        self.patient_until().is_none_or(|until| MonotonicTime::now() < until)
     }
 
     /// Makes a call when there is a token for it, and again where it was refused as coming too fast.
@@ -178,8 +177,11 @@ impl Budget {
 
     /// Whether what was refused shall be tried again: there is time, as far as anybody knows.
     pub fn is_patient(&self) -> bool {
-        let until = *self.patient_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| MonotonicTime::now() < until)
+        self.patient_until().is_some_and(|until| MonotonicTime::now() < until)
+    }
+
+    fn patient_until(&self) -> Option<MonotonicTime> {
+        *self.patient_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bucket<T>(&self, set: ApiSet, act: impl FnOnce(&mut Bucket) -> T) -> T {

@@ -19,7 +19,7 @@ use crate::{
     ec2::RESOURCES_PER_CALL_MAX,
     error::CallError,
     finding,
-    held::HeldTag,
+    held::{Held, HeldTag},
     id::InstanceId,
     instance::{Instance, State, Timestamp},
     registration::Registration,
@@ -413,6 +413,8 @@ pub(super) async fn look(
     wanted: Vec<(usize, Registration)>,
     blind_at: Option<Timestamp>,
 ) -> Vec<Vec<(Registration, Standing)>> {
+    // Parsed once, and not again for each registration.
+    let held: Vec<Held> = receivers.iter().map(|(instance, _)| instance.held()).collect();
     let of_kind = kinds.iter().map(|kind| async {
         let own: Vec<&(usize, Registration)> =
             wanted.iter().filter(|(_, registration)| kind.serves(&registration.balancer())).collect();
@@ -421,7 +423,7 @@ pub(super) async fn look(
             .map(|(index, registration)| {
                 let (instance, _) = &receivers[*index];
                 let is_surely_absent =
-                    blind_at.is_some_and(|now| decide::is_surely_absent(instance, &instance.held(), registration, now));
+                    blind_at.is_some_and(|now| decide::is_surely_absent(instance, &held[*index], registration, now));
                 Wanted { instance, registration, is_surely_absent }
             })
             .collect();
