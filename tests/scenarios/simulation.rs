@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use end_to_end::simulation::{
     self, Plan, draw,
-    ledger::{GIVES_LATE, Ledger},
+    ledger::Ledger,
     plan::{Balancer, BalancerKind, Deed, Group, Guardian, Instance, Step, Weather},
     promise::{self, Cost, Promise, Told, Violation},
     reference::Reference,
@@ -161,7 +161,7 @@ impl Planted {
         let Self { sandbox, ledger, reference, .. } = self;
         sandbox.with(|world| {
             promise::taken_without_right(world, ledger, &changes)
-                .or_else(|| promise::given_without_right(world, ledger, &changes, GIVES_LATE))
+                .or_else(|| promise::given_without_right(world, ledger, &changes))
                 .or_else(|| promise::foreign_tags_touched(world, ledger))
                 .or_else(|| promise::taken_and_not_held(world, ledger, &changes))
                 .or_else(|| promise::lost(world, ledger, reference, &changes))

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use end_to_end::Stage;
-use sandbox::{Call, Verdict, deployment::RECONCILE, ec2::InstanceState, events::Delivery};
+use sandbox::{
+    Call, FaultGuard, Verdict,
+    deployment::RECONCILE,
+    ec2::{self, InstanceState},
+    events::Delivery,
+};
 
 const PLACES: [&str; 3] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
 
@@ -134,26 +139,67 @@ async fn what_a_function_held_before_it_stood_still_is_held_anew_and_then_taken(
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_stopped_while_it_is_given_back_is_taken_out_by_whoever_gave() {
+    let (stage, _fault) = stopped_and_started_under_a_function_that_stands_still_for(Duration::from_secs(12)).await;
+    stage.sandbox.advance(Duration::from_secs(8)).await;
+    assert_eq!(stage.count("RegisterTargets"), 0, "the stop's own event found nothing\n{}", stage.describe());
+    stage.rest().await;
+    assert!(stage.count("RegisterTargets") > 0, "{}", stage.describe());
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_read_long_ago_entitles_to_nothing() {
+    let (stage, _fault) = stopped_and_started_under_a_function_that_stands_still_for(Duration::from_secs(80)).await;
+    stage.rest().await;
+    assert_eq!(stage.count("RegisterTargets"), 0, "{}", stage.describe());
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "{}", stage.describe());
+    stage.start_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
+}
+
+/// A shop whose instance is started after a night, and stopped again when a function has read that it runs, and stands still.
+async fn stopped_and_started_under_a_function_that_stands_still_for(time: Duration) -> (Stage, FaultGuard) {
     let stage = shop();
     stage.deliver_only(&["stopping", "running"]).stop_and_rest("web-1").await;
     stage.sandbox.advance(Duration::from_secs(8 * 3600)).await;
-    // It has read that the instance runs, and stands still before it registers anything.
     let mut has_stood_still = false;
-    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
-        "DescribeTags" if !std::mem::replace(&mut has_stood_still, true) => {
-            Verdict::FreezeAfter(Duration::from_secs(40))
-        }
+    let fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+        "DescribeTags" if !std::mem::replace(&mut has_stood_still, true) => Verdict::FreezeAfter(time),
         _ => Verdict::Pass,
     });
     stage.forget_calls();
     stage.start("web-1");
     stage.until("read", |world| world.calls.iter().any(|call| call.action == "DescribeTags")).await;
     stage.stop("web-1");
-    stage.sandbox.advance(Duration::from_secs(20)).await;
-    assert_eq!(stage.count("RegisterTargets"), 0, "the stop's own event found nothing");
-    stage.rest().await;
-    assert!(stage.count("RegisterTargets") > 0, "{}", stage.describe());
-    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "{}", stage.describe());
+    (stage, fault)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_is_anothers_by_the_time_its_group_was_read_is_left_where_it_is() {
+    for is_given_away in [true, false] {
+        let stage = Stage::new();
+        stage.addresses_group("edge").instance("web-1").registered("web-1", "tg:edge:443=eth0").instance("other");
+        // EC2 has terminated the instance when the group is read.
+        stage.world(|world| world.options.stopping = sandbox::Span::milliseconds(15_000, 15_001));
+        let _fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
+            "DescribeTargetGroups" | "DescribeTargetHealth" | "DescribeTags" => Verdict::Delay(Duration::from_secs(9)),
+            _ => Verdict::Pass,
+        });
+        let (id, other) = (stage.id("web-1"), stage.id("other"));
+        let address = stage.world(|world| world.ec2.instance(&id).and_then(ec2::Instance::primary_ipv4)).expect("one");
+        stage.deliver_only(&["shutting-down"]).terminate("web-1");
+        stage.until_it_is("web-1", InstanceState::Terminated).await;
+        if is_given_away {
+            stage.world(|world| {
+                let interface = world.ec2.instance(&other).and_then(ec2::Instance::eth0).expect("one").id.clone();
+                ec2::assign_address(world, &interface, address.into()).expect("a free address");
+            });
+        }
+        stage.rest().await;
+        let members = usize::from(is_given_away);
+        assert_eq!(stage.members("tg:edge").len(), members, "given away: {is_given_away}\n{}", stage.describe());
+        assert_eq!(stage.count("DeregisterTargets"), 1 - members);
+    }
 }
 
 /// The sweep's reading of target groups, which then takes half a minute.

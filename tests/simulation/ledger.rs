@@ -10,13 +10,7 @@ use super::view::{self, Entry, Owned};
 
 /// How long a function may still act on what it read: a reading entitles for 45 s, a call may last 30 s, and what was read may
 /// have been 15 s old. The rest is latency. (docs/design.md, "Why forgetting is safe".)
-pub const TAKES_LATE: TimeDelta = TimeDelta::seconds(100);
-
-/// The same for giving, which no reading's age limits: as long as an event's function lives, and what it read may be old.
-pub const GIVES_LATE: TimeDelta = TimeDelta::seconds(150);
-
-/// The same for a sweep, which may live fifteen minutes.
-pub const SWEEP_GIVES_LATE: TimeDelta = TimeDelta::seconds(930);
+pub const ACTS_LATE: TimeDelta = TimeDelta::seconds(100);
 
 /// What was true at the last look.
 #[derive(Debug, Default)]
@@ -147,12 +141,12 @@ impl Ledger {
 
     /// Whether the address of an entry was moved so lately that a function may not know whose it is.
     pub fn was_moved_lately(&self, entry: &Entry, now: Timestamp) -> bool {
-        self.moved.get(&entry.id).is_some_and(|moved| now - *moved <= SWEEP_GIVES_LATE)
+        self.moved.get(&entry.id).is_some_and(|moved| now - *moved <= ACTS_LATE)
     }
 
     /// Whether an instance was on its way out of its group so lately that a function may still take it out.
     pub fn was_leaving_lately(&self, instance: &str, now: Timestamp) -> bool {
-        self.leaving.get(instance).is_some_and(|leaving| now - *leaving <= TAKES_LATE)
+        self.leaving.get(instance).is_some_and(|leaving| now - *leaving <= ACTS_LATE)
     }
 
     /// Looks only at who runs: cheap enough for every moment at which nothing else can have changed.

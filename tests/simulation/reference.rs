@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sandbox::{Timestamp, World};
 
 use super::{
-    ledger::{GIVES_LATE, Ledger, TAKES_LATE},
+    ledger::{ACTS_LATE, Ledger},
     view::{self, Owned},
 };
 
@@ -42,8 +42,9 @@ impl Reference {
     /// (README.md, "Limits"); one that is removed while it is being taken was perhaps held before; and what is declared
     /// comes back.
     pub fn removed(&mut self, owned: &Owned, ledger: &Ledger, now: Timestamp) {
-        let was_out = ledger.out.get(&owned.instance).is_some_and(|out| now - *out <= TAKES_LATE + GIVES_LATE);
-        let is_promised = ledger.was_promised(owned, now, GIVES_LATE + TAKES_LATE);
+        // Taken late, and then given back late.
+        let was_out = ledger.out.get(&owned.instance).is_some_and(|out| now - *out <= ACTS_LATE * 2);
+        let is_promised = ledger.was_promised(owned, now, ACTS_LATE * 2);
         if self.expected.remove(owned) && (was_out || is_promised) {
             self.doubtful.insert(owned.clone());
         } else {
@@ -89,7 +90,7 @@ impl Reference {
         // "One that a person removes seconds before a stop may be given back": a description of the balancer that lags still
         // shows it to whoever takes the instance out (README.md, "Limits").
         let stops = |id: &str| world.ec2.instance(id).is_some_and(|instance| view::is_out(instance.state));
-        let lately = |at: Timestamp| world.now() - at <= TAKES_LATE;
+        let lately = |at: Timestamp| world.now() - at <= ACTS_LATE;
         let removed = self.removed.iter().filter(|(owned, at)| lately(**at) && stops(&owned.instance));
         self.doubtful.extend(removed.map(|(owned, _)| owned.clone()));
         // "After termination the address returns to the subnet": whoever gets it next has what was left there.

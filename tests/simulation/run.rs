@@ -17,7 +17,7 @@ use sandbox::{
 use super::{
     deed, fleet, harm,
     harm::{Strikes, Struck},
-    ledger::{GIVES_LATE, Ledger, SWEEP_GIVES_LATE},
+    ledger::Ledger,
     log,
     plan::{Deed, EventFault, Guardian, Plan, Strike},
     promise::{self, Cost, Promise, Told, Violation},
@@ -306,11 +306,10 @@ impl Known {
     /// Judges a call right after its work was done.
     fn judge(&mut self, world: &World, call: &Call) {
         let Self { ledger, reference, violation, .. } = self;
-        let within = if call.access_key.starts_with("AKIARECONCILE") { SWEEP_GIVES_LATE } else { GIVES_LATE };
         let changes = ledger.look(world, &reference.declared).by(call);
         ledger.remember_late(world, &changes);
         let found = promise::taken_without_right(world, ledger, &changes)
-            .or_else(|| promise::given_without_right(world, ledger, &changes, within))
+            .or_else(|| promise::given_without_right(world, ledger, &changes))
             .or_else(|| promise::foreign_tags_touched(world, ledger))
             .or_else(|| promise::taken_and_not_held(world, ledger, &changes))
             .or_else(|| promise::lost(world, ledger, reference, &changes))

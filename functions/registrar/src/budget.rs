@@ -134,7 +134,8 @@ struct Bucket {
 impl Budget {
     /// An invocation begins, which will be ended at its deadline; `None` where nobody knows, and nothing is tried for long.
     pub fn begin(&self, deadline: Option<MonotonicTime>) {
-        let until = deadline.and_then(|deadline| deadline.checked_sub(RESERVE));
+        // A machine that has just booted knows no time so long ago: then there is nothing to spare.
+        let until = deadline.map(|deadline| deadline.checked_sub(RESERVE).unwrap_or_else(MonotonicTime::now));
         *self.patient_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 

@@ -1,12 +1,11 @@
 //! Promise 3, after every call: who was taken out was out, who was given something had a right to it, and what belongs to
 //! others is as it was.
 
-use chrono::TimeDelta;
 use sandbox::World;
 
 use super::{Promise, Violation};
 use crate::simulation::{
-    ledger::{Changes, Ledger, TAKES_LATE},
+    ledger::{ACTS_LATE, Changes, Ledger},
     view::{self, Entry, Owned},
 };
 
@@ -29,7 +28,7 @@ pub fn taken_without_right(world: &World, ledger: &Ledger, changes: &Changes) ->
         if ledger.was_leaving_lately(&owned.instance, world.now()) {
             continue;
         }
-        let was_out = ledger.out.get(&owned.instance).is_some_and(|out| world.now() - *out <= TAKES_LATE);
+        let was_out = ledger.out.get(&owned.instance).is_some_and(|out| world.now() - *out <= ACTS_LATE);
         if !was_out {
             return violation(entry, "its instance has been running for long");
         }
@@ -38,7 +37,7 @@ pub fn taken_without_right(world: &World, ledger: &Ledger, changes: &Changes) ->
 }
 
 /// An entry that a call made although nothing of the sort was held or declared.
-pub fn given_without_right(world: &World, ledger: &Ledger, changes: &Changes, within: TimeDelta) -> Option<Violation> {
+pub fn given_without_right(world: &World, ledger: &Ledger, changes: &Changes) -> Option<Violation> {
     let violation = |entry: &Entry, why: &str| {
         let what = format!("{} port {:?} was registered at {}: {why}", entry.id, entry.port, entry.balancer);
         Some(Violation::of(Promise::NothingForeignIsTouched, world, what))
@@ -52,13 +51,13 @@ pub fn given_without_right(world: &World, ledger: &Ledger, changes: &Changes, wi
         if let Some(guard) = guard_of(world, ledger, &owned) {
             return violation(entry, &guard);
         }
-        if !ledger.was_promised(&owned, world.now(), within) {
+        if !ledger.was_promised(&owned, world.now(), ACTS_LATE) {
             return violation(entry, "it was neither held nor declared");
         }
-        if ledger.kept_out.get(&owned.instance).is_some_and(|since| world.now() - *since > within) {
+        if ledger.kept_out.get(&owned.instance).is_some_and(|since| world.now() - *since > ACTS_LATE) {
             return violation(entry, "its Auto Scaling group keeps it out of service");
         }
-        let was_running = ledger.running.get(&owned.instance).is_some_and(|at| world.now() - *at <= within);
+        let was_running = ledger.running.get(&owned.instance).is_some_and(|at| world.now() - *at <= ACTS_LATE);
         if !was_running {
             return violation(entry, "its instance has not been running for long");
         }
@@ -80,7 +79,7 @@ pub fn foreign_tags_touched(world: &World, ledger: &Ledger) -> Option<Violation>
 
 /// Who has been looking after a balancer, or wanted an instance left alone, for so long that every function must know.
 fn guard_of(world: &World, ledger: &Ledger, owned: &Owned) -> Option<String> {
-    let since = |what: &str| ledger.guarded.get(what).filter(|since| world.now() - **since > TAKES_LATE);
+    let since = |what: &str| ledger.guarded.get(what).filter(|since| world.now() - **since > ACTS_LATE);
     if since(&owned.instance).is_some() {
         return Some(format!("{} is to be left alone", owned.instance));
     }

@@ -30,13 +30,14 @@ pub fn completed_too_early(world: &World, ledger: &Ledger, reference: &Reference
     let is_certain = |owned: &&view::Owned| !reference.doubtful.contains(*owned) && !is_ambiguous(world, owned);
     match action.hook.transition {
         Transition::Terminating if ledger.guarded.contains_key(id) => None,
-        // Its connections have ended with it: there is nothing to wait for, whatever its balancers still drain by themselves.
         Transition::Terminating if world.ec2.instance(id).is_none_or(|i| i.state == InstanceState::Terminated) => None,
         Transition::Terminating => {
             if let Some(owned) = ledger.in_place().filter(is_its).find(is_certain) {
                 return violation(format!("{id} was let go, and is still at {}", owned.place));
             }
-            let until = view::draining(world, id)?;
+            // Somebody kills it: its connections end with it, whatever its balancers still drain by themselves.
+            let is_dying = world.ec2.instance(id).is_some_and(|instance| view::is_dying(instance.state));
+            let until = view::draining(world, id).filter(|_| !is_dying)?;
             violation(format!("{id} was let go, and is being drained until {until}"))
         }
         Transition::Launching if ledger.guarded.contains_key(id) => None,

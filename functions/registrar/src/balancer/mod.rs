@@ -150,6 +150,13 @@ pub struct Target {
     pub quic_id: Option<String>,
 }
 
+impl Target {
+    /// Its address; `None` where the balancer knows it by the instance's id.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.id.parse().ok()
+    }
+}
+
 /// What a scan saw. What it could not see is in `failures`, and must not be taken for "not registered".
 #[derive(Debug, Default)]
 pub struct Scan {

@@ -2,19 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::future::join_all;
+use tokio::time::Instant as MonotonicTime;
 
 use super::{
-    AT_ONCE, Run,
+    AT_ONCE, Item, Run,
     parts::{in_chunks, in_parts},
 };
 use crate::{
     balancer::{Kind, Standing, Unresolved, Wanted},
+    budget::Budget,
     config::Mode,
-    decide::{self, Attached, CHECK_AFTER, GiveBack},
+    decide::{self, Attached, CHECK_AFTER, GiveBack, READING_GOOD_FOR, RENEWED_AFTER},
     declaration::Declaration,
     ec2::RESOURCES_PER_CALL_MAX,
     error::CallError,
@@ -22,7 +25,7 @@ use crate::{
     held::{Held, HeldTag},
     id::InstanceId,
     instance::{Instance, State, Timestamp},
-    registration::Registration,
+    registration::{BalancerId, Registration},
     report::{Action, Because},
     tag,
 };
@@ -33,6 +36,10 @@ const REGISTER_WHY: &str = "the instance runs";
 /// (template.yaml). Whoever has registered sooner after its reading was before that event's scan, which then finds what was
 /// registered.
 const EVENT_TAKES_AT_LEAST: Duration = Duration::from_secs(1);
+
+/// Balancers that are looked at between two looks at the clock, after something was registered with them: a few seconds' worth. More, and an
+/// invocation may end among them; fewer, and more round trips are waited for.
+const BALANCERS_A_LOOK: usize = 100;
 
 /// How far an instance has come that is given back what it shall have. What can never be registered is not waited for; what
 /// failed stands in the report.
@@ -196,6 +203,9 @@ impl Run<'_> {
         }
     }
 
+    /// Registers what was decided. Where the reading grows old meanwhile, whoever is left is read again: a start is as short-lived as
+    /// a stop, and AWS allows 4 calls a second.
+    ///
     /// If the process dies here, a part is registered and all of it still held: the redelivery registers the rest.
     ///
     /// Answers what is registered now.
@@ -204,48 +214,81 @@ impl Run<'_> {
         kinds: &[Box<dyn Kind>],
         decisions: &mut [(&Instance, GiveBack)],
     ) -> BTreeSet<(InstanceId, Registration)> {
-        let mut given = BTreeSet::new();
-        let started_at: BTreeMap<InstanceId, Timestamp> =
-            decisions.iter().filter_map(|(instance, _)| Some((instance.id.clone(), instance.launch_time?))).collect();
+        let instances: BTreeMap<&InstanceId, &Instance> =
+            decisions.iter().map(|(instance, _)| (&instance.id, *instance)).collect();
         let items = decisions.iter_mut().flat_map(|(instance, decision)| {
             let id = &instance.id;
             decision.register.drain(..).map(|(registration, target)| (id.clone(), registration, target))
         });
-        let budget = self.registrar.clients.budget.clone();
-        let results = in_chunks(kinds, items.collect(), move |kind, balancer, targets| {
-            let budget = budget.clone();
-            Box::pin(async move {
-                loop {
-                    kind.turn().await;
-                    if !budget.has_time() {
-                        return Ok(false);
+        let mut left: Vec<Item> = items.collect();
+        let mut given = BTreeSet::new();
+        let mut read_at = self.read_at;
+        while !left.is_empty() {
+            if read_at.elapsed() >= RENEWED_AFTER {
+                read_at = MonotonicTime::now();
+                left = self.still_wanted(left, &instances).await;
+            }
+            let (before, items) = (given.len(), std::mem::take(&mut left));
+            for (item, result) in register(kinds, items, &self.registrar.clients.budget, read_at).await {
+                let (id, registration, _) = &item;
+                match result {
+                    Ok(false) => left.push(item),
+                    Ok(true) => {
+                        self.recorder.deed(id, Action::Register, registration, REGISTER_WHY);
+                        let started_at = instances[id].launch_time;
+                        self.recorder.instance(id).seconds_to_back = self.seconds_since(started_at);
+                        given.insert((item.0, item.1));
                     }
-                    match kind.register(balancer, targets).await {
-                        Err(error) if error.is_throttled() && budget.is_patient() => {}
-                        result => return result.map(|()| true),
+                    Err(error) if error.is_gone() => {
+                        self.recorder.waiting(id, Because::of(registration, "its balancer was deleted just now"));
                     }
+                    Err(error) => self.recorder.call_failed(id, Some(registration), &error),
                 }
-            })
-        })
-        .await;
-        for ((id, registration, _), result) in results {
-            match result {
-                Ok(false) => {
-                    self.recorder.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
-                    self.recorder.look_again(&id, AT_ONCE);
-                }
-                Ok(true) => {
-                    self.recorder.deed(&id, Action::Register, &registration, REGISTER_WHY);
-                    self.recorder.instance(&id).seconds_to_back = self.seconds_since(started_at.get(&id).copied());
-                    given.insert((id, registration));
-                }
-                Err(error) if error.is_gone() => {
-                    self.recorder.waiting(&id, Because::of(&registration, "its balancer was deleted just now"));
-                }
-                Err(error) => self.recorder.call_failed(&id, Some(&registration), &error),
+            }
+            if given.len() == before || !self.registrar.clients.budget.has_time() {
+                break;
             }
         }
+        for (id, registration, _) in left {
+            self.recorder.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
+            self.recorder.look_again(&id, AT_ONCE);
+        }
         given
+    }
+
+    /// Reads again, and leaves out who was stopped since, or started anew, or put out of service; and what is neither held nor declared
+    /// any more, or at an address that the instance has lost. Another look decides what holds of such an instance now.
+    async fn still_wanted(&mut self, items: Vec<Item>, instances: &BTreeMap<&InstanceId, &Instance>) -> Vec<Item> {
+        let ids: BTreeSet<InstanceId> = items.iter().map(|(id, _, _)| id.clone()).collect();
+        let reading = match self.registrar.clients.ec2.read(&ids).await {
+            Ok(reading) => reading,
+            Err(error) => {
+                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
+                return Vec::new();
+            }
+        };
+        let same = reading.instances.values().filter(|now| is_same_run(instances[&now.id], now) && !now.is_ignored());
+        self.members = None;
+        let mut same = self.in_service(same.collect()).await;
+        // What a hook declares is in no tag.
+        let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();
+        same.retain(|now| self.let_in.contains(&now.id) || declares(now) == declares(instances[&now.id]));
+        let held = |instance: &Instance| instance.held().registrations();
+        let by_id: BTreeMap<&InstanceId, (&Instance, BTreeSet<Registration>)> = same
+            .into_iter()
+            .map(|now| (&now.id, (now, held(instances[&now.id]).difference(&held(now)).cloned().collect())))
+            .collect();
+        let (still, changed): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|(id, registration, target)| {
+            by_id.get(id).is_some_and(|(now, forgotten)| {
+                target.address().is_none_or(|address| now.owns(address)) && !forgotten.contains(registration)
+            })
+        });
+        for (id, registration, _) in changed {
+            let why = "the instance was changed while its balancers were read";
+            self.recorder.waiting(&id, Because::of(&registration, why));
+            self.recorder.look_again(&id, AT_ONCE);
+        }
+        still
     }
 
     /// Decides of what was given just now whether it may be forgotten at once: all that a tag holds is seen in place, and the
@@ -306,16 +349,26 @@ impl Run<'_> {
             let held = held.into_iter().filter(|r| given.contains(&(instance.id.clone(), (*r).clone())));
             looked_for.extend(held.map(|registration| Wanted { instance, registration, is_surely_absent: false }));
         }
+        let mut by_balancer: BTreeMap<BalancerId, Vec<Wanted<'_>>> = BTreeMap::new();
+        for wanted in looked_for {
+            by_balancer.entry(wanted.registration.balancer()).or_default().push(wanted);
+        }
+        let by_balancer: Vec<(BalancerId, Vec<Wanted<'_>>)> = by_balancer.into_iter().collect();
         let mut seen = BTreeSet::new();
-        for kind in kinds {
-            let own: Vec<Wanted<'_>> =
-                looked_for.iter().copied().filter(|wanted| kind.serves(&wanted.registration.balancer())).collect();
-            let answers = if own.is_empty() { Vec::new() } else { kind.sees(&own).await };
-            for (Wanted { instance, registration, .. }, answer) in own.into_iter().zip(answers) {
-                match answer {
-                    Ok(true) => drop(seen.insert((instance.id.clone(), registration.clone()))),
-                    Ok(false) => {}
-                    Err(error) => self.recorder.call_failed(&instance.id, Some(registration), &error),
+        for part in by_balancer.chunks(BALANCERS_A_LOOK) {
+            if !self.registrar.clients.budget.has_time() {
+                break;
+            }
+            for kind in kinds {
+                let own = part.iter().filter(|(balancer, _)| kind.serves(balancer));
+                let own: Vec<Wanted<'_>> = own.flat_map(|(_, wanted)| wanted).copied().collect();
+                let answers = if own.is_empty() { Vec::new() } else { kind.sees(&own).await };
+                for (Wanted { instance, registration, .. }, answer) in own.into_iter().zip(answers) {
+                    match answer {
+                        Ok(true) => drop(seen.insert((instance.id.clone(), registration.clone()))),
+                        Ok(false) => {}
+                        Err(error) => self.recorder.call_failed(&instance.id, Some(registration), &error),
+                    }
                 }
             }
         }
@@ -340,8 +393,7 @@ impl Run<'_> {
         };
         let mut still_running = BTreeSet::new();
         for (instance, _) in decisions.iter().filter(|(instance, _)| ids.contains(&instance.id)) {
-            let now = reading.instances.get(&instance.id);
-            if now.is_some_and(|now| now.state == State::Running && now.launch_time == instance.launch_time) {
+            if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) {
                 still_running.insert(instance.id.clone());
                 continue;
             }
@@ -398,6 +450,37 @@ impl Run<'_> {
         }
         results
     }
+}
+
+/// Registers, as long as the reading entitles to it and there is time. Answers `false` for what had no turn.
+async fn register(
+    kinds: &[Box<dyn Kind>],
+    items: Vec<Item>,
+    budget: &Arc<Budget>,
+    read_at: MonotonicTime,
+) -> Vec<(Item, Result<bool, CallError>)> {
+    in_chunks(kinds, items, move |kind, balancer, targets| {
+        let budget = budget.clone();
+        Box::pin(async move {
+            loop {
+                kind.turn().await;
+                // Later, the instance may have been stopped and taken out by its event.
+                if !budget.has_time() || read_at.elapsed() > READING_GOOD_FOR {
+                    return Ok(false);
+                }
+                match kind.register(balancer, targets).await {
+                    Err(error) if error.is_throttled() && budget.is_patient() => {}
+                    result => return result.map(|()| true),
+                }
+            }
+        })
+    })
+    .await
+}
+
+/// Whether an instance runs that ran before, without having been started anew.
+fn is_same_run(then: &Instance, now: &Instance) -> bool {
+    now.state == State::Running && now.launch_time == then.launch_time
 }
 
 /// Whether an instance shall have anything, by its tags.

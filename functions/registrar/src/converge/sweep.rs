@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     balancer::{Found, Kind, Part, Reason, Standing},
-    decide::READING_GOOD_FOR,
+    decide::RENEWED_AFTER,
     error::CallError,
     id::InstanceId,
     instance::{Instance, State},
@@ -159,7 +159,7 @@ impl Run<'_> {
     /// The time of the first reading stays the one that settling is counted by: what balancers list may have been read at any
     /// time since.
     async fn still_running(&mut self, chunk: &[&Instance]) -> Vec<Instance> {
-        if self.read_at.elapsed() < READING_GOOD_FOR / 3 {
+        if self.read_at.elapsed() < RENEWED_AFTER {
             return chunk.iter().copied().cloned().collect();
         }
         let ids = chunk.iter().map(|instance| instance.id.clone()).collect();

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use tokio::time::Instant as MonotonicTime;
 
 use super::Run;
 use crate::{
@@ -47,7 +48,7 @@ impl Run<'_> {
         let mut decisions = Vec::new();
         for (instance, attached) in self.attached(&with_any).await {
             let own = &by_instance[&instance.id];
-            let ambiguous = |target: &Target| target.id.parse().is_ok_and(|address: IpAddr| shared.contains(&address));
+            let ambiguous = |target: &Target| target.address().is_some_and(|address| shared.contains(&address));
             let decision = decide::take_out(instance, self.read_at_ec2, own, &attached, ambiguous);
             for (registration, reason) in &decision.left_alone {
                 self.recorder.left_alone(&instance.id, Because::of(registration, reason));
@@ -97,7 +98,7 @@ impl Run<'_> {
     /// just as well be another host's.
     async fn addresses_of_several<'f>(&mut self, found: impl Iterator<Item = &'f Found>) -> BTreeSet<IpAddr> {
         let far: Vec<&Found> = found.filter(|found| found.is_far).collect();
-        let addresses: BTreeSet<IpAddr> = far.iter().filter_map(|found| found.target.id.parse().ok()).collect();
+        let addresses: BTreeSet<IpAddr> = far.iter().filter_map(|found| found.target.address()).collect();
         if addresses.is_empty() {
             return addresses;
         }
@@ -130,9 +131,10 @@ impl Run<'_> {
         // What a sweep remembers still has what was taken.
         self.kinds = None;
         let ids: BTreeSet<InstanceId> = instances.iter().map(|instance| instance.id.clone()).collect();
+        let read_at = MonotonicTime::now();
         match self.registrar.clients.ec2.read(&ids).await {
             Ok(reading) => {
-                self.read_at_ec2 = reading.at;
+                (self.read_at, self.read_at_ec2) = (read_at, reading.at);
                 // They are as old as the reading that entitled to take.
                 self.members = None;
                 for (id, instance) in &reading.instances {

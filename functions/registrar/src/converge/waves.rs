@@ -11,6 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
     ops::Range,
 };
 
@@ -23,8 +24,8 @@ use super::{
 };
 use crate::{
     balancer::{Kind, Wanted},
-    decide::{READING_GOOD_FOR, TakeOut},
-    ec2::{Ec2, RESOURCES_PER_CALL_MAX},
+    decide::{READING_GOOD_FOR, RENEWED_AFTER, TakeOut},
+    ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
     error::CallError,
     held::{Stamp, has_room_for, tags_to_hold},
     id::InstanceId,
@@ -101,7 +102,7 @@ impl Run<'_> {
     ///
     /// Answers the balancers whose wave has to come again, since its tags are too old by now to be relied on.
     async fn renew(&mut self, open: &mut Open<'_>, ready: &mut Vec<Item>) -> BTreeSet<BalancerId> {
-        if open.is_empty() || self.read_at.elapsed() < READING_GOOD_FOR / 3 {
+        if open.is_empty() || self.read_at.elapsed() < RENEWED_AFTER {
             return BTreeSet::new();
         }
         let read_at = MonotonicTime::now();
@@ -130,15 +131,45 @@ impl Run<'_> {
             self.recorder.waiting(&id, Because::all("it came back while the balancers were read"));
             self.recorder.look_again(&id, AT_ONCE);
         }
+        self.drop_what_is_anothers(open, &reading).await;
         for (id, (_, decision)) in open.iter_mut() {
             decision.decide_holding(&reading.instances[id], reading.at);
         }
-        ready.retain(|(id, _, _)| open.contains_key(id));
+        ready.retain(|(id, registration, _)| open.get(id).is_some_and(|(_, decision)| decision.takes(registration)));
         let (held, expired): (Vec<Item>, Vec<Item>) = std::mem::take(ready)
             .into_iter()
             .partition(|(id, registration, _)| !open[id].1.hold.contains(registration));
         *ready = held;
         expired.into_iter().map(|(_, registration, _)| registration.balancer()).collect()
+    }
+
+    /// Drops what is registered at addresses that their instances have lost since they were looked for, and that somebody else
+    /// has by now: an address is free as soon as its instance is terminated.
+    async fn drop_what_is_anothers(&mut self, open: &mut Open<'_>, reading: &Reading) {
+        let mut lost: Vec<(InstanceId, Registration, IpAddr)> = Vec::new();
+        for (id, (_, decision)) in open.iter() {
+            let addresses = decision.take.iter().filter_map(|(registration, target)| {
+                let address = target.address().filter(|address| !reading.instances[id].owns(*address))?;
+                Some((id.clone(), registration.clone(), address))
+            });
+            lost.extend(addresses);
+        }
+        if lost.is_empty() {
+            return;
+        }
+        let addresses = lost.iter().map(|(_, _, address)| *address).collect();
+        let counts = self.registrar.clients.ec2.count_interfaces(&addresses).await;
+        for (id, registration, address) in lost {
+            match &counts {
+                Ok(counts) if !counts.contains_key(&address) => continue,
+                Ok(_) => {
+                    let why = format!("its address {address} was given to somebody else meanwhile");
+                    self.recorder.left_alone(&id, Because::of(&registration, why));
+                }
+                Err(error) => self.recorder.call_failed(&id, Some(&registration), error),
+            }
+            drop_from(open, &id, &registration);
+        }
     }
 
     /// Looks whether what a wave takes is still there, and drops what is not: another function has taken it, and held it.
@@ -163,12 +194,7 @@ impl Run<'_> {
             }
         }
         for (id, registration) in gone {
-            let Some((_, decision)) = open.get_mut(&id) else { continue };
-            // What is to be held stays: it may be what older tags hold, which are deleted when it is written.
-            decision.take.retain(|(other, _)| *other != registration);
-            if decision.take.is_empty() {
-                open.remove(&id);
-            }
+            drop_from(open, &id, &registration);
         }
     }
 
@@ -238,7 +264,7 @@ impl Run<'_> {
         let mut again = Vec::new();
         for (item, result) in deregistered {
             let (id, registration, _) = &item;
-            let Some((instance, decision)) = open.get_mut(id) else { continue };
+            let Some((instance, _)) = open.get(id) else { continue };
             let instance: &Instance = instance;
             match result {
                 Err(error) if error.is_throttled() && self.registrar.clients.budget.is_patient() => {
@@ -261,12 +287,19 @@ impl Run<'_> {
                 Err(error) if error.is_gone() => {}
                 Err(error) => self.recorder.call_failed(id, Some(registration), &error),
             }
-            decision.take.retain(|(other, _)| other != registration);
-            if decision.take.is_empty() {
-                open.remove(id);
-            }
+            drop_from(open, id, registration);
         }
         again
+    }
+}
+
+/// Drops a registration that is not to be taken any more, and with its last one the instance. What is to be held stays: it may be
+/// what older tags hold, which are deleted when it is written.
+fn drop_from(open: &mut Open<'_>, id: &InstanceId, registration: &Registration) {
+    let Some((_, decision)) = open.get_mut(id) else { return };
+    decision.take.retain(|(other, _)| other != registration);
+    if decision.take.is_empty() {
+        open.remove(id);
     }
 }
 

@@ -28,10 +28,15 @@ const DESCRIPTION_LAG_MAX: TimeDelta = TimeDelta::seconds(60);
 /// How soon a stale description is looked at again.
 const DESCRIPTION_RETRY: Duration = Duration::from_secs(5);
 
-/// How long a reading entitles to deregister: whoever reads again after it may find the instance running.
+/// How long a reading entitles to deregister, or to register: whoever reads again after it may find the instance running, or stopped.
 ///
 /// Small, and a long scan reads twice; large, and [`SETTLE`] grows with it.
 pub const READING_GOOD_FOR: Duration = Duration::from_secs(45);
+
+/// How old a reading is renewed before something begins that it has to entitle to.
+///
+/// Small, and more is read than is needed; large, and the reading expires in the midst of it.
+pub const RENEWED_AFTER: Duration = Duration::from_secs(15);
 
 /// How long after a holding no function can still be about to take what relies on it: the time that a tag counts as fresh, that a
 /// reading is good for, and the longest operation of the SDK ([`crate::clients`]). Only then "it is in place" cannot be undone
@@ -213,6 +218,11 @@ fn is_fresh(taken_at: Timestamp, now: Timestamp) -> bool {
 }
 
 impl TakeOut {
+    /// Whether a registration is to be taken.
+    pub fn takes(&self, registration: &Registration) -> bool {
+        self.take.iter().any(|(other, _)| other == registration)
+    }
+
     /// Decides what has to be held, by the tags that the instance had at `now`: the time of the reading that entitles to
     /// take, since a tag that was fresh at an earlier one need not be any more.
     pub fn decide_holding(&mut self, instance: &Instance, now: Timestamp) {
