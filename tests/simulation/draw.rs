@@ -43,6 +43,22 @@ const TURNING_POINTS: [&str; 7] = [
 ];
 const TURNS_MAX: usize = 4;
 
+/// Actions that are slow in some runs from the beginning to the end. Deregistering the more often: what comes between it and the next
+/// start is most of the protocol.
+const SLOW_ACTIONS: [&str; 8] = [
+    "DescribeInstances",
+    "CreateTags",
+    "DeleteTags",
+    "DeregisterTargets",
+    "DeregisterTargets",
+    "DeregisterInstancesFromLoadBalancer",
+    "RegisterTargets",
+    "DescribeTargetHealth",
+];
+
+/// How slow, in seconds: the longer, the more comes meanwhile, and after ten the caller has given up.
+const SLOW_FOR: [u64; 5] = [4, 7, 8, 9, 9];
+
 /// Seconds from a start until what was given back is settled, and just being forgotten.
 const SETTLES: RangeInclusive<u64> = 120..=130;
 
@@ -225,7 +241,7 @@ fn gap(dice: &mut Rng, deed: &Deed) -> u64 {
         // What was given back is about to be forgotten: whoever takes it now must not rely on what is deleted.
         (Deed::Start(_), 0..30) => dice.u64(SETTLES),
         // By then it is out, where starts and stops are quick, and a function may still be at work that saw it so.
-        (Deed::Stop(_), 0..40) => dice.u64(1..=8),
+        (Deed::Stop(_), 0..50) => dice.u64(2..=7),
         // Only so long after it can nobody say that he has not heard of it.
         (Deed::Standby(_) | Deed::Warm(_), 0..50) => dice.u64(151..=300),
         (_, 0..30) => dice.u64(0..=6),
@@ -316,11 +332,11 @@ fn strikes(dice: &mut Rng, end: u64) -> Vec<Strike> {
 }
 
 fn slow_action(dice: &mut Rng, end: u64) -> Strike {
-    let harm = match chance(dice, 70) {
-        true => Harm::Slow(dice.u64(4..=9)),
+    let harm = match chance(dice, 80) {
+        true => Harm::Slow(one_of(dice, &SLOW_FOR)),
         false => Harm::Frozen(one_of(dice, &FROZEN)),
     };
-    let sort = Sort::Action(one_of(dice, &TURNING_POINTS));
+    let sort = Sort::Action(one_of(dice, &SLOW_ACTIONS));
     Strike::Spell { from: FIRST_STEP_AT, until: end, sort, one_in: dice.usize(1..=2), harm }
 }
 

@@ -1,11 +1,12 @@
-//! A few basic plans, each played once for every call of the functions and every way in which a call can go wrong.
+//! A few basic plans, each played once for every call of the functions and every way in which a call can go wrong: what goes wrong
+//! goes wrong once; then the events come again, as they do in AWS, and every promise has to be kept.
 //!
-//! What goes wrong goes wrong once; then the events come again, as they do in AWS, and every promise has to be kept.
+//! And races: an instance that is stopped and soon started, second by second, with each action in turn slow all the time.
 
 use sandbox::SameAddressWhileDraining;
 
 use super::{
-    plan::{Balancer, BalancerKind, Deed, Group, Harm, Instance, Plan, Step, Strike, Weather},
+    plan::{Balancer, BalancerKind, Deed, Group, Harm, Instance, Plan, Sort, Step, Strike, Weather},
     run::{Failure, run},
 };
 
@@ -58,6 +59,83 @@ pub fn basics() -> Vec<(&'static str, Plan)> {
             plan(vec![(500, Deed::Remove(name(), edge())), (510, Deed::Stop(name())), (600, Deed::Start(name()))], &[]),
         ),
     ]
+}
+
+/// Actions, one of which is slow in a race.
+const RACING: [&str; 9] = [
+    "DescribeInstances",
+    "DescribeTargetHealth",
+    "DescribeTags",
+    "CreateTags",
+    "DeleteTags",
+    "DeregisterTargets",
+    "DeregisterInstancesFromLoadBalancer",
+    "RegisterTargets",
+    "RegisterInstancesWithLoadBalancer",
+];
+
+/// Races, by name: where one action takes nine seconds, or is answered with what was true a while ago, an instance is started so many
+/// seconds after its stop; and stopped again while what it was given back is about to be forgotten.
+pub fn races() -> Vec<(String, Plan)> {
+    let name = || "web-1".to_owned();
+    let quick = |steps: Vec<(u64, Deed)>, strike: Strike, seed: u64| {
+        let mut plan = Plan { strikes: vec![strike], seed, ..plan(steps, &[]) };
+        plan.weather.is_quick = true;
+        plan
+    };
+    let always =
+        |action: &'static str, harm| Strike::Spell { from: 0, until: 500, sort: Sort::Action(action), one_in: 1, harm };
+    let mut races = Vec::new();
+    for action in RACING {
+        let slow = always(action, Harm::Slow(9));
+        for gap in 1..=15 {
+            let steps = vec![(200, Deed::Stop(name())), (200 + gap, Deed::Start(name()))];
+            races.push((format!("{action} is slow, and it is started after {gap} s"), quick(steps, slow, gap)));
+            let settled = 225 + 120 + gap;
+            let steps = vec![
+                (200, Deed::Stop(name())),
+                (225, Deed::Start(name())),
+                (settled, Deed::Stop(name())),
+                (settled + 20, Deed::Start(name())),
+            ];
+            let what = format!("{action} is slow, and it is stopped {} s after its start", settled - 225);
+            races.push((what, quick(steps, slow, gap)));
+        }
+    }
+    for seed in 1..=15 {
+        let stale = always("DescribeInstances", Harm::Stale(15));
+        let steps = vec![(200, Deed::Stop(name()))];
+        let mut plan = Plan { strikes: vec![stale], seed, ..plan(steps, &[]) };
+        // Both of its events come before the description tells of either.
+        plan.weather.is_quick = true;
+        races.push((format!("what is read is old, draw {seed}"), plan));
+        races.push((format!("it stands still between two waves, draw {seed}"), standing_still_between_waves(seed)));
+    }
+    races
+}
+
+/// Two instances at more target groups than a wave has, stopped at once. The function stands still when it has held what the second
+/// wave takes, and the first is being taken; meanwhile both are started, and all of it is given back, settled and forgotten.
+fn standing_still_between_waves(seed: u64) -> Plan {
+    let group = |number: u64| Balancer {
+        name: format!("g{number:02}"),
+        kind: BalancerKind::Instances,
+        drains: 0,
+        guardian: None,
+        has_strangers: false,
+    };
+    let steps = ["web-1", "web-2"].map(str::to_owned);
+    let stops = steps.iter().map(|name| (200, Deed::Stop(name.clone())));
+    let starts = steps.iter().map(|name| (245, Deed::Start(name.clone())));
+    let mut plan = plan(stops.chain(starts).collect(), &[]);
+    let (mut one, mut two) = (plan.instances[0].clone(), plan.instances[0].clone());
+    one.places = (0..16).map(|number| format!("tg:g{number:02}:80")).collect();
+    two.name = "web-2".to_owned();
+    two.places = (16..32).map(|number| format!("tg:g{number:02}:80")).collect();
+    plan.instances = vec![one, two];
+    plan.balancers = (0..32).map(group).collect();
+    plan.strikes = vec![Strike::Of("CreateTags", 2, Harm::Frozen(150))];
+    Plan { seed, ..plan }
 }
 
 /// Plays a plan once for each of its calls, with a harm that strikes that one. Answers how many runs that were.

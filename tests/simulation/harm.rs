@@ -91,10 +91,6 @@ fn is_read(call: &Call) -> bool {
     call.action.starts_with("Describe")
 }
 
-fn is_under_way_with_others(call: &Call) -> bool {
-    call.action.starts_with("Register") || call.action.starts_with("Deregister")
-}
-
 fn is_of(call: &Call, sort: Sort) -> bool {
     match sort {
         Sort::Reads => is_read(call),
@@ -117,9 +113,6 @@ fn verdict(harm: Harm, call: &Call) -> Verdict {
         Harm::Denied => Verdict::Refuse(ApiError::receiver(403, "AccessDenied", "not for now")),
         Harm::Stale(seconds) if is_read(call) => Verdict::Stale(Duration::from_secs(seconds)),
         Harm::Stale(_) => Verdict::Pass,
-        // Others may be under way when a registration or deregistration is answered, and would take effect later than any call of
-        // the protocol may: it allows for the SDK's own limit, which a process that stands still does not keep.
-        Harm::Frozen(_) if is_under_way_with_others(call) => Verdict::Pass,
         Harm::Frozen(seconds) => Verdict::FreezeAfter(Duration::from_secs(seconds)),
         Harm::KilledBefore => Verdict::KillBefore,
         Harm::KilledAfter => Verdict::KillAfter,

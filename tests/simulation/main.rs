@@ -14,6 +14,7 @@ use std::{
 use end_to_end::simulation::{
     self, Failure, Outcome, draw,
     exhaustive::{self, HARMS},
+    plan::{Harm, Plan},
     shrink::shrink,
 };
 use lexopt::prelude::{Long, Short, ValueExt};
@@ -31,7 +32,7 @@ Usage: cargo simulate [--seeds 1000] [--from 0] [--jobs 2]
   --seed   only this one: prints its plan, and how it ended
   --log    and everything that happened
   --every-call
-           plays a few basic plans once for each call and each way in which that can go wrong
+           plays a few basic plans once for each call and each way in which that can go wrong, and races
 
 Exits with 1 where a promise was broken, after printing the shortest plan found that breaks it, and the command that repeats it.
 ";
@@ -146,17 +147,20 @@ fn many(arguments: &Arguments) -> ExitCode {
 
 fn every_call(jobs: usize) -> ExitCode {
     let begun = now();
-    let work: Vec<_> =
-        exhaustive::basics().into_iter().flat_map(|plan| HARMS.map(|harm| (plan.clone(), harm))).collect();
+    let basics = exhaustive::basics().into_iter().flat_map(|(name, plan)| {
+        HARMS.map(|harm| Work { name: name.to_owned(), plan: plan.clone(), harm: Some(harm) })
+    });
+    let races = exhaustive::races().into_iter().map(|(name, plan)| Work { name, plan, harm: None });
+    let work: Vec<Work> = basics.chain(races).collect();
     let next = AtomicUsize::new(0);
     let runs: Vec<Option<usize>> = std::thread::scope(|scope| {
         let worker = || {
             let mut runs = Some(0);
-            while let Some(((name, plan), harm)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match exhaustive::strike_each(plan, *harm) {
+            while let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match work.play() {
                     Ok(more) => runs = runs.map(|runs| runs + more),
                     Err((struck, failure)) => {
-                        println!("{name}: {}\n{struck}\nwhich ends:\n{}", failure.violation, tail(&failure.log));
+                        println!("{}: {}\n{struck}\nwhich ends:\n{}", work.name, failure.violation, tail(&failure.log));
                         runs = None;
                     }
                 }
@@ -172,6 +176,26 @@ fn every_call(jobs: usize) -> ExitCode {
             ExitCode::SUCCESS
         }
         None => ExitCode::FAILURE,
+    }
+}
+
+/// A plan to be played as it is, or once for each of its calls with a harm that strikes that one.
+struct Work {
+    name: String,
+    plan: Plan,
+    harm: Option<Harm>,
+}
+
+impl Work {
+    /// Answers how many runs that were.
+    fn play(&self) -> Result<usize, (Box<Plan>, Box<Failure>)> {
+        match self.harm {
+            Some(harm) => exhaustive::strike_each(&self.plan, harm),
+            None => match simulation::run(&self.plan) {
+                Ok(_) => Ok(1),
+                Err(failure) => Err((Box::new(self.plan.clone()), failure)),
+            },
+        }
     }
 }
 

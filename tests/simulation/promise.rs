@@ -11,7 +11,7 @@ use std::fmt;
 
 use sandbox::{Timestamp, World};
 
-pub use cost::Cost;
+pub use cost::{Cost, registered_in_vain};
 pub use foreign::{foreign_tags_touched, given_without_right, taken_without_right};
 pub use hook::{completed_too_early, ran_out};
 pub use lost::{lost, taken_and_not_held};

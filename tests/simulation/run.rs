@@ -252,7 +252,8 @@ impl<'p> Run<'p> {
         let (is_stale, is_lost) = (struck.contains_key("stale"), struck.contains_key("event lost"));
         // A description that is older than a whole stop and start looks like one of an instance that never stopped: starts and stops
         // of seconds are the simulation's own.
-        if is_lost || (is_stale && self.plan.weather.is_quick) {
+        let is_started = self.plan.steps.iter().any(|step| matches!(step.deed, Deed::Start(_) | Deed::InService(_)));
+        if is_lost || (is_stale && self.plan.weather.is_quick && is_started) {
             return Ok(());
         }
         let names = self.plan.instances.iter().map(|instance| instance.name.as_str());
@@ -313,7 +314,8 @@ impl Known {
             .or_else(|| promise::foreign_tags_touched(world, ledger))
             .or_else(|| promise::taken_and_not_held(world, ledger, &changes))
             .or_else(|| promise::lost(world, ledger, reference, &changes))
-            .or_else(|| promise::completed_too_early(world, ledger, reference).filter(|_| is_completion(call)));
+            .or_else(|| promise::completed_too_early(world, ledger, reference).filter(|_| is_completion(call)))
+            .or_else(|| promise::registered_in_vain(world, call));
         reference.look(world, ledger);
         ledger.foreign_tags = view::foreign_tags(world);
         if violation.is_none() {

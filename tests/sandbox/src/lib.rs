@@ -42,7 +42,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinSet};
 
 pub use call::Call;
 pub use clock::{Clock, Timestamp};
@@ -137,8 +137,26 @@ impl Sandbox {
         FaultGuard { sandbox: self.clone(), number }
     }
 
-    /// Serves one request: decodes it, lets a fault strike, does the work, logs the call, encodes the answer.
+    /// Serves one request. What is on its way takes effect although its caller stands still meanwhile, and not once the caller has
+    /// given up or is gone.
+    ///
+    /// # Panics
+    /// As whatever watches calls or decides over them.
     pub async fn call(&self, request: http::Request<Bytes>) -> Reply {
+        let sandbox = self.clone();
+        // Aborts what it runs when it is dropped.
+        let mut under_way = JoinSet::new();
+        under_way.spawn(async move { sandbox.serve(request).await });
+        match under_way.join_next().await {
+            Some(Ok(reply)) => reply,
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is shutting down.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Decodes a request, lets a fault strike, does the work, logs the call, encodes the answer.
+    async fn serve(&self, request: http::Request<Bytes>) -> Reply {
         self.wait_a_latency().await;
         let request = match Request::decode(&request) {
             Ok(request) => request,
@@ -174,8 +192,6 @@ impl Sandbox {
             Verdict::NeverAnswer => std::future::pending().await,
             Verdict::FreezeAfter(duration) => {
                 self.with(|world| lambda::freeze_caller(world, &request.access_key, duration));
-                // From here on nobody polls this any more until the process goes on.
-                tokio::task::yield_now().await;
                 Reply::Answered(answer_at(&request, &outcome, number, date))
             }
             Verdict::KillAfter => {

@@ -1,8 +1,15 @@
-//! Promise 4: a bound on the calls of a run, by what changed in it and what went wrong.
+//! Promise 4: a bound on the calls of a run, by what changed in it and what went wrong; and none that can do nothing.
 
-use sandbox::World;
+use std::net::IpAddr;
+
+use chrono::TimeDelta;
+use sandbox::{
+    Call, World,
+    elbv2::{self, Standing, TargetView},
+};
 
 use super::{Promise, Violation};
+use crate::simulation::ledger::ACTS_LATE;
 
 /// What a run was made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,4 +52,29 @@ impl Cost {
         let what = || format!("{} calls, and {} are the most for {self:?}", self.calls, self.bound());
         (self.calls > self.bound()).then(|| Violation::of(Promise::CostFollowsTheChange, world, what()))
     }
+}
+
+/// A call that can do nothing: it registers an address that its group has been draining for so long that every function must know.
+/// What is registered by its id need not wait.
+pub fn registered_in_vain(world: &World, call: &Call) -> Option<Violation> {
+    if call.action != "RegisterTargets" {
+        return None;
+    }
+    let parameter = |name: &str| call.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let group = parameter("TargetGroupArn")?;
+    let delay = elbv2::deregistration_delay(world, group).ok().and_then(|delay| TimeDelta::from_std(delay).ok())?;
+    let has_drained_for_long = |target: &TargetView| match target.state {
+        Standing::Draining { until } if target.id.parse::<IpAddr>().is_ok() => {
+            delay - (until - world.now()) > ACTS_LATE
+        }
+        _ => false,
+    };
+    let draining: Vec<TargetView> = elbv2::targets(world, group).into_iter().filter(has_drained_for_long).collect();
+    let mut asked = (1..).map_while(|number| {
+        let id = parameter(&format!("Targets.member.{number}.Id"))?;
+        Some((id, parameter(&format!("Targets.member.{number}.Port")).and_then(|port| port.parse::<u16>().ok())))
+    });
+    let (id, _) = asked.find(|(id, port)| draining.iter().any(|target| target.id == *id && target.port == *port))?;
+    let what = format!("{id} was to be registered in a group that has been draining it for long");
+    Some(Violation::of(Promise::CostFollowsTheChange, world, what))
 }

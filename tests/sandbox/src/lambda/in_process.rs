@@ -4,7 +4,6 @@ use std::{
     future::poll_fn,
     panic::AssertUnwindSafe,
     sync::{Arc, Weak},
-    task::Poll,
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -61,20 +60,13 @@ async fn unless_frozen<R>(shared: Weak<Shared>, access_key: String, mut handler:
     };
     let mut thaw: Option<BoxFuture<'static, ()>> = None;
     poll_fn(|context| {
-        loop {
-            if let Some(sleep) = &mut thaw {
-                std::task::ready!(sleep.poll_unpin(context));
-                thaw = None;
-            }
-            if let Poll::Ready(answer) = handler.poll_unpin(context) {
-                return Poll::Ready(answer);
-            }
-            // By a call that it has made just now.
-            thaw = frozen();
-            if thaw.is_none() {
-                return Poll::Pending;
-            }
+        // By a call that was answered just now.
+        thaw = thaw.take().or_else(frozen);
+        if let Some(sleep) = &mut thaw {
+            std::task::ready!(sleep.poll_unpin(context));
+            thaw = None;
         }
+        handler.poll_unpin(context)
     })
     .await
 }
