@@ -40,6 +40,18 @@ fn a_hundred_instances(groups: usize) -> (Stage, Vec<String>) {
     (stage, names)
 }
 
+fn two_hundred_instances_in_a_hundred_groups() -> (Stage, Vec<String>) {
+    let stage = Stage::new();
+    for number in 0..100 {
+        stage.instances_group(&format!("group-{number}"));
+    }
+    let names: Vec<String> = (0..200).map(|number| format!("web-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        stage.instance(name).registered(name, &format!("tg:group-{}:80", number % 100));
+    }
+    (stage, names)
+}
+
 fn calls_by_action(stage: &Stage) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for call in stage.calls() {
@@ -170,6 +182,31 @@ async fn a_hundred_instances_that_stop_at_once_share_one_scan_and_one_call_for_e
     assert_eq!([calls["DeregisterTargets"], calls["CreateTags"]], [20, 20], "{calls:?}");
     // The second events may meet another process, which has not seen the first ones.
     assert!(calls["DescribeTargetHealth"] <= 2 * 25, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_stop_or_start_one_after_the_other_wait_for_each_other_where_that_saves_calls() {
+    // Each group loses its second instance five seconds after its first: 200 calls, were nothing waited for.
+    let (stage, names) = two_hundred_instances_in_a_hundred_groups();
+    stage.deliver_only(&["stopping", "running"]);
+    for name in &names {
+        stage.stop(name);
+        stage.sandbox.advance(Duration::from_millis(50)).await;
+    }
+    stage.rest().await;
+    let calls = calls_by_action(&stage);
+    assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
+    assert!(calls["DeregisterTargets"] <= 160, "{calls:?}");
+    stage.sandbox.advance(A_NIGHT).await;
+    stage.forget_calls();
+    // EC2 takes ten to twenty seconds for each.
+    for name in &names {
+        stage.start(name);
+    }
+    stage.rest().await;
+    let calls = calls_by_action(&stage);
+    assert!(names.iter().all(|name| stage.places(name).len() == 1 && stage.held(name).is_empty()));
+    assert!(calls["RegisterTargets"] <= 110, "{calls:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -97,9 +97,8 @@ impl Ledger {
             let is_current = owner.is_some();
             match self.entries.get_mut(&entry) {
                 Some(known) => {
-                    if let Some(owner) =
-                        owner.as_ref().filter(|owner| known.owner.as_ref().is_some_and(|o| o != *owner))
-                    {
+                    // It may have had none: registered late, when its instance was dead.
+                    if let Some(owner) = owner.as_ref().filter(|owner| known.owner.as_ref() != Some(*owner)) {
                         self.inherited.insert(owner.clone());
                     }
                     *known = Known { owner: owner.or(known.owner.take()), is_current };

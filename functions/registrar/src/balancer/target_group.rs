@@ -123,6 +123,17 @@ impl TargetGroups {
         self.describe_all(None).await
     }
 
+    /// The groups that may have any of some instances.
+    async fn candidates(&self, instances: &[&Instance]) -> Result<Vec<TargetGroup>, CallError> {
+        let groups = self.list().await?;
+        Ok(groups.into_iter().filter(|group| can_have_one_of(group, instances)).collect())
+    }
+
+    /// How many groups may have any of some instances.
+    pub(crate) async fn count(&self, instances: &[&Instance]) -> Result<usize, CallError> {
+        self.candidates(instances).await.map(|candidates| candidates.len())
+    }
+
     /// Describes groups by their ARNs, or every one. By their ARNs, too, page by page: whoever is not on the first one would
     /// be taken for gone, and what is held for it let go.
     async fn describe_all(&self, arns: Option<Vec<String>>) -> Result<Vec<TargetGroup>, CallError> {
@@ -395,13 +406,10 @@ impl Kind for TargetGroups {
     }
 
     async fn scan(&self, instances: &[&Instance]) -> Scan {
-        let groups = match self.list().await {
-            Ok(groups) => groups,
-            Err(error) => return Scan { failures: vec![error], ..Scan::default() },
-        };
-        let candidates: Vec<TargetGroup> =
-            groups.into_iter().filter(|group| can_have_one_of(group, instances)).collect();
-        self.scan_groups(&candidates, instances).await.scan
+        match self.candidates(instances).await {
+            Ok(candidates) => self.scan_groups(&candidates, instances).await.scan,
+            Err(error) => Scan { failures: vec![error], ..Scan::default() },
+        }
     }
 
     async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {

@@ -459,20 +459,23 @@ async fn register(
     budget: &Arc<Budget>,
     read_at: MonotonicTime,
 ) -> Vec<(Item, Result<bool, CallError>)> {
+    // Later, the instance may have been stopped and taken out by its event.
+    let is_entitled = move |budget: &Budget| budget.has_time() && read_at.elapsed() <= READING_GOOD_FOR;
     in_chunks(kinds, items, move |kind, balancer, targets| {
         let budget = budget.clone();
         Box::pin(async move {
-            loop {
+            // Before, too: a turn is a token that somebody else waits for.
+            while is_entitled(&budget) {
                 kind.turn().await;
-                // Later, the instance may have been stopped and taken out by its event.
-                if !budget.has_time() || read_at.elapsed() > READING_GOOD_FOR {
-                    return Ok(false);
+                if !is_entitled(&budget) {
+                    break;
                 }
                 match kind.register(balancer, targets).await {
                     Err(error) if error.is_throttled() && budget.is_patient() => {}
                     result => return result.map(|()| true),
                 }
             }
+            Ok(false)
         })
     })
     .await

@@ -31,6 +31,7 @@ mod orphans;
 mod parts;
 mod see_out;
 mod stops;
+mod storm;
 mod sweep;
 mod take_out;
 mod waves;
@@ -48,6 +49,7 @@ pub(crate) use lifecycle::FAILED_RETRY;
 pub use lifecycle::LifecycleSettings;
 
 use stops::Stops;
+use storm::Storms;
 
 use crate::{
     auto_scaling::{self, AttachedBalancers, LifecycleState, Member},
@@ -133,7 +135,8 @@ impl Registrar {
         let named = notices.iter().map(|notice| notice.instance.clone()).collect();
         let reading = self.clients.ec2.read(&named).await?;
         let mut run = self.run(read_at, &reading);
-        let weights = run.weigh(notices, &reading);
+        let storms = run.storms(notices, &reading).await;
+        let weights = run.weigh(notices, &reading, &storms);
         let convergent = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
         let named: BTreeSet<&InstanceId> = convergent.map(|(notice, _)| &notice.instance).collect();
         let instances: Vec<&Instance> = named.into_iter().filter_map(|id| reading.instances.get(id)).collect();
@@ -205,13 +208,12 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    fn weigh<'n>(&mut self, notices: &'n [Notice], reading: &Reading) -> Vec<(&'n Notice, Weight)> {
+    fn weigh<'n>(&mut self, notices: &'n [Notice], reading: &Reading, storms: &Storms) -> Vec<(&'n Notice, Weight)> {
         let mut weights = Vec::new();
-        let stops = reading.instances.values().filter(|instance| instance.state.is_out()).count();
         for notice in notices {
             let instance = reading.instances.get(&notice.instance);
             self.recorder.instance(&notice.instance).state = instance.map(|instance| instance.state);
-            let weight = self.weigh_one(notice, instance, stops);
+            let weight = self.weigh_one(notice, instance, storms);
             match &weight {
                 Weight::Converge => {}
                 Weight::TooEarly(wait) => {
@@ -220,8 +222,7 @@ impl Run<'_> {
                     self.recorder.look_again(&notice.instance, *wait);
                 }
                 Weight::Gather(wait) => {
-                    let why =
-                        "many instances stop, and the events of others are about to come: one scan serves them all";
+                    let why = "many instances do the same, and the events of others are about to come: all are served at once";
                     self.recorder.waiting(&notice.instance, Because::all(why));
                     self.recorder.look_again(&notice.instance, *wait);
                 }
@@ -232,8 +233,8 @@ impl Run<'_> {
         weights
     }
 
-    /// Weighs an event by itself, and as one of a batch in which so many instances stop.
-    fn weigh_one(&self, notice: &Notice, instance: Option<&Instance>, stops: usize) -> Weight {
+    /// Weighs an event by itself, and as one of a storm.
+    fn weigh_one(&self, notice: &Notice, instance: Option<&Instance>, storms: &Storms) -> Weight {
         let weight = decide::weigh(notice, instance, self.read_at_ec2);
         if weight != Weight::Converge {
             return weight;
@@ -241,10 +242,7 @@ impl Run<'_> {
         if self.is_seen_through(notice, instance) {
             return Weight::Nothing(SEEN_THROUGH);
         }
-        let stop = notice.announced.filter(|(state, _)| state.is_out());
-        let stop = stop.filter(|_| instance.is_some_and(|i| i.state.is_out()) && self.registrar.mode == Mode::Enforce);
-        let wait = stop.and_then(|announced| decide::gather(stops, announced, self.read_at_ec2));
-        wait.map_or(Weight::Converge, Weight::Gather)
+        storms.wait_of(notice, instance, self.read_at_ec2).map_or(Weight::Converge, Weight::Gather)
     }
 
     /// Whether an event tells once more what another one told of the same stop.

@@ -78,12 +78,24 @@ const DRAINING_RETRY: Duration = Duration::from_secs(20);
 /// batch for itself; more would be written in several batches to the same balancers, of which AWS allows 4 calls a second.
 const STORM: usize = 50;
 
+/// How many may be a part of one, since a batch shows two seconds of what may last for a minute. It grows while so many have events of
+/// the last five seconds; and the second events of so many wait for the first.
+const PART_OF_A_STORM: usize = 20;
+
 /// How long a storm's event waits for the others at least. Those of one StopInstances take some seconds to get here.
 const GATHERED_FOR_SECONDS: i64 = 3;
 
 /// When a storm's events are worked on: at the next such mark of the clock after that, whichever batch each came with, so that they make
 /// one batch then. Larger, and the first of them wait for longer; smaller, and a storm is cut into more batches.
 const GATHERED_EVERY_SECONDS: i64 = 5;
+
+/// How long a storm's first events wait at the most while others join it: a schedule stops a fleet one by one. Longer, and the first
+/// ones are served dead for longer; shorter, and balancers are written to once more.
+const GATHERED_AT_MOST_SECONDS: i64 = 60;
+
+/// Balancers from which a storm is waited for: about twenty seconds' worth of registering or deregistering, 4 calls a second. With
+/// fewer, all is done sooner than another batch comes.
+pub const MANY_BALANCERS: usize = 80;
 
 /// How long the second events of a storm wait, `stopped` after `stopping`: until the first ones are worked on, as a rule. Another
 /// process would begin to take what the first is about to take, with calls of its own for the same balancers. They are the
@@ -103,16 +115,44 @@ pub enum Weight {
     Nothing(&'static str),
 }
 
-/// Whether an event waits for others of its storm, and how long: of a batch in which so many instances stop, with the state that it
-/// announced at a time.
-pub fn gather(stops: usize, (state, event_time): (State, Timestamp), now: Timestamp) -> Option<Duration> {
+/// Instances of a batch that stop together, or that start together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Storm {
+    /// How many.
+    pub instances: usize,
+    /// Whether others join them all the time ([`is_growing`]), and so many balancers are written to for them
+    /// ([`MANY_BALANCERS`]) that it is worth waiting for all.
+    pub is_worth_waiting_for: bool,
+}
+
+/// Whether a storm goes on whose events, of a batch, announced something at some times: then the others are about to come. When the
+/// first of them have waited for long enough, all are worked on.
+pub fn is_growing(event_times: impl Iterator<Item = Timestamp>, now: Timestamp) -> bool {
+    let (mut young, mut is_over) = (0, false);
+    for event_time in event_times {
+        let age = (now - event_time).num_seconds();
+        young += usize::from(age < GATHERED_EVERY_SECONDS);
+        // Older ones are looked at again for another reason.
+        is_over |= (GATHERED_AT_MOST_SECONDS..GATHERED_AT_MOST_SECONDS + GATHERED_EVERY_SECONDS).contains(&age);
+    }
+    young >= PART_OF_A_STORM && !is_over
+}
+
+/// Whether an event waits for others of its storm, and how long, with the state that it announced at a time.
+pub fn gather(storm: Storm, (state, event_time): (State, Timestamp), now: Timestamp) -> Option<Duration> {
     // A time to come is one that somebody made up.
-    let is_second = matches!(state, State::Stopped | State::Terminated);
-    let wait = if is_second { SECOND_EVENTS_WAIT_SECONDS } else { GATHERED_FOR_SECONDS };
-    let earliest = event_time.min(now).timestamp() + wait;
+    let event_time = event_time.min(now).timestamp();
+    let waits_for_more = storm.is_worth_waiting_for && now.timestamp() - event_time < GATHERED_AT_MOST_SECONDS;
+    let (earliest, at_least) = match state {
+        State::Stopped | State::Terminated => (event_time + SECOND_EVENTS_WAIT_SECONDS, PART_OF_A_STORM),
+        _ if waits_for_more => (now.timestamp() + 1, 0),
+        // Who starts is waited for by nobody else.
+        State::Running => return None,
+        _ => (event_time + GATHERED_FOR_SECONDS, STORM),
+    };
     let due = earliest + (-earliest).rem_euclid(GATHERED_EVERY_SECONDS);
     let wait = u64::try_from(due - now.timestamp()).ok().filter(|wait| *wait > 0)?;
-    (stops >= STORM).then_some(Duration::from_secs(wait))
+    (storm.instances >= at_least).then_some(Duration::from_secs(wait))
 }
 
 /// Weighs an event against the description of its instance, which was read at `now`.

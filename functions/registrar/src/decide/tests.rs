@@ -69,22 +69,51 @@ fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit()
 
 #[test]
 fn the_events_of_a_storm_wait_for_each_other_until_a_common_mark_and_no_longer() {
+    let storm = |instances| Storm { instances, is_worth_waiting_for: false };
+    let growing = Storm { instances: 20, is_worth_waiting_for: true };
     // 1,767,600,000 is such a mark.
-    for (stops, state, event_at, now, wait) in [
-        (50, State::Stopping, 0, 1, Some(4)),
-        (50, State::Stopping, 2, 4, Some(1)),
-        (50, State::Stopping, 2, 5, None),
-        (50, State::ShuttingDown, 3, 5, Some(5)),
-        (50, State::ShuttingDown, 3, 10, None),
-        (49, State::Stopping, 0, 1, None),
+    for (storm, state, event_at, now, wait) in [
+        (storm(50), State::Stopping, 0, 1, Some(4)),
+        (storm(50), State::Stopping, 2, 4, Some(1)),
+        (storm(50), State::Stopping, 2, 5, None),
+        (storm(50), State::ShuttingDown, 3, 5, Some(5)),
+        (storm(50), State::ShuttingDown, 3, 10, None),
+        (storm(49), State::Stopping, 0, 1, None),
         // The first event is being worked on.
-        (50, State::Stopped, 1, 2, Some(183)),
-        (50, State::Terminated, 1, 185, None),
+        (storm(20), State::Stopped, 1, 2, Some(183)),
+        (storm(20), State::Terminated, 1, 185, None),
+        (storm(19), State::Terminated, 1, 2, None),
         // A time that somebody made up.
-        (50, State::Stopping, 9_000, 1, Some(4)),
+        (storm(50), State::Stopping, 9_000, 1, Some(4)),
+        // More are about to come.
+        (growing, State::Stopping, 2, 5, Some(5)),
+        (growing, State::Stopping, 2, 58, Some(2)),
+        (growing, State::Stopping, 2, 62, None),
+        (growing, State::Stopped, 1, 2, Some(183)),
+        (growing, State::Running, 2, 4, Some(1)),
+        (growing, State::Running, 2, 62, None),
+        (storm(500), State::Running, 2, 4, None),
     ] {
-        let found = gather(stops, (state, at(event_at)), at(now));
-        assert_eq!(found, wait.map(Duration::from_secs), "{stops} {state:?} at {event_at}, seen at {now}");
+        let found = gather(storm, (state, at(event_at)), at(now));
+        assert_eq!(found, wait.map(Duration::from_secs), "{storm:?} {state:?} at {event_at}, seen at {now}");
+    }
+}
+
+#[test]
+fn a_storm_grows_while_many_of_its_events_are_young_and_the_first_have_not_waited_for_long() {
+    let events = |times: &[(i64, usize)]| -> Vec<Timestamp> {
+        times.iter().flat_map(|(time, count)| std::iter::repeat_n(at(*time), *count)).collect()
+    };
+    for (times, now, expected) in [
+        (&[(0, 30), (3, 20)][..], 7, true),
+        (&[(0, 30), (3, 20)], 8, false),
+        (&[(0, 30), (3, 19)], 7, false),
+        (&[(0, 1), (56, 20)], 59, true),
+        (&[(0, 1), (56, 20)], 60, false),
+        // Parked for another reason.
+        (&[(0, 1), (64, 20)], 66, true),
+    ] {
+        assert_eq!(is_growing(events(times).into_iter(), at(now)), expected, "{times:?} at {now}");
     }
 }
 
