@@ -311,3 +311,37 @@ async fn an_instance_stopped_again_before_it_settled_keeps_everything() {
     stage.rest().await;
     assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_to_look_after_a_balancer_while_a_function_stands_still_is_respected() {
+    for is_stopped in [true, false] {
+        let stage = shop();
+        stage.deliver_only(&["stopping", "running"]);
+        if !is_stopped {
+            stage.stop_and_rest("web-1").await;
+            stage.sandbox.advance(Duration::from_secs(8 * 3600)).await;
+        }
+        // It has read whose the load balancer is.
+        let mut has_stood_still = false;
+        let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+            "DescribeTags" if call.mentions("shop") && !std::mem::replace(&mut has_stood_still, true) => {
+                Verdict::FreezeAfter(Duration::from_secs(150))
+            }
+            _ => Verdict::Pass,
+        });
+        stage.forget_calls();
+        if is_stopped {
+            stage.stop("web-1")
+        } else {
+            stage.start("web-1")
+        };
+        let is_read = |call: &Call| call.action == "DescribeTags" && call.mentions("shop");
+        stage.until("read", |world| world.calls.iter().any(is_read)).await;
+        stage.tagged("clb:shop", "elb-registrar:ignore", "").rest().await;
+        let (expected, calls) = match is_stopped {
+            true => (&PLACES[..1], stage.count("DeregisterInstancesFromLoadBalancer")),
+            false => (&PLACES[1..], stage.count("RegisterInstancesWithLoadBalancer")),
+        };
+        assert_eq!((stage.places("web-1"), calls), (expected.iter().map(ToString::to_string).collect(), 0));
+    }
+}

@@ -75,7 +75,10 @@ impl ClassicLoadBalancers {
     }
 
     /// Who else looks after load balancers, by their tags. Those that are gone have no owner.
-    async fn owners(&self, names: &BTreeSet<LoadBalancerName>) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
+    async fn owners_of(
+        &self,
+        names: &BTreeSet<LoadBalancerName>,
+    ) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         Ok(of_existing(&names, |names| self.owners_of_all(names).boxed()).await?.into_iter().collect())
     }
@@ -193,7 +196,7 @@ impl Kind for ClassicLoadBalancers {
             }));
         }
         let names = found.iter().filter_map(|found| name_of(&found.registration)).cloned().collect();
-        match self.owners(&names).await {
+        match self.owners_of(&names).await {
             Ok(owners) => {
                 for found in &mut found {
                     found.owner = name_of(&found.registration).and_then(|name| owners.get(name).copied());
@@ -213,7 +216,7 @@ impl Kind for ClassicLoadBalancers {
         };
         let is_open = |wanted: &&Wanted<'_>| !is_in_place(**wanted, &described);
         let open = wanted.iter().filter(is_open).filter_map(|wanted| name_of(wanted.registration));
-        let owners = self.owners(&open.filter(|name| described.contains_key(*name)).cloned().collect()).await;
+        let owners = self.owners_of(&open.filter(|name| described.contains_key(*name)).cloned().collect()).await;
         let mut present: BTreeMap<LoadBalancerName, Vec<InstanceId>> = BTreeMap::new();
         for wanted in wanted.iter().filter(|wanted| is_in_place(**wanted, &described)) {
             let members = name_of(wanted.registration).map(|name| present.entry(name.clone()).or_default());
@@ -243,6 +246,15 @@ impl Kind for ClassicLoadBalancers {
             _ => Ok(Drain::default()),
         };
         stream::iter(asked.iter().map(drain)).buffered(CALLS_IN_FLIGHT_MAX).collect().await
+    }
+
+    async fn owners(&self, balancers: &BTreeSet<BalancerId>) -> Result<BTreeMap<BalancerId, Owner>, CallError> {
+        let names = balancers.iter().filter_map(|balancer| match balancer {
+            BalancerId::Classic(name) => Some(name.clone()),
+            BalancerId::TargetGroup(_) => None,
+        });
+        let owners = self.owners_of(&names.collect()).await?;
+        Ok(owners.into_iter().map(|(name, owner)| (BalancerId::Classic(name), owner)).collect())
     }
 
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {

@@ -7,7 +7,12 @@ mod classic;
 mod membership;
 mod target_group;
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -62,6 +67,9 @@ pub trait Kind: Send + Sync {
 
     /// Reads whether balancers of this kind still drain anything of an instance: one answer each, in their order.
     async fn drains(&self, asked: &[Parting<'_>]) -> Vec<Result<Drain, CallError>>;
+
+    /// Reads anew who else looks after balancers of this kind.
+    async fn owners(&self, balancers: &BTreeSet<BalancerId>) -> Result<BTreeMap<BalancerId, Owner>, CallError>;
 
     /// Registers targets with one call, of which AWS does all or nothing. What is registered already stays so.
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError>;

@@ -284,7 +284,7 @@ impl TargetGroups {
     }
 
     /// Who else looks after groups: by their own tags, or by those of the load balancers in front of them.
-    async fn owners(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
+    async fn owners_of(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
         let arns = groups.iter().flat_map(|g| g.load_balancer_arns.iter().cloned().chain([self.arn(&g.id)]));
         let arns: Vec<String> = arns.collect::<BTreeSet<_>>().into_iter().collect();
         let owned = of_existing(&arns, |arns| self.owners_of_all(arns).boxed()).await?;
@@ -331,7 +331,7 @@ impl TargetGroups {
                 BalancerId::Classic(_) => None,
             })
             .collect();
-        match self.owners(&with_ours).await {
+        match self.owners_of(&with_ours).await {
             Ok(owners) => scan.found.iter_mut().for_each(|found| {
                 if let BalancerId::TargetGroup(id) = found.registration.balancer() {
                     found.owner = owners.get(&id).copied();
@@ -352,7 +352,7 @@ impl TargetGroups {
     pub(crate) async fn look_again(&self, groups: &BTreeSet<TargetGroupId>) -> Result<SecondLook, CallError> {
         self.describe(groups).await?;
         let existing: Vec<TargetGroup> = groups.iter().filter_map(|group| self.recall(group).flatten()).collect();
-        let owners = self.owners(&existing.iter().collect::<Vec<_>>()).await?;
+        let owners = self.owners_of(&existing.iter().collect::<Vec<_>>()).await?;
         let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = existing.iter().map(|group| (&group.id, group)).collect();
         let mut look = SecondLook { owners, ..SecondLook::default() };
         for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {
@@ -454,7 +454,7 @@ impl Kind for TargetGroups {
         let described = self.describe(&open).await;
         let existing: Vec<TargetGroup> = open.iter().filter_map(|group| self.recall(group).flatten()).collect();
         let owners = match described {
-            Ok(()) => self.owners(&existing.iter().collect::<Vec<_>>()).await,
+            Ok(()) => self.owners_of(&existing.iter().collect::<Vec<_>>()).await,
             Err(error) => Err(error),
         };
         let mut standings = Vec::new();
@@ -509,6 +509,20 @@ impl Kind for TargetGroups {
             }
         }
         drains
+    }
+
+    async fn owners(&self, balancers: &BTreeSet<BalancerId>) -> Result<BTreeMap<BalancerId, Owner>, CallError> {
+        let groups: BTreeSet<TargetGroupId> = balancers
+            .iter()
+            .filter_map(|balancer| match balancer {
+                BalancerId::TargetGroup(group) => Some(group.clone()),
+                BalancerId::Classic(_) => None,
+            })
+            .collect();
+        self.describe(&groups).await?;
+        let existing: Vec<TargetGroup> = groups.iter().filter_map(|group| self.recall(group).flatten()).collect();
+        let owners = self.owners_of(&existing.iter().collect::<Vec<_>>()).await?;
+        Ok(owners.into_iter().map(|(group, owner)| (BalancerId::TargetGroup(group), owner)).collect())
     }
 
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {

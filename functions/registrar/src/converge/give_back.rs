@@ -222,9 +222,14 @@ impl Run<'_> {
         });
         let mut left: Vec<Item> = items.collect();
         let mut given = BTreeSet::new();
-        let mut read_at = self.read_at;
+        // The balancers were read after the instances.
+        let (mut read_at, mut balancers_read_at) = (self.read_at, self.read_at);
         while !left.is_empty() {
             if read_at.elapsed() >= RENEWED_AFTER {
+                if balancers_read_at.elapsed() >= READING_GOOD_FOR {
+                    balancers_read_at = MonotonicTime::now();
+                    left = self.without_guarded(kinds, left, &instances).await;
+                }
                 read_at = MonotonicTime::now();
                 left = self.still_wanted(left, &instances).await;
             }

@@ -26,6 +26,7 @@
 //! ([`crate::decide::SETTLE`]), and who takes has written a younger one.
 
 mod give_back;
+mod guards;
 mod lifecycle;
 mod orphans;
 mod parts;

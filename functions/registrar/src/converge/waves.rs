@@ -64,10 +64,16 @@ impl Run<'_> {
         // What is held, and may be deregistered.
         let mut ready: Vec<Item> = Vec::new();
         let (mut is_any, mut is_first) = (false, true);
+        // The balancers were read after the instances.
+        let mut balancers_read_at = self.read_at;
         while !(waves.is_empty() && ready.is_empty()) {
             if !self.registrar.clients.budget.has_time() {
                 self.leave(open);
                 break;
+            }
+            if balancers_read_at.elapsed() >= READING_GOOD_FOR {
+                balancers_read_at = MonotonicTime::now();
+                self.drop_what_is_guarded(kinds, &mut open, &mut ready).await;
             }
             let expired = self.renew(&mut open, &mut ready).await;
             waves.extend(Some(expired).filter(|wave| !wave.is_empty()));
@@ -141,6 +147,17 @@ impl Run<'_> {
             .partition(|(id, registration, _)| !open[id].1.hold.contains(registration));
         *ready = held;
         expired.into_iter().map(|(_, registration, _)| registration.balancer()).collect()
+    }
+
+    /// Drops what somebody else has begun to look after.
+    async fn drop_what_is_guarded(&mut self, kinds: &[Box<dyn Kind>], open: &mut Open<'_>, ready: &mut Vec<Item>) {
+        let instances: BTreeMap<&InstanceId, &Instance> = open.values().map(|(i, _)| (&i.id, *i)).collect();
+        let items: Vec<Item> = open.iter().flat_map(|(id, (_, decision))| decision.items(id)).collect();
+        let left: BTreeSet<Item> = self.without_guarded(kinds, items.clone(), &instances).await.into_iter().collect();
+        for (id, registration, _) in items.iter().filter(|item| !left.contains(item)) {
+            drop_from(open, id, registration);
+        }
+        ready.retain(|item| left.contains(item));
     }
 
     /// Drops what is registered at addresses that their instances have lost since they were looked for, and that somebody else

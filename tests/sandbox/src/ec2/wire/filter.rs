@@ -1,5 +1,7 @@
 //! Filters of Describe calls: all of them must match, each by any of its values, with wildcards.
 
+use std::collections::BTreeSet;
+
 use crate::wire::{ApiError, query::Params};
 
 /// Values in all filters of a call (EC2 guide, "List and filter your resources").
@@ -7,12 +9,20 @@ const MAX_VALUES: usize = 200;
 
 /// What a call filters by.
 #[derive(Debug)]
-pub(super) struct Filters(Vec<(String, Vec<String>)>);
+pub(super) struct Filters(Vec<Filter>);
+
+#[derive(Debug)]
+struct Filter {
+    name: String,
+    /// Values without wildcards: two hundred ids among ten thousand instances are looked up, and not compared one by one.
+    literals: BTreeSet<String>,
+    patterns: Vec<String>,
+}
 
 impl Filters {
     /// `known` are the names that the caller of [`Filters::match_all`] has an answer for, apart from `tag:KEY`.
     pub(super) fn read(params: &Params, known: &[&str]) -> Result<Self, ApiError> {
-        let mut filters = Vec::new();
+        let (mut filters, mut count) = (Vec::new(), 0);
         for filter in params.list("Filter") {
             let (name, values) = (filter.required("Name")?, filter.texts("Value"));
             if !known.contains(&name.as_str()) && !name.starts_with("tag:") {
@@ -21,9 +31,12 @@ impl Filters {
             if values.is_empty() {
                 return Err(ApiError::sender("InvalidParameterValue", format!("The filter '{name}' has no values")));
             }
-            filters.push((name, values));
+            let (patterns, literals): (Vec<String>, Vec<String>) =
+                values.into_iter().partition(|value| value.contains(['*', '?', '\\']));
+            count += patterns.len() + literals.len();
+            filters.push(Filter { name, literals: literals.into_iter().collect(), patterns });
         }
-        if filters.iter().map(|(_, values)| values.len()).sum::<usize>() > MAX_VALUES {
+        if count > MAX_VALUES {
             let message = format!("The maximum number of filter values specified on a single call is {MAX_VALUES}");
             return Err(ApiError::sender("FilterLimitExceeded", message));
         }
@@ -32,9 +45,11 @@ impl Filters {
 
     /// Whether a resource passes. `attribute` tells the values that it has under a filter's name.
     pub(super) fn match_all(&self, attribute: impl Fn(&str) -> Vec<String>) -> bool {
-        self.0.iter().all(|(name, patterns)| {
+        self.0.iter().all(|Filter { name, literals, patterns }| {
             let values = attribute(name);
-            patterns.iter().any(|pattern| values.iter().any(|value| matches(pattern, value)))
+            values
+                .iter()
+                .any(|value| literals.contains(value) || patterns.iter().any(|pattern| matches(pattern, value)))
         })
     }
 }
