@@ -6,10 +6,15 @@
 mod contender;
 mod front;
 mod instructions;
+mod page;
 mod scene;
 mod table;
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use lexopt::prelude::{Long, Value, ValueExt};
 
@@ -18,7 +23,7 @@ use contender::{Contender, Measured};
 const HELP: &str = "\
 Measures single events of the function instance-state.
 
-Usage: cold compare --binary FILE [--binary FILE] --python FILE --certificates FOLDER [--rounds 20]
+Usage: cold compare --binary FILE [--binary FILE] --python FILE --certificates FOLDER [--rounds 20] [--write]
        cold instructions --binary FILE [--update]
 
   compare       a first event, from the start of the process, and two further ones; the same for the job in Python
@@ -27,8 +32,12 @@ Usage: cold compare --binary FILE [--binary FILE] --python FILE --certificates F
   --binary        instance-state, built for release
   --python        the interpreter of a virtual environment with benches/cold/python/requirements.txt
   --certificates  a folder with bundle.pem (what clients trust), server.pem and server.key (for 127.0.0.1)
+  --write         writes docs/cold.md and docs/cold.svg, too
   --update        writes benches/instructions.json instead
 ";
+
+/// Where this was built from.
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What the command line says.
 #[derive(Default)]
@@ -39,6 +48,7 @@ struct Arguments {
     certificates: PathBuf,
     rounds: usize,
     updates: bool,
+    is_written: bool,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -69,6 +79,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
             Long("python") => arguments.python = parser.value()?.into(),
             Long("certificates") => arguments.certificates = parser.value()?.into(),
             Long("rounds") => arguments.rounds = parser.value()?.parse()?,
+            Long("write") => arguments.is_written = true,
             Long("update") => arguments.updates = true,
             Long("help") => return Ok(None),
             other => return Err(other.unexpected()),
@@ -101,6 +112,9 @@ async fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         eprint!("\rround {round} of {}", arguments.rounds);
     }
     eprintln!();
-    table::print(&contenders, &rounds);
+    print!("{}", table::table(&contenders, &rounds));
+    if arguments.is_written {
+        page::write(Path::new(REPOSITORY), &contenders, &rounds)?;
+    }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! The medians of all rounds as a table, with how many times more than the first contender's each is.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use crate::contender::{Contender, Measured};
 
 /// A column: its head, and what is in it.
 type Column = (&'static str, fn(&Measured) -> f64);
+
+const PLOTTED: [&str; 3] = ["INIT + first, ms", "processor to first, ms", "memory, MiB"];
 
 const COLUMNS: [Column; 7] = [
     ("INIT, ms", |one| milliseconds(one.init)),
@@ -17,11 +19,10 @@ const COLUMNS: [Column; 7] = [
     ("memory, MiB", |one| mebibytes(one.memory_kib)),
 ];
 
-/// Prints a row for each contender, in the form of a Markdown table.
-pub(crate) fn print(contenders: &[Contender], rounds: &[Vec<Measured>]) {
+/// A row for each contender, as a Markdown table.
+pub(crate) fn table(contenders: &[Contender], rounds: &[Vec<Measured>]) -> String {
     let heads = COLUMNS.map(|(head, _)| head).join(" | ");
-    println!("| | {heads} |");
-    println!("|---|{}", "---:|".repeat(COLUMNS.len()));
+    let mut table = format!("| | {heads} |\n|---|{}\n", "---:|".repeat(COLUMNS.len()));
     let first = COLUMNS.map(|(_, of)| median(rounds.first().map_or(&[], Vec::as_slice), of));
     for (contender, measured) in contenders.iter().zip(rounds) {
         let cells: Vec<String> = COLUMNS
@@ -32,8 +33,15 @@ pub(crate) fn print(contenders: &[Contender], rounds: &[Vec<Measured>]) {
                 format!("{value:.1} ({:.1}x)", value / base)
             })
             .collect();
-        println!("| {} | {} |", contender.name, cells.join(" | "));
+        let _ = writeln!(table, "| {} | {} |", contender.name, cells.join(" | "));
     }
+    table
+}
+
+/// The columns that are plotted: their heads, and the medians of each contender.
+pub(crate) fn plotted(rounds: &[Vec<Measured>]) -> Vec<(&'static str, Vec<f64>)> {
+    let plotted = COLUMNS.into_iter().filter(|(head, _)| PLOTTED.contains(head));
+    plotted.map(|(head, of)| (head, rounds.iter().map(|measured| median(measured, of)).collect())).collect()
 }
 
 fn median(measured: &[Measured], of: fn(&Measured) -> f64) -> f64 {

@@ -89,7 +89,7 @@ fn run(Arguments { plan, jobs, is_written }: Arguments) -> ExitCode {
     for table in results.tables() {
         println!("{}", table.to_text());
     }
-    let memory = page::memory().map_or_else(String::new, |most| format!(", with {most} MiB"));
+    let memory = benchmarks::machine::memory().map_or_else(String::new, |most| format!(", with {most} MiB"));
     println!("measured in {:.0} s{memory}", took.as_secs_f64());
     let faults = results.faults();
     for fault in &faults {

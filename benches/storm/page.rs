@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, io, path::Path, time::Duration};
 
+use benchmarks::machine::{here, memory, today};
+
 use crate::plan::Results;
 
 /// What the page begins with.
@@ -36,31 +38,8 @@ pub(crate) fn write(repository: &Path, results: &Results, took: Duration) -> io:
     for table in results.tables() {
         let _ = write!(page, "\n{}", table.to_markdown());
     }
-    let _ = write!(page, "\nMeasured on {}, on {}, in {:.0} s of its time", today(), machine(), took.as_secs_f64());
+    let _ = write!(page, "\nMeasured on {}, on {}, in {:.0} s of its time", today(), here(), took.as_secs_f64());
     let _ =
         writeln!(page, "{}.", memory().map_or_else(String::new, |most| format!(" and with {most} MiB of its memory")));
     std::fs::write(docs.join("storm.md"), page)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the day on which somebody measured")]
-fn today() -> impl std::fmt::Display {
-    chrono::Utc::now().date_naive()
-}
-
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    format!("{cores} cores ({model})")
-}
-
-/// The most memory that this process had, in MiB, where the system tells.
-pub(crate) fn memory() -> Option<u64> {
-    let kilobytes: u64 = field("/proc/self/status", "VmHWM")?.split(' ').next()?.parse().ok()?;
-    Some(kilobytes / 1024)
-}
-
-fn field(file: &str, name: &str) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }

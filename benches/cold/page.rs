@@ -1,0 +1,82 @@
+//! The page `docs/cold.md`, with its plot.
+
+use std::{fmt::Write as _, io, path::Path};
+
+use benchmarks::machine::{here, today};
+
+use crate::{
+    contender::{Contender, Measured},
+    table::{plotted, table},
+};
+
+const BEGINNING: &str = "\
+# A first event: from the start of the process to the answer
+
+What an event costs that meets no process, next to the same job in Python: boto3 with the official runtime client `awslambdaric`, with batch calls,
+paginators, and clients made once (`benches/cold/python`). Written by
+
+```sh
+benches/cold/run --write
+```
+
+which starts the processes in turn, at the sandbox's Runtime API, with TLS as of AWS's endpoints. The event is an instance that stops, which is in one of a few
+target groups. Medians, and in brackets how many times more than in the first row. *INIT* is from the start of the process to the first
+question for an event; a small function in Lambda has a whole core for that, and a fraction of one afterwards. *Memory* is the most that
+the process had.
+
+";
+
+/// Of the picture, in pixels.
+const WIDTH: f64 = 760.0;
+
+/// Of a bar and the space under it.
+const ROW: f64 = 26.0;
+
+/// Where bars begin and the longest ends.
+const BARS: (f64, f64) = (170.0, 660.0);
+
+/// Told apart by people who see few colours, too (Okabe and Ito).
+const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
+
+/// Writes page and plot into the folder of a repository.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub(crate) fn write(repository: &Path, contenders: &[Contender], rounds: &[Vec<Measured>]) -> io::Result<()> {
+    let docs = repository.join("docs");
+    let mut page = format!("{BEGINNING}{}", table(contenders, rounds));
+    let count = rounds.first().map_or(0, Vec::len);
+    let _ = writeln!(page, "\n![Time, processor time and memory of each as bars](cold.svg)");
+    let _ = writeln!(page, "\nMeasured on {}, on {}, in {count} rounds.", today(), here());
+    std::fs::write(docs.join("cold.md"), page)?;
+    std::fs::write(docs.join("cold.svg"), plot(contenders, rounds))
+}
+
+fn plot(contenders: &[Contender], rounds: &[Vec<Measured>]) -> String {
+    let columns = plotted(rounds);
+    let height = columns.len() as f64 * (contenders.len() as f64 + 1.5) * ROW;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+    );
+    let mut y = ROW;
+    for (head, medians) in columns {
+        let most = medians.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let _ = writeln!(svg, "<text x=\"12\" y=\"{y:.0}\" font-weight=\"bold\">{head}</text>");
+        for ((contender, median), colour) in contenders.iter().zip(medians).zip(COLOURS.iter().cycle()) {
+            y += ROW;
+            let length = (BARS.1 - BARS.0) * median / most;
+            let _ = writeln!(svg, "<text x=\"12\" y=\"{y:.0}\">{}</text>", contender.name);
+            let top = y - 13.0;
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{}\" y=\"{top:.0}\" width=\"{length:.1}\" height=\"16\" fill=\"{colour}\"/>",
+                BARS.0
+            );
+            let _ = writeln!(svg, "<text x=\"{:.0}\" y=\"{y:.0}\">{median:.1}</text>", BARS.0 + length + 6.0);
+        }
+        y += 1.5 * ROW;
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
