@@ -75,7 +75,7 @@ const RACING: [&str; 9] = [
 ];
 
 /// Races, by name: where one action takes nine seconds, or is answered with what was true a while ago, an instance is started so many
-/// seconds after its stop; and stopped again while what it was given back is about to be forgotten.
+/// seconds after its stop; and stopped again while it is given back, or while what it was given is about to be forgotten.
 pub fn races() -> Vec<(String, Plan)> {
     let name = || "web-1".to_owned();
     let quick = |steps: Vec<(u64, Deed)>, strike: Strike, seed: u64| {
@@ -100,6 +100,12 @@ pub fn races() -> Vec<(String, Plan)> {
             ];
             let what = format!("{action} is slow, and it is stopped {} s after its start", settled - 225);
             races.push((what, quick(steps, slow, gap)));
+            // After so long everything is forgotten in the visit that gives it back; and an address can be registered that is down.
+            let steps = vec![(200, Deed::Stop(name())), (400, Deed::Start(name())), (400 + gap, Deed::Stop(name()))];
+            let what = format!("{action} is slow, and it is stopped again {gap} s after its start");
+            let mut plan = quick(steps, slow, gap);
+            plan.instances[0].places = vec!["tg:edge:443=eth0".to_owned()];
+            races.push((what, plan));
         }
     }
     for seed in 1..=15 {
@@ -110,8 +116,18 @@ pub fn races() -> Vec<(String, Plan)> {
         plan.weather.is_quick = true;
         races.push((format!("what is read is old, draw {seed}"), plan));
         races.push((format!("it stands still between two waves, draw {seed}"), standing_still_between_waves(seed)));
+        races.push((format!("it stands still, and it is stopped again, draw {seed}"), stopped_while_given_back(seed)));
     }
     races
+}
+
+/// A function has read that an instance runs, and stands still; meanwhile that is stopped again, and taken out by its event.
+fn stopped_while_given_back(seed: u64) -> Plan {
+    let name = || "web-1".to_owned();
+    let steps = vec![(200, Deed::Stop(name())), (400, Deed::Start(name())), (430, Deed::Stop(name()))];
+    let sort = Sort::Action("DescribeTags");
+    let still = Strike::Spell { from: 395, until: 425, sort, one_in: 1, harm: Harm::Frozen(150) };
+    Plan { seed, strikes: vec![still], ..plan(steps, &[]) }
 }
 
 /// Two instances at more target groups than a wave has, stopped at once. The function stands still when it has held what the second

@@ -17,6 +17,8 @@ pub const ACTS_LATE: TimeDelta = TimeDelta::seconds(100);
 pub struct Ledger {
     /// Every entry, and whose it is.
     pub entries: BTreeMap<Entry, Known>,
+    /// Whose entries were last, whether they are there or not.
+    pub owners: BTreeMap<Entry, Owned>,
     /// The tags that are not ours.
     pub foreign_tags: BTreeMap<String, BTreeMap<String, String>>,
     /// What tags held.
@@ -62,8 +64,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Those that a call can have made: of the balancer that it registers at or deregisters from. What else has changed since
-    /// the last look, Auto Scaling did, or a balancer by itself.
+    /// Those that a call can have made: of what it names, at the balancer that it registers at or deregisters from. What else has
+    /// changed since the last look, Auto Scaling did, or a balancer by itself.
     #[must_use]
     pub fn by(mut self, call: &Call) -> Self {
         let is_write = call.action.starts_with("Register") || call.action.starts_with("Deregister");
@@ -71,7 +73,7 @@ impl Changes {
             |key: &str| call.parameters.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
         let group = parameter("TargetGroupArn").map(view::group_of_arn);
         let balancer = group.or_else(|| parameter("LoadBalancerName").map(|name| format!("clb:{name}")));
-        let is_its = |entry: &Entry| is_write && balancer.as_ref() == Some(&entry.balancer);
+        let is_its = |entry: &Entry| is_write && balancer.as_ref() == Some(&entry.balancer) && call.mentions(&entry.id);
         self.removed.retain(|(entry, _)| is_its(entry));
         self.added.retain(is_its);
         self
@@ -95,9 +97,12 @@ impl Ledger {
         for entry in entries {
             let owner = view::owner(world, &entry);
             let is_current = owner.is_some();
+            if let Some(owner) = &owner {
+                self.owners.insert(entry.clone(), owner.clone());
+            }
             match self.entries.get_mut(&entry) {
                 Some(known) => {
-                    // It may have had none: registered late, when its instance was dead.
+                    // It may have had none: registered for the first time, and when its instance was dead.
                     if let Some(owner) = owner.as_ref().filter(|owner| known.owner.as_ref() != Some(*owner)) {
                         self.inherited.insert(owner.clone());
                     }
@@ -105,6 +110,8 @@ impl Ledger {
                 }
                 None => {
                     changes.added.push(entry.clone());
+                    // Registered late, when its instance was dead: it is that one's, and no other host's.
+                    let owner = owner.or_else(|| self.owners.get(&entry).cloned());
                     self.entries.insert(entry, Known { owner, is_current });
                 }
             }
