@@ -112,6 +112,8 @@ fn a_storm_grows_while_many_of_its_events_are_young_and_the_first_have_not_waite
         (&[(0, 1), (56, 20)], 60, false),
         // Parked for another reason.
         (&[(0, 1), (64, 20)], 66, true),
+        // Times that somebody made up.
+        (&[(9_000, 20)], 7, false),
     ] {
         assert_eq!(is_growing(events(times).into_iter(), at(now)), expected, "{times:?} at {now}");
     }
