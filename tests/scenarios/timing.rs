@@ -345,3 +345,19 @@ async fn who_begins_to_look_after_a_balancer_while_a_function_stands_still_is_re
         assert_eq!((stage.places("web-1"), calls), (expected.iter().map(ToString::to_string).collect(), 0));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_to_be_left_alone_by_the_time_the_balancers_were_read_is_left_alone() {
+    let stage = shop();
+    let mut has_stood_still = false;
+    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+        "DescribeTags" if !std::mem::replace(&mut has_stood_still, true) => {
+            Verdict::FreezeAfter(Duration::from_secs(150))
+        }
+        _ => Verdict::Pass,
+    });
+    stage.deliver_only(&["stopping"]).stop("web-1");
+    stage.until("read", |world| world.calls.iter().any(|call| call.action == "DescribeTags")).await;
+    stage.tagged("web-1", "elb-registrar:ignore", "").rest().await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
+}

@@ -137,6 +137,8 @@ impl Run<'_> {
             self.recorder.waiting(&id, Because::all("it came back while the balancers were read"));
             self.recorder.look_again(&id, AT_ONCE);
         }
+        // Its operator may want it left alone by now.
+        open.retain(|id, _| self.is_ours(&reading.instances[id]));
         self.drop_what_is_anothers(open, &reading).await;
         for (id, (_, decision)) in open.iter_mut() {
             decision.decide_holding(&reading.instances[id], reading.at);
