@@ -46,6 +46,10 @@ pub const RENEWED_AFTER: Duration = Duration::from_secs(15);
 /// something to repair.
 pub const SETTLE: TimeDelta = TimeDelta::seconds(120);
 
+/// How much younger a tag can be than the reading that a sweep counts from: an invocation lasts 15 minutes at the most. Smaller, and a tag
+/// that somebody relies on is forgotten at once; larger, and a key that a person made up is kept for longer.
+const YOUNGER_THAN_A_SWEEP: TimeDelta = TimeDelta::hours(1);
+
 /// How young a tag is that nobody can be about to delete before whoever relies on it has deregistered: what is held is
 /// forgotten [`SETTLE`] after it was taken at the earliest, and who has read now deregisters within [`READING_GOOD_FOR`] and
 /// one operation of the SDK ([`crate::clients`]).
@@ -365,8 +369,9 @@ pub fn give_back(
 /// The instance's start does not count. Who saw it out before that start and takes late has written a tag of its own, unless it
 /// relied on one that was fresh: so what matters is how old the youngest tag is (checked by the model of the protocol).
 fn settled_in(held: &Held, now: Timestamp) -> Duration {
-    // A time to come is a key that a person made up.
-    let taken_at = held.tags.iter().filter_map(|tag| tag.taken_at).filter(|taken_at| *taken_at <= now).max();
+    // A sweep counts from its first reading, and reads tags later that are younger. A time much later is a key that a person made up.
+    let is_real = |taken_at: &Timestamp| *taken_at <= now + YOUNGER_THAN_A_SWEEP;
+    let taken_at = held.tags.iter().filter_map(|tag| tag.taken_at).filter(is_real).max();
     taken_at.map_or(Duration::ZERO, |taken_at| (taken_at + SETTLE - now).to_std().unwrap_or_default())
 }
 

@@ -319,3 +319,14 @@ fn an_instance_that_has_everything_and_holds_nothing_is_done() {
     let decision = give_back(&instance("i-1"), at(500), vec![(clb("declared"), healthy())], &Attached::default());
     assert_eq!((decision.look_again, decision.forget.len()), (None, 0));
 }
+
+#[test]
+fn a_tag_that_is_younger_than_the_reading_a_sweep_counts_from_is_not_forgotten() {
+    // The sweep's first reading came at 100, its reading of the tags some seconds later. Nobody holds anything two hours ahead.
+    for (taken_at, is_forgotten) in [(104, false), (100 + 900, false), (100 + 7_200, true)] {
+        let instance = holding(State::Running, &[(taken_at, &["a"])]);
+        let standings = vec![(clb("a"), healthy())];
+        let decision = give_back(&instance, at(100), standings, &Attached::default());
+        assert_eq!(!decision.forget.is_empty(), is_forgotten, "taken at {taken_at}");
+    }
+}
