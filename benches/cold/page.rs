@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, io, path::Path};
 
-use benchmarks::machine::{here, today};
+use benchmarks::{
+    COLOURS,
+    machine::{here, today},
+};
 
 use crate::{
     contender::{Contender, Measured},
@@ -34,9 +37,6 @@ const ROW: f64 = 26.0;
 
 /// Where bars begin and the longest ends.
 const BARS: (f64, f64) = (170.0, 660.0);
-
-/// Told apart by people who see few colours, too (Okabe and Ito).
-const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 
 /// Writes page and plot into the folder of a repository.
 ///

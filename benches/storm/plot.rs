@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use benchmarks::COLOURS;
+
 use crate::table::whole;
 
 /// Of the picture, in pixels.
@@ -23,9 +25,6 @@ const TOP: f64 = 40.0;
 
 /// Where it begins, above the sizes.
 const BOTTOM: f64 = HEIGHT - 50.0;
-
-/// Told apart by people who see few colours, too (Okabe and Ito).
-const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 /// One line of the plot with its bound, which is dashed.
 pub(crate) struct Curve {

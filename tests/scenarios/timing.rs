@@ -8,6 +8,7 @@ use sandbox::{
     deployment::RECONCILE,
     ec2::{self, InstanceState},
     events::Delivery,
+    fault::kth,
 };
 
 const PLACES: [&str; 3] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
@@ -122,13 +123,7 @@ async fn what_was_held_a_moment_before_a_long_scan_is_held_anew_after_it() {
 async fn what_a_function_held_before_it_stood_still_is_held_anew_and_then_taken() {
     // Two minutes and a half later its own tag could be about to be forgotten, and its reading entitles to nothing.
     let stage = shop();
-    let mut has_stood_still = false;
-    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
-        "CreateTags" if !std::mem::replace(&mut has_stood_still, true) => {
-            Verdict::FreezeAfter(Duration::from_secs(150))
-        }
-        _ => Verdict::Pass,
-    });
+    let _fault = stage.sandbox.fault(kth("CreateTags", 1, Verdict::FreezeAfter(Duration::from_secs(150))));
     stage.deliver_only(&["stopped"]).stop_and_rest("web-1").await;
     assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "{}", stage.describe());
     let calls = stage.calls();
@@ -162,11 +157,7 @@ async fn stopped_and_started_under_a_function_that_stands_still_for(time: Durati
     let stage = shop();
     stage.deliver_only(&["stopping", "running"]).stop_and_rest("web-1").await;
     stage.sandbox.advance(Duration::from_secs(8 * 3600)).await;
-    let mut has_stood_still = false;
-    let fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
-        "DescribeTags" if !std::mem::replace(&mut has_stood_still, true) => Verdict::FreezeAfter(time),
-        _ => Verdict::Pass,
-    });
+    let fault = stage.sandbox.fault(kth("DescribeTags", 1, Verdict::FreezeAfter(time)));
     stage.forget_calls();
     stage.start("web-1");
     stage.until("read", |world| world.calls.iter().any(|call| call.action == "DescribeTags")).await;
@@ -349,13 +340,7 @@ async fn who_begins_to_look_after_a_balancer_while_a_function_stands_still_is_re
 #[tokio::test(start_paused = true)]
 async fn who_is_to_be_left_alone_by_the_time_the_balancers_were_read_is_left_alone() {
     let stage = shop();
-    let mut has_stood_still = false;
-    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
-        "DescribeTags" if !std::mem::replace(&mut has_stood_still, true) => {
-            Verdict::FreezeAfter(Duration::from_secs(150))
-        }
-        _ => Verdict::Pass,
-    });
+    let _fault = stage.sandbox.fault(kth("DescribeTags", 1, Verdict::FreezeAfter(Duration::from_secs(150))));
     stage.deliver_only(&["stopping"]).stop("web-1");
     stage.until("read", |world| world.calls.iter().any(|call| call.action == "DescribeTags")).await;
     stage.tagged("web-1", "elb-registrar:ignore", "").rest().await;

@@ -283,6 +283,12 @@ impl TargetGroups {
         }
     }
 
+    /// Those of some groups that exist.
+    async fn existing(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Vec<TargetGroup>, CallError> {
+        self.describe(groups).await?;
+        Ok(groups.iter().filter_map(|group| self.recall(group).flatten()).collect())
+    }
+
     /// Who else looks after groups: by their own tags, or by those of the load balancers in front of them.
     async fn owners_of(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
         let arns = groups.iter().flat_map(|g| g.load_balancer_arns.iter().cloned().chain([self.arn(&g.id)]));
@@ -350,8 +356,7 @@ impl TargetGroups {
     /// # Errors
     /// Where a call fails: then nothing is known.
     pub(crate) async fn look_again(&self, groups: &BTreeSet<TargetGroupId>) -> Result<SecondLook, CallError> {
-        self.describe(groups).await?;
-        let existing: Vec<TargetGroup> = groups.iter().filter_map(|group| self.recall(group).flatten()).collect();
+        let existing = self.existing(groups).await?;
         let owners = self.owners_of(&existing.iter().collect::<Vec<_>>()).await?;
         let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = existing.iter().map(|group| (&group.id, group)).collect();
         let mut look = SecondLook { owners, ..SecondLook::default() };
@@ -519,8 +524,7 @@ impl Kind for TargetGroups {
                 BalancerId::Classic(_) => None,
             })
             .collect();
-        self.describe(&groups).await?;
-        let existing: Vec<TargetGroup> = groups.iter().filter_map(|group| self.recall(group).flatten()).collect();
+        let existing = self.existing(&groups).await?;
         let owners = self.owners_of(&existing.iter().collect::<Vec<_>>()).await?;
         Ok(owners.into_iter().map(|(group, owner)| (BalancerId::TargetGroup(group), owner)).collect())
     }

@@ -23,7 +23,7 @@ use super::{
     parts::{TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
 };
 use crate::{
-    balancer::{Kind, Wanted},
+    balancer::{Kind, Target, Wanted},
     decide::{READING_GOOD_FOR, RENEWED_AFTER, TakeOut},
     ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
     error::CallError,
@@ -154,7 +154,8 @@ impl Run<'_> {
     /// Drops what somebody else has begun to look after.
     async fn drop_what_is_guarded(&mut self, kinds: &[Box<dyn Kind>], open: &mut Open<'_>, ready: &mut Vec<Item>) {
         let instances: BTreeMap<&InstanceId, &Instance> = open.values().map(|(i, _)| (&i.id, *i)).collect();
-        let items: Vec<Item> = open.iter().flat_map(|(id, (_, decision))| decision.items(id)).collect();
+        let items: Vec<Item> =
+            open.iter().flat_map(|(id, (_, decision))| decision.take.iter().map(|taken| item(id, taken))).collect();
         let left: BTreeSet<Item> = self.without_guarded(kinds, items.clone(), &instances).await.into_iter().collect();
         for (id, registration, _) in items.iter().filter(|item| !left.contains(item)) {
             drop_from(open, id, registration);
@@ -386,7 +387,11 @@ fn items_of(open: &Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Item> {
     let held = open.iter().filter(|(_, (_, decision))| decision.hold.is_empty());
     let items = held.flat_map(|(id, (_, decision))| {
         let of_wave = decision.take.iter().filter(|(registration, _)| wave.contains(&registration.balancer()));
-        of_wave.map(|(registration, target)| (id.clone(), registration.clone(), target.clone()))
+        of_wave.map(|taken| item(id, taken))
     });
     items.collect()
+}
+
+fn item(id: &InstanceId, (registration, target): &(Registration, Target)) -> Item {
+    (id.clone(), registration.clone(), target.clone())
 }

@@ -14,7 +14,7 @@ use crate::{
     clients::OPERATION_TIMEOUT,
     error::CallError,
     held::{Held, HeldTag},
-    id::{AutoScalingGroupName, InstanceId},
+    id::AutoScalingGroupName,
     instance::{Instance, State, Timestamp},
     notice::Notice,
     registration::{BalancerId, Registration},
@@ -263,11 +263,6 @@ fn is_fresh(taken_at: Timestamp, now: Timestamp) -> bool {
 }
 
 impl TakeOut {
-    /// What is to be taken of an instance.
-    pub(crate) fn items(&self, id: &InstanceId) -> impl Iterator<Item = (InstanceId, Registration, Target)> {
-        self.take.iter().map(|(registration, target)| (id.clone(), registration.clone(), target.clone()))
-    }
-
     /// Whether a registration is to be taken.
     pub fn takes(&self, registration: &Registration) -> bool {
         self.take.iter().any(|(other, _)| other == registration)
