@@ -60,8 +60,8 @@ pub(crate) struct Service {
     pub(crate) groups: Vec<String>,
     /// The name of its Classic load balancer.
     pub(crate) classic: Option<String>,
-    /// How many instances it has.
-    pub(crate) instances: usize,
+    /// Which of the account's instances are its own.
+    pub(crate) instances: Vec<usize>,
 }
 
 impl Account {
@@ -76,7 +76,7 @@ impl Account {
         let mut account = Self::with_groups(groups);
         let arns: Vec<String> = account.services.iter().flat_map(|service| service.groups.clone()).take(used).collect();
         assert_eq!(arns.len(), used, "{groups} target groups are too few for {used} registrations");
-        account.services = vec![Service { groups: arns, classic: None, instances: 0 }];
+        account.services = vec![Service { groups: arns, classic: None, instances: Vec::new() }];
         account.populated(1)
     }
 
@@ -103,8 +103,8 @@ impl Account {
             let hosts: Vec<(String, Ipv4Addr)> = (0..instances).map(|number| launch(world, &subnet, number)).collect();
             let count = services.len();
             for (index, service) in services.iter_mut().enumerate() {
-                let own: Vec<&(String, Ipv4Addr)> = hosts.iter().skip(index).step_by(count).collect();
-                service.instances = own.len();
+                service.instances = (index..hosts.len()).step_by(count).collect();
+                let own: Vec<&(String, Ipv4Addr)> = service.instances.iter().map(|index| &hosts[*index]).collect();
                 register(world, service, &own);
             }
             hosts.into_iter().map(|(id, _)| id).collect()
@@ -119,7 +119,7 @@ impl Account {
 
     /// The services that have any instances.
     pub(crate) fn used(&self) -> impl Iterator<Item = &Service> {
-        self.services.iter().filter(|service| service.instances > 0)
+        self.services.iter().filter(|service| !service.instances.is_empty())
     }
 }
 
@@ -143,7 +143,7 @@ fn create_services(world: &mut World, vpc: &str, groups: usize) -> Vec<Service> 
         if let Some(name) = &classic {
             elb::create(world, name, vpc, &["us-east-1a"]).expect("a new name");
         }
-        services.push(Service { groups, classic, instances: 0 });
+        services.push(Service { groups, classic, instances: Vec::new() });
     }
 }
 

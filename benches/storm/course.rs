@@ -128,19 +128,18 @@ impl Watch<'_> {
             Stops::AtOnce => Duration::ZERO,
             Stops::OverAMinute => Duration::from_secs(60).div_f64(ids.len() as f64),
         };
-        let last = step.mul_f64((ids.len() - 1) as f64);
+        let times: Vec<Duration> = (0..ids.len()).map(|number| step.mul_f64(number as f64)).collect();
         self.stage().world(|world| {
-            for (number, id) in ids.iter().cloned().enumerate() {
+            for (time, id) in times.iter().zip(ids.iter().cloned()) {
                 let stop = move |world: &mut World| ec2::stop(world, &id).expect("an instance that runs");
-                world.after(step.mul_f64(number as f64), stop);
+                world.after(*time, stop);
             }
         });
-        let (phase, begun) = self.settle(last).await;
+        let (phase, begun) = self.settle(times.iter().copied().max().unwrap_or_default()).await;
         let changed = self.ledger.pages().out.map(|at| (at - begun).as_seconds_f64());
-        let work = Work::of_taking_out(self.account);
-        // Nobody can be taken out for a stop that is still to come.
-        let bound = f64::max(work.seconds(&self.limits.throttle()), last.as_secs_f64());
-        Phase { changed, bound, least_calls: work.calls(), ..phase }
+        let times: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+        let work = Work::of_taking_out(self.account, &times);
+        Phase { changed, bound: work.seconds(&self.limits.throttle()), least_calls: work.calls(), ..phase }
     }
 
     async fn start(&self) -> Phase {
@@ -151,19 +150,15 @@ impl Watch<'_> {
         });
         let (phase, begun) = self.settle(Duration::ZERO).await;
         let changed = self.ledger.pages().back.map(|at| (at - begun).as_seconds_f64());
-        let work = Work::of_giving_back(self.account);
-        // Nobody can be given anything before it runs.
-        let (first, last) = self.ran(begun);
-        let bound = f64::max(first + work.seconds(&self.limits.throttle()), last);
-        Phase { changed, bound, least_calls: work.calls(), ..phase }
+        let work = Work::of_giving_back(self.account, &self.ran(begun));
+        Phase { changed, bound: work.seconds(&self.limits.throttle()), least_calls: work.calls(), ..phase }
     }
 
-    /// When the first and the last instance came to run, after the beginning of the phase.
-    fn ran(&self, begun: Timestamp) -> (f64, f64) {
+    /// How many seconds after the beginning of the phase each instance came to run.
+    fn ran(&self, begun: Timestamp) -> Vec<f64> {
         self.stage().world(|world| {
-            let all = self.account.instances.iter().filter_map(|id| world.ec2.instance(id));
-            let times: Vec<f64> = all.map(|found| (found.since - begun).as_seconds_f64()).collect();
-            (times.iter().copied().fold(f64::INFINITY, f64::min), times.iter().copied().fold(0.0, f64::max))
+            let since = |id: &String| world.ec2.instance(id).expect("an instance of the account").since;
+            self.account.instances.iter().map(|id| (since(id) - begun).as_seconds_f64()).collect()
         })
     }
 
