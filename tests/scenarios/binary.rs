@@ -117,6 +117,8 @@ async fn the_built_binary_takes_out_and_gives_back() {
             elb::members(world, "shop").len() == 1 && found.tags.is_empty()
         })
         .await;
+    // It tells of a deed once it has heard that it is done.
+    running.until("told", |_| running.log().iter().any(|line| line["message"] == "forgotten")).await;
     println!("{} bytes of log", running.lines().iter().map(|line| line.len() + 1).sum::<usize>());
     let log = running.log();
     for message in ["held", "deregistered", "registered", "forgotten"] {
