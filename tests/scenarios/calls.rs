@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const ONE_EVENT_EACH_WAY: &[&str] = &["stopped", "running"];
 
 /// How long a nightly schedule stops instances.
-const A_NIGHT: Duration = Duration::from_secs(8 * 3600);
+pub(crate) const A_NIGHT: Duration = Duration::from_secs(8 * 3600);
 
 /// An account with many target groups, and an instance that is in a few of them, alone on their way down and up.
 async fn account(groups: usize, used: usize) -> Stage {
@@ -27,32 +27,7 @@ async fn account(groups: usize, used: usize) -> Stage {
     stage
 }
 
-/// A hundred instances in the first 20 of some target groups.
-fn a_hundred_instances(groups: usize) -> (Stage, Vec<String>) {
-    let stage = Stage::new();
-    for number in 0..groups {
-        stage.instances_group(&format!("group-{number}"));
-    }
-    let names: Vec<String> = (0..100).map(|number| format!("web-{number}")).collect();
-    for (number, name) in names.iter().enumerate() {
-        stage.instance(name).registered(name, &format!("tg:group-{}", number % 20));
-    }
-    (stage, names)
-}
-
-fn two_hundred_instances_in_a_hundred_groups() -> (Stage, Vec<String>) {
-    let stage = Stage::new();
-    for number in 0..100 {
-        stage.instances_group(&format!("group-{number}"));
-    }
-    let names: Vec<String> = (0..200).map(|number| format!("web-{number}")).collect();
-    for (number, name) in names.iter().enumerate() {
-        stage.instance(name).registered(name, &format!("tg:group-{}:80", number % 100));
-    }
-    (stage, names)
-}
-
-fn calls_by_action(stage: &Stage) -> BTreeMap<String, usize> {
+pub(crate) fn calls_by_action(stage: &Stage) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for call in stage.calls() {
         // The queue is not AWS's account of load balancers: parking is counted apart.
@@ -171,76 +146,12 @@ async fn a_restart_right_after_the_stop_costs_8_calls_and_3_for_each_further_bal
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_instances_that_stop_at_once_share_one_scan_and_one_call_for_each_group() {
-    let (stage, names) = a_hundred_instances(25);
-    for name in &names {
-        stage.stop(name);
-    }
-    stage.rest().await;
-    assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
-    let calls = calls_by_action(&stage);
-    assert_eq!([calls["DeregisterTargets"], calls["CreateTags"]], [20, 20], "{calls:?}");
-    // The second events may meet another process, which has not seen the first ones.
-    assert!(calls["DescribeTargetHealth"] <= 2 * 25, "{calls:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn instances_that_stop_or_start_one_after_the_other_wait_for_each_other_where_that_saves_calls() {
-    // Each group loses its second instance five seconds after its first: 200 calls, were nothing waited for.
-    let (stage, names) = two_hundred_instances_in_a_hundred_groups();
-    stage.deliver_only(&["stopping", "running"]);
-    for name in &names {
-        stage.stop(name);
-        stage.sandbox.advance(Duration::from_millis(50)).await;
-    }
-    stage.rest().await;
-    let calls = calls_by_action(&stage);
-    assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
-    assert!(calls["DeregisterTargets"] <= 160, "{calls:?}");
-    stage.sandbox.advance(A_NIGHT).await;
-    stage.forget_calls();
-    // EC2 takes ten to twenty seconds for each.
-    for name in &names {
-        stage.start(name);
-    }
-    stage.rest().await;
-    let calls = calls_by_action(&stage);
-    assert!(names.iter().all(|name| stage.places(name).len() == 1 && stage.held(name).is_empty()));
-    assert!(calls["RegisterTargets"] <= 110, "{calls:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_instance_that_holds_and_declares_nothing_costs_one_call() {
     let stage = account(500, 0).await;
     let id = stage.id("web-1");
     stage.world(|world| sandbox::events::instance_changed(world, &id, sandbox::ec2::InstanceState::Running));
     stage.rest().await;
     assert_eq!(calls_by_action(&stage), [("DescribeInstances".to_owned(), 1)].into());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
-    // What README's costs are worked out from: 100 instances in 20 target groups stop within a minute, and start within one.
-    let (stage, names) = a_hundred_instances(20);
-    for name in &names {
-        stage.stop(name);
-        stage.sandbox.advance(Duration::from_millis(600)).await;
-    }
-    stage.rest().await;
-    assert!(names.iter().all(|name| stage.places(name).is_empty()));
-    for name in &names {
-        stage.start(name);
-        stage.sandbox.advance(Duration::from_millis(600)).await;
-    }
-    stage.rest().await;
-    assert!(names.iter().all(|name| stage.places(name).len() == 1 && stage.held(name).is_empty()));
-    let (invocations, busy) = stage.world(|world| {
-        let busy: i64 = world.lambda.log.iter().map(|ended| (ended.at - ended.started).num_milliseconds()).sum();
-        (world.lambda.log.len(), busy)
-    });
-    let calls: usize = calls_by_action(&stage).values().sum();
-    println!("{invocations} invocations, {} s in all, {calls} calls", busy / 1000);
-    assert!(invocations <= 120 && calls <= 2_000, "{invocations} invocations, {calls} calls");
 }
 
 /// The calls of a start: of nobody's invocation, so by the key of an operator.

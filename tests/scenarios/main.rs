@@ -16,6 +16,7 @@ mod orphans;
 mod security;
 mod simulation;
 mod status;
+mod storms;
 mod sweep;
 mod taking_out;
 mod template;

@@ -68,7 +68,7 @@ impl Ec2 {
     /// fail the whole call.
     pub async fn read(&self, ids: &BTreeSet<InstanceId>) -> Result<Reading, CallError> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let filters = ids.chunks(FILTER_VALUES_MAX).map(|chunk| filter("instance-id", chunk.to_vec()));
+        let filters = ids.chunks(FILTER_VALUES_MAX).map(|chunk| vec![filter("instance-id", chunk.to_vec())]);
         self.describe(filters.collect()).await
     }
 
@@ -77,9 +77,8 @@ impl Ec2 {
     /// # Errors
     /// Where a call fails.
     pub async fn read_for_sweep(&self) -> Result<Reading, CallError> {
-        let states = OUT_STATES.map(|state| state.name().to_owned());
-        let keys = [tag::HELD.to_owned(), format!("{}.*", tag::HELD), tag::REGISTER.to_owned()];
-        self.describe(vec![filter("instance-state-name", states.to_vec()), filter("tag-key", keys.to_vec())]).await
+        let keys = held_keys().into_iter().chain([tag::REGISTER.to_owned()]).collect();
+        self.describe(vec![vec![in_states(&OUT_STATES)], vec![filter("tag-key", keys)]]).await
     }
 
     /// Describes every instance there is.
@@ -87,16 +86,32 @@ impl Ec2 {
     /// # Errors
     /// Where a call fails.
     pub async fn read_all(&self) -> Result<Reading, CallError> {
-        let states = STATES.map(|state| state.name().to_owned());
-        self.describe(vec![filter("instance-state-name", states.to_vec())]).await
+        self.describe(vec![vec![in_states(&STATES)]]).await
     }
 
-    /// Describes the instances that match any of some filters.
-    async fn describe(&self, filters: Vec<Filter>) -> Result<Reading, CallError> {
+    /// Describes the instances that are out.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn read_out(&self) -> Result<Reading, CallError> {
+        self.describe(vec![vec![in_states(&OUT_STATES)]]).await
+    }
+
+    /// Describes the instances that hold something and start, or run.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn read_holders_up(&self) -> Result<Reading, CallError> {
+        let up = in_states(&[State::Pending, State::Running]);
+        self.describe(vec![vec![up, filter("tag-key", held_keys().into())]]).await
+    }
+
+    /// Describes the instances that match any of some sets of filters, all of the set.
+    async fn describe(&self, filters: Vec<Vec<Filter>>) -> Result<Reading, CallError> {
         let mut instances = BTreeMap::new();
         let mut at: Option<Timestamp> = None;
-        for filter in filters {
-            let call = self.client.describe_instances().filters(filter).max_results(PAGE_SIZE);
+        for filters in filters {
+            let call = self.client.describe_instances().set_filters(Some(filters)).max_results(PAGE_SIZE);
             let mut next = Some(None);
             while let Some(token) = next {
                 let page = async || {
@@ -142,6 +157,15 @@ impl Ec2 {
 /// The token of the page after one that bears some token; `None` after the last page.
 pub(crate) fn following(token: Option<&str>) -> Option<Option<String>> {
     token.filter(|token| !token.is_empty()).map(|token| Some(token.to_owned()))
+}
+
+fn in_states(states: &[State]) -> Filter {
+    filter("instance-state-name", states.iter().map(|state| state.name().to_owned()).collect())
+}
+
+/// The keys of tags that hold something.
+fn held_keys() -> [String; 2] {
+    [tag::HELD.to_owned(), format!("{}.*", tag::HELD)]
 }
 
 pub(crate) fn filter(name: &str, values: Vec<String>) -> Filter {

@@ -140,7 +140,8 @@ impl Registrar {
         let weights = run.weigh(notices, &reading, &storms);
         let convergent = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
         let named: BTreeSet<&InstanceId> = convergent.map(|(notice, _)| &notice.instance).collect();
-        let instances: Vec<&Instance> = named.into_iter().filter_map(|id| reading.instances.get(id)).collect();
+        let mut instances: Vec<&Instance> = named.iter().filter_map(|id| reading.instances.get(*id)).collect();
+        instances.extend(storms.joined.iter().filter(|joined| !named.contains(&joined.id)));
         // Boxed, or the future is too deep for the compiler's default limits in whoever awaits it.
         run.converge(&instances).boxed().await;
         let outcomes = weights.iter().map(|(notice, weight)| run.outcome(notice, weight)).collect();
@@ -223,7 +224,7 @@ impl Run<'_> {
                     self.recorder.look_again(&notice.instance, *wait);
                 }
                 Weight::Gather(wait) => {
-                    let why = "many instances do the same, and the events of others are about to come: all are served at once";
+                    let why = "many instances do the same: all of them are worked on together";
                     self.recorder.waiting(&notice.instance, Because::all(why));
                     self.recorder.look_again(&notice.instance, *wait);
                 }

@@ -1,12 +1,17 @@
 //! Storms: many instances that stop or start together are worked on together, with one scan and one call for each balancer.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::Run;
 use crate::{
     config::Mode,
-    decide::{self, MANY_BALANCERS, Storm},
+    decide::{self, Course, FEW_OF_A_STORM, MANY_BALANCERS, PART_OF_A_STORM, Storm},
     ec2::Reading,
+    error::CallError,
+    id::InstanceId,
     instance::{Instance, State, Timestamp},
     notice::Notice,
     registration::BalancerId,
@@ -17,27 +22,102 @@ use crate::{
 pub(super) struct Storms {
     stops: Storm,
     starts: Storm,
+    /// Instances of other batches that this one works on, too, since it leads.
+    pub(super) joined: Vec<Instance>,
+}
+
+/// What a batch has of a storm.
+struct Part<'b> {
+    /// Instances whose state is such.
+    instances: Vec<&'b Instance>,
+    /// What its first events are about, and when that happened.
+    events: BTreeMap<&'b InstanceId, Timestamp>,
+    /// Whether there are others, which come later than the first ones, and which nobody has seen through.
+    has_later_ones: bool,
 }
 
 impl Run<'_> {
-    /// Looks whether a batch is a part of a storm, and of one that is worth waiting for.
+    /// Looks whether a batch is a part of a storm, and what shall become of it.
     pub(super) async fn storms(&self, notices: &[Notice], reading: &Reading) -> Storms {
         if self.registrar.mode == Mode::Observe {
             return Storms::default();
         }
-        let out: Vec<&Instance> = reading.instances.values().filter(|instance| instance.state.is_out()).collect();
-        let back: Vec<&Instance> = reading.instances.values().filter(|instance| is_back(instance)).collect();
-        let is_growing = |is_such: fn(State) -> bool| {
-            let announced = notices.iter().filter_map(|notice| notice.announced);
-            let times = announced.filter(|(state, _)| is_such(*state)).map(|(_, event_time)| event_time);
-            decide::is_growing(times, self.read_at_ec2)
+        let part = |is_such: fn(&Instance) -> bool, is_told: fn(State) -> bool| Part {
+            instances: reading.instances.values().filter(|instance| is_such(instance)).collect(),
+            events: notices
+                .iter()
+                .filter_map(|notice| Some((&notice.instance, notice.announced?)))
+                .filter(|(_, (state, _))| is_told(*state))
+                .map(|(id, (_, event_time))| (id, event_time))
+                .collect(),
+            has_later_ones: notices.iter().any(|notice| {
+                let is_later = notice.announced.is_some_and(|(state, _)| state.is_out() && !is_told(state));
+                is_later && !self.is_seen_through(notice, reading.instances.get(&notice.instance))
+            }),
         };
-        let are_stops_worth_it = is_growing(is_first_of_a_stop) && self.are_there_many_groups(&out).await;
-        let are_starts_worth_it = is_growing(|state| state == State::Running) && do_hold_many(&back);
-        Storms {
-            stops: Storm { instances: out.len(), is_worth_waiting_for: are_stops_worth_it },
-            starts: Storm { instances: back.len(), is_worth_waiting_for: are_starts_worth_it },
+        let mut storms = Storms::default();
+        let stops = part(|instance| instance.state.is_out(), is_first_of_a_stop);
+        storms.stops.instances = stops.instances.len();
+        storms.stops.course = self.course_of_stops(&stops, &mut storms.joined).await;
+        let starts = part(is_back, |state| state == State::Running);
+        storms.starts.instances = starts.instances.len();
+        storms.starts.course = self.course_of_starts(&starts, &mut storms.joined).await;
+        storms
+    }
+
+    /// How a storm of stops goes on. Those whose events are in another batch, or still on their way, are seen at EC2: each batch has a
+    /// part of the storm only, and all have to come to the same.
+    async fn course_of_stops(&self, part: &Part<'_>, joined: &mut Vec<Instance>) -> Course {
+        let (now, event_times) = (self.read_at_ec2, part.event_times());
+        let is_part = event_times.len() >= PART_OF_A_STORM;
+        let is_late = part.instances.len() >= FEW_OF_A_STORM
+            && (part.has_later_ones || event_times.iter().any(|event_time| decide::has_waited(*event_time, now)));
+        if !(is_part || is_late) || !self.are_there_many_groups(&part.instances).await {
+            return Course::Small;
         }
+        let others = part.others(self.registrar.clients.ec2.read_out().await);
+        let stop_times: Vec<Timestamp> = others.iter().filter_map(|other| other.stop_time).collect();
+        let is_of_storm = |other: &Instance| {
+            let is_lately = other.stop_time.is_some_and(|time| decide::is_of_present_storm(time, now));
+            // A fleet that stops has nothing to do with builders of software that are terminated all the time, nor with who was seen
+            // to be registered nowhere.
+            let is_alike = part.instances.iter().any(|own| own.state.is_dying() == other.state.is_dying());
+            is_lately && is_alike && !self.registrar.stops.knows(other)
+        };
+        let others: Vec<Instance> = others.into_iter().filter(is_of_storm).collect();
+        let own_holders = part.instances.iter().filter(|own| holds_since_its_stop(own)).count();
+        if !is_part {
+            // A few that come late: somebody is at work on their storm, or there is none.
+            let holders = own_holders + others.iter().filter(|other| holds_since_its_stop(other)).count();
+            return if holders >= PART_OF_A_STORM { Course::Following } else { Course::Small };
+        }
+        let mut course = part.course(decide::count_young(&stop_times, now), &others, now);
+        if course == Course::Following {
+            course = decide::follow(&event_times, own_holders, now);
+        }
+        if course == Course::Leading {
+            // On whom something is held, somebody works already.
+            joined.extend(others.into_iter().filter(|other| !holds_since_its_stop(other)));
+        }
+        course
+    }
+
+    /// The same for starts. Who is starting has its event still to come.
+    async fn course_of_starts(&self, part: &Part<'_>, joined: &mut Vec<Instance>) -> Course {
+        if part.events.len() < PART_OF_A_STORM || !do_hold_many(&part.instances) {
+            return Course::Small;
+        }
+        let now = self.read_at_ec2;
+        let others = part.others(self.registrar.clients.ec2.read_holders_up().await);
+        let (running, starting): (Vec<Instance>, Vec<Instance>) = others.into_iter().partition(is_back);
+        let is_of_storm =
+            |other: &Instance| other.launch_time.is_some_and(|time| decide::is_of_present_storm(time, now));
+        let others: Vec<Instance> = running.into_iter().filter(is_of_storm).collect();
+        let course = part.course(starting.len(), &others, now);
+        if course == Course::Leading {
+            joined.extend(others);
+        }
+        course
     }
 
     /// Whether so many target groups may have the instances that going through them takes long.
@@ -45,6 +125,37 @@ impl Run<'_> {
         let Some(first) = instances.first() else { return false };
         // Where they cannot be listed, the scan says so.
         self.registrar.target_groups(&first.account).count(instances).await.is_ok_and(|count| count >= MANY_BALANCERS)
+    }
+}
+
+impl Part<'_> {
+    /// The instances of a reading that the batch has no first events of. Where they cannot be read, each batch is worked on for itself.
+    fn others(&self, reading: Result<Reading, CallError>) -> Vec<Instance> {
+        match reading {
+            Ok(reading) => {
+                reading.instances.into_values().filter(|other| !self.events.contains_key(&other.id)).collect()
+            }
+            Err(error) => {
+                tracing::info!(why = error.to_sentence(), "nobody knows who else is a part of the storm");
+                Vec::new()
+            }
+        }
+    }
+
+    fn event_times(&self) -> Vec<Timestamp> {
+        self.events.values().copied().collect()
+    }
+
+    /// How the storm goes on, of which so many others are about to come, and of which others are in other batches.
+    fn course(&self, coming: usize, others: &[Instance], now: Timestamp) -> Course {
+        if decide::is_growing(&self.event_times(), coming, now) {
+            return Course::Growing;
+        }
+        let own = self.events.iter().filter(|(_, event_time)| decide::is_of_present_storm(**event_time, now));
+        match decide::leads(own.map(|(id, _)| *id), others.iter().map(|other| &other.id)) {
+            true => Course::Leading,
+            false => Course::Following,
+        }
     }
 }
 
@@ -66,6 +177,12 @@ fn is_first_of_a_stop(state: State) -> bool {
 
 fn is_back(instance: &Instance) -> bool {
     instance.state == State::Running && !instance.held().is_empty()
+}
+
+/// Whether somebody has held something of an instance for its present stop.
+fn holds_since_its_stop(instance: &Instance) -> bool {
+    let tags = instance.held().tags;
+    instance.stop_time.is_some_and(|stop| tags.iter().any(|tag| tag.taken_at.is_some_and(|taken_at| taken_at >= stop)))
 }
 
 /// Whether so many balancers are given something that more of their instances are waited for. A batch shows a part of them only.

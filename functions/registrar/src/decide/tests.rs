@@ -69,8 +69,10 @@ fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit()
 
 #[test]
 fn the_events_of_a_storm_wait_for_each_other_until_a_common_mark_and_no_longer() {
-    let storm = |instances| Storm { instances, is_worth_waiting_for: false };
-    let growing = Storm { instances: 20, is_worth_waiting_for: true };
+    let storm = |instances| Storm { instances, course: Course::Small };
+    let [growing, leading, awaiting, following] =
+        [Course::Growing, Course::Leading, Course::Awaiting, Course::Following]
+            .map(|course| Storm { instances: 50, course });
     // 1,767,600,000 is such a mark.
     for (storm, state, event_at, now, wait) in [
         (storm(50), State::Stopping, 0, 1, Some(4)),
@@ -87,11 +89,18 @@ fn the_events_of_a_storm_wait_for_each_other_until_a_common_mark_and_no_longer()
         (storm(50), State::Stopping, 9_000, 1, Some(4)),
         // More are about to come.
         (growing, State::Stopping, 2, 5, Some(5)),
-        (growing, State::Stopping, 2, 58, Some(2)),
-        (growing, State::Stopping, 2, 62, None),
+        (growing, State::Stopping, 2, 88, Some(2)),
+        (growing, State::Stopping, 2, 92, None),
         (growing, State::Stopped, 1, 2, Some(183)),
         (growing, State::Running, 2, 4, Some(1)),
-        (growing, State::Running, 2, 62, None),
+        (growing, State::Running, 2, 92, None),
+        (leading, State::Stopping, 2, 3, None),
+        (leading, State::Stopped, 1, 2, Some(183)),
+        // Another batch works on them, or should.
+        (awaiting, State::Stopping, 2, 5, Some(10)),
+        (following, State::Stopping, 2, 5, Some(180)),
+        (following, State::Running, 2, 5, Some(180)),
+        (following, State::Running, 2, 185, None),
         (storm(500), State::Running, 2, 4, None),
     ] {
         let found = gather(storm, (state, at(event_at)), at(now));
@@ -104,18 +113,53 @@ fn a_storm_grows_while_many_of_its_events_are_young_and_the_first_have_not_waite
     let events = |times: &[(i64, usize)]| -> Vec<Timestamp> {
         times.iter().flat_map(|(time, count)| std::iter::repeat_n(at(*time), *count)).collect()
     };
-    for (times, now, expected) in [
-        (&[(0, 30), (3, 20)][..], 7, true),
-        (&[(0, 30), (3, 20)], 8, false),
-        (&[(0, 30), (3, 19)], 7, false),
-        (&[(0, 1), (56, 20)], 59, true),
-        (&[(0, 1), (56, 20)], 60, false),
+    for (times, others, now, expected) in [
+        (&[(0, 30), (3, 20)][..], 0, 7, true),
+        (&[(0, 30), (3, 20)], 0, 8, false),
+        (&[(0, 30), (3, 19)], 0, 7, false),
+        // Those that are still to come.
+        (&[(0, 30), (3, 19)], 1, 7, true),
+        (&[(0, 30)], 20, 60, true),
+        (&[(0, 1), (86, 20)], 0, 89, true),
+        (&[(0, 1), (86, 20)], 20, 90, false),
         // Parked for another reason.
-        (&[(0, 1), (64, 20)], 66, true),
+        (&[(0, 1), (94, 20)], 0, 96, true),
         // Times that somebody made up.
-        (&[(9_000, 20)], 7, false),
+        (&[(9_000, 20)], 0, 7, false),
     ] {
-        assert_eq!(is_growing(events(times).into_iter(), at(now)), expected, "{times:?} at {now}");
+        assert_eq!(is_growing(&events(times), others, at(now)), expected, "{times:?} and {others} at {now}");
+    }
+}
+
+#[test]
+fn of_the_batches_of_a_storm_one_leads() {
+    let ids = |numbers: std::ops::Range<usize>| -> Vec<InstanceId> {
+        numbers.map(|number| InstanceId::from(format!("i-{number:04}").as_str())).collect()
+    };
+    for parts in [&[0..1, 1..100][..], &[0..50, 50..100], &[50..100, 0..50], &[0..30, 30..65, 65..100]] {
+        let leading = parts.iter().filter(|own| {
+            let others: Vec<InstanceId> =
+                parts.iter().filter(|other| other != own).flat_map(|o| ids(o.clone())).collect();
+            leads(&ids((*own).clone()), &others)
+        });
+        assert_eq!(leading.count(), 1, "{parts:?}");
+    }
+    assert!(leads(&ids(0..100), &[]));
+    assert!(!leads(&ids(0..20), &ids(20..100)), "a small part may have the lowest id by chance");
+    assert!(leads(&ids(50..100), &ids(0..49)), "others that have nothing to do with it are few");
+    assert!(!leads(&ids(0..0), &ids(0..0)));
+}
+
+#[test]
+fn a_batch_that_does_not_lead_waits_for_a_sign_of_who_does_and_no_longer_than_a_minute() {
+    for (holders, now, expected) in [
+        (0, 5, Course::Awaiting),
+        (1, 59, Course::Awaiting),
+        (1, 60, Course::Leading),
+        (2, 5, Course::Following),
+        (2, 170, Course::Following),
+    ] {
+        assert_eq!(follow(&[at(0); 20], holders, at(now)), expected, "{holders} of 20 at {now}");
     }
 }
 
