@@ -13,6 +13,7 @@ use sandbox::{
     ec2, elb,
     elbv2::{self, Health, Standing, TargetGroupSpec},
     events::Delivery,
+    fault::kth,
     wire::ApiError,
 };
 use serde_json::{Value, json};
@@ -151,6 +152,27 @@ async fn an_hour_of_draining_costs_some_dozens_of_short_invocations_and_no_timeo
     });
     assert!(looks <= 36, "{looks} looks");
     assert!(busy < 60, "{busy} s of invocations");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_ended_while_a_function_stands_still_at_its_launch_is_registered_nowhere() {
+    let stage = shop(Options::default());
+    stage.world(|world| {
+        world.events.set_delivery(|event| match event.source.as_str() {
+            "aws.ec2" => Delivery::Lost,
+            _ => Delivery::Normal,
+        });
+    });
+    // So does the function at the end, when it has seen that nothing is registered: there are two groups to look at.
+    let _faults = [1, 3].map(|number| {
+        stage.sandbox.fault(kth("DescribeTargetHealth", number, Verdict::FreezeAfter(Duration::from_secs(55))))
+    });
+    stage.fleet(fleet(&stage).desired(1));
+    stage.until("looked", |world| world.calls.iter().any(|call| call.action == "DescribeTargetHealth")).await;
+    stage.wants("fleet", 0).rest().await;
+    let registering = stage.calls_of(LIFECYCLE).into_iter().filter(|call| call.action.starts_with("Register"));
+    assert_eq!(registering.count(), 0, "{}", stage.describe());
+    assert_eq!(endings(&stage).last(), Some(&continued(TERMINATE)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,6 +62,11 @@ impl LifecycleState {
         ["Terminating", "Terminated", "Warmed:", REPLACING_ROOT_VOLUME].iter().any(|start| self.0.starts_with(start))
     }
 
+    /// Whether the member is being ended, from which there is no way back into service but through a warm pool.
+    pub fn is_ending(&self) -> bool {
+        self.0.starts_with("Terminat")
+    }
+
     /// Whether the member is on its way into its group, or back with a new root volume.
     pub fn is_entering(&self) -> bool {
         self.0.starts_with("Pending") || self.is_replacing_root_volume()

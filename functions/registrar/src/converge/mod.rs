@@ -401,8 +401,11 @@ impl Run<'_> {
                         error,
                     );
                 }
-                _ if self.let_in.contains(&instance.id) => in_service.push(instance),
                 Ok(members) => match members.get(&instance.id).map(|member| &member.lifecycle_state) {
+                    // Its group may have changed its mind since the launch hook let it in.
+                    Some(state) if !state.is_ending() && self.let_in.contains(&instance.id) => {
+                        in_service.push(instance)
+                    }
                     // It is being seen out in this very run.
                     Some(state) if state.is_leaving() && self.leaving.contains_key(&instance.id) => {}
                     Some(state) if state.is_out_of_service() => {

@@ -1,4 +1,8 @@
 //! Storms: many instances that stop or start together are worked on together, with one scan and one call for each balancer.
+//!
+//! A storm comes in several batches, of which Lambda gives one process some and another one others. So each batch asks EC2 who else
+//! there is, and all come to the same: who waits, and which of them works on all. Nothing depends on it but time, since whoever waits
+//! has its event still.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,8 +36,6 @@ struct Part<'b> {
     instances: Vec<&'b Instance>,
     /// What its first events are about, and when that happened.
     events: BTreeMap<&'b InstanceId, Timestamp>,
-    /// Whether there are others, which come later than the first ones, and which nobody has seen through.
-    has_later_ones: bool,
 }
 
 impl Run<'_> {
@@ -50,15 +52,16 @@ impl Run<'_> {
                 .filter(|(_, (state, _))| is_told(*state))
                 .map(|(id, (_, event_time))| (id, event_time))
                 .collect(),
-            has_later_ones: notices.iter().any(|notice| {
-                let is_later = notice.announced.is_some_and(|(state, _)| state.is_out() && !is_told(state));
-                is_later && !self.is_seen_through(notice, reading.instances.get(&notice.instance))
-            }),
         };
+        // What tells of a stop after its first event, and nobody has seen through.
+        let has_later_ones = notices.iter().any(|notice| {
+            let is_later = notice.announced.is_some_and(|(state, _)| state.is_out() && !is_first_of_a_stop(state));
+            is_later && !self.is_seen_through(notice, reading.instances.get(&notice.instance))
+        });
         let mut storms = Storms::default();
         let stops = part(|instance| instance.state.is_out(), is_first_of_a_stop);
         storms.stops.instances = stops.instances.len();
-        storms.stops.course = self.course_of_stops(&stops, &mut storms.joined).await;
+        storms.stops.course = self.course_of_stops(&stops, has_later_ones, &mut storms.joined).await;
         let starts = part(is_back, |state| state == State::Running);
         storms.starts.instances = starts.instances.len();
         storms.starts.course = self.course_of_starts(&starts, &mut storms.joined).await;
@@ -67,11 +70,11 @@ impl Run<'_> {
 
     /// How a storm of stops goes on. Those whose events are in another batch, or still on their way, are seen at EC2: each batch has a
     /// part of the storm only, and all have to come to the same.
-    async fn course_of_stops(&self, part: &Part<'_>, joined: &mut Vec<Instance>) -> Course {
+    async fn course_of_stops(&self, part: &Part<'_>, has_later_ones: bool, joined: &mut Vec<Instance>) -> Course {
         let (now, event_times) = (self.read_at_ec2, part.event_times());
         let is_part = event_times.len() >= PART_OF_A_STORM;
         let is_late = part.instances.len() >= FEW_OF_A_STORM
-            && (part.has_later_ones || event_times.iter().any(|event_time| decide::has_waited(*event_time, now)));
+            && (has_later_ones || event_times.iter().any(|event_time| decide::has_waited(*event_time, now)));
         if !(is_part || is_late) || !self.are_there_many_groups(&part.instances).await {
             return Course::Small;
         }
