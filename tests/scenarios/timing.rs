@@ -346,3 +346,15 @@ async fn who_is_to_be_left_alone_by_the_time_the_balancers_were_read_is_left_alo
     stage.tagged("web-1", "elb-registrar:ignore", "").rest().await;
     assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_described_as_running_after_having_been_taken_is_not_registered_for_that() {
+    // The description that is read after the deed is older than the one before it.
+    let stage = shop();
+    stage.tagged("web-1", "elb-registrar:register", "tg:web:8080");
+    stage.sandbox.advance(Duration::from_secs(3600)).await;
+    let _fault = stage.sandbox.fault(kth("DescribeInstances", 2, Verdict::Stale(Duration::from_secs(30))));
+    stage.deliver_only(&["stopping"]).stop_and_rest("web-1").await;
+    assert_eq!(stage.count("RegisterTargets"), 0, "{}", stage.describe());
+    assert!(stage.places("web-1").is_empty(), "{}", stage.describe());
+}

@@ -140,8 +140,19 @@ impl Run<'_> {
                 for (id, instance) in &reading.instances {
                     self.recorder.instance(id).state = Some(instance.state);
                 }
-                let running = reading.instances.values().filter(|instance| instance.state == State::Running);
-                self.give_back(&running.collect::<Vec<_>>()).await;
+                let before: BTreeMap<&InstanceId, &Instance> =
+                    instances.iter().map(|before| (&before.id, *before)).collect();
+                let mut running: Vec<&Instance> =
+                    reading.instances.values().filter(|instance| instance.state == State::Running).collect();
+                running.retain(|now| {
+                    let wait = decide::look_again_at_older(before[&now.id], now);
+                    if let Some(wait) = wait {
+                        self.recorder.waiting(&now.id, Because::all("EC2 describes it as it was before it was out"));
+                        self.recorder.look_again(&now.id, wait);
+                    }
+                    wait.is_none()
+                });
+                self.give_back(&running).await;
             }
             Err(error) => {
                 for id in &ids {

@@ -247,6 +247,14 @@ pub fn weigh(notice: &Notice, instance: Option<&Instance>, now: Timestamp) -> We
     }
 }
 
+/// How soon to look again where a description of an instance that was out is older than the one that said so: it runs in it, and has not
+/// been started since, for a start renews `LaunchTime`.
+pub fn look_again_at_older(before: &Instance, now: &Instance) -> Option<Duration> {
+    let is_older = before.state.is_out() && !now.state.is_out();
+    let is_same_run = now.launch_time.is_some() && now.launch_time == before.launch_time;
+    (is_older && is_same_run).then_some(DESCRIPTION_RETRY)
+}
+
 /// Whether a description contradicts an event and does not prove to be younger.
 fn may_be_older(instance: &Instance, announced: State, event_time: Timestamp) -> bool {
     let state = instance.state;

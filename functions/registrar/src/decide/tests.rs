@@ -164,6 +164,22 @@ fn a_batch_that_does_not_lead_waits_for_a_sign_of_who_does_and_no_longer_than_a_
 }
 
 #[test]
+fn who_was_out_and_runs_without_having_been_started_is_described_as_he_was() {
+    let described =
+        |state, started_at: Option<i64>| Instance { launch_time: started_at.map(at), ..holding(state, &[]) };
+    for (before, now, is_older) in [
+        (described(State::Stopping, Some(0)), described(State::Running, Some(0)), true),
+        (described(State::Stopped, Some(0)), described(State::Running, Some(60)), false),
+        (described(State::Stopping, Some(0)), described(State::Stopped, Some(0)), false),
+        // On its way out of its group.
+        (described(State::Running, Some(0)), described(State::Running, Some(0)), false),
+        (described(State::Stopping, None), described(State::Running, None), false),
+    ] {
+        assert_eq!(look_again_at_older(&before, &now).is_some(), is_older, "{before:?} {now:?}");
+    }
+}
+
+#[test]
 fn an_event_older_than_the_present_run_or_stop_is_not_waited_for() {
     let mut instance = holding(State::Running, &[]);
     instance.launch_time = Some(at(101));
