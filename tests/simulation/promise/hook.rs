@@ -35,9 +35,10 @@ pub fn completed_too_early(world: &World, ledger: &Ledger, reference: &Reference
             if let Some(owned) = ledger.in_place().filter(is_its).find(is_certain) {
                 return violation(format!("{id} was let go, and is still at {}", owned.place));
             }
-            // Somebody kills it: its connections end with it, whatever its balancers still drain by themselves.
-            let is_dying = world.ec2.instance(id).is_some_and(|instance| view::is_dying(instance.state));
-            let until = view::draining(world, id).filter(|_| !is_dying)?;
+            // Somebody kills it, or has stopped it: its connections end with it, whatever its balancers still drain by themselves.
+            let has_ended = |state| state == InstanceState::Stopped || view::is_dying(state);
+            let has_ended = world.ec2.instance(id).is_some_and(|instance| has_ended(instance.state));
+            let until = view::draining(world, id).filter(|_| !has_ended)?;
             violation(format!("{id} was let go, and is being drained until {until}"))
         }
         Transition::Launching if ledger.guarded.contains_key(id) => None,
