@@ -1,7 +1,10 @@
 //! What the checkers remember from one look to the next: who was registered where, what was promised to whom, and when
 //! instances were out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use chrono::TimeDelta;
 use sandbox::{Call, Timestamp, World, ec2::InstanceState};
@@ -19,6 +22,8 @@ pub struct Ledger {
     pub entries: BTreeMap<Entry, Known>,
     /// Whose entries were last, whether they are there or not.
     pub owners: BTreeMap<Entry, Owned>,
+    /// Whose primary address each one was last, by network: a stop may take it away.
+    pub had: BTreeMap<String, BTreeMap<IpAddr, String>>,
     /// The tags that are not ours.
     pub foreign_tags: BTreeMap<String, BTreeMap<String, String>>,
     /// What tags held.
@@ -110,8 +115,9 @@ impl Ledger {
                 }
                 None => {
                     changes.added.push(entry.clone());
-                    // Registered late, when its instance was dead: it is that one's, and no other host's.
+                    // Registered late, when its instance was dead or had lost the address: it is that one's, and no other host's.
                     let owner = owner.or_else(|| self.owners.get(&entry).cloned());
+                    let owner = owner.or_else(|| view::last_owner(world, &entry, &self.had));
                     self.entries.insert(entry, Known { owner, is_current });
                 }
             }
@@ -163,6 +169,14 @@ impl Ledger {
             // Between two looks more than one change may have happened, of which these times tell.
             let out = if view::is_out(instance.state) { now } else { instance.launch_time };
             self.out.insert(instance.id.clone(), out);
+            if let Some(address) = instance.primary_ipv4() {
+                // Seldom anything new, and this is looked at at every moment.
+                let is_known = |had: &BTreeMap<IpAddr, String>| had.get(&address.into()) == Some(&instance.id);
+                if !self.had.get(&instance.vpc_id).is_some_and(is_known) {
+                    let had = self.had.entry(instance.vpc_id.clone()).or_default();
+                    had.insert(address.into(), instance.id.clone());
+                }
+            }
             if view::is_leaving(world, &instance.id) {
                 self.leaving.insert(instance.id.clone(), now);
             }

@@ -86,6 +86,14 @@ pub fn owner(world: &World, entry: &Entry) -> Option<Owned> {
     Some(Owned { instance: instance.id.clone(), place: place(entry, address.as_deref()) })
 }
 
+/// Whose an entry was, by whose primary address each one was last, by network.
+pub fn last_owner(world: &World, entry: &Entry, had: &BTreeMap<String, BTreeMap<IpAddr, String>>) -> Option<Owned> {
+    let address: IpAddr = entry.id.parse().ok()?;
+    let network = network_of(world, &entry.balancer).filter(|_| !entry.is_far)?;
+    let instance = had.get(&network)?.get(&address)?.clone();
+    Some(Owned { instance, place: place(entry, Some("eth0")) })
+}
+
 fn place(entry: &Entry, address: Option<&str>) -> String {
     let mut place = entry.balancer.clone();
     if let Some(port) = entry.port {
