@@ -44,8 +44,8 @@ pub struct Ledger {
     pub kept_out: BTreeMap<String, Timestamp>,
     /// Since when instances and balancers are to be left alone.
     pub guarded: BTreeMap<String, Timestamp>,
-    /// Places that instances came to have with an address that was another's before.
-    pub inherited: BTreeSet<Owned>,
+    /// Places that instances came to have with an address that was another's before, and when.
+    pub inherited: BTreeMap<Owned, Timestamp>,
     /// When addresses were given to another instance: for a while, functions may take the one for the other.
     pub moved: BTreeMap<String, Timestamp>,
 }
@@ -109,7 +109,7 @@ impl Ledger {
                 Some(known) => {
                     // It may have had none: registered for the first time, and when its instance was dead.
                     if let Some(owner) = owner.as_ref().filter(|owner| known.owner.as_ref() != Some(*owner)) {
-                        self.inherited.insert(owner.clone());
+                        self.inherited.insert(owner.clone(), now);
                     }
                     *known = Known { owner: owner.or(known.owner.take()), is_current };
                 }
@@ -154,6 +154,11 @@ impl Ledger {
     /// Whether the address of an entry was moved so lately that a function may not know whose it is.
     pub fn was_moved_lately(&self, entry: &Entry, now: Timestamp) -> bool {
         self.moved.get(&entry.id).is_some_and(|moved| now - *moved <= ACTS_LATE)
+    }
+
+    /// Whether an instance came to have a place with its address so lately that a function may take it for another's, which is dead.
+    pub fn was_inherited_lately(&self, owned: &Owned, now: Timestamp) -> bool {
+        self.inherited.get(owned).is_some_and(|inherited| now - *inherited <= ACTS_LATE)
     }
 
     /// Whether an instance was on its way out of its group so lately that a function may still take it out.

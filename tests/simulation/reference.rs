@@ -94,7 +94,7 @@ impl Reference {
         let removed = self.removed.iter().filter(|(owned, at)| lately(**at) && stops(&owned.instance));
         self.doubtful.extend(removed.map(|(owned, _)| owned.clone()));
         // "After termination the address returns to the subnet": whoever gets it next has what was left there.
-        self.doubtful.extend(ledger.inherited.iter().filter(|owned| !self.expected.contains(owned)).cloned());
+        self.doubtful.extend(ledger.inherited.keys().filter(|owned| !self.expected.contains(owned)).cloned());
         let doubtful: Vec<Owned> =
             self.expected.iter().filter(|o| self.given_up.contains(view::balancer_of(&o.place))).cloned().collect();
         for owned in doubtful {
