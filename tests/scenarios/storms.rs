@@ -96,6 +96,20 @@ async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fleet_that_stops_slowly_is_taken_out_as_it_stops() {
+    let (stage, names) = fleet(60, 60, 100);
+    for name in &names {
+        stage.stop(name);
+        stage.sandbox.advance(Duration::from_millis(600)).await;
+    }
+    let ids: Vec<String> = names.iter().map(|name| stage.id(name)).collect();
+    let last = stage.world(|world| world.now());
+    stage.until("all out", |world| ids.iter().all(|id| end_to_end::places(world, id).is_empty())).await;
+    let took = stage.world(|world| (world.now() - last).num_seconds());
+    assert!(took < 30, "{took} s after the last stop");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_storm_loses_nothing_wherever_the_function_dies_that_works_on_all_of_it() {
     for (action, number, verdict) in [
         ("DescribeInstances", 5, Verdict::KillAfter),

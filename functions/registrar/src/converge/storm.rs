@@ -88,6 +88,10 @@ impl Run<'_> {
             is_lately && is_alike && !self.registrar.stops.knows(other)
         };
         let others: Vec<Instance> = others.into_iter().filter(is_of_storm).collect();
+        let of_others = others.iter().filter_map(|other| other.stop_time);
+        if !decide::is_dense(event_times.iter().copied().chain(of_others).collect()) {
+            return Course::Small;
+        }
         let own_holders = part.instances.iter().filter(|own| holds_since_its_stop(own)).count();
         if !is_part {
             // A few that come late: somebody is at work on their storm, or there is none.

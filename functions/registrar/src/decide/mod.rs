@@ -167,6 +167,14 @@ pub fn count_young(times: &[Timestamp], now: Timestamp) -> usize {
     times.iter().filter(|time| (now - *time).num_seconds().abs() < GATHERED_EVERY_SECONDS).count()
 }
 
+/// Whether so many of some times are so close together that there is a storm, and not a fleet that stops slowly: of that each batch is
+/// worked on for itself.
+pub fn is_dense(mut times: Vec<Timestamp>) -> bool {
+    times.sort();
+    let last_of_each = times.iter().skip(PART_OF_A_STORM - 1);
+    times.iter().zip(last_of_each).any(|(first, last)| (*last - *first).num_seconds() < GATHERED_EVERY_SECONDS)
+}
+
 /// Whether something happened so lately that it belongs to a storm that is under way.
 pub fn is_of_present_storm(time: Timestamp, now: Timestamp) -> bool {
     (now - time).num_seconds().abs() < GATHERED_AT_MOST_SECONDS + 2 * GATHERED_EVERY_SECONDS

@@ -132,6 +132,23 @@ fn a_storm_grows_while_many_of_its_events_are_young_and_the_first_have_not_waite
 }
 
 #[test]
+fn twenty_stops_in_five_seconds_are_a_storm_and_a_fleet_that_stops_slowly_is_none() {
+    let every = |milliseconds: i64, count: i64| -> Vec<Timestamp> {
+        (0..count).map(|number| at(0) + TimeDelta::milliseconds(number * milliseconds)).collect()
+    };
+    for (times, expected) in [
+        (every(0, 20), true),
+        (every(0, 19), false),
+        (every(250, 100), true),
+        (every(600, 100), false),
+        ([every(600, 100), every(100, 20)].concat(), true),
+        (Vec::new(), false),
+    ] {
+        assert_eq!(is_dense(times.clone()), expected, "{times:?}");
+    }
+}
+
+#[test]
 fn of_the_batches_of_a_storm_one_leads() {
     let ids = |numbers: std::ops::Range<usize>| -> Vec<InstanceId> {
         numbers.map(|number| InstanceId::from(format!("i-{number:04}").as_str())).collect()
