@@ -206,7 +206,8 @@ pub fn follow(event_times: &[Timestamp], holders: usize, now: Timestamp) -> Cour
     if 10 * holders >= event_times.len() {
         return Course::Following;
     }
-    match event_times.iter().any(|time| (now - *time).num_seconds() < LEADER_SHOWS_WITHIN_SECONDS) {
+    // A time to come is one that somebody made up, and would be awaited for ever.
+    match event_times.iter().any(|time| (0..LEADER_SHOWS_WITHIN_SECONDS).contains(&(now - *time).num_seconds())) {
         true => Course::Awaiting,
         // Who should lead was no part of the storm, or has failed.
         false => Course::Leading,

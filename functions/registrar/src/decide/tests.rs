@@ -178,6 +178,8 @@ fn a_batch_that_does_not_lead_waits_for_a_sign_of_who_does_and_no_longer_than_a_
     ] {
         assert_eq!(follow(&[at(0); 20], holders, at(now)), expected, "{holders} of 20 at {now}");
     }
+    let made_up = [&[at(0); 20][..], &[at(9_000)]].concat();
+    assert_eq!(follow(&made_up, 0, at(60)), Course::Leading, "nobody waits for a time that somebody made up");
 }
 
 #[test]
