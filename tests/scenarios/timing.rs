@@ -358,3 +358,15 @@ async fn who_is_described_as_running_after_having_been_taken_is_not_registered_f
     assert_eq!(stage.count("RegisterTargets"), 0, "{}", stage.describe());
     assert!(stage.places("web-1").is_empty(), "{}", stage.describe());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_to_be_left_alone_by_the_time_a_function_looks_after_taking_is_left_alone() {
+    let stage = shop();
+    let _fault = stage.sandbox.fault(kth("DeregisterTargets", 1, Verdict::FreezeAfter(Duration::from_secs(150))));
+    stage.deliver_only(&["stopping"]).stop("web-1");
+    stage.until("taken", |world| world.calls.iter().any(|call| call.action == "DeregisterTargets")).await;
+    stage.tagged("web-1", "elb-registrar:ignore", "");
+    stage.until_it_is("web-1", InstanceState::Stopped).await;
+    stage.start("web-1").rest().await;
+    assert_eq!(stage.count("RegisterTargets"), 0, "{}", stage.describe());
+}

@@ -150,7 +150,8 @@ impl Run<'_> {
                         self.recorder.waiting(&now.id, Because::all("EC2 describes it as it was before it was out"));
                         self.recorder.look_again(&now.id, wait);
                     }
-                    wait.is_none()
+                    // Its operator may want it left alone by now.
+                    wait.is_none() && self.is_ours(now)
                 });
                 self.give_back(&running).await;
             }
