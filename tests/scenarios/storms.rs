@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use end_to_end::Stage;
-use sandbox::{Verdict, events::Delivery, fault::kth};
+use sandbox::{
+    Verdict,
+    ec2::{self, Launch},
+    events::Delivery,
+    fault::kth,
+};
 
 use crate::calls::{A_NIGHT, calls_by_action};
 
@@ -107,6 +112,28 @@ async fn a_fleet_that_stops_slowly_is_taken_out_as_it_stops() {
     stage.until("all out", |world| ids.iter().all(|id| end_to_end::places(world, id).is_empty())).await;
     let took = stage.world(|world| (world.now() - last).num_seconds());
     assert!(took < 30, "{took} s after the last stop");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_stops_does_not_wait_for_others_that_are_terminated() {
+    let (stage, names) = fleet(60, 60, 100);
+    let subnet = stage.world(|world| ec2::create_subnet(world, &stage.vpc, "us-east-1b", "10.0.4.0/22"));
+    let builders: Vec<String> = (0..800).map(|number| format!("builder-{number}")).collect();
+    for builder in &builders {
+        stage.launch(builder, Launch::new(&subnet));
+    }
+    stage.deliver_only(&["stopping"]);
+    stop_in_turn(&stage, &names).await;
+    let begun = stage.world(|world| world.now());
+    for builder in &builders {
+        stage.terminate(builder);
+        stage.sandbox.advance(Duration::from_millis(100)).await;
+    }
+    let calls = stage.calls();
+    let last = calls.iter().filter(|call| call.action == "DeregisterTargets").map(|call| call.at).max();
+    let took = (last.expect("they are taken out") - begun).num_seconds();
+    assert!(names.iter().all(|name| stage.places(name).is_empty()));
+    assert!(took < 45, "{took} s after the last stop");
 }
 
 #[tokio::test(start_paused = true)]

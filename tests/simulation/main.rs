@@ -22,13 +22,14 @@ use lexopt::prelude::{Long, Short, ValueExt};
 const HELP: &str = "\
 Plays a seed's fleet, schedule and faults in a simulated AWS with the real functions, and checks what is promised.
 
-Usage: cargo simulate [--seeds 1000] [--from 0] [--jobs 2]
+Usage: cargo simulate [--seeds 1000] [--from 0] [--jobs 2] [--go-on]
        cargo simulate --seed 4711 [--log]
        cargo simulate --every-call [--jobs 2]
 
   --seeds  how many
   --from   the first one
   --jobs   how many at a time; as many as there are cores, unless said otherwise
+  --go-on  when a promise was broken, too: says which seeds broke one, and stops after the last seed
   --seed   only this one: prints its plan, and how it ended
   --log    and everything that happened
   --every-call
@@ -40,6 +41,8 @@ Exits with 1 where a promise was broken, after printing the shortest plan found 
 struct Arguments {
     seeds: Range<u64>,
     jobs: usize,
+    /// Whether to play the other seeds after one that broke a promise.
+    goes_on: bool,
     /// No seeds, but every call of the basic plans.
     every_call: bool,
     /// One seed alone: whether to print its log.
@@ -72,7 +75,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error> {
-    let (mut count, mut from, mut seed, mut log, mut every_call) = (1_000, 0, None, false, false);
+    let (mut count, mut from, mut seed) = (1_000, 0, None);
+    let (mut goes_on, mut log, mut every_call) = (false, false, false);
     let mut jobs = std::thread::available_parallelism().map_or(1, usize::from);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -80,6 +84,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
             Long("from") => from = parser.value()?.parse()?,
             Long("seed") => seed = Some(parser.value()?.parse()?),
             Long("jobs") => jobs = parser.value()?.parse::<usize>()?.max(1),
+            Long("go-on") => goes_on = true,
             Long("log") => log = true,
             Long("every-call") => every_call = true,
             Long("help") | Short('h') => return Ok(None),
@@ -87,7 +92,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
         }
     }
     let seeds = seed.map_or(from..from + count, |seed: u64| seed..seed + 1);
-    Ok(Some(Arguments { seeds, jobs, every_call, one: seed.map(|_| log) }))
+    Ok(Some(Arguments { seeds, jobs, goes_on, every_call, one: seed.map(|_| log) }))
 }
 
 fn one(seed: u64, is_log_wanted: bool) -> ExitCode {
@@ -115,7 +120,7 @@ fn many(arguments: &Arguments) -> ExitCode {
     let begun = now();
     let (next, seeds) = (AtomicU64::new(arguments.seeds.start), arguments.seeds.clone());
     let (told, results) = mpsc::channel();
-    let result = std::thread::scope(|scope| {
+    let (totals, broken) = std::thread::scope(|scope| {
         for _ in 0..arguments.jobs {
             let (told, next, end) = (told.clone(), &next, seeds.end);
             scope.spawn(move || {
@@ -129,20 +134,21 @@ fn many(arguments: &Arguments) -> ExitCode {
             });
         }
         drop(told);
-        let result = collect(results, &seeds, begun);
+        let collected = collect(results, arguments, begun);
         next.store(seeds.end, Ordering::Relaxed);
-        result
+        collected
     });
-    match result {
-        Ok(totals) => {
-            totals.print(now() - begun);
-            ExitCode::SUCCESS
-        }
-        Err((seed, failure)) => {
-            report(seed, &failure);
-            ExitCode::FAILURE
-        }
+    if broken.is_empty() || arguments.goes_on {
+        totals.print(now() - begun);
     }
+    for (seed, failure) in &broken {
+        report(*seed, failure);
+    }
+    if !broken.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    println!("every promise was kept");
+    ExitCode::SUCCESS
 }
 
 fn every_call(jobs: usize) -> ExitCode {
@@ -208,23 +214,31 @@ fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
     })
 }
 
+/// What the seeds were together, and those that broke a promise: only the first one, unless the others are wanted.
 fn collect(
     results: mpsc::Receiver<(u64, Result<Outcome, Box<Failure>>)>,
-    seeds: &Range<u64>,
+    arguments: &Arguments,
     begun: Instant,
-) -> Result<Totals, (u64, Box<Failure>)> {
-    let (mut totals, mut printed) = (Totals::default(), begun);
+) -> (Totals, Vec<(u64, Box<Failure>)>) {
+    let (mut totals, mut broken, mut printed) = (Totals::default(), Vec::new(), begun);
     for (seed, result) in results {
         match result {
             Ok(outcome) => totals.add(&outcome),
-            Err(failure) => return Err((seed, failure)),
+            Err(failure) => {
+                println!("seed {seed}: {}", failure.violation);
+                broken.push((seed, failure));
+                if !arguments.goes_on {
+                    break;
+                }
+            }
         }
         if now() - printed >= Duration::from_secs(1) {
             printed = now();
-            println!("{} of {} seeds, {} calls", totals.seeds, seeds.end - seeds.start, totals.calls);
+            let seeds = arguments.seeds.end - arguments.seeds.start;
+            println!("{} of {seeds} seeds, {} calls", totals.seeds, totals.calls);
         }
     }
-    Ok(totals)
+    (totals, broken)
 }
 
 fn report(seed: u64, failure: &Failure) {
@@ -264,7 +278,6 @@ impl Totals {
         );
         let faults: Vec<String> = struck.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
         println!("faults: {}", faults.join(", "));
-        println!("every promise was kept");
     }
 }
 

@@ -78,16 +78,15 @@ impl Run<'_> {
         if !(is_part || is_late) || !self.are_there_many_groups(&part.instances).await {
             return Course::Small;
         }
-        let others = part.others(self.registrar.clients.ec2.read_out().await);
-        let stop_times: Vec<Timestamp> = others.iter().filter_map(|other| other.stop_time).collect();
-        let is_of_storm = |other: &Instance| {
-            let is_lately = other.stop_time.is_some_and(|time| decide::is_of_present_storm(time, now));
-            // A fleet that stops has nothing to do with builders of software that are terminated all the time, nor with who was seen
-            // to be registered nowhere.
+        let mut others = part.others(self.registrar.clients.ec2.read_out().await);
+        // A fleet that stops has nothing to do with builders of software that are terminated all the time, nor with who was seen
+        // to be registered nowhere.
+        others.retain(|other| {
             let is_alike = part.instances.iter().any(|own| own.state.is_dying() == other.state.is_dying());
-            is_lately && is_alike && !self.registrar.stops.knows(other)
-        };
-        let others: Vec<Instance> = others.into_iter().filter(is_of_storm).collect();
+            is_alike && !self.registrar.stops.knows(other)
+        });
+        let stop_times: Vec<Timestamp> = others.iter().filter_map(|other| other.stop_time).collect();
+        others.retain(|other| other.stop_time.is_some_and(|time| decide::is_of_present_storm(time, now)));
         let of_others = others.iter().filter_map(|other| other.stop_time);
         if !decide::is_dense(event_times.iter().copied().chain(of_others).collect()) {
             return Course::Small;
