@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use aws_config::SdkConfig;
 use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
+use aws_types::SdkConfig;
 use end_to_end::{Stage, places, state_change};
 use lambda_runtime::{Context, LambdaEvent};
 use registrar::{config::Config, handler::InstanceState};

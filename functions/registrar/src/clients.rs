@@ -1,15 +1,14 @@
 //! How AWS is called: time limits, retries, one HTTP stack. The SDK sets no time limit by itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_smithy_http_client::{
-    Connector,
-    proxy::ProxyConfig,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_types::{
+    SdkConfig,
+    region::Region,
+    service_config::{LoadServiceConfig, ServiceConfigKey},
 };
 use tokio::time::timeout;
 
@@ -17,10 +16,8 @@ use crate::{
     budget::{Budget, Service},
     call_watch::{CallCounts, CallWatch},
     ec2::{self, Ec2},
+    http::{self, CONNECT_TIMEOUT},
 };
-
-/// Opening a connection. Within a Region that takes milliseconds; a black hole should not cost the whole attempt.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One attempt. The slowest calls here (a page of 400 target groups) take a second or two.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -145,25 +142,107 @@ pub fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX)
 }
 
-/// Reads Region, credentials and endpoint from the environment, as the SDK does everywhere.
-pub async fn from_env() -> SdkConfig {
-    let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
-    loader.timeout_config(timeouts()).retry_config(retries()).load().await
+/// Why there are no clients.
+#[derive(Debug, thiserror::Error)]
+pub enum BadEnvironment {
+    /// A variable is not there, or empty.
+    #[error(
+        "the environment variable {0} is missing: Lambda sets it for a function that has a role; elsewhere, set it by hand"
+    )]
+    Missing(&'static str),
+    /// TLS cannot be had.
+    #[error("TLS cannot be spoken: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
-/// The SDK's own HTTP stack, once for all clients.
+/// Reads credentials, Region and endpoints from the environment, where
+/// [Lambda puts them](https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime).
 ///
-/// By itself each client has one of its own, and makes another only to see that it can: the root certificates are parsed ten times
-/// by five clients (`HyperClient::validate_base_client_config` of aws-smithy-http-client 1.5). And Classic load balancers and
-/// target groups share a host, so that sharing the pool spares their connections, too.
-fn http_client() -> SharedHttpClient {
-    let connector = Connector::builder()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build())
-        // As the SDK's default client does it.
-        .proxy_config(ProxyConfig::from_env())
-        .build();
-    let connector = SharedHttpConnector::new(connector);
-    // Nobody else sets other timeouts of connections, which would need a connector of their own.
-    http_client_fn(move |_settings, _components| connector.clone())
+/// Not with aws-config, which looks in files, too, and asks STS and the machine for credentials: a megabyte in a binary that has no use
+/// for it.
+///
+/// # Errors
+///
+/// Where a variable is missing, and where there is no TLS.
+pub fn from_env() -> Result<SdkConfig, BadEnvironment> {
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    let ours = variables.filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty());
+    from_variables(&ours.collect())
+}
+
+fn from_variables(variables: &BTreeMap<String, String>) -> Result<SdkConfig, BadEnvironment> {
+    let needed = |name| variables.get(name).cloned().ok_or(BadEnvironment::Missing(name));
+    let credentials = Credentials::new(
+        needed("AWS_ACCESS_KEY_ID")?,
+        needed("AWS_SECRET_ACCESS_KEY")?,
+        variables.get("AWS_SESSION_TOKEN").cloned(),
+        None,
+        "environment",
+    );
+    let is_true = |name| variables.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let is_of_endpoint = |(name, _): &(&String, &String)| name.starts_with(ENDPOINT);
+    let endpoints = variables.iter().filter(is_of_endpoint).map(|(name, url)| (name.clone(), url.clone()));
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .region(Region::new(needed("AWS_REGION")?))
+        .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
+        .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"))
+        .service_config(Endpoints(endpoints.collect()))
+        .http_client(http::client()?)
+        .timeout_config(timeouts())
+        .retry_config(retries());
+    Ok(sdk.build())
+}
+
+/// The variable that says where all services are; with a service's id behind it, where that one is
+/// ([service-specific endpoints](https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html)).
+const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+
+/// URLs by the names of their variables.
+#[derive(Debug)]
+struct Endpoints(BTreeMap<String, String>);
+
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let of_service = format!("{}_{}", key.env(), key.service_id().to_uppercase().replace(' ', "_"));
+        self.0.get(&of_service).or_else(|| self.0.get(key.env())).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(set: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let lambdas =
+            [("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "eu-west-1")];
+        lambdas.iter().chain(set).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn endpoints_are_those_of_the_environment() {
+        let sdk = from_variables(&variables(&[
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
+            ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", "http://127.0.0.1:4567"),
+            ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ]))
+        .unwrap();
+        let of = |service| {
+            let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url");
+            sdk.service_config().unwrap().load_config(key.build().unwrap()).unwrap()
+        };
+        assert_eq!([of("EC2"), of("Elastic Load Balancing v2")], ["http://127.0.0.1:4566", "http://127.0.0.1:4567"]);
+        assert_eq!((sdk.use_fips(), sdk.use_dual_stack()), (Some(true), Some(false)));
+        assert_eq!(sdk.region().unwrap().as_ref(), "eu-west-1");
+    }
+
+    #[test]
+    fn a_variable_that_is_missing_is_named() {
+        let mut variables = variables(&[]);
+        variables.remove("AWS_REGION");
+        let sentence = from_variables(&variables).unwrap_err().to_string();
+        assert!(sentence.starts_with("the environment variable AWS_REGION is missing: "), "{sentence}");
+    }
 }

@@ -26,6 +26,7 @@ pub mod finding;
 pub mod handler;
 pub mod held;
 pub mod hook;
+pub mod http;
 pub mod id;
 pub mod instance;
 pub mod logging;

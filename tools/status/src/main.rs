@@ -2,18 +2,19 @@
 //!
 //! Credentials come from where the SDK finds them: the environment, a profile (`AWS_PROFILE`) with keys or a role, a machine's
 //! own role. Not from IAM Identity Center and not from a process: for `aws-config` they are two more SDKs, and a feature of the
-//! runtime that would have everything compiled anew, and the functions would carry them, too (cargo unifies features). The AWS
-//! CLI has them: `eval "$(aws configure export-credentials --format env)"`.
+//! runtime that would have everything compiled anew. The AWS CLI has them: `eval "$(aws configure export-credentials --format env)"`.
 
 mod table;
 
 use std::process::ExitCode;
 
+use aws_config::BehaviorVersion;
 use lexopt::prelude::Long;
 use registrar::{
     clients::{self, Clients},
     config::{Mode, Scope},
     converge::{Detail, Order, Registrar},
+    http,
     report::Report,
 };
 
@@ -75,7 +76,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
 
 /// Sweeps without a limit of time, as an observer whose clients refuse to call anything but what describes.
 async fn look(scope: Scope) -> Result<Report, String> {
-    let sdk = clients::from_env().await;
+    let http = http::client().map_err(|error| error.to_string())?;
+    let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    let sdk = sdk.timeout_config(clients::timeouts()).retry_config(clients::retries()).load().await;
     if sdk.region().is_none() {
         return Err("no Region: set AWS_REGION, or a profile with one (AWS_PROFILE)".to_owned());
     }

@@ -2,8 +2,8 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use aws_config::SdkConfig;
+use aws_types::SdkConfig;
 use lambda_runtime::{Context, Diagnostic};
 use serde_json::Value;
 use thiserror::Error;

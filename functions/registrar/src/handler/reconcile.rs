@@ -7,8 +7,8 @@
 //! invokes it again. A queue, because it keeps what it was given until it is done, and because its client is here already;
 //! the functions keep no state of their own. What fails on the way is told, and is for the next sweep.
 
-use aws_config::SdkConfig;
 use aws_lambda_events::sqs::SqsEvent;
+use aws_types::SdkConfig;
 use lambda_runtime::LambdaEvent;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
