@@ -177,17 +177,49 @@ async fn who_is_ended_while_a_function_stands_still_at_its_launch_is_registered_
 
 #[tokio::test(start_paused = true)]
 async fn a_classic_load_balancer_that_drains_is_waited_for() {
-    let stage = Stage::new();
-    stage.classic("shop");
-    stage.world(|world| elb::drain_for(world, "shop", Some(Duration::from_secs(200)))).expect("a load balancer");
-    let spec = fleet(&stage).desired(1);
-    let spec = GroupSpec { tags: Vec::new(), ..spec }.tag("elb-registrar:register", "clb:shop");
-    stage.fleet(spec).rest().await;
+    let stage = member_that_drains_long().await;
     let asked = stage.world(|world| world.now());
     stage.wants("fleet", 0).rest().await;
     let ended = stage.world(|world| world.auto_scaling.ended_actions.last().cloned()).expect("an action");
     let held_for = (ended.ended - asked).num_seconds();
     assert!((200..260).contains(&held_for), "{held_for} s");
+}
+
+/// A member of a group, in a Classic load balancer that drains for 200 s.
+async fn member_that_drains_long() -> Stage {
+    let stage = Stage::new();
+    stage.classic("shop");
+    stage.world(|world| elb::drain_for(world, "shop", Some(Duration::from_secs(200)))).expect("a load balancer");
+    let spec = GroupSpec { tags: Vec::new(), ..fleet(&stage) }.tag("elb-registrar:register", "clb:shop").desired(1);
+    stage.fleet(spec).rest().await;
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_waited_for_though_descriptions_are_old() {
+    // Nothing but the tag tells that a Classic load balancer drains something.
+    let stage = member_that_drains_long().await;
+    let findings = watch_completions(&stage, &[]);
+    let _fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
+        "DescribeInstances" => Verdict::Stale(Duration::from_secs(14)),
+        _ => Verdict::Pass,
+    });
+    stage.wants("fleet", 0).rest().await;
+    assert_eq!((findings.all(), endings(&stage).last()), (vec![], Some(&continued(TERMINATE))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_waited_for_that_another_copy_of_the_event_has_begun() {
+    // The copy's function reads the instance before the other one holds anything, and the balancers after it has taken it out.
+    let stage = member_that_drains_long().await;
+    let findings = watch_completions(&stage, &[]);
+    let _fault = stage.sandbox.fault(kth("DescribeLoadBalancers", 1, Verdict::Delay(Duration::from_secs(6))));
+    stage.wants("fleet", 0);
+    let action = open_action(&stage).await;
+    stage.forget_calls();
+    let (copy, _) = tokio::join!(stage.sandbox.invoke(LIFECYCLE, event_of(&action)), stage.rest());
+    copy.expect("a report");
+    assert_eq!((findings.all(), endings(&stage).last()), (vec![], Some(&continued(TERMINATE))));
 }
 
 #[tokio::test(start_paused = true)]

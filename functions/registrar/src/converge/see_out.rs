@@ -11,7 +11,8 @@ use super::{Run, lifecycle::anything};
 use crate::{
     auto_scaling,
     balancer::{Drain, Parting},
-    decide::lifecycle::{Open, WaitsFor},
+    config::Mode,
+    decide::lifecycle::{Open, TAG_SHOWS_WITHIN, WaitsFor},
     error::CallError,
     id::InstanceId,
     instance::{Instance, Timestamp},
@@ -27,18 +28,25 @@ pub(super) struct Leaving<'i> {
     pub(super) network_drain: Duration,
 }
 
+impl Leaving<'_> {
+    /// When something was last taken from it in the same action, as a description has it.
+    fn taken_at(&self, described: &Instance) -> Option<Timestamp> {
+        let tags = described.held().tags;
+        tags.iter().filter_map(|tag| tag.taken_at).filter(|taken_at| *taken_at >= self.since).max()
+    }
+}
+
 impl Run<'_> {
     /// Takes instances out that are on their way out, and sees what is still being drained.
     ///
     /// While something is drained that was taken before in the same action, nothing else is looked at: a scan of all balancers
     /// is made by the first look and by the last.
+    ///
+    /// A Classic load balancer shows nothing of what it drains: only the tag tells. So whoever finds nothing looks once more whether
+    /// another copy of the event has held something meanwhile, and nobody looks again before what was held must show.
     pub(super) async fn see_out(&mut self, leaving: Vec<Leaving<'_>>) -> BTreeMap<InstanceId, Vec<Open>> {
-        let taken_before = |leaving: &Leaving<'_>| {
-            let held = leaving.instance.held();
-            held.tags.iter().any(|tag| tag.taken_at.is_some_and(|taken_at| taken_at >= leaving.since))
-        };
         let (known, unknown): (Vec<&Leaving<'_>>, Vec<&Leaving<'_>>) =
-            leaving.iter().partition(|leaving| taken_before(leaving));
+            leaving.iter().partition(|leaving| leaving.taken_at(leaving.instance).is_some());
         let mut open = self.drained(&known).await;
         let is_drained = |leaving: &&Leaving<'_>| open.get(&leaving.instance.id).is_none_or(Vec::is_empty);
         let last: Vec<&Leaving<'_>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
@@ -47,19 +55,55 @@ impl Run<'_> {
             self.look_after_taking(&instances).await;
         }
         open.extend(self.drained(&last).await);
+        let mut empty_handed = Vec::new();
         for leaving in &last {
             let id = &leaving.instance.id;
             let part = self.recorder.instance(id);
             let is_taken = part.done.iter().any(|deed| deed.action == Action::Deregister);
             let waiting = part.waiting.clone();
             let open = open.entry(id.clone()).or_default();
-            if is_taken && open.is_empty() {
-                // What was deregistered a moment ago need not be shown as draining yet.
-                open.push(Open { because: Because::all("just deregistered"), waits_for: WaitsFor::Draining(None) });
+            if is_taken {
+                open.push(just_taken("just deregistered", TAG_SHOWS_WITHIN));
             }
             open.extend(waiting.into_iter().map(anything));
+            if open.is_empty() && leaving.taken_at(leaving.instance).is_none() {
+                empty_handed.push(*leaving);
+            }
+        }
+        for leaving in &leaving {
+            let open = open.entry(leaving.instance.id.clone()).or_default();
+            let age = leaving.taken_at(leaving.instance).map(|taken_at| self.read_at_ec2 - taken_at);
+            let left = age.and_then(|age| TAG_SHOWS_WITHIN.checked_sub(age.to_std().unwrap_or_default()));
+            if let Some(left) = left.filter(|_| !open.is_empty()) {
+                open.push(just_taken("deregistered a moment ago", left));
+            }
+        }
+        for leaving in self.taken_by_others(&empty_handed).await {
+            open.entry(leaving.instance.id.clone())
+                .or_default()
+                .push(just_taken("another copy of its event takes it out", TAG_SHOWS_WITHIN));
         }
         open
+    }
+
+    /// Of those that nothing was found of, the ones whose tags by now say that somebody has taken them out.
+    async fn taken_by_others<'l, 'i>(&mut self, leaving: &[&'l Leaving<'i>]) -> Vec<&'l Leaving<'i>> {
+        if leaving.is_empty() || self.registrar.mode == Mode::Observe {
+            return Vec::new();
+        }
+        let ids = leaving.iter().map(|leaving| leaving.instance.id.clone()).collect();
+        match self.registrar.clients.ec2.read(&ids).await {
+            Ok(reading) => {
+                let taken_at = |leaving: &Leaving<'_>| leaving.taken_at(reading.instances.get(&leaving.instance.id)?);
+                leaving.iter().copied().filter(|leaving| taken_at(leaving).is_some()).collect()
+            }
+            Err(error) => {
+                for id in &ids {
+                    self.recorder.call_failed(id, None, &error);
+                }
+                Vec::new()
+            }
+        }
     }
 
     /// Sees what balancers still drain: those that something was taken from, those of the group, which takes its instances out by
@@ -146,4 +190,8 @@ impl Run<'_> {
         self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
         Ok(())
     }
+}
+
+fn just_taken(why: &str, shows_within: Duration) -> Open {
+    Open { because: Because::all(why), waits_for: WaitsFor::Tag(shows_within) }
 }

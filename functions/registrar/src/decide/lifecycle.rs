@@ -28,6 +28,9 @@ const LONG_LOOK_MAX: Duration = Duration::from_secs(600);
 /// How long after the end of a draining that is known to the second it is looked at: the balancer's clock is not ours.
 const DRAINED_SLACK: Duration = Duration::from_secs(2);
 
+/// How long a description may be without a tag that is there: docs/design.md, "What is simulated".
+pub(crate) const TAG_SHOWS_WITHIN: Duration = Duration::from_secs(15);
+
 /// How long before the hook's global limit an action is completed whatever is left to do: heartbeats cannot extend it, and
 /// what Auto Scaling ends by itself it ends by the hook's default result.
 const LAST_MOMENT: TimeDelta = TimeDelta::seconds(60);
@@ -113,6 +116,8 @@ pub struct Open {
 pub enum WaitsFor {
     /// The end of a draining, which comes by itself: after so long, where that is known to the second.
     Draining(Option<Duration>),
+    /// A tag that may not show for so long, while nothing else need tell of what is drained.
+    Tag(Duration),
     /// Health, or a balancer that cannot be read or written: that may never come.
     Anything,
 }
@@ -151,13 +156,14 @@ pub fn verdict(
     }
     let waited = (now - action.started_at).max(TimeDelta::zero());
     let last_moment = delta(hook.global_timeout) - LAST_MOMENT;
-    let is_drained_only = open.iter().all(|open| matches!(open.waits_for, WaitsFor::Draining(_)));
+    let is_of_drain = |open: &Open| matches!(open.waits_for, WaitsFor::Draining(_) | WaitsFor::Tag(_));
+    let is_drained_only = open.iter().all(is_of_drain);
     let limit = match is_drained_only {
         true => last_moment,
         false => last_moment.min(delta(timeout.unwrap_or(hook.heartbeat_timeout))),
     };
     // Where something drains, it is waited for even when something else has failed for too long.
-    let is_draining = open.iter().any(|open| matches!(open.waits_for, WaitsFor::Draining(_)));
+    let is_draining = open.iter().any(is_of_drain);
     if waited >= last_moment || (waited >= limit && !is_draining) {
         return give_up(action, hook, open, waited);
     }
@@ -177,17 +183,24 @@ fn give_up(action: &LifecycleAction, hook: &Hook, open: &[Open], waited: TimeDel
     Verdict::Complete { result, why, is_given_up: true }
 }
 
-/// When to look again: at the end of a draining that is known, else after a sixth of the time that was waited so far.
+/// When to look again: at the end of a draining that is known, else after a sixth of the time that was waited so far; and not before what
+/// tells of the draining must show.
 ///
 /// So an hour costs some dozens of looks, and what is ready is noticed after a sixth of its time, or 90 s, more.
 fn next_look(open: &[Open], waited: TimeDelta) -> Duration {
     let waited = waited.to_std().unwrap_or_default();
     let cadence = (waited / 6).clamp(LOOK_MIN, LOOK_MAX.max((waited / 40).min(LONG_LOOK_MAX)));
     let end = |open: &Open| match open.waits_for {
-        WaitsFor::Draining(Some(left)) => (left + DRAINED_SLACK).max(LOOK_MIN).min(LONG_LOOK_MAX),
-        _ => cadence,
+        WaitsFor::Draining(Some(left)) => Some((left + DRAINED_SLACK).max(LOOK_MIN).min(LONG_LOOK_MAX)),
+        WaitsFor::Draining(None) | WaitsFor::Anything => Some(cadence),
+        WaitsFor::Tag(_) => None,
     };
-    open.iter().map(end).min().unwrap_or(cadence)
+    let shows = |open: &Open| match open.waits_for {
+        WaitsFor::Tag(left) => Some(left),
+        _ => None,
+    };
+    let shown = open.iter().filter_map(shows).max().unwrap_or_default();
+    open.iter().filter_map(end).min().unwrap_or(LOOK_MIN).max(shown)
 }
 
 fn delta(duration: Duration) -> TimeDelta {
@@ -377,6 +390,19 @@ mod tests {
         assert_eq!(wait(&HOOK, unhealthy(), 590), 10);
         assert_eq!(wait(&HOOK, unhealthy(), 0), 5);
         assert_eq!(wait(&HOOK, unhealthy(), 300), 50);
+    }
+
+    #[test]
+    fn nobody_looks_before_a_tag_must_show() {
+        let tag = |left| Open { waits_for: WaitsFor::Tag(Duration::from_secs(left)), ..draining(None) };
+        let wait = |open: &[Open]| verdict(&terminate(), &HOOK, open, None, at(0));
+        assert_eq!(wait(&[tag(15)]), Verdict::Hold(Duration::from_secs(15)));
+        assert_eq!(wait(&[draining(Some(1)), tag(9)]), Verdict::Hold(Duration::from_secs(9)));
+        assert_eq!(wait(&[draining(Some(60)), tag(9)]), Verdict::Hold(Duration::from_secs(62)));
+        assert!(
+            matches!(verdict(&terminate(), &HOOK, &[tag(9)], None, at(600)), Verdict::Hold(_)),
+            "as for a draining"
+        );
     }
 
     #[test]
