@@ -10,6 +10,7 @@ use sandbox::{
     events::Delivery,
     fault::kth,
 };
+use serde_json::json;
 
 const PLACES: [&str; 3] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
 
@@ -369,4 +370,20 @@ async fn who_is_to_be_left_alone_by_the_time_a_function_looks_after_taking_is_le
     stage.until_it_is("web-1", InstanceState::Stopped).await;
     stage.start("web-1").rest().await;
     assert_eq!(stage.count("RegisterTargets"), 0, "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_stopped_while_a_sweep_registers_it_is_taken_out_by_that_sweep() {
+    // The stop's first event comes before the registration and finds nothing; the second one is left alone for that.
+    let stage = Stage::new();
+    stage.addresses_group("edge").instance("web-1").tagged("web-1", "elb-registrar:register", "tg:edge:443=eth0");
+    stage.sandbox.advance(Duration::from_secs(3600)).await;
+    let _fault = stage.sandbox.fault(kth("RegisterTargets", 1, Verdict::Delay(Duration::from_secs(9))));
+    let stop = async {
+        stage.until("registering", |world| world.calls.iter().any(|call| call.action == "RegisterTargets")).await;
+        stage.stop("web-1").rest().await;
+    };
+    let (report, ()) = tokio::join!(stage.sandbox.invoke(RECONCILE, json!({})), stop);
+    report.expect("a report");
+    assert_eq!((stage.places("web-1"), stage.held("web-1")), (vec![], vec!["tg:edge:443=eth0".to_owned()]));
 }

@@ -111,8 +111,10 @@ impl Run<'_> {
             self.rehearse_giving_back(&decisions);
             return arrivals;
         }
+        let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
+        let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
         let given = self.register(&kinds, &mut decisions).await;
-        self.look_after_giving(&kinds, &given, &mut decisions).await;
+        self.look_after_giving(&kinds, due, &given, &mut decisions).await;
         self.forget(&decisions).await;
         arrivals
     }
@@ -296,19 +298,18 @@ impl Run<'_> {
         still
     }
 
-    /// Decides of what was given just now whether it may be forgotten at once: all that a tag holds is seen in place, and the
-    /// instance still runs. One that was stopped meanwhile must not be forgotten, since its event may have found nothing a
-    /// moment ago.
+    /// Looks for who was stopped meanwhile of those that were due: the stop's events may have found nothing a moment ago. And decides of
+    /// what was given just now whether it may be forgotten at once: all that a tag holds is seen in place, and the instance still runs.
     ///
     /// If the process dies here, all is in place and held: the redelivery forgets it.
     async fn look_after_giving(
         &mut self,
         kinds: &[Box<dyn Kind>],
+        mut due: BTreeSet<InstanceId>,
         given: &BTreeSet<(InstanceId, Registration)>,
         decisions: &mut [(&Instance, GiveBack)],
     ) {
         let seen = self.seen_back(kinds, given, decisions).await;
-        let mut complete = BTreeSet::new();
         for (instance, decision) in decisions.iter_mut() {
             let is_back = |registration: &Registration| {
                 let in_place = decision.in_place.iter().map(|(other, _)| other);
@@ -324,13 +325,13 @@ impl Run<'_> {
             }
             if !back.is_empty() {
                 decision.forget_when_given = back;
-                complete.insert(instance.id.clone());
+                due.insert(instance.id.clone());
             }
         }
-        if complete.is_empty() {
+        if due.is_empty() {
             return;
         }
-        let still_running = self.still_running_after_giving(complete, decisions).await;
+        let still_running = self.still_running_after_giving(due, decisions).await;
         for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| !decision.forget_when_given.is_empty())
         {
             let tags = std::mem::take(&mut decision.forget_when_given);
@@ -406,6 +407,8 @@ impl Run<'_> {
             self.recorder.waiting(&instance.id, Because::all(why));
             self.recorder.look_again(&instance.id, AT_ONCE);
         }
+        let is_out = |now: &Instance| now.state.is_out() && !still_running.contains(&now.id);
+        self.stopped_meanwhile.extend(reading.instances.into_values().filter(is_out));
         still_running
     }
 

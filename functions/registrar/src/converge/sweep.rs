@@ -144,6 +144,7 @@ impl Run<'_> {
         while let Some(chunk) = chunks.next() {
             let current = self.still_running(chunk).await;
             self.give_back(&current.iter().collect::<Vec<_>>()).await;
+            self.see_to_those_stopped_meanwhile().await;
             if order.is_time_up() {
                 let is_last = chunks.peek().is_none();
                 let last = chunk.last().filter(|_| !is_last);
@@ -151,6 +152,20 @@ impl Run<'_> {
             }
         }
         None
+    }
+
+    /// Takes out who was stopped while it was given something: the events of that stop may have found nothing, and no message comes
+    /// again for it.
+    async fn see_to_those_stopped_meanwhile(&mut self) {
+        let mut stopped = std::mem::take(&mut self.stopped_meanwhile);
+        stopped.retain(|instance| self.is_ours(instance));
+        let stopped: Vec<&Instance> = stopped.iter().collect();
+        // What was read before does not have what was given.
+        let kinds = self.kinds.take();
+        if self.take_out(&stopped).await {
+            self.look_after_taking(&stopped).await;
+        }
+        self.kinds = kinds;
     }
 
     /// Reads instances again where their reading has become old, and leaves out who does not run any more: registered now, it
