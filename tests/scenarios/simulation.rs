@@ -135,7 +135,7 @@ impl Planted {
         let mut planted = Self { sandbox, id, group, ledger: Ledger::default(), reference: Reference::default() };
         planted.look();
         for owned in planted.ledger.in_place() {
-            planted.reference.added(owned.clone());
+            planted.reference.planted(owned.clone());
         }
         planted
     }

@@ -55,7 +55,7 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
         }
         Deed::Add(name, place) => {
             let owned = register(world, name, place)?;
-            reference.added(owned);
+            reference.added(owned, world.now());
             Some(())
         }
         Deed::Remove(name, place) => {

@@ -19,6 +19,8 @@ pub struct Reference {
     pub expected: BTreeSet<Owned>,
     /// In place, held, or neither.
     pub doubtful: BTreeSet<Owned>,
+    /// What a person has added, and when.
+    pub added: BTreeMap<Owned, Timestamp>,
     /// What a person has removed, and when.
     pub removed: BTreeMap<Owned, Timestamp>,
     /// What is declared: in place where the instance runs.
@@ -28,11 +30,17 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// A person, or the fixture, has registered an instance.
-    pub fn added(&mut self, owned: Owned) {
+    /// An instance is registered from the beginning.
+    pub fn planted(&mut self, owned: Owned) {
         self.doubtful.remove(&owned);
         self.removed.remove(&owned);
         self.expected.insert(owned);
+    }
+
+    /// A person has registered an instance.
+    pub fn added(&mut self, owned: Owned, now: Timestamp) {
+        self.added.insert(owned.clone(), now);
+        self.planted(owned);
     }
 
     /// A person has deregistered an instance, which a look right before found in place.

@@ -132,7 +132,7 @@ impl<'p> Run<'p> {
             for instance in &self.plan.instances {
                 for place in &instance.places {
                     let owned = deed::register(world, &instance.name, place);
-                    reference.added(owned.unwrap_or_else(|| panic!("{} cannot be at {place}", instance.name)));
+                    reference.planted(owned.unwrap_or_else(|| panic!("{} cannot be at {place}", instance.name)));
                 }
                 for place in &instance.declares {
                     deed::declare(world, &instance.name, place);

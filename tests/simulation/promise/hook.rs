@@ -13,6 +13,10 @@ use super::{
 };
 use crate::simulation::{ledger::Ledger, reference::Reference, view};
 
+/// How long the last look may have been made before an action is completed: what a person registers since, "the last look may have
+/// missed" (README.md, "Limits").
+const LAST_LOOK: TimeDelta = TimeDelta::seconds(60);
+
 /// An action that the call just made has completed before its work was done, although it had not waited for long.
 ///
 /// "What drains ends by itself ...; what may never come (health, a balancer that fails)" is waited for up to the hook's
@@ -32,7 +36,9 @@ pub fn completed_too_early(world: &World, ledger: &Ledger, reference: &Reference
         Transition::Terminating if ledger.guarded.contains_key(id) => None,
         Transition::Terminating if world.ec2.instance(id).is_none_or(|i| i.state == InstanceState::Terminated) => None,
         Transition::Terminating => {
-            if let Some(owned) = ledger.in_place().filter(is_its).find(is_certain) {
+            let is_new = |owned: &&view::Owned| reference.added.get(*owned).is_some_and(|at| *ended - *at <= LAST_LOOK);
+            let missed = |owned: &&view::Owned| !is_new(owned) && is_certain(owned);
+            if let Some(owned) = ledger.in_place().filter(is_its).find(missed) {
                 return violation(format!("{id} was let go, and is still at {}", owned.place));
             }
             // Somebody kills it, or has stopped it: its connections end with it, whatever its balancers still drain by themselves.
