@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use end_to_end::Stage;
 use sandbox::{
-    Call, FaultGuard, Verdict,
+    Call, FaultGuard, Options, Span, Verdict,
     deployment::RECONCILE,
     ec2::{self, InstanceState},
     events::Delivery,
@@ -370,6 +370,26 @@ async fn who_is_to_be_left_alone_by_the_time_a_function_looks_after_taking_is_le
     stage.until_it_is("web-1", InstanceState::Stopped).await;
     stage.start("web-1").rest().await;
     assert_eq!(stage.count("RegisterTargets"), 0, "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_started_while_a_sweep_takes_it_out_is_given_back_by_that_sweep() {
+    // The start's event finds nothing held yet. And when the sweep sees that it runs, its address is being drained.
+    let options = Options { starting: Span::milliseconds(3_000, 3_000), ..Options::default() };
+    let stage = Stage::with(options, &[]);
+    stage.addresses_group("edge").drains("edge", 120).instance("web-1").registered("web-1", "tg:edge:443=eth0");
+    stage.deliver_only(&["running"]).stop_and_rest("web-1").await;
+    let _fault = stage.sandbox.fault(kth("DescribeTargetGroups", 1, Verdict::FreezeAfter(Duration::from_secs(10))));
+    let begun = stage.world(|world| world.now());
+    let start = async {
+        stage.until("read", |world| world.calls.iter().any(|call| call.action == "DescribeTargetGroups")).await;
+        stage.start("web-1");
+    };
+    let (report, ()) = tokio::join!(stage.sandbox.invoke(RECONCILE, json!({})), start);
+    report.expect("a report");
+    assert_eq!(stage.places("web-1"), ["tg:edge:443=eth0"], "{}", stage.describe());
+    let took = stage.world(|world| (world.now() - begun).num_seconds());
+    assert!((130..160).contains(&took), "{took} s");
 }
 
 #[tokio::test(start_paused = true)]

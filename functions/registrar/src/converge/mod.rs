@@ -161,6 +161,7 @@ impl Registrar {
             leaving: BTreeMap::new(),
             let_in: BTreeSet::new(),
             draining: BTreeMap::new(),
+            still_drained: BTreeSet::new(),
             stopped_meanwhile: Vec::new(),
         }
     }
@@ -208,6 +209,8 @@ struct Run<'r> {
     let_in: BTreeSet<InstanceId>,
     /// Balancers that a scan saw draining something of an instance.
     draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
+    /// Instances that run, and are given something back only when the same address is no longer drained.
+    still_drained: BTreeSet<InstanceId>,
     /// Instances that were out as soon as something had been given to them. An event comes again; a sweep sees to them itself.
     stopped_meanwhile: Vec<Instance>,
 }

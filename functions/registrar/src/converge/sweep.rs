@@ -8,7 +8,13 @@
 //! Where the time is up, the sweep ends at such a boundary and says where it goes on ([`Resume`]). It keeps nothing itself:
 //! whoever called it calls again. If the process dies, the next sweep begins anew, and finds what was done done.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{FutureExt, future::join_all};
 use tokio::time::Instant as MonotonicTime;
@@ -24,7 +30,7 @@ use crate::{
     id::InstanceId,
     instance::{Instance, State},
     registration::{Registration, TargetGroupId},
-    report::{Because, Recorder, Report},
+    report::{Action, Because, Recorder, Report},
 };
 
 /// Instances given back to between two looks at the clock. More, and a boundary comes too late; fewer, and instances of one
@@ -35,6 +41,9 @@ const INSTANCES_A_LOOK: usize = 100;
 /// 10 calls a second; or holding and deregistering what a scan found, at 4 calls a second. Less, and an invocation ends in
 /// the middle of it; more, and a sweep has more parts.
 const RESERVE: Duration = Duration::from_secs(180);
+
+/// How often a sweep looks again at who runs although it was taken out: when its address is drained, and where that took longer than said.
+const LOOKS_AT_DRAINED: usize = 3;
 
 /// How [`Resume::Balancers`] is written where no group is done with yet.
 const BALANCERS: &str = "balancers";
@@ -110,8 +119,12 @@ impl Registrar {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
             resume = run.sweep_balancers(&seen, &out, &kinds, order).boxed().await;
         }
-        if let Some(resume) = &resume {
-            run.recorder.left(Because::of(resume, "the time of this invocation is up; what comes after this is left"));
+        match &resume {
+            None => run.give_back_what_is_drained(order).boxed().await,
+            Some(resume) => {
+                run.recorder
+                    .left(Because::of(resume, "the time of this invocation is up; what comes after this is left"));
+            }
         }
         Ok((run.recorder.into_report(), resume))
     }
@@ -166,6 +179,44 @@ impl Run<'_> {
             self.look_after_taking(&stopped).await;
         }
         self.kinds = kinds;
+    }
+
+    /// Waits for the addresses that this sweep has taken from instances which run by now, and whose group still drains them: the events of
+    /// their start found nothing held yet, and no message comes again for them.
+    async fn give_back_what_is_drained(&mut self, order: &Order) {
+        for _ in 0..LOOKS_AT_DRAINED {
+            let parts = &self.recorder.report().instances;
+            let waits = std::mem::take(&mut self.still_drained).into_iter().filter_map(|id| {
+                let part = parts.get(&id)?;
+                let is_taken = part.done.iter().any(|deed| deed.action == Action::Deregister);
+                Some((id, part.look_again_in_seconds.filter(|_| is_taken)?))
+            });
+            let (ids, waits): (BTreeSet<InstanceId>, Vec<u64>) = waits.unzip();
+            let Some(wait) = waits.into_iter().max().map(Duration::from_secs) else { return };
+            // What is left stays held: the next sweep gives it back.
+            if !order.has_time_for(wait + RESERVE) {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            let read_at = MonotonicTime::now();
+            let reading = match self.registrar.clients.ec2.read(&ids).await {
+                Ok(reading) => reading,
+                Err(error) => return ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error)),
+            };
+            (self.read_at, self.read_at_ec2) = (read_at, reading.at);
+            (self.kinds, self.members) = (None, None);
+            for (id, instance) in &reading.instances {
+                let part = self.recorder.instance(id);
+                part.state = Some(instance.state);
+                part.waiting.clear();
+                part.look_again_in_seconds = None;
+            }
+            let mut running: Vec<&Instance> =
+                reading.instances.values().filter(|now| now.state == State::Running).collect();
+            running.retain(|now| self.is_ours(now));
+            self.give_back(&running).await;
+            self.see_to_those_stopped_meanwhile().await;
+        }
     }
 
     /// Reads instances again where their reading has become old, and leaves out who does not run any more: registered now, it
