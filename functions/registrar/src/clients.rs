@@ -16,7 +16,7 @@ use crate::{
     budget::{Budget, Service},
     call_watch::{CallCounts, CallWatch},
     ec2::{self, Ec2},
-    http::{self, CONNECT_TIMEOUT},
+    http,
 };
 
 /// One attempt. The slowest calls here (a page of 400 target groups) take a second or two.
@@ -128,13 +128,9 @@ impl Clients {
     }
 }
 
-/// Time limits of every client.
+/// Time limits of every client; that of a connection is its HTTP stack's.
 pub fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
-        .build()
+    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(OPERATION_TIMEOUT).build()
 }
 
 /// Retries of every client: the standard mode, with exponential back-off and a quota that stops a storm of retries.

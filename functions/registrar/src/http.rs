@@ -41,7 +41,7 @@ use tokio::{
 use tower_service::Service;
 
 /// Opening a connection. Within a Region that takes milliseconds; a black hole should not cost the whole attempt.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An HTTP stack for the SDK's clients, which share its connections: Classic load balancers and target groups are one host.
 ///

@@ -189,14 +189,12 @@ impl Run<'_> {
             let waits = std::mem::take(&mut self.still_drained).into_iter().filter_map(|id| {
                 let part = parts.get(&id)?;
                 let is_taken = part.done.iter().any(|deed| deed.action == Action::Deregister);
-                Some((id, part.look_again_in_seconds.filter(|_| is_taken)?))
+                Some((id, Duration::from_secs(part.look_again_in_seconds.filter(|_| is_taken)?)))
             });
-            let (ids, waits): (BTreeSet<InstanceId>, Vec<u64>) = waits.unzip();
-            let Some(wait) = waits.into_iter().max().map(Duration::from_secs) else { return };
-            // What is left stays held: the next sweep gives it back.
-            if !order.has_time_for(wait + RESERVE) {
-                return;
-            }
+            // What drains for longer stays held: the next sweep gives it back.
+            let in_time = waits.filter(|(_, wait)| order.has_time_for(*wait + RESERVE));
+            let (ids, waits): (BTreeSet<InstanceId>, Vec<Duration>) = in_time.unzip();
+            let Some(wait) = waits.into_iter().max() else { return };
             tokio::time::sleep(wait).await;
             let read_at = MonotonicTime::now();
             let reading = match self.registrar.clients.ec2.read(&ids).await {
