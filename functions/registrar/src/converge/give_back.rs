@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use tokio::time::Instant as MonotonicTime;
+use tokio::time::{Instant as MonotonicTime, timeout_at};
 
 use super::{
     AT_ONCE, Item, Run,
@@ -114,8 +114,12 @@ impl Run<'_> {
         let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
         let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
         let given = self.register(&kinds, &mut decisions).await;
+        if !due.is_empty() {
+            self.given.0.extend(due.iter().cloned());
+            self.given.1 = MonotonicTime::now();
+        }
         self.look_after_giving(&kinds, due, &given, &mut decisions).await;
-        self.forget(&decisions).await;
+        self.forget(&mut decisions).await;
         arrivals
     }
 
@@ -408,13 +412,15 @@ impl Run<'_> {
             self.recorder.waiting(&instance.id, Because::all(why));
             self.recorder.look_again(&instance.id, AT_ONCE);
         }
-        let is_out = |now: &Instance| now.state.is_out() && !still_running.contains(&now.id);
-        self.stopped_meanwhile.extend(reading.instances.into_values().filter(is_out));
         still_running
     }
 
-    /// Deletes tags whose registrations are settled, where they still have the value that was read.
-    async fn forget(&mut self, decisions: &[(&Instance, GiveBack)]) {
+    /// Deletes tags whose registrations are settled, where they still have the value that was read. As for every deed, a reading entitles
+    /// to it for a short time only: who is out by then may soon have no address any more by which its registrations are known.
+    async fn forget(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
+        if self.running_at.elapsed() >= RENEWED_AFTER {
+            self.forget_nothing_of_who_is_out(decisions).await;
+        }
         let tags =
             decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
         let decisions: BTreeMap<&InstanceId, &GiveBack> =
@@ -425,7 +431,13 @@ impl Run<'_> {
             }
             return;
         }
-        for (id, registrations, result) in self.untag(tags).await {
+        let Ok(results) = timeout_at(self.running_at + READING_GOOD_FOR, self.untag(tags)).await else {
+            for (id, _) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
+                self.recorder.look_again(id, AT_ONCE);
+            }
+            return;
+        };
+        for (id, registrations, result) in results {
             match result {
                 Ok(()) => {
                     for registration in registrations {
@@ -436,6 +448,29 @@ impl Run<'_> {
                 Err(error) => self.recorder.call_failed(&id, None, &error),
             }
         }
+    }
+
+    /// Reads again the instances of which something is to be forgotten, and forgets nothing of those that do not run as they did.
+    async fn forget_nothing_of_who_is_out(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
+        let is_due = |decision: &GiveBack| !decision.forget.is_empty();
+        let due = decisions.iter().filter(|(_, decision)| is_due(decision));
+        let ids: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let running_at = MonotonicTime::now();
+        let reading = self.registrar.clients.ec2.read(&ids).await;
+        for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| is_due(decision)) {
+            match &reading {
+                Ok(reading) if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) => {
+                    continue;
+                }
+                Ok(_) => self.recorder.look_again(&instance.id, AT_ONCE),
+                Err(error) => self.recorder.call_failed(&instance.id, None, error),
+            }
+            decision.forget.clear();
+        }
+        self.running_at = running_at;
     }
 
     /// Deletes held tags: one call for all instances that have the same.

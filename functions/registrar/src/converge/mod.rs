@@ -162,7 +162,8 @@ impl Registrar {
             let_in: BTreeSet::new(),
             draining: BTreeMap::new(),
             still_drained: BTreeSet::new(),
-            stopped_meanwhile: Vec::new(),
+            given: (BTreeSet::new(), read_at),
+            running_at: read_at,
         }
     }
 
@@ -211,8 +212,10 @@ struct Run<'r> {
     draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
     /// Instances that run, and are given something back only when the same address is no longer drained.
     still_drained: BTreeSet<InstanceId>,
-    /// Instances that were out as soon as something had been given to them. An event comes again; a sweep sees to them itself.
-    stopped_meanwhile: Vec<Instance>,
+    /// Instances that were due something, and when the last of them was: they may be out, or may have been all the time.
+    given: (BTreeSet<InstanceId>, MonotonicTime),
+    /// When the instances were last read that are given something back.
+    running_at: MonotonicTime,
 }
 
 impl Run<'_> {

@@ -12,7 +12,10 @@ use crate::{
     auto_scaling,
     balancer::{Drain, Parting},
     config::Mode,
-    decide::lifecycle::{Open, TAG_SHOWS_WITHIN, WaitsFor},
+    decide::{
+        SHOWS_WITHIN,
+        lifecycle::{Open, WaitsFor},
+    },
     error::CallError,
     id::InstanceId,
     instance::{Instance, Timestamp},
@@ -63,7 +66,7 @@ impl Run<'_> {
             let waiting = part.waiting.clone();
             let open = open.entry(id.clone()).or_default();
             if is_taken {
-                open.push(just_taken("just deregistered", TAG_SHOWS_WITHIN));
+                open.push(just_taken("just deregistered", SHOWS_WITHIN));
             }
             open.extend(waiting.into_iter().map(anything));
             if open.is_empty() && leaving.taken_at(leaving.instance).is_none() {
@@ -73,7 +76,7 @@ impl Run<'_> {
         for leaving in &leaving {
             let open = open.entry(leaving.instance.id.clone()).or_default();
             let age = leaving.taken_at(leaving.instance).map(|taken_at| self.read_at_ec2 - taken_at);
-            let left = age.and_then(|age| TAG_SHOWS_WITHIN.checked_sub(age.to_std().unwrap_or_default()));
+            let left = age.and_then(|age| SHOWS_WITHIN.checked_sub(age.to_std().unwrap_or_default()));
             if let Some(left) = left.filter(|_| !open.is_empty()) {
                 open.push(just_taken("deregistered a moment ago", left));
             }
@@ -81,7 +84,7 @@ impl Run<'_> {
         for leaving in self.taken_by_others(&empty_handed).await {
             open.entry(leaving.instance.id.clone())
                 .or_default()
-                .push(just_taken("another copy of its event takes it out", TAG_SHOWS_WITHIN));
+                .push(just_taken("another copy of its event takes it out", SHOWS_WITHIN));
         }
         open
     }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     balancer::{Found, Kind, Part, Reason, Standing},
-    decide::RENEWED_AFTER,
+    decide::{RENEWED_AFTER, SHOWS_WITHIN},
     error::CallError,
     id::InstanceId,
     instance::{Instance, State},
@@ -126,6 +126,7 @@ impl Registrar {
                     .left(Because::of(resume, "the time of this invocation is up; what comes after this is left"));
             }
         }
+        run.take_out_who_was_given_in_vain(order).boxed().await;
         Ok((run.recorder.into_report(), resume))
     }
 }
@@ -157,7 +158,6 @@ impl Run<'_> {
         while let Some(chunk) = chunks.next() {
             let current = self.still_running(chunk).await;
             self.give_back(&current.iter().collect::<Vec<_>>()).await;
-            self.see_to_those_stopped_meanwhile().await;
             if order.is_time_up() {
                 let is_last = chunks.peek().is_none();
                 let last = chunk.last().filter(|_| !is_last);
@@ -167,18 +167,32 @@ impl Run<'_> {
         None
     }
 
-    /// Takes out who was stopped while it was given something: the events of that stop may have found nothing, and no message comes
-    /// again for it.
-    async fn see_to_those_stopped_meanwhile(&mut self) {
-        let mut stopped = std::mem::take(&mut self.stopped_meanwhile);
-        stopped.retain(|instance| self.is_ours(instance));
-        let stopped: Vec<&Instance> = stopped.iter().collect();
-        // What was read before does not have what was given.
-        let kinds = self.kinds.take();
-        if self.take_out(&stopped).await {
-            self.look_after_taking(&stopped).await;
+    /// Takes out who was stopped while it was given something, or had been when it was described as running. The events of that stop may have
+    /// found nothing, and no message comes again for a sweep. So it reads all again that it gave to, when EC2 must show it.
+    async fn take_out_who_was_given_in_vain(&mut self, order: &Order) {
+        let ids = std::mem::take(&mut self.given.0);
+        if ids.is_empty() {
+            return;
         }
-        self.kinds = kinds;
+        let wait = SHOWS_WITHIN.saturating_sub(self.given.1.elapsed());
+        // In parts, the reserve is there for what is begun.
+        if order.has_time_for(wait + RESERVE / 2) {
+            tokio::time::sleep(wait).await;
+        }
+        let reading = match self.registrar.clients.ec2.read(&ids).await {
+            Ok(reading) => reading,
+            Err(error) => return ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error)),
+        };
+        let mut out: Vec<&Instance> = reading.instances.values().filter(|now| now.state.is_out()).collect();
+        out.retain(|instance| self.is_ours(instance));
+        for instance in &out {
+            self.recorder.instance(&instance.id).state = Some(instance.state);
+        }
+        // What was read before does not have what was given.
+        self.kinds = None;
+        if self.take_out(&out).await {
+            self.look_after_taking(&out).await;
+        }
     }
 
     /// Waits for the addresses that this sweep has taken from instances which run by now, and whose group still drains them: the events of
@@ -201,7 +215,7 @@ impl Run<'_> {
                 Ok(reading) => reading,
                 Err(error) => return ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error)),
             };
-            (self.read_at, self.read_at_ec2) = (read_at, reading.at);
+            (self.read_at, self.read_at_ec2, self.running_at) = (read_at, reading.at, read_at);
             (self.kinds, self.members) = (None, None);
             for (id, instance) in &reading.instances {
                 let part = self.recorder.instance(id);
@@ -213,7 +227,6 @@ impl Run<'_> {
                 reading.instances.values().filter(|now| now.state == State::Running).collect();
             running.retain(|now| self.is_ours(now));
             self.give_back(&running).await;
-            self.see_to_those_stopped_meanwhile().await;
         }
     }
 
@@ -226,6 +239,7 @@ impl Run<'_> {
         if self.read_at.elapsed() < RENEWED_AFTER {
             return chunk.iter().copied().cloned().collect();
         }
+        self.running_at = MonotonicTime::now();
         let ids = chunk.iter().map(|instance| instance.id.clone()).collect();
         match self.registrar.clients.ec2.read(&ids).await {
             Ok(reading) => {

@@ -134,7 +134,7 @@ impl Run<'_> {
         let read_at = MonotonicTime::now();
         match self.registrar.clients.ec2.read(&ids).await {
             Ok(reading) => {
-                (self.read_at, self.read_at_ec2) = (read_at, reading.at);
+                (self.read_at, self.read_at_ec2, self.running_at) = (read_at, reading.at, read_at);
                 // They are as old as the reading that entitled to take.
                 self.members = None;
                 for (id, instance) in &reading.instances {

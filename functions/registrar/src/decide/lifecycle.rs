@@ -28,9 +28,6 @@ const LONG_LOOK_MAX: Duration = Duration::from_secs(600);
 /// How long after the end of a draining that is known to the second it is looked at: the balancer's clock is not ours.
 const DRAINED_SLACK: Duration = Duration::from_secs(2);
 
-/// How long a description may be without a tag that is there: docs/design.md, "What is simulated".
-pub(crate) const TAG_SHOWS_WITHIN: Duration = Duration::from_secs(15);
-
 /// How long before the hook's global limit an action is completed whatever is left to do: heartbeats cannot extend it, and
 /// what Auto Scaling ends by itself it ends by the hook's default result.
 const LAST_MOMENT: TimeDelta = TimeDelta::seconds(60);

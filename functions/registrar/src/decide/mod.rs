@@ -33,6 +33,9 @@ const DESCRIPTION_RETRY: Duration = Duration::from_secs(5);
 /// Small, and a long scan reads twice; large, and [`SETTLE`] grows with it.
 pub const READING_GOOD_FOR: Duration = Duration::from_secs(45);
 
+/// How long EC2's descriptions may lag behind what has happened: docs/design.md, "What is simulated".
+pub const SHOWS_WITHIN: Duration = Duration::from_secs(15);
+
 /// How old a reading is renewed before something begins that it has to entitle to.
 ///
 /// Small, and more is read than is needed; large, and the reading expires in the midst of it.
