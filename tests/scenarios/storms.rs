@@ -15,6 +15,9 @@ use crate::calls::{A_NIGHT, calls_by_action};
 /// Between one stop and the next: a schedule that goes through a fleet.
 const STEP: Duration = Duration::from_millis(50);
 
+/// The same of one that is in no hurry: a hundred instances a minute.
+const SLOW_STEP: Duration = Duration::from_millis(600);
+
 /// Instances in the first `used` of some target groups, dealt out to them.
 fn fleet(instances: usize, used: usize, groups: usize) -> (Stage, Vec<String>) {
     let stage = Stage::new();
@@ -29,10 +32,10 @@ fn fleet(instances: usize, used: usize, groups: usize) -> (Stage, Vec<String>) {
 }
 
 /// Stops a fleet one after the other.
-async fn stop_in_turn(stage: &Stage, names: &[String]) {
+async fn stop_in_turn(stage: &Stage, names: &[String], step: Duration) {
     for name in names {
         stage.stop(name);
-        stage.sandbox.advance(STEP).await;
+        stage.sandbox.advance(step).await;
     }
 }
 
@@ -55,10 +58,7 @@ async fn instances_that_stop_or_start_one_after_the_other_wait_for_each_other_wh
     // Each group loses its second instance five seconds after its first: 200 calls, were nothing waited for.
     let (stage, names) = fleet(200, 100, 100);
     stage.deliver_only(&["stopping", "running"]);
-    for name in &names {
-        stage.stop(name);
-        stage.sandbox.advance(Duration::from_millis(50)).await;
-    }
+    stop_in_turn(&stage, &names, STEP).await;
     stage.rest().await;
     let calls = calls_by_action(&stage);
     assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
@@ -79,10 +79,7 @@ async fn instances_that_stop_or_start_one_after_the_other_wait_for_each_other_wh
 async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
     // What README's costs are worked out from: 100 instances in 20 target groups stop within a minute, and start within one.
     let (stage, names) = fleet(100, 20, 20);
-    for name in &names {
-        stage.stop(name);
-        stage.sandbox.advance(Duration::from_millis(600)).await;
-    }
+    stop_in_turn(&stage, &names, SLOW_STEP).await;
     stage.rest().await;
     assert!(names.iter().all(|name| stage.places(name).is_empty()));
     for name in &names {
@@ -103,10 +100,7 @@ async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
 #[tokio::test(start_paused = true)]
 async fn a_fleet_that_stops_slowly_is_taken_out_as_it_stops() {
     let (stage, names) = fleet(60, 60, 100);
-    for name in &names {
-        stage.stop(name);
-        stage.sandbox.advance(Duration::from_millis(600)).await;
-    }
+    stop_in_turn(&stage, &names, SLOW_STEP).await;
     let ids: Vec<String> = names.iter().map(|name| stage.id(name)).collect();
     let last = stage.world(|world| world.now());
     stage.until("all out", |world| ids.iter().all(|id| end_to_end::places(world, id).is_empty())).await;
@@ -123,7 +117,7 @@ async fn a_fleet_that_stops_does_not_wait_for_others_that_are_terminated() {
         stage.launch(builder, Launch::new(&subnet));
     }
     stage.deliver_only(&["stopping"]);
-    stop_in_turn(&stage, &names).await;
+    stop_in_turn(&stage, &names, STEP).await;
     let begun = stage.world(|world| world.now());
     for builder in &builders {
         stage.terminate(builder);
@@ -152,7 +146,7 @@ async fn a_storm_loses_nothing_wherever_the_function_dies_that_works_on_all_of_i
     ] {
         let (stage, names) = fleet(100, 80, 80);
         let fault = stage.sandbox.fault(kth(action, number, verdict));
-        stop_in_turn(&stage, &names).await;
+        stop_in_turn(&stage, &names, STEP).await;
         stage.rest().await;
         let is_out = |name: &String| stage.places(name).is_empty() && stage.held(name).len() == 1;
         assert!(names.iter().all(is_out), "{action} {number}: {}", stage.describe());
@@ -184,7 +178,7 @@ async fn a_storm_waits_a_minute_at_most_for_the_batch_that_should_lead() {
         });
     });
     let begun = stage.world(|world| world.now());
-    stop_in_turn(&stage, &names).await;
+    stop_in_turn(&stage, &names, STEP).await;
     stage.until("all out", |world| ids.iter().all(|id| end_to_end::places(world, id).is_empty())).await;
     let took = stage.world(|world| (world.now() - begun).num_seconds());
     // Ten seconds of stops, a minute of waiting, and a pass through a hundred groups.

@@ -127,6 +127,11 @@ pub struct InstanceReport {
 }
 
 impl InstanceReport {
+    /// Whether anything was taken from it.
+    pub fn was_taken_out(&self) -> bool {
+        self.done.iter().any(|deed| deed.action == Action::Deregister)
+    }
+
     /// Whether it has, had or did anything.
     fn is_worth_a_word(&self) -> bool {
         let deeds = !self.done.is_empty() || !self.would_do.is_empty();

@@ -114,10 +114,8 @@ impl Run<'_> {
         let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
         let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
         let given = self.register(&kinds, &mut decisions).await;
-        if !due.is_empty() {
-            self.given.0.extend(due.iter().cloned());
-            self.given.1 = MonotonicTime::now();
-        }
+        let given_at = MonotonicTime::now();
+        self.given.extend(due.iter().map(|id| (id.clone(), given_at)));
         self.look_after_giving(&kinds, due, &given, &mut decisions).await;
         self.forget(&mut decisions).await;
         arrivals
@@ -272,13 +270,7 @@ impl Run<'_> {
     /// any more, or at an address that the instance has lost. Another look decides what holds of such an instance now.
     async fn still_wanted(&mut self, items: Vec<Item>, instances: &BTreeMap<&InstanceId, &Instance>) -> Vec<Item> {
         let ids: BTreeSet<InstanceId> = items.iter().map(|(id, _, _)| id.clone()).collect();
-        let reading = match self.registrar.clients.ec2.read(&ids).await {
-            Ok(reading) => reading,
-            Err(error) => {
-                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
-                return Vec::new();
-            }
-        };
+        let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
         let same = reading.instances.values().filter(|now| is_same_run(instances[&now.id], now) && !now.is_ignored());
         self.members = None;
         let mut same = self.in_service(same.collect()).await;
@@ -395,13 +387,7 @@ impl Run<'_> {
         if self.read_at.elapsed() < EVENT_TAKES_AT_LEAST {
             return ids;
         }
-        let reading = match self.registrar.clients.ec2.read(&ids).await {
-            Ok(reading) => reading,
-            Err(error) => {
-                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
-                return BTreeSet::new();
-            }
-        };
+        let Some(reading) = self.read_again(&ids).await else { return BTreeSet::new() };
         let mut still_running = BTreeSet::new();
         for (instance, _) in decisions.iter().filter(|(instance, _)| ids.contains(&instance.id)) {
             if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) {
@@ -418,20 +404,19 @@ impl Run<'_> {
     /// Deletes tags whose registrations are settled, where they still have the value that was read. As for every deed, a reading entitles
     /// to it for a short time only: who is out by then may soon have no address any more by which its registrations are known.
     async fn forget(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
-        if self.running_at.elapsed() >= RENEWED_AFTER {
+        let has_time = self.registrar.clients.budget.has_time();
+        if has_time && self.running_at.elapsed() >= RENEWED_AFTER {
             self.forget_nothing_of_who_is_out(decisions).await;
         }
         let tags =
             decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
         let decisions: BTreeMap<&InstanceId, &GiveBack> =
             decisions.iter().map(|(i, decision)| (&i.id, decision)).collect();
-        if !self.registrar.clients.budget.has_time() {
-            for (id, _) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
-                self.recorder.look_again(id, AT_ONCE);
-            }
-            return;
-        }
-        let Ok(results) = timeout_at(self.running_at + READING_GOOD_FOR, self.untag(tags)).await else {
+        let results = match has_time {
+            true => timeout_at(self.running_at + READING_GOOD_FOR, self.untag(tags)).await.ok(),
+            false => None,
+        };
+        let Some(results) = results else {
             for (id, _) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
                 self.recorder.look_again(id, AT_ONCE);
             }
@@ -459,14 +444,14 @@ impl Run<'_> {
             return;
         }
         let running_at = MonotonicTime::now();
-        let reading = self.registrar.clients.ec2.read(&ids).await;
+        let reading = self.read_again(&ids).await;
         for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| is_due(decision)) {
             match &reading {
-                Ok(reading) if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) => {
+                Some(reading) if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) => {
                     continue;
                 }
-                Ok(_) => self.recorder.look_again(&instance.id, AT_ONCE),
-                Err(error) => self.recorder.call_failed(&instance.id, None, error),
+                Some(_) => self.recorder.look_again(&instance.id, AT_ONCE),
+                None => {}
             }
             decision.forget.clear();
         }

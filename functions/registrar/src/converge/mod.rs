@@ -162,7 +162,7 @@ impl Registrar {
             let_in: BTreeSet::new(),
             draining: BTreeMap::new(),
             still_drained: BTreeSet::new(),
-            given: (BTreeSet::new(), read_at),
+            given: BTreeMap::new(),
             running_at: read_at,
         }
     }
@@ -212,8 +212,8 @@ struct Run<'r> {
     draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
     /// Instances that run, and are given something back only when the same address is no longer drained.
     still_drained: BTreeSet<InstanceId>,
-    /// Instances that were due something, and when the last of them was: they may be out, or may have been all the time.
-    given: (BTreeSet<InstanceId>, MonotonicTime),
+    /// Instances that were due something, and when: they may be out by now, or may have been all the time.
+    given: BTreeMap<InstanceId, MonotonicTime>,
     /// When the instances were last read that are given something back.
     running_at: MonotonicTime,
 }
@@ -288,6 +288,30 @@ impl Run<'_> {
             }
             _ => Outcome::Done,
         }
+    }
+
+    /// Reads instances again. That this fails is written down for each of them.
+    async fn read_again(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Reading> {
+        match self.registrar.clients.ec2.read(ids).await {
+            Ok(reading) => Some(reading),
+            Err(error) => {
+                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
+                None
+            }
+        }
+    }
+
+    /// Reads instances again, and begins anew with what is read: all that is known of balancers and members is as old as the reading before.
+    async fn begin_anew(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Reading> {
+        self.kinds = None;
+        let read_at = MonotonicTime::now();
+        let reading = self.read_again(ids).await?;
+        self.members = None;
+        (self.read_at, self.read_at_ec2, self.running_at) = (read_at, reading.at, read_at);
+        for (id, instance) in &reading.instances {
+            self.recorder.instance(id).state = Some(instance.state);
+        }
+        Some(reading)
     }
 
     /// Seconds from a time that EC2 told until the present reading; `None` where it told none.

@@ -62,7 +62,7 @@ impl Run<'_> {
         for leaving in &last {
             let id = &leaving.instance.id;
             let part = self.recorder.instance(id);
-            let is_taken = part.done.iter().any(|deed| deed.action == Action::Deregister);
+            let is_taken = part.was_taken_out();
             let waiting = part.waiting.clone();
             let open = open.entry(id.clone()).or_default();
             if is_taken {
@@ -95,18 +95,9 @@ impl Run<'_> {
             return Vec::new();
         }
         let ids = leaving.iter().map(|leaving| leaving.instance.id.clone()).collect();
-        match self.registrar.clients.ec2.read(&ids).await {
-            Ok(reading) => {
-                let taken_at = |leaving: &Leaving<'_>| leaving.taken_at(reading.instances.get(&leaving.instance.id)?);
-                leaving.iter().copied().filter(|leaving| taken_at(leaving).is_some()).collect()
-            }
-            Err(error) => {
-                for id in &ids {
-                    self.recorder.call_failed(id, None, &error);
-                }
-                Vec::new()
-            }
-        }
+        let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
+        let taken_at = |leaving: &Leaving<'_>| leaving.taken_at(reading.instances.get(&leaving.instance.id)?);
+        leaving.iter().copied().filter(|leaving| taken_at(leaving).is_some()).collect()
     }
 
     /// Sees what balancers still drain: those that something was taken from, those of the group, which takes its instances out by

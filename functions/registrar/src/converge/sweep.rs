@@ -30,7 +30,7 @@ use crate::{
     id::InstanceId,
     instance::{Instance, State},
     registration::{Registration, TargetGroupId},
-    report::{Action, Because, Recorder, Report},
+    report::{Because, Recorder, Report},
 };
 
 /// Instances given back to between two looks at the clock. More, and a boundary comes too late; fewer, and instances of one
@@ -170,26 +170,16 @@ impl Run<'_> {
     /// Takes out who was stopped while it was given something, or had been when it was described as running. The events of that stop may have
     /// found nothing, and no message comes again for a sweep. So it reads all again that it gave to, when EC2 must show it.
     async fn take_out_who_was_given_in_vain(&mut self, order: &Order) {
-        let ids = std::mem::take(&mut self.given.0);
-        if ids.is_empty() {
-            return;
-        }
-        let wait = SHOWS_WITHIN.saturating_sub(self.given.1.elapsed());
+        let given = std::mem::take(&mut self.given);
+        let Some(last) = given.values().max() else { return };
+        let wait = SHOWS_WITHIN.saturating_sub(last.elapsed());
         // In parts, the reserve is there for what is begun.
         if order.has_time_for(wait + RESERVE / 2) {
             tokio::time::sleep(wait).await;
         }
-        let reading = match self.registrar.clients.ec2.read(&ids).await {
-            Ok(reading) => reading,
-            Err(error) => return ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error)),
-        };
+        let Some(reading) = self.begin_anew(&given.into_keys().collect()).await else { return };
         let mut out: Vec<&Instance> = reading.instances.values().filter(|now| now.state.is_out()).collect();
         out.retain(|instance| self.is_ours(instance));
-        for instance in &out {
-            self.recorder.instance(&instance.id).state = Some(instance.state);
-        }
-        // What was read before does not have what was given.
-        self.kinds = None;
         if self.take_out(&out).await {
             self.look_after_taking(&out).await;
         }
@@ -202,24 +192,16 @@ impl Run<'_> {
             let parts = &self.recorder.report().instances;
             let waits = std::mem::take(&mut self.still_drained).into_iter().filter_map(|id| {
                 let part = parts.get(&id)?;
-                let is_taken = part.done.iter().any(|deed| deed.action == Action::Deregister);
-                Some((id, Duration::from_secs(part.look_again_in_seconds.filter(|_| is_taken)?)))
+                Some((id, Duration::from_secs(part.look_again_in_seconds.filter(|_| part.was_taken_out())?)))
             });
             // What drains for longer stays held: the next sweep gives it back.
             let in_time = waits.filter(|(_, wait)| order.has_time_for(*wait + RESERVE));
             let (ids, waits): (BTreeSet<InstanceId>, Vec<Duration>) = in_time.unzip();
             let Some(wait) = waits.into_iter().max() else { return };
             tokio::time::sleep(wait).await;
-            let read_at = MonotonicTime::now();
-            let reading = match self.registrar.clients.ec2.read(&ids).await {
-                Ok(reading) => reading,
-                Err(error) => return ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error)),
-            };
-            (self.read_at, self.read_at_ec2, self.running_at) = (read_at, reading.at, read_at);
-            (self.kinds, self.members) = (None, None);
-            for (id, instance) in &reading.instances {
+            let Some(reading) = self.begin_anew(&ids).await else { return };
+            for id in reading.instances.keys() {
                 let part = self.recorder.instance(id);
-                part.state = Some(instance.state);
                 part.waiting.clear();
                 part.look_again_in_seconds = None;
             }
@@ -241,15 +223,8 @@ impl Run<'_> {
         }
         self.running_at = MonotonicTime::now();
         let ids = chunk.iter().map(|instance| instance.id.clone()).collect();
-        match self.registrar.clients.ec2.read(&ids).await {
-            Ok(reading) => {
-                reading.instances.into_values().filter(|now| now.state == State::Running && !now.is_ignored()).collect()
-            }
-            Err(error) => {
-                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
-                Vec::new()
-            }
-        }
+        let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
+        reading.instances.into_values().filter(|now| now.state == State::Running && !now.is_ignored()).collect()
     }
 
     /// Reads balancers, as far as the time suffices: takes what instances have that are out, tells what the others have that are

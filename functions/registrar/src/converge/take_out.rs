@@ -6,7 +6,6 @@ use std::{
 };
 
 use futures::future::join_all;
-use tokio::time::Instant as MonotonicTime;
 
 use super::Run;
 use crate::{
@@ -128,38 +127,20 @@ impl Run<'_> {
 
     /// Reads again after having taken: an instance that runs by now gets back what was taken a moment ago.
     pub(super) async fn look_after_taking(&mut self, instances: &[&Instance]) {
-        // What a sweep remembers still has what was taken.
-        self.kinds = None;
         let ids: BTreeSet<InstanceId> = instances.iter().map(|instance| instance.id.clone()).collect();
-        let read_at = MonotonicTime::now();
-        match self.registrar.clients.ec2.read(&ids).await {
-            Ok(reading) => {
-                (self.read_at, self.read_at_ec2, self.running_at) = (read_at, reading.at, read_at);
-                // They are as old as the reading that entitled to take.
-                self.members = None;
-                for (id, instance) in &reading.instances {
-                    self.recorder.instance(id).state = Some(instance.state);
-                }
-                let before: BTreeMap<&InstanceId, &Instance> =
-                    instances.iter().map(|before| (&before.id, *before)).collect();
-                let mut running: Vec<&Instance> =
-                    reading.instances.values().filter(|instance| instance.state == State::Running).collect();
-                running.retain(|now| {
-                    let wait = decide::look_again_at_older(before[&now.id], now);
-                    if let Some(wait) = wait {
-                        self.recorder.waiting(&now.id, Because::all("EC2 describes it as it was before it was out"));
-                        self.recorder.look_again(&now.id, wait);
-                    }
-                    // Its operator may want it left alone by now.
-                    wait.is_none() && self.is_ours(now)
-                });
-                self.give_back(&running).await;
+        let Some(reading) = self.begin_anew(&ids).await else { return };
+        let before: BTreeMap<&InstanceId, &Instance> = instances.iter().map(|before| (&before.id, *before)).collect();
+        let mut running: Vec<&Instance> =
+            reading.instances.values().filter(|instance| instance.state == State::Running).collect();
+        running.retain(|now| {
+            let wait = decide::look_again_at_older(before[&now.id], now);
+            if let Some(wait) = wait {
+                self.recorder.waiting(&now.id, Because::all("EC2 describes it as it was before it was out"));
+                self.recorder.look_again(&now.id, wait);
             }
-            Err(error) => {
-                for id in &ids {
-                    self.recorder.call_failed(id, None, &error);
-                }
-            }
-        }
+            // Its operator may want it left alone by now.
+            wait.is_none() && self.is_ours(now)
+        });
+        self.give_back(&running).await;
     }
 }
