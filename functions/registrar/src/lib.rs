@@ -31,6 +31,7 @@ pub mod id;
 pub mod instance;
 pub mod logging;
 pub mod metrics;
+pub mod nearest;
 pub mod network;
 pub mod notice;
 pub mod orphan;

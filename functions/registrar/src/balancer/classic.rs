@@ -14,7 +14,7 @@ use aws_sdk_elasticloadbalancing::{
 use futures::{FutureExt, StreamExt, stream};
 
 use super::{
-    CALLS_IN_FLIGHT_MAX, Drain, Found, Health, Kind, Parting, Reason, Scan, Standing, Target, Unresolved, Wanted,
+    CALLS_IN_FLIGHT_MAX, Drain, Found, Health, Kind, Name, Parting, Reason, Scan, Standing, Target, Unresolved, Wanted,
     of_existing,
 };
 use crate::{
@@ -175,6 +175,11 @@ impl Kind for ClassicLoadBalancers {
             Declaration::Classic(name) => Some(Ok(Registration::Classic(name.clone()))),
             Declaration::Target { .. } => None,
         }
+    }
+
+    async fn names(&self) -> Result<Vec<Name>, CallError> {
+        let balancers = self.list().await?;
+        Ok(balancers.iter().filter_map(|found| Some(Name::Classic(found.load_balancer_name()?.to_owned()))).collect())
     }
 
     async fn scan(&self, instances: &[&Instance]) -> Scan {

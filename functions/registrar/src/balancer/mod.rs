@@ -5,6 +5,7 @@
 
 mod classic;
 mod membership;
+mod names;
 mod target_group;
 
 use std::{
@@ -31,6 +32,7 @@ use crate::{
 };
 
 pub use classic::ClassicLoadBalancers;
+pub use names::{Name, Sought, hint};
 pub use target_group::TargetGroups;
 
 /// Calls that read, under way at once. More only fills the account's buckets (40 to 200 calls at once, 10 to 50 a second)
@@ -61,6 +63,12 @@ pub trait Kind: Send + Sync {
             Some(_) => ScannedPart::default(),
         }
     }
+
+    /// Reads the names that an operator may have meant who declares one of this kind that is not there.
+    ///
+    /// # Errors
+    /// If a listing cannot be read.
+    async fn names(&self) -> Result<Vec<Name>, CallError>;
 
     /// Reads how registrations of this kind stand: one answer each, in their order.
     async fn look(&self, wanted: &[Wanted<'_>]) -> Vec<Standing>;
@@ -286,9 +294,19 @@ pub enum Reason {
     /// Auto Scaling registers and deregisters there.
     #[error("the balancer is attached to the Auto Scaling group {0}, which looks after it")]
     AttachedToGroup(AutoScalingGroupName),
-    /// Deleted.
+    /// Deleted: something is held for it, so it did exist.
     #[error("the balancer does not exist any more")]
     BalancerGone,
+    /// Declared, and never seen: a slip of the pen, or a balancer that is still to be made.
+    #[error("there is no {sought} `{name}` in this account and Region{hint}")]
+    NoSuchBalancer {
+        /// What is declared.
+        sought: Sought,
+        /// Its name.
+        name: String,
+        /// What the operator may have meant; empty if nothing is near ([`hint`]).
+        hint: String,
+    },
     /// Not reachable.
     #[error("the balancer is in {}, the instance in {}", .balancer.as_ref().map_or("no VPC", VpcId::as_str), .instance.as_ref().map_or("no VPC", VpcId::as_str))]
     OtherVpc {
@@ -322,12 +340,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether it may pass by itself, or by what is done to the instance alone: an address can be added. Everything else needs another
-    /// declaration, or another balancer.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::NoAddress { .. })
-    }
-
     /// Whether somebody else looks after the balancer, so that nothing is wrong.
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Ignored | Self::Kubernetes | Self::AttachedToGroup(_))

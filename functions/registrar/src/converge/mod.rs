@@ -27,6 +27,7 @@
 
 mod give_back;
 mod guards;
+mod hints;
 mod lifecycle;
 mod orphans;
 mod parts;
@@ -49,6 +50,7 @@ use tokio::time::Instant as MonotonicTime;
 pub(crate) use lifecycle::FAILED_RETRY;
 pub use lifecycle::LifecycleSettings;
 
+use give_back::broken_tags;
 use stops::Stops;
 use storm::Storms;
 
@@ -371,12 +373,8 @@ impl Run<'_> {
     }
 
     fn name_broken_tags(&mut self, instance: &Instance) {
-        for held in instance.held().tags {
-            for (text, why) in &held.malformed {
-                let why =
-                    format!("`{text}` is not a registration: {why}. Correct or delete it; the tag is left as it is");
-                self.recorder.needs_a_person(&instance.id, Because::of(&format!("tag {}", held.key), why));
-            }
+        for because in broken_tags(instance) {
+            self.recorder.needs_a_person(&instance.id, because);
         }
     }
 
