@@ -6,7 +6,7 @@ use std::{
 };
 
 use aws_sdk_autoscaling::Client;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     error::CallError,
@@ -42,7 +42,7 @@ pub struct Member {
 pub struct LifecycleState(String);
 
 /// How a lifecycle action ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ActionResult {
     /// The instance goes on its way.
@@ -96,6 +96,11 @@ impl fmt::Display for LifecycleState {
 }
 
 impl ActionResult {
+    /// Reads the word that CompleteLifecycleAction takes; `None` for another one.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Continue, Self::Abandon].into_iter().find(|result| result.word() == word)
+    }
+
     /// The word that CompleteLifecycleAction takes.
     pub fn word(self) -> &'static str {
         match self {

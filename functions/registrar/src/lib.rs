@@ -22,6 +22,7 @@ pub mod decide;
 pub mod declaration;
 pub mod ec2;
 pub mod error;
+mod fields;
 pub mod finding;
 pub mod handler;
 pub mod held;

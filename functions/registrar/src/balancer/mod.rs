@@ -28,7 +28,7 @@ use crate::{
     id::{AutoScalingGroupName, InstanceId, VpcId},
     instance::Instance,
     registration::{BalancerId, Registration, TargetGroupId},
-    tag::Owner,
+    tag::{self, Owner},
 };
 
 pub use classic::ClassicLoadBalancers;
@@ -120,6 +120,28 @@ pub(crate) async fn of_existing<'n, T>(
     Ok(existing)
 }
 
+/// What the tags of some balancers say.
+struct Marks<K> {
+    /// Who else looks after them.
+    owners: BTreeMap<K, Owner>,
+    /// Keys that nearly are one of ours.
+    odd_tags: BTreeMap<K, String>,
+}
+
+/// Reads what the tags of some balancers say, each with the keys of its tags.
+fn marks<'t, K: Ord + Clone>(tagged: impl IntoIterator<Item = (K, Vec<&'t str>)>) -> Marks<K> {
+    let mut marks = Marks { owners: BTreeMap::new(), odd_tags: BTreeMap::new() };
+    for (balancer, keys) in tagged {
+        if let Some(key) = keys.iter().find(|key| tag::odd(key).is_some()) {
+            marks.odd_tags.insert(balancer.clone(), (*key).to_owned());
+        }
+        if let Some(owner) = tag::owner(keys) {
+            marks.owners.insert(balancer, owner);
+        }
+    }
+    marks
+}
+
 /// A registration that an instance shall have.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'w> {
@@ -178,6 +200,8 @@ impl Target {
 pub struct Scan {
     /// Registrations of the instances asked for.
     pub found: Vec<Found>,
+    /// Balancers of what was found, with a tag that nearly is one of ours.
+    pub odd_tags: Vec<(BalancerId, String)>,
     /// Balancers that are still draining something of an instance. Of Classic load balancers that cannot be seen.
     pub draining: Vec<(InstanceId, BalancerId)>,
     /// Balancers, or whole listings, that could not be read.

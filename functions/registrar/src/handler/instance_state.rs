@@ -16,7 +16,7 @@ use crate::{
     converge::{Converged, Registrar},
     error::CallError,
     id::InstanceId,
-    notice::{NotUnderstood, Notice, Place},
+    notice::{NotUnderstood, Notice, Place, Told},
 };
 
 /// The function, with everything of it that outlives an invocation.
@@ -48,11 +48,12 @@ impl Work for StateChanges {
     type Notice = Notice;
 
     const FUNCTION: &'static str = "instance-state";
+    const TAKES: &'static str = Notice::TAKES;
     const FAILED_RETRY_MAX: Duration = Duration::from_secs(600);
     const COMES_BACK_SOON: bool = false;
 
-    fn read(&self, text: &str, place: &Place) -> Result<Notice, NotUnderstood> {
-        Notice::of_event(text, place)
+    fn read(&self, text: &str, place: &Place) -> Result<Told<Notice>, NotUnderstood> {
+        Notice::of_event(text, place).map(Told::Look)
     }
 
     fn instance(notice: &Notice) -> &InstanceId {

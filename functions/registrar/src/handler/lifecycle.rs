@@ -17,7 +17,7 @@ use crate::{
     converge::{Converged, FAILED_RETRY, LifecycleSettings, Registrar},
     error::CallError,
     id::InstanceId,
-    notice::{LifecycleAction, NotUnderstood, Place},
+    notice::{LifecycleAction, NotUnderstood, Place, Told},
 };
 
 /// The function, with everything of it that outlives an invocation.
@@ -54,13 +54,14 @@ impl Work for LifecycleActions {
     type Notice = LifecycleAction;
 
     const FUNCTION: &'static str = "lifecycle";
+    const TAKES: &'static str = LifecycleAction::TAKES;
     // Where nothing could be read there was no heartbeat either.
     const FAILED_RETRY_MAX: Duration = FAILED_RETRY;
     // A hook's clock runs meanwhile.
     const COMES_BACK_SOON: bool = true;
 
-    fn read(&self, text: &str, place: &Place) -> Result<LifecycleAction, NotUnderstood> {
-        LifecycleAction::of_event(text, place, &self.hook_prefix)
+    fn read(&self, text: &str, place: &Place) -> Result<Told<LifecycleAction>, NotUnderstood> {
+        LifecycleAction::of_text(text, place, &self.hook_prefix)
     }
 
     fn instance(action: &LifecycleAction) -> &InstanceId {
