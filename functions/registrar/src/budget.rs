@@ -16,9 +16,8 @@ use std::{
 };
 
 use futures::FutureExt;
+use protocol::{call_error::CallError, timing::INVOCATION_RESERVE};
 use tokio::time::{Instant as MonotonicTime, sleep};
-
-use crate::{clients::OPERATION_TIMEOUT, error::CallError};
 
 /// What part of a bucket's size is taken at once. More, and nothing is there for others at the moment of a storm; less, and
 /// a single stop among a hundred target groups waits.
@@ -32,10 +31,6 @@ const SLOWEST: f64 = 0.05;
 
 /// How often the rate is halved: refusals of calls that were under way together are one message.
 const SLOWED_EVERY: Duration = Duration::from_secs(1);
-
-/// What is kept of an invocation's time when calls that were refused are made again: for their last attempts, for deciding,
-/// and for answering the queue.
-const RESERVE: Duration = Duration::from_secs(OPERATION_TIMEOUT.as_secs() + 15);
 
 /// Calls that take their tokens from one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +130,8 @@ impl Budget {
     /// An invocation begins, which will be ended at its deadline; `None` where nobody knows, and nothing is tried for long.
     pub fn begin(&self, deadline: Option<MonotonicTime>) {
         // A machine that has just booted knows no time so long ago: then there is nothing to spare.
-        let until = deadline.map(|deadline| deadline.checked_sub(RESERVE).unwrap_or_else(MonotonicTime::now));
+        let until =
+            deadline.map(|deadline| deadline.checked_sub(INVOCATION_RESERVE).unwrap_or_else(MonotonicTime::now));
         *self.patient_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 

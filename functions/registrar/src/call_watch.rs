@@ -19,12 +19,12 @@ use aws_sdk_ec2::{
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::date_time::{DateTime as SdkDateTime, Format};
 use chrono::{DateTime, Utc};
-
-use crate::{
-    budget::{ApiSet, Budget, Service},
-    error::{DENIED, THROTTLED},
-    instance::Timestamp,
+use protocol::{
+    call_error::{DENIED, THROTTLED},
+    time::Timestamp,
 };
+
+use crate::budget::{ApiSet, Budget, Service};
 
 /// Counts of all clients of a function, since they were taken last.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! How AWS is called: time limits, retries, one HTTP stack. The SDK sets no time limit by itself.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
@@ -10,6 +10,7 @@ use aws_types::{
     region::Region,
     service_config::{LoadServiceConfig, ServiceConfigKey},
 };
+use protocol::timing::{ATTEMPT_TIMEOUT, CONNECT_WITHIN, OPERATION_TIMEOUT};
 use tokio::time::timeout;
 
 use crate::{
@@ -19,19 +20,9 @@ use crate::{
     http,
 };
 
-/// One attempt. The slowest calls here (a page of 400 target groups) take a second or two.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// One call with all its attempts: part of what [`crate::decide::SETTLE`] is made of.
-pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Attempts of one call. Enough to wait for a token bucket that refills 4 times a second; more would only keep other
 /// events waiting, and the queue brings this one back anyway.
 const ATTEMPTS_MAX: u32 = 6;
-
-/// How long a start may wait for its first connections. They take some ten milliseconds; shorter, and a name server that has to ask
-/// first makes the first event pay for them; longer, and a network that lets nothing through eats up the 10 s that a start has.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// An instance that there is not: EC2 draws its ids, and never drew this one.
 const NO_INSTANCE: &str = "i-00000000000000000";

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::timing::NETWORK_DRAIN_DEFAULT;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -23,11 +24,6 @@ pub const LIFECYCLE_HOOK_PREFIX: &str = "REGISTRAR_LIFECYCLE_HOOK_PREFIX";
 pub const HEALTH_TIMEOUT: &str = "REGISTRAR_HEALTH_TIMEOUT_SECONDS";
 /// See [`Config::network_drain`].
 pub const NETWORK_DRAIN: &str = "REGISTRAR_NETWORK_DRAIN_SECONDS";
-
-/// A Network Load Balancer goes on opening new connections to a deregistered target for about two minutes, whatever the
-/// group's delay says (measured by several users: aws/containers-roadmap issue 470, aws-load-balancer-controller issues 2366
-/// and 3270; AWS says "a few minutes").
-const NETWORK_DRAIN_DEFAULT: Duration = Duration::from_secs(120);
 
 /// The longest that a lifecycle action can wait at all, a limit of Auto Scaling.
 const TWO_DAYS: u64 = 172_800;

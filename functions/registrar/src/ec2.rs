@@ -11,14 +11,18 @@ use aws_sdk_ec2::{
 };
 use aws_smithy_types::DateTime as SdkDateTime;
 use chrono::{DateTime, NaiveDateTime};
+use protocol::{
+    call_error::CallError,
+    id::InstanceId,
+    instance::{Instance, Interface, State},
+    tag,
+    time::Timestamp,
+};
 
 use crate::{
     budget::{ApiSet, Budget},
+    call::call_error,
     call_watch::CallWatch,
-    error::CallError,
-    id::InstanceId,
-    instance::{Instance, Interface, State, Timestamp},
-    tag,
 };
 
 /// Values that a filter of a Describe call takes, a limit of EC2.
@@ -116,7 +120,7 @@ impl Ec2 {
             while let Some(token) = next {
                 let page = async || {
                     let page = call.clone().set_next_token(token.clone()).send().await;
-                    page.map_err(|e| CallError::new("ec2:DescribeInstances", e))
+                    page.map_err(|e| call_error("ec2:DescribeInstances", e))
                 };
                 let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
                 let answered_at = self.watch.service_time();
@@ -138,7 +142,7 @@ impl Ec2 {
     /// Where the call fails; not answered, the tags may be there.
     pub async fn tag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         let call = self.client.create_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        let call = async || call.clone().send().await.map(drop).map_err(|e| CallError::new("ec2:CreateTags", e));
+        let call = async || call.clone().send().await.map(drop).map_err(|e| call_error("ec2:CreateTags", e));
         self.budget.call(ApiSet::CreateTags, call).await
     }
 
@@ -149,7 +153,7 @@ impl Ec2 {
     pub async fn untag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         assert!(!tags.is_empty(), "DeleteTags without tags deletes all of them");
         let call = self.client.delete_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        let call = async || call.clone().send().await.map(drop).map_err(|e| CallError::new("ec2:DeleteTags", e));
+        let call = async || call.clone().send().await.map(drop).map_err(|e| call_error("ec2:DeleteTags", e));
         self.budget.call(ApiSet::DeleteTags, call).await
     }
 }
@@ -224,7 +228,7 @@ fn time_in_reason(reason: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instance::tests::at;
+    use crate::testing::at;
 
     #[test]
     fn the_time_of_a_stop_is_read_where_there_is_one() {

@@ -4,13 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use protocol::{member::ActionResult, orphan::Fate, time::Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    auto_scaling::ActionResult,
     call_watch::Counted,
-    instance::Timestamp,
-    orphan::Fate,
     report::{Action, ActionReport, FailureReason, InstanceReport, Report},
 };
 
@@ -160,14 +158,10 @@ fn document(source: &Source, at: Timestamp, reason: Option<FailureReason>, metri
 
 #[cfg(test)]
 mod tests {
+    use protocol::{because::Because, call_error::CallError, registration::Registration};
+
     use super::*;
-    use crate::{
-        config::Mode,
-        error::CallError,
-        instance::tests::at,
-        registration::Registration,
-        report::{Because, Recorder},
-    };
+    use crate::{config::Mode, report::Recorder, testing::at};
 
     #[test]
     fn what_was_done_and_what_failed_become_metrics_by_stack_function_and_reason() {

@@ -8,9 +8,10 @@ use aws_sdk_sqs::{
 };
 
 use futures::{FutureExt, StreamExt, stream};
+use protocol::call_error::CallError;
 use tokio::time::Instant as MonotonicTime;
 
-use crate::{balancer::CALLS_IN_FLIGHT_MAX, config::Config, error::CallError};
+use crate::{balancer::CALLS_IN_FLIGHT_MAX, call::call_error, config::Config};
 
 /// Messages a batch call of SQS takes.
 const BATCH_MAX: usize = 10;
@@ -78,7 +79,7 @@ impl Queue {
                 tracing::warn!(code = failed.code(), why, "could not park a message");
             }),
             Err(error) => {
-                let why = CallError::new("sqs:ChangeMessageVisibility", error).to_sentence();
+                let why = call_error("sqs:ChangeMessageVisibility", error).to_sentence();
                 tracing::warn!(why, "could not park messages");
             }
         }
@@ -91,7 +92,7 @@ impl Queue {
     pub async fn send(&self, body: &str) -> Result<bool, CallError> {
         let Some(url) = &self.url else { return Ok(false) };
         let call = self.client.send_message().queue_url(url).message_body(body);
-        call.send().await.map(|_| true).map_err(|e| CallError::new("sqs:SendMessage", e))
+        call.send().await.map(|_| true).map_err(|e| call_error("sqs:SendMessage", e))
     }
 
     /// Sends what nobody understands to the dead letters, as it came, with the reason in the attribute `reason`. Says
@@ -106,10 +107,7 @@ impl Queue {
         match call.send().await {
             Ok(_) => true,
             Err(error) => {
-                tracing::error!(
-                    why = CallError::new("sqs:SendMessage", error).to_sentence(),
-                    "could not bury a message"
-                );
+                tracing::error!(why = call_error("sqs:SendMessage", error).to_sentence(), "could not bury a message");
                 false
             }
         }

@@ -6,20 +6,21 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
-
-use crate::{
-    auto_scaling::ActionResult,
-    balancer::Health,
-    config::Mode,
-    error::CallError,
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    event::LifecycleAction,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     instance::{Instance, State},
-    notice::LifecycleAction,
+    member::ActionResult,
+    observed::Health,
     orphan::{Fate, Orphan},
     registration::Registration,
     tag,
 };
+use serde::Serialize;
+
+use crate::config::Mode;
 
 /// What became of the instances of one invocation.
 #[derive(Clone, Debug, Serialize)]
@@ -220,37 +221,13 @@ pub enum FailureReason {
     Unfinished,
 }
 
-/// Something, with a reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Because {
-    /// A registration, a declaration, a tag; `None` for the instance as a whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub what: Option<String>,
-    /// Why.
-    pub why: String,
-}
-
-impl Because {
-    /// A reason for one thing of the instance.
-    pub fn of(what: &impl fmt::Display, why: impl fmt::Display) -> Self {
-        Self { what: Some(what.to_string()), why: why.to_string() }
-    }
-
-    /// A reason for the whole instance.
-    pub fn all(why: impl fmt::Display) -> Self {
-        Self { what: None, why: why.to_string() }
-    }
-
-    fn what(&self) -> &str {
-        self.what.as_deref().unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Because {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.what {
-            Some(what) => write!(f, "{what}: {}", self.why),
-            None => f.write_str(&self.why),
+impl From<&CallError> for FailureReason {
+    fn from(error: &CallError) -> Self {
+        match error {
+            CallError::Unanswered { .. } => Self::Unanswered,
+            _ if error.is_denied() => Self::Denied,
+            _ if error.is_throttled() => Self::Throttled,
+            CallError::Refused { .. } => Self::Refused,
         }
     }
 }
@@ -348,7 +325,7 @@ impl Recorder {
     /// A call of a sweep failed that was for no instance in particular.
     pub fn sweep_call_failed(&mut self, what: Option<&dyn fmt::Display>, error: &CallError) {
         let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
-        self.report.fail(error.reason(), because);
+        self.report.fail(error.into(), because);
     }
 
     /// A sweep ended for lack of time, and goes on elsewhere.
@@ -405,7 +382,7 @@ impl Recorder {
     /// A call failed, over one thing of the instance or over all of it.
     pub fn call_failed(&mut self, id: &InstanceId, what: Option<&dyn fmt::Display>, error: &CallError) {
         let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
-        self.failed(id, error.reason(), because);
+        self.failed(id, error.into(), because);
     }
 
     /// Something failed.

@@ -3,39 +3,33 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::future::join_all;
-use tokio::time::{Instant as MonotonicTime, timeout_at};
-
-use super::{
-    AT_ONCE, Item, Run,
-    parts::{in_chunks, in_parts},
-};
-use crate::{
-    balancer::{Kind, Standing, Unresolved, Wanted},
-    budget::Budget,
-    config::Mode,
-    decide::{self, Attached, CHECK_AFTER, GiveBack, READING_GOOD_FOR, RENEWED_AFTER},
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    decide::{self, Attached, GiveBack},
     declaration::Declaration,
-    ec2::RESOURCES_PER_CALL_MAX,
-    error::CallError,
     finding,
     held::{Held, HeldTag},
     id::InstanceId,
-    instance::{Instance, State, Timestamp},
+    instance::{Instance, State},
+    observed::{Standing, Unresolved, Wanted},
     registration::{BalancerId, Registration},
-    report::{Action, Because},
     tag,
+    time::Timestamp,
+    timing::{AT_ONCE, CHECK_AFTER, EVENT_TAKES_AT_LEAST, READING_GOOD_FOR, RENEWED_AFTER},
 };
+use tokio::time::{Instant as MonotonicTime, timeout_at};
+
+use super::{
+    Item, Run,
+    parts::{in_chunks, in_parts},
+};
+use crate::{balancer::Kind, budget::Budget, config::Mode, ec2::RESOURCES_PER_CALL_MAX, report::Action};
 
 const REGISTER_WHY: &str = "the instance runs";
-
-/// How long after a stop its event is served at the earliest: EventBridge delivers it, and the queue's mapping gathers for two seconds
-/// (template.yaml). Whoever has registered sooner after its reading was before that event's scan, which then finds what was
-/// registered.
-const EVENT_TAKES_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// Balancers that are looked at between two looks at the clock, after something was registered with them: a few seconds' worth. More, and an
 /// invocation may end among them; fewer, and more round trips are waited for.

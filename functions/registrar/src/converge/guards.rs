@@ -3,17 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
-
-use super::{Item, Run};
-use crate::{
-    balancer::{Kind, Reason},
-    decide::Attached,
-    id::InstanceId,
-    instance::Instance,
-    registration::BalancerId,
-    report::Because,
+use protocol::{
+    because::Because, decide::Attached, id::InstanceId, instance::Instance, observed::Reason, registration::BalancerId,
     tag::Owner,
 };
+
+use super::{Item, Run};
+use crate::balancer::Kind;
 
 impl Run<'_> {
     /// Reads again who looks after the balancers of some items, and leaves out what is somebody else's by now.

@@ -13,24 +13,26 @@ use std::{
 };
 
 use futures::{FutureExt, future::join_all, try_join};
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
+    event::{LifecycleAction, Transition},
+    hook::Hook,
+    id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
+    instance::{Instance, State},
+    member::{ActionResult, Member},
+    tag,
+    timing::ACTION_FAILED_RETRY,
+};
 use tokio::time::Instant as MonotonicTime;
 
 use super::{Converged, Outcome, Registrar, Run, give_back::Arrival, see_out::Leaving};
 use crate::{
-    auto_scaling::{self, ActionResult, HookError, Member},
+    auto_scaling::{self, HookError},
     config::{Mode, Scope},
-    decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
-    error::CallError,
-    hook::Hook,
-    id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
-    instance::{Instance, State},
-    notice::{LifecycleAction, Transition},
-    report::{ActionReport, Because},
-    tag,
+    report::ActionReport,
 };
-
-/// How soon a look is repeated that failed over the action itself. Hooks wait 30 s at the least without a heartbeat.
-pub(crate) const FAILED_RETRY: Duration = Duration::from_secs(15);
 
 /// What an operator has set for lifecycle actions; a hook's own metadata has precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +83,7 @@ impl Registrar {
             match &hooks[&(action.group.clone(), action.hook.clone())] {
                 Err(HookError::Call(error)) => {
                     run.recorder.call_failed(&action.instance, Some(&action.hook), error);
-                    outcomes.insert(token, Outcome::Later(FAILED_RETRY));
+                    outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
                 }
                 Err(HookError::NotUnderstood(why)) => {
                     outcomes.insert(token, Outcome::NotUnderstood(why.clone()));
@@ -253,8 +255,8 @@ impl Run<'_> {
                 }
                 Err(error) => {
                     self.recorder.call_failed(id, Some(&action.hook), &error);
-                    self.recorder.look_again(id, wait.min(FAILED_RETRY));
-                    Outcome::Later(wait.min(FAILED_RETRY))
+                    self.recorder.look_again(id, wait.min(ACTION_FAILED_RETRY));
+                    Outcome::Later(wait.min(ACTION_FAILED_RETRY))
                 }
             },
             Step::Complete { result, why, is_given_up } => match auto_scaling::complete(client, action, result).await {
@@ -272,8 +274,8 @@ impl Run<'_> {
                 }
                 Err(error) => {
                     self.recorder.call_failed(id, Some(&action.hook), &error);
-                    self.recorder.look_again(id, FAILED_RETRY);
-                    Outcome::Later(FAILED_RETRY)
+                    self.recorder.look_again(id, ACTION_FAILED_RETRY);
+                    Outcome::Later(ACTION_FAILED_RETRY)
                 }
             },
         }

@@ -17,13 +17,13 @@
 //! | registering | in place, and in the tag | the redelivery, which forgets it |
 //! | forgetting | in place | nothing to repair |
 //!
-//! Two functions may work on one instance at once. *Both hold*: each writes keys of its own (see [`crate::held`]). *One
+//! Two functions may work on one instance at once. *Both hold*: each writes keys of its own (see [`protocol::held`]). *One
 //! takes while another gives back*, because a function that saw the instance stopped acts after it has been started: it
 //! acts only while its reading is fresh, looks again when it has acted, and gives back what it took if the instance runs by
 //! now; should it die before that, its redelivery finds the registration missing, and still has the tag. *One gives back
 //! while another takes*, because the instance is stopped meanwhile: who has given back looks again, too, before it forgets.
 //! *One takes while another forgets*: forgetting deletes only tags that it has read and that nobody can rely on any more
-//! ([`crate::decide::SETTLE`]), and who takes has written a younger one.
+//! ([`protocol::timing::SETTLE`]), and who takes has written a younger one.
 
 mod give_back;
 mod guards;
@@ -46,26 +46,31 @@ use std::{
 use futures::FutureExt;
 use tokio::time::Instant as MonotonicTime;
 
-pub(crate) use lifecycle::FAILED_RETRY;
 pub use lifecycle::LifecycleSettings;
 
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    decide::{self, Attached, Weight},
+    event::{NotUnderstood, Notice},
+    id::{AutoScalingGroupName, InstanceId},
+    instance::{Instance, State},
+    member::{AttachedBalancers, LifecycleState, Member},
+    observed::Target,
+    registration::{BalancerId, Registration},
+    tag,
+    time::Timestamp,
+};
 use stops::Stops;
 use storm::Storms;
 
 use crate::{
-    auto_scaling::{self, AttachedBalancers, LifecycleState, Member},
-    balancer::{ClassicLoadBalancers, Kind, Target, TargetGroups},
+    auto_scaling::{self},
+    balancer::{ClassicLoadBalancers, Kind, TargetGroups},
     clients::Clients,
     config::{Mode, Orphans, Scope},
-    decide::{self, Attached, Weight},
     ec2::Reading,
-    error::CallError,
-    id::{AutoScalingGroupName, InstanceId},
-    instance::{Instance, State, Timestamp},
-    notice::{NotUnderstood, Notice},
-    registration::{BalancerId, Registration},
-    report::{Because, Recorder, Report},
-    tag,
+    report::{Recorder, Report},
 };
 
 pub use sweep::{Detail, Order, Resume};
@@ -100,9 +105,6 @@ pub enum Outcome {
     /// What it is about says nothing to this function: it goes to the dead letters at once.
     NotUnderstood(NotUnderstood),
 }
-
-/// As soon as the queue can: what was read is already known to be old.
-const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Why the second event of a stop has nothing to do.
 const SEEN_THROUGH: &str = "another event of the same stop was seen through a moment ago";

@@ -1,6 +1,6 @@
 //! Orphans: found in what a sweep has read, confirmed, told, and taken out where the operator says so.
 //!
-//! *Read* targets, then the interfaces; *decide* ([`crate::orphan`]); *read again*, since what a sweep read of a group may be
+//! *Read* targets, then the interfaces; *decide* ([`protocol::orphan`]); *read again*, since what a sweep read of a group may be
 //! minutes old, and a target may have gone with its host since. Before anything is taken, look once more, a minute later: an
 //! interface that EC2 does not show yet, or a controller that is about to deregister a dead host, is through by then. If the
 //! process dies anywhere here, the next sweep finds the same.
@@ -8,11 +8,16 @@
 //! Between the last reading of the interfaces and the deregistering, the subnet may give an address away. That takes
 //! [`PRUNE_WITHIN`] at most, and the new host would also have to be registered by then, with the very same port.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::{
+    network::Whose,
+    observed::{AddressTarget, Target},
+    orphan::{self, Fate, Orphan},
+    registration::{BalancerId, TargetGroupId},
+    tag::Owner,
+    timing::{PRUNE_WITHIN, SECOND_LOOK_AFTER, TIME_TO_PRUNE},
+};
 use tokio::time::Instant as MonotonicTime;
 
 use super::{
@@ -21,25 +26,9 @@ use super::{
     sweep::Order,
 };
 use crate::{
-    balancer::{AddressTarget, Kind, Target},
+    balancer::Kind,
     config::{Mode, Orphans},
-    network::Whose,
-    orphan::{self, Fate, Orphan},
-    registration::{BalancerId, TargetGroupId},
-    tag::Owner,
 };
-
-/// How long after the first look the second one comes: as long as a description of EC2 may lag.
-///
-/// Shorter, and both may be wrong in the same way; longer, and every sweep with something to take pays for it.
-const SECOND_LOOK_AFTER: Duration = Duration::from_secs(60);
-
-/// How soon after the second look everything has to be taken. Longer, and an address may be another host's by then;
-/// shorter, and a throttled call leaves all of it to the next sweep.
-const PRUNE_WITHIN: Duration = Duration::from_secs(15);
-
-/// What is needed from the wait to the last call.
-const TIME_TO_PRUNE: Duration = Duration::from_secs(60 + 15 + 30);
 
 /// What tells a target of one group from those of all groups.
 type Place = (TargetGroupId, Target);

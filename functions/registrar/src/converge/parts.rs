@@ -3,13 +3,10 @@
 use std::{collections::BTreeMap, future::Future, ops::Range};
 
 use futures::{StreamExt, future::BoxFuture, stream};
+use protocol::{call_error::CallError, observed::Target, registration::BalancerId};
 
 use super::Item;
-use crate::{
-    balancer::{Kind, Target},
-    error::CallError,
-    registration::BalancerId,
-};
+use crate::balancer::Kind;
 
 /// Targets in one call. No maximum is documented; the AWS Load Balancer Controller sends 200 on the service team's advice.
 /// Larger, one bad target spoils more of the work; smaller, the 4 writes a second that an account gets run out.

@@ -6,22 +6,20 @@ use std::{
 };
 
 use chrono::TimeDelta;
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    decide::lifecycle::{Open, WaitsFor},
+    id::InstanceId,
+    instance::Instance,
+    observed::{Drain, Parting},
+    registration::BalancerId,
+    time::Timestamp,
+    timing::SHOWS_WITHIN,
+};
 
 use super::{Run, lifecycle::anything};
-use crate::{
-    auto_scaling,
-    balancer::{Drain, Parting},
-    config::Mode,
-    decide::{
-        SHOWS_WITHIN,
-        lifecycle::{Open, WaitsFor},
-    },
-    error::CallError,
-    id::InstanceId,
-    instance::{Instance, Timestamp},
-    registration::BalancerId,
-    report::{Action, Because},
-};
+use crate::{auto_scaling, config::Mode, report::Action};
 
 /// An instance that is being seen out.
 pub(super) struct Leaving<'i> {

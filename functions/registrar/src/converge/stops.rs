@@ -10,20 +10,10 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
+use protocol::{id::InstanceId, instance::Instance, time::Timestamp, timing::STOP_REMEMBERED_FOR};
 use tokio::time::Instant as MonotonicTime;
-
-use crate::{
-    id::InstanceId,
-    instance::{Instance, Timestamp},
-};
-
-/// How long a stop is remembered. EC2 takes a minute or two from `stopping` to `stopped`, and some minutes with a large memory to
-/// hibernate. Longer, and what is registered with an instance while it is stopped waits for the sweep where
-/// its event is sent once more.
-const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
 /// Stops that were seen through a while ago.
 #[derive(Debug, Default)]
@@ -58,17 +48,16 @@ impl Stops {
 
 impl Seen {
     fn is_recent(&self) -> bool {
-        self.at.elapsed() < REMEMBERED_FOR
+        self.at.elapsed() < STOP_REMEMBERED_FOR
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::instance::State;
+
     use super::*;
-    use crate::instance::{
-        State,
-        tests::{at, instance},
-    };
+    use crate::testing::{at, instance};
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_is_remembered_for_a_while_and_another_run_is_not() {
@@ -81,7 +70,7 @@ mod tests {
         stops.forget();
         assert!(!stops.knows(&stopped));
         stops.remember(&stopped);
-        tokio::time::advance(REMEMBERED_FOR).await;
+        tokio::time::advance(STOP_REMEMBERED_FOR).await;
         assert!(!stops.knows(&stopped), "too long ago");
     }
 }

@@ -9,17 +9,18 @@ use std::{
     time::Duration,
 };
 
-use super::Run;
-use crate::{
-    config::Mode,
+use protocol::{
+    call_error::CallError,
     decide::{self, Course, FEW_OF_A_STORM, MANY_BALANCERS, PART_OF_A_STORM, Storm},
-    ec2::Reading,
-    error::CallError,
+    event::Notice,
     id::InstanceId,
-    instance::{Instance, State, Timestamp},
-    notice::Notice,
+    instance::{Instance, State},
     registration::BalancerId,
+    time::Timestamp,
 };
+
+use super::Run;
+use crate::{config::Mode, ec2::Reading};
 
 /// The storms of a batch. Where nothing is done, nobody waits.
 #[derive(Debug, Default)]

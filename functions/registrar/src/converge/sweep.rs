@@ -17,6 +17,15 @@ use std::{
 };
 
 use futures::{FutureExt, future::join_all};
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    id::InstanceId,
+    instance::{Instance, State},
+    observed::{Found, Reason, Standing},
+    registration::{Registration, TargetGroupId},
+    timing::{RENEWED_AFTER, SHOWS_WITHIN, SWEEP_RESERVE},
+};
 use tokio::time::Instant as MonotonicTime;
 
 use super::{
@@ -24,23 +33,13 @@ use super::{
     give_back::{is_wanting, look},
 };
 use crate::{
-    balancer::{Found, Kind, Part, Reason, Standing},
-    decide::{RENEWED_AFTER, SHOWS_WITHIN},
-    error::CallError,
-    id::InstanceId,
-    instance::{Instance, State},
-    registration::{Registration, TargetGroupId},
-    report::{Because, Recorder, Report},
+    balancer::{Kind, Part},
+    report::{Recorder, Report},
 };
 
 /// Instances given back to between two looks at the clock. More, and a boundary comes too late; fewer, and instances of one
 /// service share fewer calls.
 const INSTANCES_A_LOOK: usize = 100;
-
-/// What is kept of the time for the work that is begun: a hundred instances with ten groups each that nobody has read yet, at
-/// 10 calls a second; or holding and deregistering what a scan found, at 4 calls a second. Less, and an invocation ends in
-/// the middle of it; more, and a sweep has more parts.
-const RESERVE: Duration = Duration::from_secs(180);
 
 /// How often a sweep looks again at who runs although it was taken out: when its address is drained, and where that took longer than said.
 const LOOKS_AT_DRAINED: usize = 3;
@@ -90,7 +89,7 @@ impl Order {
 
     /// When to begin nothing more.
     fn until(&self) -> Option<MonotonicTime> {
-        self.deadline.map(|deadline| deadline.checked_sub(RESERVE).unwrap_or_else(MonotonicTime::now))
+        self.deadline.map(|deadline| deadline.checked_sub(SWEEP_RESERVE).unwrap_or_else(MonotonicTime::now))
     }
 }
 
@@ -174,7 +173,7 @@ impl Run<'_> {
         let Some(last) = given.values().max() else { return };
         let wait = SHOWS_WITHIN.saturating_sub(last.elapsed());
         // In parts, the reserve is there for what is begun.
-        if order.has_time_for(wait + RESERVE / 2) {
+        if order.has_time_for(wait + SWEEP_RESERVE / 2) {
             tokio::time::sleep(wait).await;
         }
         let Some(reading) = self.begin_anew(&given.into_keys().collect()).await else { return };
@@ -195,7 +194,7 @@ impl Run<'_> {
                 Some((id, Duration::from_secs(part.look_again_in_seconds.filter(|_| part.was_taken_out())?)))
             });
             // What drains for longer stays held: the next sweep gives it back.
-            let in_time = waits.filter(|(_, wait)| order.has_time_for(*wait + RESERVE));
+            let in_time = waits.filter(|(_, wait)| order.has_time_for(*wait + SWEEP_RESERVE));
             let (ids, waits): (BTreeSet<InstanceId>, Vec<Duration>) = in_time.unzip();
             let Some(wait) = waits.into_iter().max() else { return };
             tokio::time::sleep(wait).await;

@@ -6,16 +6,20 @@ use std::{
 };
 
 use futures::future::join_all;
-
-use super::Run;
-use crate::{
-    balancer::{Found, Kind, Scan, Target},
-    config::Mode,
+use protocol::{
+    because::Because,
     decide::{self, TakeOut},
     finding,
     id::InstanceId,
     instance::{Instance, State},
-    report::{Action, Because},
+    observed::{Found, Target},
+};
+
+use super::Run;
+use crate::{
+    balancer::{Kind, Scan},
+    config::Mode,
+    report::Action,
 };
 
 impl Run<'_> {

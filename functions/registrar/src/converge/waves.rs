@@ -16,22 +16,27 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::join, stream};
-use tokio::time::Instant as MonotonicTime;
-
-use super::{
-    AT_ONCE, Item, Run,
-    parts::{TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
-};
-use crate::{
-    balancer::{Kind, Target, Wanted},
-    decide::{READING_GOOD_FOR, RENEWED_AFTER, TakeOut},
-    ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
-    error::CallError,
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    decide::TakeOut,
     held::{Stamp, has_room_for, tags_to_hold},
     id::InstanceId,
     instance::Instance,
+    observed::{Target, Wanted},
     registration::{BalancerId, Registration},
-    report::{Action, Because, FailureReason},
+    timing::{AT_ONCE, READING_GOOD_FOR, RENEWED_AFTER},
+};
+use tokio::time::Instant as MonotonicTime;
+
+use super::{
+    Item, Run,
+    parts::{TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
+};
+use crate::{
+    balancer::Kind,
+    ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
+    report::{Action, FailureReason},
 };
 
 /// Deregistering calls of a wave: about four seconds' worth. More, and the first of them waits for the tags of them all; fewer,
@@ -265,7 +270,7 @@ impl Run<'_> {
                     }
                     Err(error) => {
                         let why = format!("cannot hold, so nothing was deregistered: {}", error.to_sentence());
-                        self.recorder.failed(id, error.reason(), Because::all(why));
+                        self.recorder.failed(id, error.into(), Because::all(why));
                         open.remove(id);
                     }
                 }

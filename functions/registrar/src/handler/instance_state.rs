@@ -5,6 +5,11 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::LambdaEvent;
+use protocol::{
+    call_error::CallError,
+    event::{NotUnderstood, Notice, Place},
+    id::InstanceId,
+};
 use serde_json::Value;
 
 use super::{
@@ -14,9 +19,6 @@ use super::{
 use crate::{
     config::Config,
     converge::{Converged, Registrar},
-    error::CallError,
-    id::InstanceId,
-    notice::{NotUnderstood, Notice, Place},
 };
 
 /// The function, with everything of it that outlives an invocation.

@@ -6,6 +6,12 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::LambdaEvent;
+use protocol::{
+    call_error::CallError,
+    event::{LifecycleAction, NotUnderstood, Place},
+    id::InstanceId,
+    timing::ACTION_FAILED_RETRY,
+};
 use serde_json::Value;
 
 use super::{
@@ -14,10 +20,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    converge::{Converged, FAILED_RETRY, LifecycleSettings, Registrar},
-    error::CallError,
-    id::InstanceId,
-    notice::{LifecycleAction, NotUnderstood, Place},
+    converge::{Converged, LifecycleSettings, Registrar},
 };
 
 /// The function, with everything of it that outlives an invocation.
@@ -55,7 +58,7 @@ impl Work for LifecycleActions {
 
     const FUNCTION: &'static str = "lifecycle";
     // Where nothing could be read there was no heartbeat either.
-    const FAILED_RETRY_MAX: Duration = FAILED_RETRY;
+    const FAILED_RETRY_MAX: Duration = ACTION_FAILED_RETRY;
     // A hook's clock runs meanwhile.
     const COMES_BACK_SOON: bool = true;
 

@@ -12,6 +12,7 @@ use std::{
 
 use aws_types::SdkConfig;
 use lambda_runtime::{Context, Diagnostic};
+use protocol::{call_error::CallError, event::NotUnderstood, id::InstanceId};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::Instant as MonotonicTime;
@@ -20,10 +21,7 @@ use crate::{
     clients::Clients,
     config::Config,
     converge::Registrar,
-    error::CallError,
-    id::InstanceId,
     metrics::{Metrics, Source},
-    notice::NotUnderstood,
     report::{Failed, Report},
 };
 

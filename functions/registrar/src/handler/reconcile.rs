@@ -10,6 +10,7 @@
 use aws_lambda_events::sqs::SqsEvent;
 use aws_types::SdkConfig;
 use lambda_runtime::LambdaEvent;
+use protocol::{because::Because, event::NotUnderstood};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant as MonotonicTime;
@@ -19,9 +20,8 @@ use crate::{
     config::Config,
     converge::{Detail, Order, Resume},
     metrics::Metrics,
-    notice::NotUnderstood,
     queue::Queue,
-    report::{Because, FailureReason, Report},
+    report::{FailureReason, Report},
 };
 
 /// What EventBridge's schedules send.
@@ -119,7 +119,7 @@ impl Reconcile {
     ) -> Result<(Report, bool), Failure> {
         let order = payload.order(deadline)?;
         let swept = self.base.registrar.sweep(&order).await;
-        let (mut report, resume) = swept.inspect_err(|error| metrics.add_failure(error.reason()))?;
+        let (mut report, resume) = swept.inspect_err(|error| metrics.add_failure(error.into()))?;
         let is_to_go_on = match resume {
             Some(resume) => self.go_on(payload, &resume, &mut report).await,
             None => false,
@@ -141,7 +141,7 @@ impl Reconcile {
         match self.queue.send(&serde_json::to_string(&next).unwrap_or_default()).await {
             Ok(is_sent) => is_sent,
             Err(error) => {
-                report.fail(error.reason(), Because::of(resume, error.to_sentence()));
+                report.fail((&error).into(), Because::of(resume, error.to_sentence()));
                 false
             }
         }

@@ -1,85 +1,26 @@
 //! The decision: what to take, hold, register, forget, and when to look again, as pure functions of what was read.
 //!
 //! What was decided is a value that the log shows and at which `REGISTRAR_MODE=observe` stops. The order in which it is
-//! done, and why that order loses nothing, is in [`crate::converge`].
+//! done, and why that order loses nothing, is in `registrar`.
 
 pub mod lifecycle;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use chrono::TimeDelta;
-
 use crate::{
-    balancer::{Found, Health, Reason, Standing, Target},
-    clients::OPERATION_TIMEOUT,
-    error::CallError,
+    call_error::CallError,
+    event::Notice,
     held::{Held, HeldTag},
     id::{AutoScalingGroupName, InstanceId},
-    instance::{Instance, State, Timestamp},
-    notice::Notice,
+    instance::{Instance, State},
+    observed::{Found, Health, Reason, Standing, Target},
     registration::{BalancerId, Registration},
+    time::Timestamp,
+    timing::{
+        CHECK_AFTER, DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN,
+        HELD_IS_FRESH_FOR, SETTLE, YOUNGER_THAN_A_SWEEP,
+    },
 };
-
-/// How long after an event a description may still be older than it. Reports speak of seconds (boto3 issue 4386). Too
-/// small, and a stale description is believed, which costs a needless round for a running instance; too large, and a
-/// restart that was overtaken by the next stop waits for nothing.
-const DESCRIPTION_LAG_MAX: TimeDelta = TimeDelta::seconds(60);
-
-/// How soon a stale description is looked at again.
-const DESCRIPTION_RETRY: Duration = Duration::from_secs(5);
-
-/// How long a reading entitles to deregister, or to register: whoever reads again after it may find the instance running, or stopped.
-///
-/// Small, and a long scan reads twice; large, and [`SETTLE`] grows with it.
-pub const READING_GOOD_FOR: Duration = Duration::from_secs(45);
-
-/// How long EC2's descriptions may lag behind what has happened: docs/design.md, "What is simulated".
-pub const SHOWS_WITHIN: Duration = Duration::from_secs(15);
-
-/// How old a reading is renewed before something begins that it has to entitle to.
-///
-/// Small, and more is read than is needed; large, and the reading expires in the midst of it.
-pub const RENEWED_AFTER: Duration = Duration::from_secs(15);
-
-/// How long after a holding no function can still be about to take what relies on it: the time that a tag counts as fresh, that a
-/// reading is good for, and the longest operation of the SDK ([`crate::clients`]). Only then "it is in place" cannot be undone
-/// any more by a late deregistration that wrote no tag of its own, and what is held may be forgotten.
-///
-/// Too small loses registrations. Too large keeps tags that say nothing new, and takes what a person removed meanwhile for
-/// something to repair.
-pub const SETTLE: TimeDelta = TimeDelta::seconds(120);
-
-/// How much younger a tag can be than the reading that a sweep counts from: an invocation lasts 15 minutes at the most. Smaller, and a tag
-/// that somebody relies on is forgotten at once; larger, and a key that a person made up is kept for longer.
-const YOUNGER_THAN_A_SWEEP: TimeDelta = TimeDelta::hours(1);
-
-/// How young a tag is that nobody can be about to delete before whoever relies on it has deregistered: what is held is
-/// forgotten [`SETTLE`] after it was taken at the earliest, and who has read now deregisters within [`READING_GOOD_FOR`] and
-/// one operation of the SDK ([`crate::clients`]).
-///
-/// Larger, and a deregistration can meet a forgetting that began before it. Smaller, and what failed is held anew with each
-/// attempt.
-const HELD_IS_FRESH_FOR: TimeDelta = TimeDelta::seconds(40);
-
-// The model of the protocol (tests/model) loses a registration where this sum is a moment longer than what settles.
-const _: () = assert!(
-    HELD_IS_FRESH_FOR.num_seconds().unsigned_abs() + READING_GOOD_FOR.as_secs() + OPERATION_TIMEOUT.as_secs()
-        < SETTLE.num_seconds().unsigned_abs()
-);
-
-/// How soon after a registration somebody sees whether it is there: registering an address too early may be answered with
-/// success and undone when the draining ends (*not verified*, AWS-FACTS).
-pub(crate) const CHECK_AFTER: Duration = Duration::from_secs(15);
-
-/// How long after its start an instance is surely looked at for the first time by this event or another: what it holds, nobody
-/// has given back yet. Smaller, and a busy function looks in vain; larger, and a second look registers what is registered.
-const FIRST_LOOK_WITHIN: TimeDelta = TimeDelta::seconds(60);
-
-/// The longest deregistration delay that a target group can have, 3,600 s, and a minute for the deregistering itself.
-const DRAINING_MAX: TimeDelta = TimeDelta::seconds(3_660);
-
-/// How often a draining address is looked at whose end is not known.
-const DRAINING_RETRY: Duration = Duration::from_secs(20);
 
 /// How many instances that stop in one batch are a storm: a zone fails, or a schedule stops a fleet. Fewer are taken out at once, each
 /// batch for itself; more would be written in several batches to the same balancers, of which AWS allows 4 calls a second.
@@ -312,7 +253,8 @@ pub struct Attached {
 }
 
 impl Attached {
-    pub(crate) fn reason(&self, registration: &Registration) -> Option<Reason> {
+    /// Why a registration is its group's affair; `None` where it is not.
+    pub fn reason(&self, registration: &Registration) -> Option<Reason> {
         let group = self.group.as_ref()?;
         self.balancers.contains(&registration.balancer()).then(|| Reason::AttachedToGroup(group.clone()))
     }

@@ -3,16 +3,9 @@
 //! Nobody tells for certain: CloudTrail would know, and costs a call and a permission for each. What EC2 and the tags say
 //! narrows it down to a sentence.
 
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::SecondsFormat;
 
-use crate::{
-    instance::{Instance, Timestamp},
-    registration::Registration,
-};
-
-/// How long after a change its event can still be under way or at work: EventBridge's seconds, the queue's window, one run of
-/// `instance-state` (two minutes at most), and one repetition.
-const EVENT_UNDER_WAY: TimeDelta = TimeDelta::seconds(300);
+use crate::{instance::Instance, registration::Registration, time::Timestamp, timing::EVENT_UNDER_WAY};
 
 /// Why an instance that is out can still be registered.
 pub fn registered_though_out(instance: &Instance, now: Timestamp) -> String {

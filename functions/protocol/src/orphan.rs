@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::{
-    balancer::{AddressTarget, Health, Reason},
     id::VpcId,
     network::{Networks, Whose},
+    observed::{AddressTarget, Health, Reason},
     registration::{Registration, TargetGroupId},
     tag::Owner,
 };
@@ -75,23 +75,19 @@ impl Fate {
 }
 
 /// The network and the address of a target: what has to be asked whose it is.
-pub(crate) fn places(listed: &[AddressTarget]) -> BTreeSet<(VpcId, std::net::IpAddr)> {
+pub fn places(listed: &[AddressTarget]) -> BTreeSet<(VpcId, std::net::IpAddr)> {
     listed.iter().map(|target| (target.vpc.clone(), target.address)).collect()
 }
 
 /// Finds the orphans among targets, with the networks read after them.
-pub(crate) fn among<'t>(
-    listed: &'t [AddressTarget],
-    networks: &Networks,
-    account: &str,
-) -> Vec<(&'t AddressTarget, Whose)> {
+pub fn among<'t>(listed: &'t [AddressTarget], networks: &Networks, account: &str) -> Vec<(&'t AddressTarget, Whose)> {
     let whose = |target: &'t AddressTarget| (target, networks.whose(&target.vpc, target.address, account));
     let is_orphan = |(_, whose): &(_, Whose)| matches!(whose, Whose::Nobody | Whose::Unknown { .. });
     listed.iter().map(whose).filter(is_orphan).collect()
 }
 
 /// Writes down what was found, before anything is done about it.
-pub(crate) fn judge(target: &AddressTarget, whose: &Whose, owners: &BTreeMap<TargetGroupId, Owner>) -> Orphan {
+pub fn judge(target: &AddressTarget, whose: &Whose, owners: &BTreeMap<TargetGroupId, Owner>) -> Orphan {
     let (fate, why) = match (whose, owners.get(&target.group)) {
         (Whose::Unknown { owner }, _) => (
             Fate::CannotTell,

@@ -5,25 +5,33 @@
 
 use std::time::Duration;
 
-use aws_sdk_autoscaling::types::LifecycleHook;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IntoDeserializer, value},
 };
 
 use crate::{
-    auto_scaling::ActionResult,
     declaration::Declaration,
+    event::{NotUnderstood, Transition},
     id::LifecycleHookName,
-    notice::{NotUnderstood, Transition},
+    member::ActionResult,
+    timing::{GLOBAL_TIMEOUT_MAX, HEARTBEAT_TIMEOUT_DEFAULT},
 };
 
-/// The documented default of `HeartbeatTimeout`.
-const HEARTBEAT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3_600);
-
-/// "The maximum is 172800 seconds (48 hours) or 100 times `HeartbeatTimeout`, whichever is smaller" (API reference,
-/// `GlobalTimeout`).
-const GLOBAL_TIMEOUT_MAX: Duration = Duration::from_secs(172_800);
+/// What Auto Scaling says of a hook, as it says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LifecycleHook {
+    /// Which way it is for.
+    pub lifecycle_transition: Option<String>,
+    /// In seconds.
+    pub heartbeat_timeout: Option<i32>,
+    /// In seconds.
+    pub global_timeout: Option<i32>,
+    /// `CONTINUE` or `ABANDON`.
+    pub default_result: Option<String>,
+    /// What its operator wrote there.
+    pub notification_metadata: Option<String>,
+}
 
 /// A lifecycle hook, reduced to what matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,12 +84,12 @@ impl Hook {
     /// Where its metadata, or the way that it is for, is not what this version knows.
     pub fn of(name: &LifecycleHookName, described: &LifecycleHook) -> Result<Self, NotUnderstood> {
         let seconds = |value: Option<i32>| value.and_then(|value| u64::try_from(value).ok()).map(Duration::from_secs);
-        let heartbeat_timeout = seconds(described.heartbeat_timeout()).unwrap_or(HEARTBEAT_TIMEOUT_DEFAULT);
-        let global_timeout = seconds(described.global_timeout());
+        let heartbeat_timeout = seconds(described.heartbeat_timeout).unwrap_or(HEARTBEAT_TIMEOUT_DEFAULT);
+        let global_timeout = seconds(described.global_timeout);
         Ok(Self {
             heartbeat_timeout,
             global_timeout: global_timeout.unwrap_or_else(|| (heartbeat_timeout * 100).min(GLOBAL_TIMEOUT_MAX)),
-            default_result: match described.default_result() {
+            default_result: match described.default_result.as_deref() {
                 Some("CONTINUE") => ActionResult::Continue,
                 _ => ActionResult::Abandon,
             },
@@ -92,9 +100,9 @@ impl Hook {
 
 impl Wishes {
     fn of(name: &LifecycleHookName, described: &LifecycleHook) -> Result<Self, NotUnderstood> {
-        let metadata = described.notification_metadata().unwrap_or_default();
+        let metadata = described.notification_metadata.as_deref().unwrap_or_default();
         let way: Result<_, value::Error> =
-            Transition::deserialize(described.lifecycle_transition().unwrap_or_default().into_deserializer());
+            Transition::deserialize(described.lifecycle_transition.as_deref().unwrap_or_default().into_deserializer());
         let way = way.map_err(|error| NotUnderstood::Metadata { hook: name.clone(), why: error.to_string() })?;
         let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(seconds.into()));
         match way {
@@ -126,21 +134,22 @@ fn read<T: Default + DeserializeOwned>(metadata: &str, hook: &LifecycleHookName)
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_autoscaling::types::builders::LifecycleHookBuilder;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn described(transition: &str) -> LifecycleHookBuilder {
-        LifecycleHook::builder().lifecycle_transition(format!("autoscaling:EC2_INSTANCE_{transition}"))
+    fn described(transition: &str) -> LifecycleHook {
+        let lifecycle_transition = Some(format!("autoscaling:EC2_INSTANCE_{transition}"));
+        LifecycleHook { lifecycle_transition, ..LifecycleHook::default() }
     }
 
-    fn hook_of(described: LifecycleHookBuilder) -> Result<Hook, String> {
-        Hook::of(&"elb-registrar-hook".into(), &described.build()).map_err(|error| error.to_string())
+    fn hook_of(described: LifecycleHook) -> Result<Hook, String> {
+        Hook::of(&"elb-registrar-hook".into(), &described).map_err(|error| error.to_string())
     }
 
     fn read_of(transition: &str, metadata: &str) -> Result<Wishes, String> {
-        hook_of(described(transition).notification_metadata(metadata)).map(|hook| hook.wishes)
+        let notification_metadata = Some(metadata.to_owned());
+        hook_of(LifecycleHook { notification_metadata, ..described(transition) }).map(|hook| hook.wishes)
     }
 
     #[test]

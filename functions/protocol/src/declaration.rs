@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use crate::{
     address::Address,
-    balancer::{TargetGroup, TargetType},
     id::LoadBalancerName,
+    observed::{TargetGroup, TargetType},
     registration::{Malformed, Parts, Registration, fmt_options, read_value},
 };
 
@@ -126,7 +126,7 @@ pub enum DoesNotFit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{address::Family, balancer::tests::target_group};
+    use crate::{address::Family, observed::tests::target_group};
 
     fn resolved(text: &str, found: &TargetGroup) -> Result<String, DoesNotFit> {
         text.parse::<Declaration>().unwrap().resolve(found).map(|registration| registration.to_string())

@@ -5,17 +5,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use chrono::{DateTime, Utc};
-
 use crate::{
     address::{Address, Family},
     held::Held,
     id::{AutoScalingGroupName, InstanceId, VpcId},
     tag,
+    time::Timestamp,
 };
-
-/// A point in time, as AWS's own clocks tell it.
-pub type Timestamp = DateTime<Utc>;
 
 /// An EC2 instance, as one DescribeInstances call showed it.
 #[derive(Clone, Debug)]
@@ -184,6 +180,8 @@ fn sole_or_primary<A: Copy>(addresses: &[(A, bool)]) -> Option<A> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use chrono::DateTime;
+
     use super::*;
 
     /// A running instance with one interface at 10.0.0.10.

@@ -8,10 +8,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{NotUnderstood, Place, event_of, instance_id_of};
 use crate::{
+    event::{NotUnderstood, Place, event_of, instance_id_of},
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
-    instance::Timestamp,
+    time::Timestamp,
 };
 
 const LAUNCH: &str = "EC2 Instance-launch Lifecycle Action";

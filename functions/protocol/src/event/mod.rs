@@ -14,8 +14,8 @@ use thiserror::Error;
 
 use crate::{
     id::{InstanceId, LifecycleHookName},
-    instance::Timestamp,
     registration::Malformed,
+    time::Timestamp,
 };
 
 pub use lifecycle_action::{LifecycleAction, Transition};

@@ -2,11 +2,7 @@
 
 use std::{error::Error as StdError, sync::Arc};
 
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use thiserror::Error;
-
-use crate::report::FailureReason;
 
 /// A call to AWS that did not succeed, after the SDK's own retries.
 #[derive(Clone, Debug, Error)]
@@ -47,28 +43,13 @@ const SPOILT: [&str; 6] = [
 ];
 
 /// Codes by which AWS says that a permission is missing.
-pub(crate) const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"];
+pub const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"];
 
 /// Codes by which AWS says that calls come too fast.
-pub(crate) const THROTTLED: [&str; 5] =
+pub const THROTTLED: [&str; 5] =
     ["Throttling", "ThrottlingException", "RequestLimitExceeded", "DependencyThrottle", "TooManyRequestsException"];
 
 impl CallError {
-    /// What the SDK says of a call that needs an action of IAM.
-    pub fn new<E, R>(action: &'static str, error: SdkError<E, R>) -> Self
-    where
-        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + Sync + 'static,
-    {
-        if let Some(refusal) = error.as_service_error()
-            && let Some(code) = refusal.code()
-        {
-            let message = refusal.message().unwrap_or("no reason given").to_owned();
-            return Self::Refused { action, code: code.to_owned(), message };
-        }
-        Self::Unanswered { action, source: Arc::new(error) }
-    }
-
     /// AWS's code, where it refused.
     pub fn code(&self) -> Option<&str> {
         match self {
@@ -95,16 +76,6 @@ impl CallError {
     /// Whether calls came too fast.
     pub fn is_throttled(&self) -> bool {
         self.has_code(&THROTTLED)
-    }
-
-    /// What kind of failure it is, for metrics.
-    pub fn reason(&self) -> FailureReason {
-        match self {
-            Self::Unanswered { .. } => FailureReason::Unanswered,
-            _ if self.is_denied() => FailureReason::Denied,
-            _ if self.is_throttled() => FailureReason::Throttled,
-            Self::Refused { .. } => FailureReason::Refused,
-        }
     }
 
     fn has_code(&self, codes: &[&str]) -> bool {

@@ -1,3 +1,5 @@
+use chrono::TimeDelta;
+
 use super::*;
 use crate::{
     held::{Stamp, tags_to_hold},

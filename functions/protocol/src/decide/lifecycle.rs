@@ -7,30 +7,15 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY};
 use crate::{
-    auto_scaling::{ActionResult, Member},
+    because::Because,
+    event::{LifecycleAction, Transition},
     hook::Hook,
-    instance::{Instance, State, Timestamp},
-    notice::{LifecycleAction, Transition},
-    report::Because,
+    instance::{Instance, State},
+    member::{ActionResult, Member},
+    time::Timestamp,
+    timing::{DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY, DRAINED_SLACK, LAST_MOMENT, LONG_LOOK_MAX, LOOK_MAX, LOOK_MIN},
 };
-
-/// The shortest wait between two looks. Shorter, and the first minute of every action costs a dozen invocations.
-const LOOK_MIN: Duration = Duration::from_secs(5);
-
-/// The longest wait within the first hour: what was ready is noticed that much later at most.
-const LOOK_MAX: Duration = Duration::from_secs(90);
-
-/// The longest wait of all, in actions that last for hours.
-const LONG_LOOK_MAX: Duration = Duration::from_secs(600);
-
-/// How long after the end of a draining that is known to the second it is looked at: the balancer's clock is not ours.
-const DRAINED_SLACK: Duration = Duration::from_secs(2);
-
-/// How long before the hook's global limit an action is completed whatever is left to do: heartbeats cannot extend it, and
-/// what Auto Scaling ends by itself it ends by the hook's default result.
-const LAST_MOMENT: TimeDelta = TimeDelta::seconds(60);
 
 /// Where an instance is to be brought, as far as its registrations are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,9 +16,9 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
-    instance::Timestamp,
     registration::{Malformed, Registration, read_value},
     tag,
+    time::Timestamp,
 };
 
 /// Characters of a tag's value, a limit of EC2. Registrations are ASCII, so bytes are characters.

@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{NotUnderstood, Place, event_of, instance_id_of};
 use crate::{
+    event::{NotUnderstood, Place, event_of, instance_id_of},
     id::InstanceId,
-    instance::{State, Timestamp},
+    instance::State,
+    time::Timestamp,
 };
 
 const STATE_CHANGE: &str = "EC2 Instance State-change Notification";
