@@ -14,7 +14,7 @@ use protocol::{
 };
 use registrar::{
     config::{self, Config},
-    converge::Resume,
+    workflow::Resume,
 };
 use sandbox::{ACCOUNT, REGION};
 use serde_json::Value;

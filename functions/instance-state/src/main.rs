@@ -1,7 +1,7 @@
 //! The Lambda function `instance-state`: converges the instances that EC2's state changes name.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use registrar::{clients, config::Config, handler::InstanceState, logging};
+use registrar::{aws::clients, config::Config, handler::InstanceState, logging};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! The Lambda function `lifecycle`: sees instances in and out that wait at a lifecycle hook of their Auto Scaling group.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use registrar::{clients, config::Config, handler::Lifecycle, logging};
+use registrar::{aws::clients, config::Config, handler::Lifecycle, logging};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

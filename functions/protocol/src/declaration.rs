@@ -9,8 +9,8 @@ use thiserror::Error;
 use crate::{
     address::Address,
     id::LoadBalancerName,
-    observed::{TargetGroup, TargetType},
     registration::{Malformed, Parts, Registration, fmt_options, read_value},
+    target_group::{TargetGroup, TargetType},
 };
 
 /// One declared registration, as it stands in the tag.
@@ -126,7 +126,7 @@ pub enum DoesNotFit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{address::Family, observed::tests::target_group};
+    use crate::{address::Family, target_group::tests::target_group};
 
     fn resolved(text: &str, found: &TargetGroup) -> Result<String, DoesNotFit> {
         text.parse::<Declaration>().unwrap().resolve(found).map(|registration| registration.to_string())

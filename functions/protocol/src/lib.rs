@@ -1,6 +1,7 @@
 //! The protocol of elb-registrar: what its functions read, remember and decide. Pure: no call, no clock, no waiting.
 //!
-//! - what instances, groups and balancers are: [`id`], [`address`], [`instance`], [`member`], [`hook`], [`network`], [`observed`];
+//! - what instances, groups and balancers are: [`id`], [`address`], [`instance`], [`member`], [`hook`], [`network`], [`target_group`];
+//! - what was observed of balancers: [`observed`];
 //! - what is remembered in tags: [`tag`], [`registration`], [`held`], [`declaration`];
 //! - what an event tells: [`event`];
 //! - what follows from all of it: [`decide`], [`orphan`]; and why, for people: [`finding`], [`because`];
@@ -25,5 +26,6 @@ pub mod observed;
 pub mod orphan;
 pub mod registration;
 pub mod tag;
+pub mod target_group;
 pub mod time;
 pub mod timing;

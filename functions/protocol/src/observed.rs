@@ -16,6 +16,7 @@ use crate::{
     instance::Instance,
     registration::{BalancerId, Registration, TargetGroupId},
     tag::Owner,
+    target_group::TargetType,
 };
 
 /// A registration that an instance shall have.
@@ -224,42 +225,6 @@ pub enum Unresolved {
     Unreadable(CallError),
 }
 
-/// A target group, reduced to what matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetGroup {
-    /// Which one.
-    pub id: TargetGroupId,
-    /// The port of targets that are registered without one.
-    pub port: Option<u16>,
-    /// Its network.
-    pub vpc: Option<VpcId>,
-    /// What it takes.
-    pub target_type: TargetType,
-    /// The load balancers that forward to it.
-    pub load_balancer_arns: Vec<String>,
-}
-
-/// What a target group takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetType {
-    /// Instances by their id.
-    Instance,
-    /// Addresses of a family.
-    Ip(Family),
-    /// `lambda`, `alb`, and whatever AWS adds: left alone.
-    Other(String),
-}
-
-impl fmt::Display for TargetType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Instance => f.write_str("instances"),
-            Self::Ip(family) => write!(f, "{family} addresses"),
-            Self::Other(kind) => write!(f, "targets of type {kind}"),
-        }
-    }
-}
-
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.state)?;
@@ -273,16 +238,5 @@ impl fmt::Display for Health {
 impl Serialize for Health {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A target group in `vpc-1` with port 80.
-    pub(crate) fn target_group(name: &str, target_type: TargetType) -> TargetGroup {
-        let id = TargetGroupId { name: name.into(), id: "00000000000000aa".into() };
-        TargetGroup { id, port: Some(80), vpc: Some("vpc-1".into()), target_type, load_balancer_arns: Vec::new() }
     }
 }

@@ -1,7 +1,7 @@
 //! The Lambda function `reconcile`: a scheduled sweep that repairs what no event told.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use registrar::{clients, config::Config, handler::Reconcile, logging};
+use registrar::{aws::clients, config::Config, handler::Reconcile, logging};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

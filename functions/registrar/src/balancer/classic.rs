@@ -22,8 +22,9 @@ use protocol::{
     tag::{self, Owner},
 };
 
-use super::{CALLS_IN_FLIGHT_MAX, Kind, Scan, of_existing};
-use crate::{
+use super::{Kind, Scan, of_existing};
+use crate::aws::{
+    CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
     call::call_error,
     ec2::following,

@@ -6,9 +6,10 @@ use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealt
 use protocol::{
     address::{Address, Family},
     instance::Instance,
-    observed::{AddressTarget, Found, Health, Reason, Standing, Target, TargetGroup, TargetType, Wanted},
+    observed::{AddressTarget, Found, Health, Reason, Standing, Target, Wanted},
     registration::{Registration, ZONE_ALL},
     tag::Owner,
+    target_group::{TargetGroup, TargetType},
 };
 
 /// One entry of a target group.

@@ -25,10 +25,6 @@ use tokio::time::Instant as MonotonicTime;
 pub use classic::ClassicLoadBalancers;
 pub use target_group::TargetGroups;
 
-/// Calls that read, under way at once. More only fills the account's buckets (40 to 200 calls at once, 10 to 50 a second)
-/// and leaves nothing to other controllers; fewer makes a scan of hundreds of groups wait for round trips.
-pub const CALLS_IN_FLIGHT_MAX: usize = 8;
-
 /// Resources a DescribeTags call of Elastic Load Balancing takes, by both API references; used for other lists of names, too.
 pub const NAMES_PER_CALL_MAX: usize = 20;
 

@@ -20,18 +20,20 @@ use protocol::{
     call_error::CallError,
     declaration::Declaration,
     instance::Instance,
-    observed::{AddressTarget, Drain, Parting, Reason, Standing, Target, TargetGroup, TargetType, Unresolved, Wanted},
+    observed::{AddressTarget, Drain, Parting, Reason, Standing, Target, Unresolved, Wanted},
     registration::{BalancerId, Registration, TargetGroupId},
     tag::{self, Owner},
+    target_group::{TargetGroup, TargetType},
 };
 use tokio::time::Instant as MonotonicTime;
 
 use super::{
-    CALLS_IN_FLIGHT_MAX, Kind, Part, Scan, ScannedPart,
+    Kind, Part, Scan, ScannedPart,
     membership::{Index, Member, address_target, can_have_one_of, claim, in_place, member, standing},
     of_existing,
 };
-use crate::{
+use crate::aws::{
+    CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
     call::call_error,
     ec2::following,

@@ -17,10 +17,11 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::{Base, Failure, deadline, log};
 use crate::{
+    aws::queue::{Parked, Queue},
     config::Config,
-    converge::{Converged, Outcome, Registrar},
-    metrics::Metrics,
-    queue::{Parked, Queue},
+    engine::Registrar,
+    report::metrics::Metrics,
+    workflow::{Converged, Outcome},
 };
 
 /// What a function makes of its events.

@@ -16,10 +16,7 @@ use super::{
     Failure,
     batch::{BehindQueue, Work},
 };
-use crate::{
-    config::Config,
-    converge::{Converged, Registrar},
-};
+use crate::{config::Config, engine::Registrar, workflow::Converged};
 
 /// The function, with everything of it that outlives an invocation.
 pub struct InstanceState(BehindQueue<StateChanges>);
@@ -32,7 +29,7 @@ impl InstanceState {
         Self(BehindQueue::new(sdk, config, StateChanges))
     }
 
-    /// Opens the connections that every event needs: see [`crate::clients::Clients::connect`].
+    /// Opens the connections that every event needs: see [`crate::aws::clients::Clients::connect`].
     pub async fn connect(&self) {
         self.0.connect().await;
     }

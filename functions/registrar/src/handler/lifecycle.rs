@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    converge::{Converged, LifecycleSettings, Registrar},
+    engine::Registrar,
+    workflow::{Converged, LifecycleSettings},
 };
 
 /// The function, with everything of it that outlives an invocation.
@@ -39,7 +40,7 @@ impl Lifecycle {
         Self(BehindQueue::new(sdk, config, LifecycleActions { hook_prefix, settings }))
     }
 
-    /// Opens the connections that every event needs: see [`crate::clients::Clients::connect`].
+    /// Opens the connections that every event needs: see [`crate::aws::clients::Clients::connect`].
     pub async fn connect(&self) {
         self.0.connect().await;
     }

@@ -18,11 +18,13 @@ use thiserror::Error;
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
-    clients::Clients,
+    aws::clients::Clients,
     config::Config,
-    converge::Registrar,
-    metrics::{Metrics, Source},
-    report::{Failed, Report},
+    engine::Registrar,
+    report::{
+        Failed, Report,
+        metrics::{Metrics, Source},
+    },
 };
 
 pub use instance_state::InstanceState;

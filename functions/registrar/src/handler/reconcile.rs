@@ -17,11 +17,10 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::{Base, Failure, deadline, log};
 use crate::{
+    aws::queue::Queue,
     config::Config,
-    converge::{Detail, Order, Resume},
-    metrics::Metrics,
-    queue::Queue,
-    report::{FailureReason, Report},
+    report::{FailureReason, Report, metrics::Metrics},
+    workflow::{Detail, Order, Resume},
 };
 
 /// What EventBridge's schedules send.

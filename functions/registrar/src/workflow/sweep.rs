@@ -28,12 +28,12 @@ use protocol::{
 };
 use tokio::time::Instant as MonotonicTime;
 
-use super::{
-    Registrar, Run,
-    give_back::{is_wanting, look},
-};
 use crate::{
     balancer::{Kind, Part},
+    engine::{
+        Registrar, Run,
+        give_back::{is_wanting, look},
+    },
     report::{Recorder, Report},
 };
 

@@ -16,7 +16,7 @@ use futures::{FutureExt, future::join_all, try_join};
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
+    decide::lifecycle::{Course, Open, Verdict, course, verdict},
     event::{LifecycleAction, Transition},
     hook::Hook,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
@@ -27,10 +27,14 @@ use protocol::{
 };
 use tokio::time::Instant as MonotonicTime;
 
-use super::{Converged, Outcome, Registrar, Run, give_back::Arrival, see_out::Leaving};
+use super::{
+    Converged, Outcome,
+    see_out::{Leaving, anything},
+};
 use crate::{
-    auto_scaling::{self, HookError},
+    aws::auto_scaling::{self, HookError},
     config::{Mode, Scope},
+    engine::{Registrar, Run, give_back::Arrival},
     report::ActionReport,
 };
 
@@ -303,10 +307,6 @@ enum Step {
     Hold(Duration, Vec<Because>),
     /// It is completed.
     Complete { result: ActionResult, why: String, is_given_up: bool },
-}
-
-pub(super) fn anything(because: Because) -> Open {
-    Open { because, waits_for: WaitsFor::Anything }
 }
 
 fn is_in_service(instance: &Instance, member: Option<&Member>) -> bool {

@@ -12,7 +12,7 @@ use protocol::{
     registration::{BalancerId, TargetGroupId},
 };
 
-use crate::call::call_error;
+use crate::aws::call::call_error;
 
 /// Names that one DescribeAutoScalingGroups call takes: the largest page (API reference, `MaxRecords`).
 const NAMES_PER_CALL_MAX: usize = 100;

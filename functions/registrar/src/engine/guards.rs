@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use protocol::{
-    because::Because, decide::Attached, id::InstanceId, instance::Instance, observed::Reason, registration::BalancerId,
-    tag::Owner,
+    because::Because, call_error::CallError, decide::Attached, id::InstanceId, instance::Instance, observed::Reason,
+    registration::BalancerId, tag::Owner,
 };
 
 use super::{Item, Run};
-use crate::balancer::Kind;
+use crate::{aws::auto_scaling, balancer::Kind};
 
 impl Run<'_> {
     /// Reads again who looks after the balancers of some items, and leaves out what is somebody else's by now.
-    pub(super) async fn without_guarded(
+    pub(crate) async fn without_guarded(
         &mut self,
         kinds: &[Box<dyn Kind>],
         items: Vec<Item>,
@@ -52,5 +52,16 @@ impl Run<'_> {
             }
         }
         left
+    }
+
+    /// Reads again who is still leaving.
+    pub(crate) async fn renew_leaving(&mut self) -> Result<(), CallError> {
+        if self.leaving.is_empty() {
+            return Ok(());
+        }
+        let ids = self.leaving.keys().cloned().collect();
+        let members = auto_scaling::members(&self.registrar.clients.auto_scaling, &ids).await?;
+        self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
+        Ok(())
     }
 }

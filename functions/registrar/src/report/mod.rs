@@ -1,5 +1,7 @@
 //! What a run saw, did and left for later, in a form that a person can read; and the log lines, one for each thing done.
 
+pub mod metrics;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,

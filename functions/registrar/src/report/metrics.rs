@@ -8,7 +8,7 @@ use protocol::{member::ActionResult, orphan::Fate, time::Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    call_watch::Counted,
+    aws::call_watch::Counted,
     report::{Action, ActionReport, FailureReason, InstanceReport, Report},
 };
 

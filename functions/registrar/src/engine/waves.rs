@@ -34,8 +34,8 @@ use super::{
     parts::{TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
 };
 use crate::{
+    aws::ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
     balancer::Kind,
-    ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
     report::{Action, FailureReason},
 };
 
@@ -58,7 +58,7 @@ type Deregistered = Vec<(Item, Result<bool, CallError>)>;
 
 impl Run<'_> {
     /// Holds and deregisters what was decided. Says whether anything was taken, or may have been.
-    pub(super) async fn take_by_waves<'i>(
+    pub(crate) async fn take_by_waves<'i>(
         &mut self,
         kinds: &[Box<dyn Kind>],
         decisions: Vec<(&'i Instance, TakeOut)>,

@@ -20,14 +20,14 @@ use protocol::{
 };
 use tokio::time::Instant as MonotonicTime;
 
-use super::{
-    Run,
-    parts::{TARGETS_PER_CALL_MAX, in_parts},
-    sweep::Order,
-};
+use super::sweep::Order;
 use crate::{
     balancer::Kind,
     config::{Mode, Orphans},
+    engine::{
+        Run,
+        parts::{TARGETS_PER_CALL_MAX, in_parts},
+    },
 };
 
 /// What tells a target of one group from those of all groups.

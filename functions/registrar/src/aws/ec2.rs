@@ -19,7 +19,7 @@ use protocol::{
     time::Timestamp,
 };
 
-use crate::{
+use crate::aws::{
     budget::{ApiSet, Budget},
     call::call_error,
     call_watch::CallWatch,

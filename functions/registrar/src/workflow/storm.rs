@@ -19,8 +19,7 @@ use protocol::{
     time::Timestamp,
 };
 
-use super::Run;
-use crate::{config::Mode, ec2::Reading};
+use crate::{aws::ec2::Reading, config::Mode, engine::Run};
 
 /// The storms of a batch. Where nothing is done, nobody waits.
 #[derive(Debug, Default)]

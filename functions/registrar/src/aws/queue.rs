@@ -11,7 +11,10 @@ use futures::{FutureExt, StreamExt, stream};
 use protocol::call_error::CallError;
 use tokio::time::Instant as MonotonicTime;
 
-use crate::{balancer::CALLS_IN_FLIGHT_MAX, call::call_error, config::Config};
+use crate::{
+    aws::{CALLS_IN_FLIGHT_MAX, call::call_error},
+    config::Config,
+};
 
 /// Messages a batch call of SQS takes.
 const BATCH_MAX: usize = 10;

@@ -17,7 +17,7 @@ use tokio::time::Instant as MonotonicTime;
 
 /// Stops that were seen through a while ago.
 #[derive(Debug, Default)]
-pub(super) struct Stops(Mutex<BTreeMap<InstanceId, Seen>>);
+pub(crate) struct Stops(Mutex<BTreeMap<InstanceId, Seen>>);
 
 #[derive(Debug)]
 struct Seen {
@@ -28,19 +28,19 @@ struct Seen {
 
 impl Stops {
     /// An instance that is out was looked for everywhere, and nothing is left to do.
-    pub(super) fn remember(&self, instance: &Instance) {
+    pub(crate) fn remember(&self, instance: &Instance) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, seen| seen.is_recent());
         seen.insert(instance.id.clone(), Seen { launch_time: instance.launch_time, at: MonotonicTime::now() });
     }
 
     /// Forgets all of them.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Whether an instance that is out was seen through since it ran last.
-    pub(super) fn knows(&self, instance: &Instance) -> bool {
+    pub(crate) fn knows(&self, instance: &Instance) -> bool {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(&instance.id).is_some_and(|seen| seen.is_recent() && seen.launch_time == instance.launch_time)
     }

@@ -10,13 +10,13 @@ use crate::balancer::Kind;
 
 /// Targets in one call. No maximum is documented; the AWS Load Balancer Controller sends 200 on the service team's advice.
 /// Larger, one bad target spoils more of the work; smaller, the 4 writes a second that an account gets run out.
-pub(super) const TARGETS_PER_CALL_MAX: usize = 200;
+pub(crate) const TARGETS_PER_CALL_MAX: usize = 200;
 
 /// Writing calls under way at once. The bucket has 20 and refills 4 a second: more only waits in throttling.
-pub(super) const WRITES_IN_FLIGHT_MAX: usize = 4;
+pub(crate) const WRITES_IN_FLIGHT_MAX: usize = 4;
 
 /// Calls once for each balancer and chunk of its targets, several at once; answers for each item.
-pub(super) async fn in_chunks<T: Clone + Send>(
+pub(crate) async fn in_chunks<T: Clone + Send>(
     kinds: &[Box<dyn Kind>],
     items: Vec<Item>,
     call: impl for<'c> Fn(&'c dyn Kind, &'c BalancerId, &'c [Target]) -> BoxFuture<'c, Result<T, CallError>> + Sync,
@@ -40,7 +40,7 @@ pub(super) async fn in_chunks<T: Clone + Send>(
 
 /// Calls for parts of `0..length`, each of which is done or refused as a whole. A refusal that one member may have caused
 /// is tried again in halves, so that it spoils only itself.
-pub(super) async fn in_parts<T: Clone, F>(
+pub(crate) async fn in_parts<T: Clone, F>(
     length: usize,
     part_max: usize,
     call: impl Fn(Range<usize>) -> F,

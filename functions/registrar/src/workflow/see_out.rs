@@ -8,7 +8,6 @@ use std::{
 use chrono::TimeDelta;
 use protocol::{
     because::Because,
-    call_error::CallError,
     decide::lifecycle::{Open, WaitsFor},
     id::InstanceId,
     instance::Instance,
@@ -18,8 +17,7 @@ use protocol::{
     timing::SHOWS_WITHIN,
 };
 
-use super::{Run, lifecycle::anything};
-use crate::{auto_scaling, config::Mode, report::Action};
+use crate::{config::Mode, engine::Run, report::Action};
 
 /// An instance that is being seen out.
 pub(super) struct Leaving<'i> {
@@ -171,19 +169,12 @@ impl Run<'_> {
         };
         Some(Open { because: Because::of(balancer, why), waits_for: WaitsFor::Draining(left) })
     }
-
-    /// Reads again who is still leaving.
-    pub(super) async fn renew_leaving(&mut self) -> Result<(), CallError> {
-        if self.leaving.is_empty() {
-            return Ok(());
-        }
-        let ids = self.leaving.keys().cloned().collect();
-        let members = auto_scaling::members(&self.registrar.clients.auto_scaling, &ids).await?;
-        self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
-        Ok(())
-    }
 }
 
 fn just_taken(why: &str, shows_within: Duration) -> Open {
     Open { because: Because::all(why), waits_for: WaitsFor::Tag(shows_within) }
+}
+
+pub(super) fn anything(because: Because) -> Open {
+    Open { because, waits_for: WaitsFor::Anything }
 }

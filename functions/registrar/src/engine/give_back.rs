@@ -27,7 +27,12 @@ use super::{
     Item, Run,
     parts::{in_chunks, in_parts},
 };
-use crate::{balancer::Kind, budget::Budget, config::Mode, ec2::RESOURCES_PER_CALL_MAX, report::Action};
+use crate::{
+    aws::{budget::Budget, ec2::RESOURCES_PER_CALL_MAX},
+    balancer::Kind,
+    config::Mode,
+    report::Action,
+};
 
 const REGISTER_WHY: &str = "the instance runs";
 
@@ -38,11 +43,11 @@ const BALANCERS_A_LOOK: usize = 100;
 /// How far an instance has come that is given back what it shall have. What can never be registered is not waited for; what
 /// failed stands in the report.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     /// What is not healthy yet, and why.
-    pub(super) unready: Vec<Because>,
+    pub(crate) unready: Vec<Because>,
     /// What is in place and cannot become healthy.
-    pub(super) in_vain: Vec<Because>,
+    pub(crate) in_vain: Vec<Because>,
 }
 
 impl Arrival {
@@ -72,7 +77,7 @@ impl Arrival {
 impl Run<'_> {
     /// Registers what instances that run shall have, and forgets what is settled. Answers how far those have come that shall
     /// have anything.
-    pub(super) async fn give_back(&mut self, instances: &[&Instance]) -> BTreeMap<InstanceId, Arrival> {
+    pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> BTreeMap<InstanceId, Arrival> {
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().copied().partition(|i| is_wanting(i));
         for instance in others {
@@ -453,7 +458,7 @@ impl Run<'_> {
     }
 
     /// Deletes held tags: one call for all instances that have the same.
-    pub(super) async fn untag(
+    pub(crate) async fn untag(
         &self,
         tags: BTreeMap<InstanceId, Vec<HeldTag>>,
     ) -> Vec<(InstanceId, Vec<Registration>, Result<(), CallError>)> {
@@ -510,13 +515,13 @@ fn is_same_run(then: &Instance, now: &Instance) -> bool {
 }
 
 /// Whether an instance shall have anything, by its tags.
-pub(super) fn is_wanting(instance: &Instance) -> bool {
+pub(crate) fn is_wanting(instance: &Instance) -> bool {
     !instance.held().is_empty() || instance.tags.contains_key(tag::REGISTER)
 }
 
 /// Reads how everything wanted stands: for each receiver its own. Where the time is given at which the instances were read, what is
 /// surely absent then is not looked for.
-pub(super) async fn look(
+pub(crate) async fn look(
     kinds: &[Box<dyn Kind>],
     receivers: &[(&Instance, Attached)],
     wanted: Vec<(usize, Registration)>,

@@ -24,7 +24,7 @@ use crate::{
 
 impl Run<'_> {
     /// Holds and takes what instances have that are out. Says whether anything was taken.
-    pub(super) async fn take_out(&mut self, instances: &[&Instance]) -> bool {
+    pub(crate) async fn take_out(&mut self, instances: &[&Instance]) -> bool {
         let Some(first) = instances.first() else { return false };
         let kinds = self.kinds(&first.account);
         let scans = join_all(kinds.iter().map(|kind| kind.scan(instances))).await;
@@ -33,7 +33,7 @@ impl Run<'_> {
     }
 
     /// Holds and takes what was found of instances that are out. Says whether anything was taken.
-    pub(super) async fn take(&mut self, kinds: &[Box<dyn Kind>], found: &[Found], instances: &[&Instance]) -> bool {
+    pub(crate) async fn take(&mut self, kinds: &[Box<dyn Kind>], found: &[Found], instances: &[&Instance]) -> bool {
         let mut by_instance: BTreeMap<InstanceId, Vec<Found>> =
             instances.iter().map(|instance| (instance.id.clone(), Vec::new())).collect();
         for found in found {
@@ -72,7 +72,7 @@ impl Run<'_> {
     }
 
     /// Gathers what scans found, and writes it down.
-    pub(super) fn found_by(&mut self, scans: Vec<Scan>, instances: &[&Instance]) -> Vec<Found> {
+    pub(crate) fn found_by(&mut self, scans: Vec<Scan>, instances: &[&Instance]) -> Vec<Found> {
         let mut found: Vec<Found> = Vec::new();
         for scan in scans {
             found.extend(scan.found);
@@ -130,7 +130,7 @@ impl Run<'_> {
     }
 
     /// Reads again after having taken: an instance that runs by now gets back what was taken a moment ago.
-    pub(super) async fn look_after_taking(&mut self, instances: &[&Instance]) {
+    pub(crate) async fn look_after_taking(&mut self, instances: &[&Instance]) {
         let ids: BTreeSet<InstanceId> = instances.iter().map(|instance| instance.id.clone()).collect();
         let Some(reading) = self.begin_anew(&ids).await else { return };
         let before: BTreeMap<&InstanceId, &Instance> = instances.iter().map(|before| (&before.id, *before)).collect();

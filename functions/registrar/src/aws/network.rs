@@ -12,7 +12,7 @@ use protocol::{
     network::{Block, Networks, Subnet},
 };
 
-use crate::{
+use crate::aws::{
     budget::ApiSet,
     call::call_error,
     ec2::{Ec2, FILTER_VALUES_MAX, PAGE_SIZE, filter, following},

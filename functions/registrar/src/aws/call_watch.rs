@@ -24,7 +24,7 @@ use protocol::{
     time::Timestamp,
 };
 
-use crate::budget::{ApiSet, Budget, Service};
+use crate::aws::budget::{ApiSet, Budget, Service};
 
 /// Counts of all clients of a function, since they were taken last.
 #[derive(Debug, Default)]
