@@ -12,7 +12,7 @@ use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use registrar::{
-    clients,
+    aws::clients,
     config::Config,
     handler::{InstanceState, Lifecycle, Reconcile},
 };

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, iter};
 
 use allocation_counter::measure;
-use registrar::{
+use protocol::{
     declaration::Declaration,
+    event::{LifecycleAction, Notice, Place},
     held::Held,
-    notice::{LifecycleAction, Notice, Place},
 };
 use sandbox::{
     ACCOUNT, REGION,

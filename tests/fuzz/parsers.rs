@@ -6,13 +6,15 @@ use proptest::{
     collection::{btree_map, vec},
     prelude::*,
 };
+use protocol::{
+    declaration::Declaration,
+    event::{LifecycleAction, Notice, Place, Told},
+    held::Held,
+    registration::{Registration, TargetGroupId},
+};
 use registrar::{
     config::{self, Config},
-    converge::Resume,
-    declaration::Declaration,
-    held::Held,
-    notice::{LifecycleAction, Notice, Place, Told},
-    registration::{Registration, TargetGroupId},
+    workflow::Resume,
 };
 use sandbox::{ACCOUNT, REGION};
 use serde_json::Value;

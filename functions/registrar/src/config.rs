@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use protocol::{nearest::nearest, timing::NETWORK_DRAIN_DEFAULT};
 use serde::Serialize;
 use thiserror::Error;
-
-use crate::nearest::nearest;
 
 /// Names of the variables. README.md and template.yaml have the same.
 pub const MODE: &str = "REGISTRAR_MODE";
@@ -41,11 +40,6 @@ pub const NAMES: [&str; 9] = [
     HEALTH_TIMEOUT,
     NETWORK_DRAIN,
 ];
-
-/// A Network Load Balancer goes on opening new connections to a deregistered target for about two minutes, whatever the
-/// group's delay says (measured by several users: aws/containers-roadmap issue 470, aws-load-balancer-controller issues 2366
-/// and 3270; AWS says "a few minutes").
-const NETWORK_DRAIN_DEFAULT: Duration = Duration::from_secs(120);
 
 /// The longest that a lifecycle action can wait at all, a limit of Auto Scaling.
 const TWO_DAYS: u64 = 172_800;
@@ -127,6 +121,17 @@ pub enum Orphans {
 }
 
 impl Config {
+    /// Says in the log in which mode the function works: one that only observes looks like one that does nothing.
+    pub fn announce(&self) {
+        match self.mode {
+            Mode::Enforce => tracing::info!(mode = "enforce", "what is decided is done"),
+            Mode::Observe => tracing::warn!(
+                mode = "observe",
+                "nothing is changed, and what would be is in the log and in reports: {MODE}=enforce acts"
+            ),
+        }
+    }
+
     /// Reads the process's environment.
     ///
     /// # Errors

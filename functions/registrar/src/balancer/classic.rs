@@ -12,20 +12,23 @@ use aws_sdk_elasticloadbalancing::{
     types::{Instance as Member, LoadBalancerDescription, TagDescription},
 };
 use futures::{FutureExt, StreamExt, stream};
-
-use super::{
-    CALLS_IN_FLIGHT_MAX, Drain, Found, Health, Kind, Marks, Name, Parting, Reason, Scan, Standing, Target, Unresolved,
-    Wanted, marks, of_existing,
-};
-use crate::{
-    budget::{ApiSet, Budget},
+use protocol::{
+    call_error::CallError,
     declaration::Declaration,
-    ec2::following,
-    error::CallError,
     id::{InstanceId, LoadBalancerName},
     instance::Instance,
+    names::Name,
+    observed::{Drain, Found, Health, Parting, Reason, Standing, Target, Unresolved, Wanted},
     registration::{BalancerId, Registration},
     tag::Owner,
+};
+
+use super::{Kind, Marks, Scan, marks, of_existing};
+use crate::aws::{
+    CALLS_IN_FLIGHT_MAX,
+    budget::{ApiSet, Budget},
+    call::call_error,
+    ec2::following,
 };
 
 /// All Classic load balancers of an account in a Region.
@@ -58,7 +61,7 @@ impl ClassicLoadBalancers {
         while let Some(marker) = next {
             let page = async || {
                 let page = call.clone().set_marker(marker.clone()).send().await;
-                page.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))
+                page.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancers", e))
             };
             let page = self.budget.call(ApiSet::ClassicDescribe, page).await?;
             next = following(page.next_marker());
@@ -88,7 +91,7 @@ impl ClassicLoadBalancers {
         let call = self.client.describe_tags().set_load_balancer_names(Some(names.to_vec()));
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTags", e))
         };
         let answer = self.budget.call(ApiSet::ClassicDescribe, call).await?;
         Ok(answer.tag_descriptions.unwrap_or_default())
@@ -103,7 +106,7 @@ impl ClassicLoadBalancers {
         let call = self.client.describe_instance_health().load_balancer_name(name).instances(member);
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeInstanceHealth", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeInstanceHealth", e))
         };
         let is_under_way = match self.budget.call(ApiSet::ClassicDescribe, call).await {
             Ok(answer) => answer.instance_states().iter().any(|state| state.state() == Some("InService")),
@@ -120,7 +123,7 @@ impl ClassicLoadBalancers {
         let call = self.client.describe_load_balancer_attributes().load_balancer_name(name);
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancerAttributes", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancerAttributes", e))
         };
         let answer = self.budget.call(ApiSet::ClassicDescribe, call).await;
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
@@ -139,7 +142,7 @@ impl ClassicLoadBalancers {
             let call = call.set_instances(Some(members));
             let call = async || {
                 let answer = call.clone().send().await;
-                answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeInstanceHealth", e))
+                answer.map_err(|e| call_error("elasticloadbalancing:DescribeInstanceHealth", e))
             };
             match self.budget.call(ApiSet::ClassicDescribe, call).await {
                 Ok(answer) => {
@@ -265,7 +268,7 @@ impl Kind for ClassicLoadBalancers {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.register_instances_with_load_balancer().load_balancer_name(name.as_str());
         let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
+        answer.map(drop).map_err(|e| call_error("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
     }
 
     async fn turn(&self) {
@@ -276,7 +279,7 @@ impl Kind for ClassicLoadBalancers {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.deregister_instances_from_load_balancer().load_balancer_name(name.as_str());
         let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterInstancesFromLoadBalancer", e))
+        answer.map(drop).map_err(|e| call_error("elasticloadbalancing:DeregisterInstancesFromLoadBalancer", e))
     }
 }
 

@@ -15,23 +15,29 @@ use aws_sdk_elasticloadbalancingv2::{
     types::{TagDescription, TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
 };
 use futures::{FutureExt, StreamExt, stream};
+use protocol::{
+    address::Family,
+    call_error::CallError,
+    declaration::Declaration,
+    instance::Instance,
+    names::{Name, Sought},
+    observed::{AddressTarget, Drain, Parting, Reason, Standing, Target, Unresolved, Wanted},
+    registration::{BalancerId, Registration, TargetGroupId},
+    tag::Owner,
+    target_group::{TargetGroup, TargetType},
+};
 use tokio::time::Instant as MonotonicTime;
 
 use super::{
-    AddressTarget, CALLS_IN_FLIGHT_MAX, Drain, Kind, Marks, Name, Part, Parting, Reason, Scan, ScannedPart, Sought,
-    Standing, Target, TargetGroup, TargetType, Unresolved, Wanted, marks,
+    Kind, Marks, Part, Scan, ScannedPart, marks,
     membership::{Index, Member, address_target, can_have_one_of, claim, in_place, member, standing},
     of_existing,
 };
-use crate::{
-    address::Family,
+use crate::aws::{
+    CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
-    declaration::Declaration,
+    call::call_error,
     ec2::following,
-    error::CallError,
-    instance::Instance,
-    registration::{BalancerId, Registration, TargetGroupId},
-    tag::Owner,
 };
 
 /// Groups that a sweep reads before it looks at the clock. At AWS's older limits that is ten seconds' worth.
@@ -143,7 +149,7 @@ impl TargetGroups {
         while let Some(marker) = next {
             let page = async || {
                 let page = call.clone().set_marker(marker.clone()).send().await;
-                page.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))
+                page.map_err(|e| call_error("elasticloadbalancing:DescribeTargetGroups", e))
             };
             let page = self.budget.call(ApiSet::Describe, page).await?;
             for group in page.target_groups() {
@@ -165,7 +171,7 @@ impl TargetGroups {
         while let Some(marker) = next {
             let page = async || {
                 let page = call.clone().set_marker(marker.clone()).send().await;
-                page.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))
+                page.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancers", e))
             };
             let page = self.budget.call(ApiSet::Describe, page).await?;
             balancers.extend(page.load_balancers().iter().filter_map(|found| {
@@ -185,7 +191,7 @@ impl TargetGroups {
         let call = self.client.describe_target_groups().names(name);
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTargetGroups", e))
         };
         match self.budget.call(ApiSet::Describe, call).await {
             Ok(answer) => {
@@ -231,7 +237,7 @@ impl TargetGroups {
         let call = self.client.describe_target_health().target_group_arn(self.arn(group));
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetHealth", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTargetHealth", e))
         };
         let answer = self.budget.call(ApiSet::Describe, call).await?;
         Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
@@ -260,7 +266,7 @@ impl TargetGroups {
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroupAttributes", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTargetGroupAttributes", e))
         };
         let answer = self.budget.call(ApiSet::Describe, call).await;
         let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
@@ -409,7 +415,7 @@ impl TargetGroups {
         let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTags", e))
         };
         let answer = self.budget.call(ApiSet::Describe, call).await?;
         Ok(answer.tag_descriptions.unwrap_or_default())
@@ -578,7 +584,7 @@ impl Kind for TargetGroups {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        call.send().await.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterTargets", e))
+        call.send().await.map(drop).map_err(|e| call_error("elasticloadbalancing:RegisterTargets", e))
     }
 
     async fn turn(&self) {
@@ -590,7 +596,7 @@ impl Kind for TargetGroups {
         let targets = targets.iter().map(description).collect();
         let call = self.client.deregister_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
         let answer = call.send().await;
-        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterTargets", e))
+        answer.map(drop).map_err(|e| call_error("elasticloadbalancing:DeregisterTargets", e))
     }
 }
 

@@ -6,26 +6,23 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::{Context, LambdaEvent};
+use protocol::{
+    call_error::CallError,
+    event::{NotUnderstood, Place, Told},
+    id::InstanceId,
+    timing::{COMES_BACK_AFTER, FAILED_RETRY_MIN},
+};
 use serde_json::{Value, json};
 use tokio::time::Instant as MonotonicTime;
 
-use super::{Base, Failure, deadline, log};
+use super::{Base, Failure, deadline, log, records::Records};
 use crate::{
+    aws::queue::{Parked, Queue},
     config::Config,
-    converge::{Converged, Outcome, Registrar},
-    error::CallError,
-    id::InstanceId,
-    metrics::Metrics,
-    notice::{NotUnderstood, Place, Records, Told},
-    queue::{Parked, Queue},
+    engine::Registrar,
+    report::metrics::Metrics,
+    workflow::{Converged, Outcome},
 };
-
-/// How soon the first retry of a failure comes. Sooner, and a throttled account is throttled more.
-const FAILED_RETRY_MIN: Duration = Duration::from_secs(15);
-
-/// How long after the end of an invocation a message comes back that killed it, where that must be soon: while Lambda may still be
-/// ending it, another one must not work on the same.
-const COMES_BACK_AFTER: Duration = Duration::from_secs(5);
 
 /// What a function makes of its events.
 pub(super) trait Work: Send + Sync {
@@ -126,7 +123,7 @@ impl<W: Work> BehindQueue<W> {
             Told::Nothing(why) => return Ok(json!({ "nothing_to_do": why })),
         };
         let converged = self.work.converge(&self.base.registrar, std::slice::from_ref(&notice)).await;
-        let Converged { report, outcomes } = converged.inspect_err(|error| metrics.add_failure(error.reason()))?;
+        let Converged { report, outcomes } = converged.inspect_err(|error| metrics.add_failure(error.into()))?;
         metrics.add_report(&report);
         match outcomes.into_iter().next() {
             Some(Outcome::NotUnderstood(reason)) => {
@@ -214,7 +211,7 @@ impl<W: Work> BehindQueue<W> {
             }
             Ok(Err(error)) => {
                 tracing::error!(why = error.to_sentence(), "nothing could be done");
-                metrics.add_failure(error.reason());
+                metrics.add_failure((&error).into());
                 Some(vec![Outcome::Failed; notices.len()])
             }
             Err(_) => {

@@ -5,19 +5,18 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::LambdaEvent;
+use protocol::{
+    call_error::CallError,
+    event::{NotUnderstood, Notice, Place, Told},
+    id::InstanceId,
+};
 use serde_json::Value;
 
 use super::{
     Failure,
     batch::{BehindQueue, Work},
 };
-use crate::{
-    config::Config,
-    converge::{Converged, Registrar},
-    error::CallError,
-    id::InstanceId,
-    notice::{NotUnderstood, Notice, Place, Told},
-};
+use crate::{config::Config, engine::Registrar, workflow::Converged};
 
 /// The function, with everything of it that outlives an invocation.
 pub struct InstanceState(BehindQueue<StateChanges>);
@@ -30,7 +29,7 @@ impl InstanceState {
         Self(BehindQueue::new(sdk, config, StateChanges))
     }
 
-    /// Opens the connections that every event needs: see [`crate::clients::Clients::connect`].
+    /// Opens the connections that every event needs: see [`crate::aws::clients::Clients::connect`].
     pub async fn connect(&self) {
         self.0.connect().await;
     }

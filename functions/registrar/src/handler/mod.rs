@@ -4,6 +4,7 @@ mod batch;
 mod instance_state;
 mod lifecycle;
 mod reconcile;
+mod records;
 
 use std::{
     fmt,
@@ -13,19 +14,19 @@ use std::{
 
 use aws_types::SdkConfig;
 use lambda_runtime::{Context, Diagnostic};
+use protocol::{call_error::CallError, event::NotUnderstood, id::InstanceId};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
-    clients::Clients,
+    aws::clients::Clients,
     config::Config,
-    converge::Registrar,
-    error::CallError,
-    id::InstanceId,
-    metrics::{Metrics, Source},
-    notice::NotUnderstood,
-    report::{Failed, Report},
+    engine::Registrar,
+    report::{
+        Failed, Report,
+        metrics::{Metrics, Source},
+    },
 };
 
 pub use instance_state::InstanceState;

@@ -9,19 +9,21 @@
 
 use aws_types::SdkConfig;
 use lambda_runtime::LambdaEvent;
+use protocol::{
+    because::Because,
+    event::NotUnderstood,
+    fields::{BadFields, Fields},
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant as MonotonicTime;
 
-use super::{Base, Failure, deadline, log};
+use super::{Base, Failure, deadline, log, records::Records};
 use crate::{
+    aws::queue::Queue,
     config::Config,
-    converge::{Detail, Order, Resume},
-    fields::{BadFields, Fields},
-    metrics::Metrics,
-    notice::{NotUnderstood, Records},
-    queue::Queue,
-    report::{Because, FailureReason, Report},
+    report::{FailureReason, Report, metrics::Metrics},
+    workflow::{Detail, Order, Resume},
 };
 
 /// What can be read, for a person who sent something else.
@@ -130,7 +132,7 @@ impl Reconcile {
     ) -> Result<(Report, bool), Failure> {
         let order = payload.order(deadline)?;
         let swept = self.base.registrar.sweep(&order).await;
-        let (mut report, resume) = swept.inspect_err(|error| metrics.add_failure(error.reason()))?;
+        let (mut report, resume) = swept.inspect_err(|error| metrics.add_failure(error.into()))?;
         let is_to_go_on = match resume {
             Some(resume) => self.go_on(payload, &resume, &mut report).await,
             None => false,
@@ -152,7 +154,7 @@ impl Reconcile {
         match self.queue.send(&serde_json::to_string(&next).unwrap_or_default()).await {
             Ok(is_sent) => is_sent,
             Err(error) => {
-                report.fail(error.reason(), Because::of(resume, error.to_sentence()));
+                report.fail((&error).into(), Because::of(resume, error.to_sentence()));
                 false
             }
         }
