@@ -106,8 +106,8 @@ pub enum DoesNotFit {
     /// Asked of a Classic load balancer.
     #[error("a Classic load balancer has nothing to complete")]
     NotATargetGroup,
-    /// The group of that name is a later one.
-    #[error("the target group of that name has the id {found}: it was deleted and created again")]
+    /// The group of that name is another one.
+    #[error("the target group of that name has the id {found}, and not this one: correct the id, or leave it out")]
     OtherGroup {
         /// The id that the group of that name has.
         found: String,

@@ -51,7 +51,7 @@ pub struct Hook {
 pub struct Wishes {
     /// Registrations to make at the launch, beside those of the instance's own tags. As the text of the tag.
     pub register: String,
-    /// How long to wait for health, or for a balancer that cannot be read or written.
+    /// How long to wait for health, or for a balancer that cannot be read or written. `None` for 0, too: as long as the hook.
     pub timeout: Option<Duration>,
     /// How the launch ends that is not healthy in time.
     pub on_timeout: Option<ActionResult>,
@@ -105,6 +105,8 @@ impl Wishes {
             Transition::deserialize(described.lifecycle_transition.as_deref().unwrap_or_default().into_deserializer());
         let way = way.map_err(|error| NotUnderstood::Metadata { hook: name.clone(), why: error.to_string() })?;
         let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        // 0 means the same as in the setting: no limit of its own, so as long as the hook.
+        let timeout = |timeout_seconds| seconds(timeout_seconds).filter(|timeout| !timeout.is_zero());
         match way {
             Transition::Launching => {
                 let LaunchMetadata { register, timeout_seconds, on_timeout } = read(metadata, name)?;
@@ -112,11 +114,11 @@ impl Wishes {
                 if let Some((text, why)) = Declaration::all_in(&register).1.into_iter().next() {
                     return Err(NotUnderstood::Declaration { hook: name.clone(), text, why });
                 }
-                Ok(Self { register, timeout: seconds(timeout_seconds), on_timeout, network_drain: None })
+                Ok(Self { register, timeout: timeout(timeout_seconds), on_timeout, network_drain: None })
             }
             Transition::Terminating => {
                 let TerminateMetadata { timeout_seconds, network_drain_seconds } = read(metadata, name)?;
-                let (timeout, network_drain) = (seconds(timeout_seconds), seconds(network_drain_seconds));
+                let (timeout, network_drain) = (timeout(timeout_seconds), seconds(network_drain_seconds));
                 Ok(Self { timeout, network_drain, ..Self::default() })
             }
         }
@@ -161,6 +163,15 @@ mod tests {
         let wishes = read_of("TERMINATING", r#"{"network_drain_seconds": 180}"#).unwrap();
         assert_eq!(wishes.network_drain, Some(Duration::from_secs(180)));
         assert_eq!(read_of("LAUNCHING", " "), Ok(Wishes::default()));
+    }
+
+    #[test]
+    fn a_timeout_of_0_is_as_long_as_the_hook() {
+        for transition in ["LAUNCHING", "TERMINATING"] {
+            assert_eq!(read_of(transition, r#"{"timeout_seconds": 0}"#), Ok(Wishes::default()), "{transition}");
+        }
+        let drain = read_of("TERMINATING", r#"{"network_drain_seconds": 0}"#).unwrap().network_drain;
+        assert_eq!(drain, Some(Duration::ZERO), "no time at all, as in the setting");
     }
 
     #[test]

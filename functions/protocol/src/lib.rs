@@ -4,7 +4,7 @@
 //! - what was observed of balancers: [`observed`];
 //! - what is remembered in tags: [`tag`], [`registration`], [`held`], [`declaration`];
 //! - what an event tells: [`event`];
-//! - what follows from all of it: [`decide`], [`orphan`]; and why, for people: [`finding`], [`because`];
+//! - what follows from all of it: [`decide`], [`orphan`]; and why, for people: [`finding`], [`because`], [`names`], [`nearest`];
 //! - for how long any of it holds: [`timing`].
 //!
 //! The crate `registrar` reads from AWS and does what is decided here. `docs/design.md` has the promises, and why they hold.
@@ -21,6 +21,8 @@ pub mod hook;
 pub mod id;
 pub mod instance;
 pub mod member;
+pub mod names;
+pub mod nearest;
 pub mod network;
 pub mod observed;
 pub mod orphan;

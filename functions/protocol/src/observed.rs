@@ -14,6 +14,7 @@ use crate::{
     declaration::DoesNotFit,
     id::{AutoScalingGroupName, InstanceId, VpcId},
     instance::Instance,
+    names::Sought,
     registration::{BalancerId, Registration, TargetGroupId},
     tag::Owner,
     target_group::TargetType,
@@ -159,9 +160,19 @@ pub enum Reason {
     /// Auto Scaling registers and deregisters there.
     #[error("the balancer is attached to the Auto Scaling group {0}, which looks after it")]
     AttachedToGroup(AutoScalingGroupName),
-    /// Deleted.
+    /// Deleted: something is held for it, so it did exist.
     #[error("the balancer does not exist any more")]
     BalancerGone,
+    /// Declared, and never seen: a slip of the pen, or a balancer that is still to be made.
+    #[error("there is no {sought} `{name}` in this account and Region{hint}")]
+    NoSuchBalancer {
+        /// What is declared.
+        sought: Sought,
+        /// Its name.
+        name: String,
+        /// What the operator may have meant; empty if nothing is near ([`crate::names::hint`]).
+        hint: String,
+    },
     /// Not reachable.
     #[error("the balancer is in {}, the instance in {}", .balancer.as_ref().map_or("no VPC", VpcId::as_str), .instance.as_ref().map_or("no VPC", VpcId::as_str))]
     OtherVpc {
@@ -195,12 +206,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether it may pass by itself, or by what is done to the instance alone: an address can be added. Everything else needs another
-    /// declaration, or another balancer.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::NoAddress { .. })
-    }
-
     /// Whether somebody else looks after the balancer, so that nothing is wrong.
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Ignored | Self::Kubernetes | Self::AttachedToGroup(_))

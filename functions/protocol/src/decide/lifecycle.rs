@@ -100,8 +100,10 @@ pub enum WaitsFor {
     Draining(Option<Duration>),
     /// A tag that may not show for so long, while nothing else need tell of what is drained.
     Tag(Duration),
-    /// Health, or a balancer that cannot be read or written: that may never come.
+    /// Health, a balancer that cannot be read or written, or a person: that may never come.
     Anything,
+    /// Nothing: it is named, and the action goes on without it.
+    Nothing,
 }
 
 /// What shall become of an action.
@@ -129,16 +131,20 @@ pub fn verdict(
     timeout: Option<Duration>,
     now: Timestamp,
 ) -> Verdict {
+    let (unwaited, open): (Vec<&Open>, Vec<&Open>) = open.iter().partition(|open| open.waits_for == WaitsFor::Nothing);
     if open.is_empty() {
-        let why = match action.transition {
-            Transition::Launching => "all that it shall have is healthy",
-            Transition::Terminating => "it is registered nowhere, and nothing is drained any more",
+        let mut why = match action.transition {
+            Transition::Launching => "all that it should have is registered and healthy".to_owned(),
+            Transition::Terminating => "it is registered nowhere, and nothing is drained any more".to_owned(),
         };
-        return Verdict::Complete { result: ActionResult::Continue, why: why.to_owned(), is_given_up: false };
+        if !unwaited.is_empty() {
+            why = format!("{why}, but for what cannot become healthy: {}", sentences(&unwaited));
+        }
+        return Verdict::Complete { result: ActionResult::Continue, why, is_given_up: false };
     }
     let waited = (now - action.started_at).max(TimeDelta::zero());
     let last_moment = delta(hook.global_timeout) - LAST_MOMENT;
-    let is_of_drain = |open: &Open| matches!(open.waits_for, WaitsFor::Draining(_) | WaitsFor::Tag(_));
+    let is_of_drain = |open: &&Open| matches!(open.waits_for, WaitsFor::Draining(_) | WaitsFor::Tag(_));
     let is_drained_only = open.iter().all(is_of_drain);
     let limit = match is_drained_only {
         true => last_moment,
@@ -147,37 +153,40 @@ pub fn verdict(
     // Where something drains, it is waited for even when something else has failed for too long.
     let is_draining = open.iter().any(is_of_drain);
     if waited >= last_moment || (waited >= limit && !is_draining) {
-        return give_up(action, hook, open, waited);
+        return give_up(action, hook, &open, waited);
     }
     let left = limit - waited;
     let left = if left > TimeDelta::zero() { left } else { last_moment - waited };
-    Verdict::Hold(next_look(open, waited).min(hook.heartbeat_timeout / 2).min(left.to_std().unwrap_or(LOOK_MIN)))
+    Verdict::Hold(next_look(&open, waited).min(hook.heartbeat_timeout / 2).min(left.to_std().unwrap_or(LOOK_MIN)))
 }
 
-fn give_up(action: &LifecycleAction, hook: &Hook, open: &[Open], waited: TimeDelta) -> Verdict {
+fn give_up(action: &LifecycleAction, hook: &Hook, open: &[&Open], waited: TimeDelta) -> Verdict {
     let result = match action.transition {
         Transition::Launching => hook.wishes.on_timeout.unwrap_or(hook.default_result),
         // The instance ends anyway; abandoning would only skip the hooks after this one.
         Transition::Terminating => ActionResult::Continue,
     };
-    let reasons: Vec<String> = open.iter().map(|open| open.because.to_string()).collect();
-    let why = format!("given up after {} s: {}", waited.num_seconds(), reasons.join("; "));
+    let why = format!("given up after {} s: {}", waited.num_seconds(), sentences(open));
     Verdict::Complete { result, why, is_given_up: true }
+}
+
+fn sentences(open: &[&Open]) -> String {
+    open.iter().map(|open| open.because.to_string()).collect::<Vec<_>>().join("; ")
 }
 
 /// When to look again: at the end of a draining that is known, else after a sixth of the time that was waited so far; and not before what
 /// tells of the draining must show.
 ///
 /// So an hour costs some dozens of looks, and what is ready is noticed after a sixth of its time, or 90 s, more.
-fn next_look(open: &[Open], waited: TimeDelta) -> Duration {
+fn next_look(open: &[&Open], waited: TimeDelta) -> Duration {
     let waited = waited.to_std().unwrap_or_default();
     let cadence = (waited / 6).clamp(LOOK_MIN, LOOK_MAX.max((waited / 40).min(LONG_LOOK_MAX)));
-    let end = |open: &Open| match open.waits_for {
+    let end = |open: &&Open| match open.waits_for {
         WaitsFor::Draining(Some(left)) => Some((left + DRAINED_SLACK).max(LOOK_MIN).min(LONG_LOOK_MAX)),
         WaitsFor::Draining(None) | WaitsFor::Anything => Some(cadence),
-        WaitsFor::Tag(_) => None,
+        WaitsFor::Tag(_) | WaitsFor::Nothing => None,
     };
-    let shows = |open: &Open| match open.waits_for {
+    let shows = |open: &&Open| match open.waits_for {
         WaitsFor::Tag(left) => Some(left),
         _ => None,
     };
@@ -308,6 +317,18 @@ mod tests {
             let verdict = verdict(&action, &HOOK, &[], None, at(10));
             assert!(matches!(verdict, Verdict::Complete { result: ActionResult::Continue, is_given_up: false, .. }));
         }
+    }
+
+    #[test]
+    fn what_is_not_waited_for_is_named_when_the_action_is_completed() {
+        let idle = Open { because: Because::of(&"tg:idle", "unused"), waits_for: WaitsFor::Nothing };
+        let completed = |open: &[Open]| match verdict(&launch(), &HOOK, open, None, at(10)) {
+            Verdict::Complete { result: ActionResult::Continue, why, is_given_up: false } => Some(why),
+            _ => None,
+        };
+        let why = completed(std::slice::from_ref(&idle)).unwrap_or_default();
+        assert!(why.ends_with("but for what cannot become healthy: tg:idle: unused"), "{why}");
+        assert_eq!(completed(&[idle, unhealthy()]), None, "the other one is waited for");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     held::{Held, HeldTag},
     id::{AutoScalingGroupName, InstanceId},
     instance::{Instance, State},
+    names::Sought,
     observed::{Found, Health, Reason, Standing, Target},
     registration::{BalancerId, Registration},
     time::Timestamp,
@@ -358,12 +359,14 @@ pub fn give_back(
             (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
             (_, Some(reason)) | (Standing::Never(reason), None) => {
                 // What is only declared cannot be forgotten: it stands in the operator's own tag.
-                let list = match (is_held.contains(&registration), reason.is_foreign()) {
-                    (true, _) => &mut decision.let_go,
-                    (false, true) => &mut decision.left_alone,
-                    (false, false) => &mut decision.stuck,
-                };
-                list.push((registration, reason));
+                match (is_held.contains(&registration), reason.is_foreign()) {
+                    (true, _) => decision.let_go.push((registration, reason)),
+                    (false, true) => decision.left_alone.push((registration, reason)),
+                    (false, false) => {
+                        let reason = as_of_declared(&registration, reason);
+                        decision.stuck.push((registration, reason));
+                    }
+                }
             }
             (Standing::Absent(target), None) => decision.register.push((registration, target)),
             (Standing::Draining { delay }, None) => {
@@ -384,6 +387,18 @@ pub fn give_back(
     }
     decision.look_again = look_again(&decision, settled_in);
     decision
+}
+
+/// What is held did exist, so it was deleted. What is only declared may never have been there.
+fn as_of_declared(registration: &Registration, reason: Reason) -> Reason {
+    let (sought, name) = match registration {
+        Registration::Classic(name) => (Sought::Classic, name.to_string()),
+        Registration::Target { group, .. } => (Sought::TargetGroup, group.name.clone()),
+    };
+    match reason {
+        Reason::BalancerGone => Reason::NoSuchBalancer { sought, name, hint: String::new() },
+        reason => reason,
+    }
 }
 
 /// How long it takes until no function can rely on any of the tags any more.

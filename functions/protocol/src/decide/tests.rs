@@ -372,7 +372,8 @@ fn what_is_only_declared_is_never_let_go() {
         vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("ignored"), Standing::Never(Reason::Ignored))];
     let decision = give_back(&instance("i-1"), at(500), standings, &Attached::default());
     assert_eq!(decision.let_go, []);
-    assert_eq!(decision.stuck, [(clb("gone"), Reason::BalancerGone)], "a person has to correct it");
+    let never_seen = Reason::NoSuchBalancer { sought: Sought::Classic, name: "gone".to_owned(), hint: String::new() };
+    assert_eq!(decision.stuck, [(clb("gone"), never_seen)], "a person has to correct it");
     assert_eq!(decision.left_alone, [(clb("ignored"), Reason::Ignored)]);
 }
 

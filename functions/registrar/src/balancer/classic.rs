@@ -17,6 +17,7 @@ use protocol::{
     declaration::Declaration,
     id::{InstanceId, LoadBalancerName},
     instance::Instance,
+    names::Name,
     observed::{Drain, Found, Health, Parting, Reason, Standing, Target, Unresolved, Wanted},
     registration::{BalancerId, Registration},
     tag::{self, Owner},
@@ -177,6 +178,11 @@ impl Kind for ClassicLoadBalancers {
             Declaration::Classic(name) => Some(Ok(Registration::Classic(name.clone()))),
             Declaration::Target { .. } => None,
         }
+    }
+
+    async fn names(&self) -> Result<Vec<Name>, CallError> {
+        let balancers = self.list().await?;
+        Ok(balancers.iter().filter_map(|found| Some(Name::Classic(found.load_balancer_name()?.to_owned()))).collect())
     }
 
     async fn scan(&self, instances: &[&Instance]) -> Scan {

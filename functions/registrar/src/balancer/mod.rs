@@ -16,6 +16,7 @@ use protocol::{
     declaration::Declaration,
     id::InstanceId,
     instance::Instance,
+    names::Name,
     observed::{AddressTarget, Drain, Found, Parting, Standing, Target, Unresolved, Wanted},
     registration::{BalancerId, Registration, TargetGroupId},
     tag::Owner,
@@ -49,6 +50,12 @@ pub trait Kind: Send + Sync {
             Some(_) => ScannedPart::default(),
         }
     }
+
+    /// Reads the names that an operator may have meant who declares one of this kind that is not there.
+    ///
+    /// # Errors
+    /// If a listing cannot be read.
+    async fn names(&self) -> Result<Vec<Name>, CallError>;
 
     /// Reads how registrations of this kind stand: one answer each, in their order.
     async fn look(&self, wanted: &[Wanted<'_>]) -> Vec<Standing>;

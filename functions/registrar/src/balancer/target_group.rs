@@ -20,6 +20,7 @@ use protocol::{
     call_error::CallError,
     declaration::Declaration,
     instance::Instance,
+    names::{Name, Sought},
     observed::{AddressTarget, Drain, Parting, Reason, Standing, Target, Unresolved, Wanted},
     registration::{BalancerId, Registration, TargetGroupId},
     tag::{self, Owner},
@@ -160,6 +161,27 @@ impl TargetGroups {
             next = following(page.next_marker());
         }
         Ok(groups)
+    }
+
+    /// The load balancers that could have target groups, by their ARNs.
+    async fn load_balancers(&self) -> Result<Vec<(String, Name)>, CallError> {
+        let call = self.client.describe_load_balancers();
+        let mut balancers = Vec::new();
+        let mut next = Some(None);
+        while let Some(marker) = next {
+            let page = async || {
+                let page = call.clone().set_marker(marker.clone()).send().await;
+                page.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancers", e))
+            };
+            let page = self.budget.call(ApiSet::Describe, page).await?;
+            balancers.extend(page.load_balancers().iter().filter_map(|found| {
+                let kind = found.r#type().map(|kind| kind.as_str().to_owned()).unwrap_or_default();
+                let name = found.load_balancer_name()?.to_owned();
+                Some((found.load_balancer_arn()?.to_owned(), Name::LoadBalancer { name, kind, groups: Vec::new() }))
+            }));
+            next = following(page.next_marker());
+        }
+        Ok(balancers)
     }
 
     async fn describe_named(&self, name: &str) -> Result<Option<TargetGroup>, CallError> {
@@ -410,9 +432,26 @@ impl Kind for TargetGroups {
         let Declaration::Target { group: name, .. } = declaration else { return None };
         Some(match self.describe_named(name).await {
             Ok(Some(group)) => declaration.resolve(&group).map_err(|why| Unresolved::Reason(Reason::DoesNotFit(why))),
-            Ok(None) => Err(Unresolved::Reason(Reason::BalancerGone)),
+            Ok(None) => Err(Unresolved::Reason(Reason::NoSuchBalancer {
+                sought: Sought::TargetGroup,
+                name: name.clone(),
+                hint: String::new(),
+            })),
             Err(error) => Err(Unresolved::Unreadable(error)),
         })
+    }
+
+    async fn names(&self) -> Result<Vec<Name>, CallError> {
+        let groups = self.list().await?;
+        let mut names = self.load_balancers().await?;
+        for name in &mut names {
+            if let (arn, Name::LoadBalancer { groups: its, .. }) = name {
+                let in_front = |group: &&TargetGroup| group.load_balancer_arns.contains(arn);
+                its.extend(groups.iter().filter(in_front).map(|group| group.id.name.clone()));
+            }
+        }
+        let names = names.into_iter().map(|(_, name)| name);
+        Ok(names.chain(groups.into_iter().map(|group| Name::TargetGroup(group.id.name))).collect())
     }
 
     async fn scan(&self, instances: &[&Instance]) -> Scan {

@@ -25,6 +25,7 @@ use tokio::time::{Instant as MonotonicTime, timeout_at};
 
 use super::{
     Item, Run,
+    hints::Hints,
     parts::{in_chunks, in_parts},
 };
 use crate::{
@@ -40,18 +41,19 @@ const REGISTER_WHY: &str = "the instance runs";
 /// invocation may end among them; fewer, and more round trips are waited for.
 const BALANCERS_A_LOOK: usize = 100;
 
-/// How far an instance has come that is given back what it shall have. What can never be registered is not waited for; what
-/// failed stands in the report.
+/// How far an instance has come that is given back what it should have. What failed stands in the report.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arrival {
-    /// What is not healthy yet, and why.
+    /// What is not registered or not healthy yet, and why. It includes what only a person can put right: a launch that is
+    /// continued without it would put an instance into service that gets no traffic.
     pub(crate) unready: Vec<Because>,
-    /// What is in place and cannot become healthy.
+    /// What is registered and cannot become healthy.
     pub(crate) in_vain: Vec<Because>,
 }
 
 impl Arrival {
-    fn of(decision: &GiveBack) -> Self {
+    /// Sums up a decision, with what could not even be decided on because its text does not name a registration.
+    fn of(decision: &GiveBack, unnamed: Vec<Because>) -> Self {
         let (in_vain, unhealthy): (Vec<_>, Vec<_>) = decision
             .in_place
             .iter()
@@ -65,10 +67,9 @@ impl Arrival {
             .draining
             .iter()
             .map(|(registration, _)| Because::of(registration, "the same address is being drained"));
-        let stuck = decision.stuck.iter().filter(|(_, reason)| reason.may_pass());
-        let stuck = stuck.map(|(registration, reason)| Because::of(registration, reason));
+        let stuck = decision.stuck.iter().map(|(registration, reason)| Because::of(registration, reason));
         Self {
-            unready: unhealthy.chain(registering).chain(draining).chain(stuck).collect(),
+            unready: unhealthy.chain(registering).chain(draining).chain(stuck).chain(unnamed).collect(),
             in_vain: in_vain.into_iter().map(|(because, _)| because).collect(),
         }
     }
@@ -87,11 +88,14 @@ impl Run<'_> {
         let kinds = self.kinds(&first.account);
         let mut wanted: Vec<(usize, Registration)> = Vec::new();
         let mut receivers = Vec::new();
+        let mut unnamed = Vec::new();
+        let mut hints = Hints::new(&kinds);
         let in_service = self.in_service(wanting).await;
         for (instance, attached) in self.attached(&in_service).await {
-            let registrations = self.wanted_by(instance, &kinds).await;
-            wanted.extend(registrations.into_iter().map(|registration| (receivers.len(), registration)));
+            let wishes = self.wanted_by(instance, &kinds, &mut hints).await;
+            wanted.extend(wishes.registrations.into_iter().map(|registration| (receivers.len(), registration)));
             receivers.push((instance, attached));
+            unnamed.push(wishes.unnamed);
         }
         // A sweep looks for what is wrong, and who only observes has to see it.
         let may_be_blind = self.registrar.mode == Mode::Enforce && !self.recorder.is_of_sweep();
@@ -99,13 +103,19 @@ impl Run<'_> {
         let standings = look(&kinds, &receivers, wanted, blind_at).await;
         let mut decisions = Vec::new();
         for ((instance, attached), standings) in receivers.into_iter().zip(standings) {
-            let decision = decide::give_back(instance, self.read_at_ec2, standings, &attached);
+            let mut decision = decide::give_back(instance, self.read_at_ec2, standings, &attached);
+            for (_, reason) in &mut decision.stuck {
+                *reason = hints.complete(reason.clone()).await;
+            }
             self.note(instance, &decision);
             self.note_findings(instance, &decision);
             decisions.push((instance, decision));
         }
-        let arrivals =
-            decisions.iter().map(|(instance, decision)| (instance.id.clone(), Arrival::of(decision))).collect();
+        let arrivals = decisions
+            .iter()
+            .zip(unnamed)
+            .map(|((instance, decision), unnamed)| (instance.id.clone(), Arrival::of(decision, unnamed)))
+            .collect();
         if self.registrar.mode == Mode::Observe {
             self.rehearse_giving_back(&decisions);
             return arrivals;
@@ -120,24 +130,25 @@ impl Run<'_> {
         arrivals
     }
 
-    /// What an instance shall have: all that is held, and all that is declared and can be completed.
-    async fn wanted_by(&mut self, instance: &Instance, kinds: &[Box<dyn Kind>]) -> BTreeSet<Registration> {
-        let mut wanted = instance.held().registrations();
+    /// Reads what an instance should have: all that is held, and all that is declared and can be completed.
+    async fn wanted_by(&mut self, instance: &Instance, kinds: &[Box<dyn Kind>], hints: &mut Hints<'_>) -> Wishes {
+        let mut wishes = Wishes { registrations: instance.held().registrations(), unnamed: broken_tags(instance) };
         let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
         let (declarations, malformed) = Declaration::all_in(declared);
+        let mut misdeclared = Vec::new();
         for (text, why) in malformed {
             let why = format!("`{text}` is not a registration: {why}");
-            self.recorder.needs_a_person(&instance.id, Because::of(&format!("tag {}", tag::REGISTER), why));
+            misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
         }
         for declaration in declarations {
             for kind in kinds {
                 match kind.resolve(&declaration).await {
                     None => continue,
                     Some(Ok(registration)) => {
-                        wanted.insert(registration);
+                        wishes.registrations.insert(registration);
                     }
                     Some(Err(Unresolved::Reason(reason))) => {
-                        self.recorder.needs_a_person(&instance.id, Because::of(&declaration, reason));
+                        misdeclared.push(Because::of(&declaration, hints.complete(reason).await));
                     }
                     Some(Err(Unresolved::Unreadable(error))) => {
                         self.recorder.call_failed(&instance.id, Some(&declaration), &error);
@@ -145,7 +156,11 @@ impl Run<'_> {
                 }
             }
         }
-        wanted
+        for because in &misdeclared {
+            self.recorder.needs_a_person(&instance.id, because.clone());
+        }
+        wishes.unnamed.extend(misdeclared);
+        wishes
     }
 
     /// Writes down what needs no deed.
@@ -507,6 +522,24 @@ async fn register(
         })
     })
     .await
+}
+
+/// What an instance should have.
+struct Wishes {
+    registrations: BTreeSet<Registration>,
+    /// Texts in its tags that do not name a registration which could be made, and why not.
+    unnamed: Vec<Because>,
+}
+
+/// Texts in the held tags of an instance that are no registrations, and what to do about each.
+pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
+    let broken = |held: HeldTag| {
+        held.malformed.into_iter().map(move |(text, why)| {
+            let why = format!("`{text}` is not a registration: {why}. Correct or delete it; the tag is left as it is");
+            Because::of(&format!("tag {}", held.key), why)
+        })
+    };
+    instance.held().tags.into_iter().flat_map(broken).collect()
 }
 
 /// Whether an instance runs that ran before, without having been started anew.

@@ -27,6 +27,7 @@
 
 pub(crate) mod give_back;
 mod guards;
+mod hints;
 pub(crate) mod parts;
 mod stops;
 mod take_out;
@@ -57,6 +58,7 @@ use crate::{
     report::Recorder,
 };
 
+use give_back::broken_tags;
 use stops::Stops;
 
 /// Converges instances of one account and Region.
@@ -231,12 +233,8 @@ impl Run<'_> {
     }
 
     pub(crate) fn name_broken_tags(&mut self, instance: &Instance) {
-        for held in instance.held().tags {
-            for (text, why) in &held.malformed {
-                let why =
-                    format!("`{text}` is not a registration: {why}. Correct or delete it; the tag is left as it is");
-                self.recorder.needs_a_person(&instance.id, Because::of(&format!("tag {}", held.key), why));
-            }
+        for because in broken_tags(instance) {
+            self.recorder.needs_a_person(&instance.id, because);
         }
     }
 

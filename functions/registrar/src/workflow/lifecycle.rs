@@ -16,7 +16,7 @@ use futures::{FutureExt, future::join_all, try_join};
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::lifecycle::{Course, Open, Verdict, course, verdict},
+    decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
     event::{LifecycleAction, Transition},
     hook::Hook,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
@@ -189,10 +189,11 @@ impl Run<'_> {
         let mut arrivals = self.give_back(arriving).await;
         let open = arriving.iter().map(|instance| {
             let Arrival { unready, in_vain } = arrivals.remove(&instance.id).unwrap_or_default();
-            for because in in_vain {
+            for because in &in_vain {
                 tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "cannot become healthy");
             }
-            (instance.id.clone(), unready.into_iter().map(anything).collect())
+            let in_vain = in_vain.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
+            (instance.id.clone(), unready.into_iter().map(anything).chain(in_vain).collect())
         });
         open.collect()
     }
