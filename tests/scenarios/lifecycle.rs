@@ -475,6 +475,40 @@ async fn metadata_that_an_operator_corrects_counts_when_the_event_comes_again() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hooks_own_notification_is_served_and_its_test_is_no_dead_letter() {
+    let stage = shop(Options::default());
+    untold(&stage);
+    let hook = HookSpec::launching(LAUNCH).heartbeat(600);
+    stage.fleet(GroupSpec::new("fleet", &stage.subnet).tag("elb-registrar:register", "tg:web").hook(hook).desired(1));
+    let action = open_action(&stage).await;
+    let test = json!({ "Service": "AWS Auto Scaling", "Event": "autoscaling:TEST_NOTIFICATION", "AccountId": ACCOUNT });
+    let notification = json!({
+        "Service": "AWS Auto Scaling", "AccountId": ACCOUNT, "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+        "Time": action.begun.format("%Y-%m-%dT%H:%M:%S.123Z").to_string(), "AutoScalingGroupName": action.group,
+        "LifecycleHookName": action.hook.name, "EC2InstanceId": action.instance_id, "LifecycleActionToken": action.token,
+    });
+    for body in [test, notification] {
+        let draft = sandbox::sqs::Draft { body: body.to_string(), ..Default::default() };
+        stage.world(|world| sandbox::sqs::send(world, LIFECYCLE_QUEUE, draft)).expect("a message");
+    }
+    stage.rest().await;
+    assert_eq!(endings(&stage), [continued(LAUNCH)]);
+    assert_eq!(stage.world(|world| places(world, &action.instance_id)), ["tg:web:80"]);
+    assert_eq!(stage.dead_letters_in(LIFECYCLE_DEAD_LETTERS).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_with_a_misspelt_declaration_waits_for_a_person() {
+    let stage = shop(Options::default());
+    let hook = HookSpec::launching(LAUNCH).heartbeat(120);
+    let spec = GroupSpec::new("fleet", &stage.subnet).hook(hook).tag("elb-registar:register", "tg:web").desired(1);
+    stage.fleet(spec).until("its end", |world| !world.auto_scaling.ended_actions.is_empty()).await;
+    let ended = stage.ended_actions().remove(0);
+    assert_eq!(ended.ending, Ending::Completed(ActionResult::Abandon));
+    assert!((ended.ended - ended.action.begun).num_seconds() >= 120, "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hook_of_somebody_else_is_neither_completed_nor_kept_alive() {
     let stage = shop(Options::default());
     let hook = HookSpec::launching("ecs-managed-launch").heartbeat(60).by_default(ActionResult::Continue);

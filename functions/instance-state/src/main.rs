@@ -7,6 +7,7 @@ use registrar::{aws::clients, config::Config, handler::InstanceState, logging};
 async fn main() -> Result<(), Error> {
     logging::start();
     let config = logging::or_exit(Config::from_env());
+    logging::announce(&config);
     let function = InstanceState::new(&logging::or_exit(clients::from_env()), &config);
     // Here, because nobody waits for a start of Lambda's own; and it is said to get more of a processor than an event (*not verified*).
     function.connect().await;

@@ -5,14 +5,12 @@
 
 use std::time::Duration;
 
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IntoDeserializer, value},
-};
+use serde_json::Value;
 
 use crate::{
     declaration::Declaration,
     event::{NotUnderstood, Transition},
+    fields::{BadFields, Fields},
     id::LifecycleHookName,
     member::ActionResult,
     timing::{GLOBAL_TIMEOUT_MAX, HEARTBEAT_TIMEOUT_DEFAULT},
@@ -32,6 +30,12 @@ pub struct LifecycleHook {
     /// What its operator wrote there.
     pub notification_metadata: Option<String>,
 }
+
+/// Metadata as an operator would write it.
+const SAMPLE: &str = r#"{"register": ["tg:web"]}"#;
+
+/// What a field of seconds has to be.
+const SECONDS: &str = "a whole number of seconds";
 
 /// A lifecycle hook, reduced to what matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,24 +63,6 @@ pub struct Wishes {
     pub network_drain: Option<Duration>,
 }
 
-/// The metadata of a hook that launches.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LaunchMetadata {
-    #[serde(default)]
-    register: Vec<String>,
-    timeout_seconds: Option<u32>,
-    on_timeout: Option<ActionResult>,
-}
-
-/// The metadata of a hook that terminates.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TerminateMetadata {
-    timeout_seconds: Option<u32>,
-    network_drain_seconds: Option<u32>,
-}
-
 impl Hook {
     /// Reads a hook as Auto Scaling describes it.
     ///
@@ -100,38 +86,54 @@ impl Hook {
 
 impl Wishes {
     fn of(name: &LifecycleHookName, described: &LifecycleHook) -> Result<Self, NotUnderstood> {
-        let metadata = described.notification_metadata.as_deref().unwrap_or_default();
-        let way: Result<_, value::Error> =
-            Transition::deserialize(described.lifecycle_transition.as_deref().unwrap_or_default().into_deserializer());
-        let way = way.map_err(|error| NotUnderstood::Metadata { hook: name.clone(), why: error.to_string() })?;
-        let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(seconds.into()));
-        // 0 means the same as in the setting: no limit of its own, so as long as the hook.
-        let timeout = |timeout_seconds| seconds(timeout_seconds).filter(|timeout| !timeout.is_zero());
-        match way {
-            Transition::Launching => {
-                let LaunchMetadata { register, timeout_seconds, on_timeout } = read(metadata, name)?;
-                let register = register.join(" ");
-                if let Some((text, why)) = Declaration::all_in(&register).1.into_iter().next() {
-                    return Err(NotUnderstood::Declaration { hook: name.clone(), text, why });
-                }
-                Ok(Self { register, timeout: timeout(timeout_seconds), on_timeout, network_drain: None })
-            }
-            Transition::Terminating => {
-                let TerminateMetadata { timeout_seconds, network_drain_seconds } = read(metadata, name)?;
-                let (timeout, network_drain) = (timeout(timeout_seconds), seconds(network_drain_seconds));
-                Ok(Self { timeout, network_drain, ..Self::default() })
-            }
+        let refuse = |why: String| NotUnderstood::Metadata { hook: name.clone(), why };
+        let transition = described.lifecycle_transition.as_deref().unwrap_or_default();
+        let transition = Transition::from_name(transition)
+            .ok_or_else(|| refuse(format!("`{transition}` is not a lifecycle transition that this version knows")))?;
+        let metadata = match described.notification_metadata.as_deref().unwrap_or_default().trim() {
+            "" => return Ok(Self::default()),
+            text => serde_json::from_str(text).map_err(|_| refuse(format!("it is not JSON, such as `{SAMPLE}`")))?,
+        };
+        let wishes = match transition {
+            Transition::Launching => Self::of_launch(metadata),
+            Transition::Terminating => Self::of_termination(metadata),
+        };
+        let wishes = wishes.map_err(|why| refuse(why.to_string()))?;
+        match Declaration::all_in(&wishes.register).1.into_iter().next() {
+            Some((text, why)) => Err(NotUnderstood::Declaration { hook: name.clone(), text, why }),
+            None => Ok(wishes),
         }
+    }
+
+    fn of_launch(metadata: Value) -> Result<Self, BadFields> {
+        let mut fields = Fields::of(metadata, &["register", "timeout_seconds", "on_timeout"])?;
+        Ok(Self {
+            register: fields.take("register", "a list of registrations, each a text", texts)?.unwrap_or_default(),
+            timeout: fields.take("timeout_seconds", SECONDS, seconds)?.filter(|timeout| !timeout.is_zero()),
+            on_timeout: fields
+                .take("on_timeout", "`ABANDON` or `CONTINUE`", |value| ActionResult::from_word(value.as_str()?))?,
+            network_drain: None,
+        })
+    }
+
+    fn of_termination(metadata: Value) -> Result<Self, BadFields> {
+        let mut fields = Fields::of(metadata, &["timeout_seconds", "network_drain_seconds"])?;
+        Ok(Self {
+            timeout: fields.take("timeout_seconds", SECONDS, seconds)?.filter(|timeout| !timeout.is_zero()),
+            network_drain: fields.take("network_drain_seconds", SECONDS, seconds)?,
+            ..Self::default()
+        })
     }
 }
 
-/// Reads metadata; without any, nothing is wanted in particular.
-fn read<T: Default + DeserializeOwned>(metadata: &str, hook: &LifecycleHookName) -> Result<T, NotUnderstood> {
-    match metadata.trim() {
-        "" => Ok(T::default()),
-        text => serde_json::from_str(text)
-            .map_err(|error| NotUnderstood::Metadata { hook: hook.clone(), why: error.to_string() }),
-    }
+/// Reads a list of texts, as the text of the tag has them.
+fn texts(value: &Value) -> Option<String> {
+    let texts: Option<Vec<&str>> = value.as_array()?.iter().map(Value::as_str).collect();
+    Some(texts?.join(" "))
+}
+
+fn seconds(value: &Value) -> Option<Duration> {
+    value.as_u64().filter(|seconds| *seconds <= u32::MAX.into()).map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -177,14 +179,14 @@ mod tests {
     #[test]
     fn metadata_that_says_something_else_is_refused_with_a_sentence_that_names_the_hook() {
         for (transition, metadata, words) in [
-            ("LAUNCHING", r#"{"registre": []}"#, "unknown field `registre`"),
+            ("LAUNCHING", r#"{"registre": []}"#, "`registre` is no field of it: did you mean `register`?"),
             ("LAUNCHING", r#"{"register": ["web"]}"#, "`web`, which is not a registration"),
-            ("LAUNCHING", r#"{"network_drain_seconds": 3}"#, "unknown field `network_drain_seconds`"),
-            ("LAUNCHING", r#"{"on_timeout": "continue"}"#, "unknown variant `continue`"),
-            ("TERMINATING", r#"{"register": ["tg:web"]}"#, "unknown field `register`"),
-            ("TERMINATING", r#"{"timeout_seconds": -1}"#, "invalid value"),
-            ("TERMINATING", "my-metadata", "expected value"),
-            ("MOVING", "{}", "unknown variant `autoscaling:EC2_INSTANCE_MOVING`"),
+            ("LAUNCHING", r#"{"network_drain_seconds": 3}"#, "`network_drain_seconds` is no field of it"),
+            ("LAUNCHING", r#"{"on_timeout": "continue"}"#, "has to be `ABANDON` or `CONTINUE`"),
+            ("TERMINATING", r#"{"register": ["tg:web"]}"#, "`register` is no field of it"),
+            ("TERMINATING", r#"{"timeout_seconds": -1}"#, "has to be a whole number of seconds"),
+            ("TERMINATING", "my-metadata", "it is not JSON, such as"),
+            ("MOVING", "{}", "`autoscaling:EC2_INSTANCE_MOVING` is not a lifecycle transition"),
         ] {
             let error = read_of(transition, metadata).unwrap_err();
             assert!(error.contains("hook `elb-registrar-hook`") && error.contains(words), "{metadata}: {error}");

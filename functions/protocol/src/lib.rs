@@ -15,6 +15,7 @@ pub mod call_error;
 pub mod decide;
 pub mod declaration;
 pub mod event;
+pub mod fields;
 pub mod finding;
 pub mod held;
 pub mod hook;

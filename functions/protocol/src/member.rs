@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{id::AutoScalingGroupName, registration::BalancerId};
 
@@ -23,7 +23,7 @@ pub struct Member {
 pub struct LifecycleState(String);
 
 /// How a lifecycle action ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ActionResult {
     /// The instance goes on its way.
@@ -77,6 +77,11 @@ impl fmt::Display for LifecycleState {
 }
 
 impl ActionResult {
+    /// Reads the word that CompleteLifecycleAction takes; `None` for another one.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Continue, Self::Abandon].into_iter().find(|result| result.word() == word)
+    }
+
     /// The word that CompleteLifecycleAction takes.
     pub fn word(self) -> &'static str {
         match self {

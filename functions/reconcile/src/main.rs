@@ -7,6 +7,7 @@ use registrar::{aws::clients, config::Config, handler::Reconcile, logging};
 async fn main() -> Result<(), Error> {
     logging::start();
     let config = logging::or_exit(Config::from_env());
+    logging::announce(&config);
     let function = Reconcile::new(&logging::or_exit(clients::from_env()), &config);
     // No connections in advance: nobody waits for a sweep.
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await

@@ -2,6 +2,8 @@
 
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::config::{Config, MODE, Mode};
+
 /// Set by Lambda from the function's logging configuration.
 const LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 
@@ -16,6 +18,17 @@ pub fn start() {
         .with_target(false)
         .with_max_level(level)
         .init();
+}
+
+/// Says in which mode the function works: a function that only observes looks like one that does nothing.
+pub fn announce(config: &Config) {
+    match config.mode {
+        Mode::Enforce => tracing::info!(mode = "enforce", "what is decided is done"),
+        Mode::Observe => tracing::warn!(
+            mode = "observe",
+            "nothing is changed, and what would be is in the log and in reports: {MODE}=enforce acts"
+        ),
+    }
 }
 
 /// What a start needs, or the end of the process with a line in the log that says what is wrong.

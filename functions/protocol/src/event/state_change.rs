@@ -2,12 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::{
-    event::{NotUnderstood, Place, event_of, instance_id_of},
-    id::InstanceId,
-    instance::State,
-    time::Timestamp,
-};
+use super::{Field, Input, NotUnderstood, Place, instance_id_of};
+use crate::{id::InstanceId, instance::State, time::Timestamp};
 
 const STATE_CHANGE: &str = "EC2 Instance State-change Notification";
 
@@ -20,26 +16,31 @@ pub struct Notice {
     pub announced: Option<(State, Timestamp)>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
 struct StateChange {
-    instance_id: String,
-    state: String,
+    instance_id: Field,
+    state: Field,
 }
 
 impl Notice {
-    /// Reads an EventBridge event.
+    /// What can be read, for a person who sent something else.
+    pub const TAKES: &str = "`instance-state` takes `EC2 Instance State-change Notification` from `aws.ec2`: \
+                             events/instance-stopped.json in the repository of elb-registrar is a sample";
+
+    /// Reads an EventBridge event, also inside the envelope of SNS.
     ///
     /// # Errors
     /// Where it is not a state change of an EC2 instance of this account and Region, in its documented form. Repeating the
     /// event would not help: it is for a person to look at.
     pub fn of_event(text: &str, place: &Place) -> Result<Self, NotUnderstood> {
         let is_ours = |source: &str, detail_type: &str| source == "aws.ec2" && detail_type == STATE_CHANGE;
-        let (time, detail): (_, StateChange) = event_of(text, place, is_ours)?;
-        let instance = instance_id_of(detail.instance_id)?;
-        let state = State::from_name(&detail.state);
+        let (time, detail): (_, StateChange) = Input::of(text, Self::TAKES)?.event(place, Self::TAKES, is_ours)?;
+        let instance = instance_id_of(detail.instance_id, "detail.instance-id")?;
+        let name = detail.state.text().ok_or(NotUnderstood::NoField("detail.state"))?;
+        let state = State::from_name(&name);
         if state == State::Unknown {
-            return Err(NotUnderstood::State(detail.state));
+            return Err(NotUnderstood::State(name));
         }
         Ok(Self { instance, announced: time.map(|time| (state, time)) })
     }
@@ -82,7 +83,9 @@ mod tests {
             ("/region", json!("eu-west-1"), "Region eu-west-1"),
             ("/detail/state", json!("exploded"), "`exploded`"),
             ("/detail/instance-id", json!("mi-1"), "`mi-1`"),
-            ("/detail", json!({}), "instance-id"),
+            ("/detail", json!({}), "no `detail.instance-id`"),
+            ("/detail", json!([]), "no `detail`"),
+            ("/detail", json!({ "instance-id": "i-abcd1111", "state": 7 }), "no `detail.state`"),
             ("/detail-type", json!(1), "not an EventBridge event"),
         ] {
             let mut event = sample();

@@ -76,13 +76,17 @@ impl Ec2 {
         self.describe(filters.collect()).await
     }
 
-    /// Describes the instances that a sweep has to look at: those that are out, and those that hold or declare something.
+    /// Describes the instances that a sweep has to look at: those that are out, those that hold or declare something, and those with a
+    /// tag that nearly is one of ours.
     ///
     /// # Errors
     /// Where a call fails.
     pub async fn read_for_sweep(&self) -> Result<Reading, CallError> {
-        let keys = held_keys().into_iter().chain([tag::REGISTER.to_owned()]).collect();
-        self.describe(vec![vec![in_states(&OUT_STATES)], vec![filter("tag-key", keys)]]).await
+        let keys = LIKE_OURS.map(str::to_owned).to_vec();
+        let mut reading = self.describe(vec![vec![in_states(&OUT_STATES)], vec![filter("tag-key", keys)]]).await?;
+        let is_ours = |key: &String| key == tag::REGISTER || key.starts_with(tag::HELD) || tag::odd(key).is_some();
+        reading.instances.retain(|_, instance| instance.state.is_out() || instance.tags.keys().any(is_ours));
+        Ok(reading)
     }
 
     /// Describes every instance there is.
@@ -166,6 +170,10 @@ pub(crate) fn following(token: Option<&str>) -> Option<Option<String>> {
 fn in_states(states: &[State]) -> Filter {
     filter("instance-state-name", states.iter().map(|state| state.name().to_owned()).collect())
 }
+
+/// What finds all keys of ours, and those that nearly are: a filter's values may have `*`, and their case counts.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>
+const LIKE_OURS: [&str; 4] = ["elb-registrar:*", "*lb*egis*", "*LB*egis*", "*LB*EGIS*"];
 
 /// The keys of tags that hold something.
 fn held_keys() -> [String; 2] {

@@ -19,7 +19,7 @@ use protocol::{
     names::Name,
     observed::{AddressTarget, Drain, Found, Parting, Standing, Target, Unresolved, Wanted},
     registration::{BalancerId, Registration, TargetGroupId},
-    tag::Owner,
+    tag::{self, Owner},
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -107,11 +107,35 @@ pub(crate) async fn of_existing<'n, T>(
     Ok(existing)
 }
 
+/// What the tags of some balancers say.
+struct Marks<K> {
+    /// Who else looks after them.
+    owners: BTreeMap<K, Owner>,
+    /// Keys that nearly are one of ours.
+    odd_tags: BTreeMap<K, String>,
+}
+
+/// Reads what the tags of some balancers say, each with the keys of its tags.
+fn marks<'t, K: Ord + Clone>(tagged: impl IntoIterator<Item = (K, Vec<&'t str>)>) -> Marks<K> {
+    let mut marks = Marks { owners: BTreeMap::new(), odd_tags: BTreeMap::new() };
+    for (balancer, keys) in tagged {
+        if let Some(key) = keys.iter().find(|key| tag::odd(key).is_some()) {
+            marks.odd_tags.insert(balancer.clone(), (*key).to_owned());
+        }
+        if let Some(owner) = tag::owner(keys) {
+            marks.owners.insert(balancer, owner);
+        }
+    }
+    marks
+}
+
 /// What a scan saw. What it could not see is in `failures`, and must not be taken for "not registered".
 #[derive(Debug, Default)]
 pub struct Scan {
     /// Registrations of the instances asked for.
     pub found: Vec<Found>,
+    /// Balancers of what was found, with a tag that nearly is one of ours.
+    pub odd_tags: Vec<(BalancerId, String)>,
     /// Balancers that are still draining something of an instance. Of Classic load balancers that cannot be seen.
     pub draining: Vec<(InstanceId, BalancerId)>,
     /// Balancers, or whole listings, that could not be read.

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::{
     Client,
-    types::{TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
+    types::{TagDescription, TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
 };
 use futures::{FutureExt, StreamExt, stream};
 use protocol::{
@@ -23,13 +23,13 @@ use protocol::{
     names::{Name, Sought},
     observed::{AddressTarget, Drain, Parting, Reason, Standing, Target, Unresolved, Wanted},
     registration::{BalancerId, Registration, TargetGroupId},
-    tag::{self, Owner},
+    tag::Owner,
     target_group::{TargetGroup, TargetType},
 };
 use tokio::time::Instant as MonotonicTime;
 
 use super::{
-    Kind, Part, Scan, ScannedPart,
+    Kind, Marks, Part, Scan, ScannedPart, marks,
     membership::{Index, Member, address_target, can_have_one_of, claim, in_place, member, standing},
     of_existing,
 };
@@ -318,15 +318,24 @@ impl TargetGroups {
 
     /// Who else looks after groups: by their own tags, or by those of the load balancers in front of them.
     async fn owners_of(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
+        Ok(self.marks(groups).await?.owners)
+    }
+
+    /// What the tags of groups say, or those of the load balancers in front of them.
+    async fn marks(&self, groups: &[&TargetGroup]) -> Result<Marks<TargetGroupId>, CallError> {
         let arns = groups.iter().flat_map(|g| g.load_balancer_arns.iter().cloned().chain([self.arn(&g.id)]));
         let arns: Vec<String> = arns.collect::<BTreeSet<_>>().into_iter().collect();
-        let owned = of_existing(&arns, |arns| self.owners_of_all(arns).boxed()).await?;
-        let owners: BTreeMap<String, Owner> = owned.into_iter().collect();
-        let owner = |group: &TargetGroup| {
-            let own = owners.get(&self.arn(&group.id));
-            own.or_else(|| group.load_balancer_arns.iter().find_map(|arn| owners.get(arn))).copied()
+        let tagged = of_existing(&arns, |arns| self.describe_tags(arns).boxed()).await?;
+        let keys = |found: &'_ TagDescription| {
+            found.tags().iter().filter_map(|tag| tag.key().map(str::to_owned)).collect::<Vec<String>>()
         };
-        Ok(groups.iter().filter_map(|group| Some((group.id.clone(), owner(group)?))).collect())
+        let keys: BTreeMap<String, Vec<String>> =
+            tagged.iter().filter_map(|found| Some((found.resource_arn()?.to_owned(), keys(found)))).collect();
+        Ok(marks(groups.iter().map(|group| {
+            let arns = [self.arn(&group.id)].into_iter().chain(group.load_balancer_arns.iter().cloned());
+            let of_group = arns.filter_map(|arn| keys.get(&arn)).flatten().map(String::as_str);
+            (group.id.clone(), of_group.collect())
+        })))
     }
 
     /// Asks groups for their members: which of them are these instances', and which addresses there are.
@@ -364,12 +373,15 @@ impl TargetGroups {
                 BalancerId::Classic(_) => None,
             })
             .collect();
-        match self.owners_of(&with_ours).await {
-            Ok(owners) => scan.found.iter_mut().for_each(|found| {
-                if let BalancerId::TargetGroup(id) = found.registration.balancer() {
-                    found.owner = owners.get(&id).copied();
-                }
-            }),
+        match self.marks(&with_ours).await {
+            Ok(Marks { owners, odd_tags }) => {
+                scan.found.iter_mut().for_each(|found| {
+                    if let BalancerId::TargetGroup(id) = found.registration.balancer() {
+                        found.owner = owners.get(&id).copied();
+                    }
+                });
+                scan.odd_tags = odd_tags.into_iter().map(|(id, key)| (BalancerId::TargetGroup(id), key)).collect();
+            }
             // Without the tags nobody knows what is foreign, so nothing of it is touched.
             Err(error) => {
                 scan.found.clear();
@@ -399,20 +411,14 @@ impl TargetGroups {
         Ok(look)
     }
 
-    async fn owners_of_all(&self, arns: &[String]) -> Result<Vec<(String, Owner)>, CallError> {
+    async fn describe_tags(&self, arns: &[String]) -> Result<Vec<TagDescription>, CallError> {
         let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
         let call = async || {
             let answer = call.clone().send().await;
             answer.map_err(|e| call_error("elasticloadbalancing:DescribeTags", e))
         };
         let answer = self.budget.call(ApiSet::Describe, call).await?;
-        let described = answer.tag_descriptions().iter();
-        Ok(described
-            .filter_map(|resource| {
-                let owner = tag::owner(resource.tags().iter().filter_map(|tag| tag.key()))?;
-                Some((resource.resource_arn()?.to_owned(), owner))
-            })
-            .collect())
+        Ok(answer.tag_descriptions.unwrap_or_default())
     }
 }
 
@@ -479,6 +485,7 @@ impl Kind for TargetGroups {
             let ScannedPart { scan, addresses, .. } = self.scan_groups(chunk, instances).await;
             whole.scan.found.extend(scan.found);
             whole.scan.failures.extend(scan.failures);
+            whole.scan.odd_tags.extend(scan.odd_tags);
             whole.addresses.extend(addresses);
             whole.stopped_after = chunk.last().map(|group| group.id.clone());
         }

@@ -133,6 +133,7 @@ impl Run<'_> {
     /// Reads what an instance should have: all that is held, and all that is declared and can be completed.
     async fn wanted_by(&mut self, instance: &Instance, kinds: &[Box<dyn Kind>], hints: &mut Hints<'_>) -> Wishes {
         let mut wishes = Wishes { registrations: instance.held().registrations(), unnamed: broken_tags(instance) };
+        wishes.unnamed.extend(misspelt_declarations(instance));
         let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
         let (declarations, malformed) = Declaration::all_in(declared);
         let mut misdeclared = Vec::new();
@@ -542,6 +543,13 @@ pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
     instance.held().tags.into_iter().flat_map(broken).collect()
 }
 
+/// Tags of an instance whose keys nearly are the one that declares. (Others that nearly are ours keep no launch waiting.)
+fn misspelt_declarations(instance: &Instance) -> impl Iterator<Item = Because> {
+    let odd = instance.tags.keys().filter_map(|key| Some((key, tag::odd(key)?)));
+    let declaring = odd.filter(|(_, odd)| odd.meant == Some(tag::REGISTER));
+    declaring.map(|(key, odd)| Because::of(&format!("tag {key}"), odd))
+}
+
 /// Whether an instance runs that ran before, without having been started anew.
 fn is_same_run(then: &Instance, now: &Instance) -> bool {
     now.state == State::Running && now.launch_time == then.launch_time
@@ -549,7 +557,9 @@ fn is_same_run(then: &Instance, now: &Instance) -> bool {
 
 /// Whether an instance shall have anything, by its tags.
 pub(crate) fn is_wanting(instance: &Instance) -> bool {
-    !instance.held().is_empty() || instance.tags.contains_key(tag::REGISTER)
+    !instance.held().is_empty()
+        || instance.tags.contains_key(tag::REGISTER)
+        || misspelt_declarations(instance).next().is_some()
 }
 
 /// Reads how everything wanted stands: for each receiver its own. Where the time is given at which the instances were read, what is

@@ -199,7 +199,7 @@ impl Run<'_> {
     pub(crate) fn sort_by_state<'i>(&mut self, instances: &[&'i Instance]) -> (Vec<&'i Instance>, Vec<&'i Instance>) {
         for instance in instances {
             self.recorder.instance(&instance.id).held = instance.held().registrations();
-            self.name_broken_tags(instance);
+            self.name_wrong_tags(instance);
         }
         let (out, running): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().filter(|instance| self.is_ours(instance)).partition(|instance| instance.state.is_out());
@@ -232,9 +232,19 @@ impl Run<'_> {
         in_scope
     }
 
-    pub(crate) fn name_broken_tags(&mut self, instance: &Instance) {
+    /// Names what a person should correct in an instance's tags: texts that are no registrations, and keys that nearly are one of ours.
+    pub(crate) fn name_wrong_tags(&mut self, instance: &Instance) {
         for because in broken_tags(instance) {
             self.recorder.needs_a_person(&instance.id, because);
+        }
+        for key in instance.tags.keys() {
+            self.name_odd_tag(&instance.id, key, key);
+        }
+    }
+
+    fn name_odd_tag(&mut self, id: &InstanceId, what: &str, key: &str) {
+        if let Some(odd) = tag::odd(key) {
+            self.recorder.needs_a_person(id, Because::of(&format!("tag {what}"), odd));
         }
     }
 

@@ -13,6 +13,7 @@ use protocol::{
     id::InstanceId,
     instance::{Instance, State},
     observed::{Found, Target},
+    registration::BalancerId,
 };
 
 use super::Run;
@@ -74,8 +75,10 @@ impl Run<'_> {
     /// Gathers what scans found, and writes it down.
     pub(crate) fn found_by(&mut self, scans: Vec<Scan>, instances: &[&Instance]) -> Vec<Found> {
         let mut found: Vec<Found> = Vec::new();
+        let mut odd_tags: BTreeMap<BalancerId, String> = BTreeMap::new();
         for scan in scans {
             found.extend(scan.found);
+            odd_tags.extend(scan.odd_tags);
             for (instance, balancer) in scan.draining {
                 self.draining.entry(instance).or_default().insert(balancer);
             }
@@ -93,6 +96,9 @@ impl Run<'_> {
         found.sort_by(|a, b| (&a.instance, &a.registration).cmp(&(&b.instance, &b.registration)));
         for found in &found {
             self.recorder.instance(&found.instance).registered.insert(found.registration.clone());
+            if let Some(key) = odd_tags.get(&found.registration.balancer()) {
+                self.name_odd_tag(&found.instance, &format!("{key} of {}", found.registration.balancer()), key);
+            }
         }
         found
     }

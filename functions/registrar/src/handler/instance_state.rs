@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::LambdaEvent;
 use protocol::{
     call_error::CallError,
-    event::{NotUnderstood, Notice, Place},
+    event::{NotUnderstood, Notice, Place, Told},
     id::InstanceId,
 };
 use serde_json::Value;
@@ -47,11 +47,12 @@ impl Work for StateChanges {
     type Notice = Notice;
 
     const FUNCTION: &'static str = "instance-state";
+    const TAKES: &'static str = Notice::TAKES;
     const FAILED_RETRY_MAX: Duration = Duration::from_secs(600);
     const COMES_BACK_SOON: bool = false;
 
-    fn read(&self, text: &str, place: &Place) -> Result<Notice, NotUnderstood> {
-        Notice::of_event(text, place)
+    fn read(&self, text: &str, place: &Place) -> Result<Told<Notice>, NotUnderstood> {
+        Notice::of_event(text, place).map(Told::Look)
     }
 
     fn instance(notice: &Notice) -> &InstanceId {

@@ -8,7 +8,7 @@ use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::LambdaEvent;
 use protocol::{
     call_error::CallError,
-    event::{LifecycleAction, NotUnderstood, Place},
+    event::{LifecycleAction, NotUnderstood, Place, Told},
     id::InstanceId,
     timing::ACTION_FAILED_RETRY,
 };
@@ -58,13 +58,14 @@ impl Work for LifecycleActions {
     type Notice = LifecycleAction;
 
     const FUNCTION: &'static str = "lifecycle";
+    const TAKES: &'static str = LifecycleAction::TAKES;
     // Where nothing could be read there was no heartbeat either.
     const FAILED_RETRY_MAX: Duration = ACTION_FAILED_RETRY;
     // A hook's clock runs meanwhile.
     const COMES_BACK_SOON: bool = true;
 
-    fn read(&self, text: &str, place: &Place) -> Result<LifecycleAction, NotUnderstood> {
-        LifecycleAction::of_event(text, place, &self.hook_prefix)
+    fn read(&self, text: &str, place: &Place) -> Result<Told<LifecycleAction>, NotUnderstood> {
+        LifecycleAction::of_text(text, place, &self.hook_prefix)
     }
 
     fn instance(action: &LifecycleAction) -> &InstanceId {

@@ -173,7 +173,7 @@ impl Run<'_> {
         self.members = Some(members);
         for instance in leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied()) {
             self.recorder.instance(&instance.id).held = instance.held().registrations();
-            self.name_broken_tags(instance);
+            self.name_wrong_tags(instance);
         }
         let mut open = self.see_in(&arriving.into_values().collect::<Vec<_>>()).await;
         open.extend(self.see_out(leaving.into_values().collect()).await);
