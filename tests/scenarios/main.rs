@@ -13,6 +13,7 @@ mod left_alone;
 mod lifecycle;
 mod observe;
 mod orphans;
+mod readme;
 mod security;
 mod simulation;
 mod status;
