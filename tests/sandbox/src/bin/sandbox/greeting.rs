@@ -1,12 +1,22 @@
-//! What is printed at the start: where the simulated AWS is, who is in it, and commands that make something happen.
+//! What is printed at the start: where the simulated AWS is, what is in it, and commands that make something happen.
+
+use std::collections::BTreeMap;
 
 use sandbox::{
     Sandbox,
-    fleet::{self, Fleet, Place, RENEWED},
+    fleet::{self, Fleet, GROUP, Place, RENEWED},
     server::Server,
 };
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, MODE};
+
+/// Commands that put lifecycle hooks on the fleet's Auto Scaling group. README.md has the same.
+const HOOKS: &str = r#"aws autoscaling put-lifecycle-hook --auto-scaling-group-name my-asg --lifecycle-hook-name elb-registrar-launch \
+  --lifecycle-transition autoscaling:EC2_INSTANCE_LAUNCHING --heartbeat-timeout 900 --default-result ABANDON \
+  --notification-metadata '{"register": ["tg:edge:443=eth0"]}'
+aws autoscaling put-lifecycle-hook --auto-scaling-group-name my-asg --lifecycle-hook-name elb-registrar-terminate \
+  --lifecycle-transition autoscaling:EC2_INSTANCE_TERMINATING --heartbeat-timeout 900 --default-result CONTINUE
+"#;
 
 pub(crate) fn greet(server: &Server, arguments: &Arguments) {
     println!(
@@ -31,8 +41,9 @@ pub(crate) fn greet(server: &Server, arguments: &Arguments) {
     }
 }
 
-/// Prints the fleet's ids, and commands that make something happen to it.
-pub(crate) fn introduce(sandbox: &Sandbox, fleet: &Fleet) {
+/// Prints the fleet's ids, and commands that make something happen to it. Those for the Auto Scaling group need functions: without them,
+/// its instances wait at the hooks until these time out.
+pub(crate) fn introduce(sandbox: &Sandbox, fleet: &Fleet, has_functions: bool) {
     println!("The fleet is registered in shop-classic (a Classic load balancer), in the target group web on the ports");
     println!("80 and 8080, and in the target group edge (of addresses) on port 443:\n");
     for member in &fleet.members {
@@ -55,4 +66,46 @@ pub(crate) fn introduce(sandbox: &Sandbox, fleet: &Fleet) {
         println!("  aws elbv2 describe-target-health --target-group-arn {arn}");
     }
     println!();
+    if has_functions {
+        introduce_group();
+    }
+}
+
+/// Prints commands that let the Auto Scaling group grow by an instance.
+fn introduce_group() {
+    println!(
+        "{GROUP} is an Auto Scaling group without an instance. With these lifecycle hooks, its instances are registered in edge"
+    );
+    println!("before they count as in service, and drained before they end:\n");
+    HOOKS.lines().for_each(|line| println!("  {line}"));
+    println!("  aws autoscaling set-desired-capacity --auto-scaling-group-name {GROUP} --desired-capacity 1");
+    println!("  aws autoscaling describe-auto-scaling-instances\n");
+}
+
+/// Prints the parameters with which the functions were deployed, and what the mode means.
+pub(crate) fn tell_settings(parameters: &BTreeMap<String, String>) {
+    let mode = parameters.get(MODE).map_or("", String::as_str);
+    let meaning = match mode {
+        "observe" => "they say what they would do, and change nothing",
+        _ => "they write tags, deregister and register",
+    };
+    println!("The functions run in the mode {mode}: {meaning}.");
+    let others = parameters.iter().filter(|(name, _)| *name != MODE).map(|(name, value)| format!("{name}={value}"));
+    let others = others.collect::<Vec<_>>().join(" ");
+    if !others.is_empty() {
+        println!("Their other settings from the environment: {others}.");
+    }
+    println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_for_the_hooks_are_those_of_the_readme() {
+        let readme = include_str!("../../../../../README.md");
+        assert!(readme.contains(&format!("```sh\n{HOOKS}```")), "README.md has no block of these commands:\n{HOOKS}");
+        assert!(HOOKS.contains(&format!(" {GROUP} ")));
+    }
 }
