@@ -16,6 +16,7 @@ mod orphans;
 mod readme;
 mod security;
 mod simulation;
+mod starts;
 mod status;
 mod storms;
 mod sweep;

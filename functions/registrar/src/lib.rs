@@ -37,4 +37,5 @@ pub mod orphan;
 pub mod queue;
 pub mod registration;
 pub mod report;
+pub mod runtime;
 pub mod tag;
