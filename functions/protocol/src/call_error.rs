@@ -84,12 +84,7 @@ impl CallError {
 
     /// The error and its causes in one line, with what to do where that is known.
     pub fn to_sentence(&self) -> String {
-        let mut sentence = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            sentence.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
+        let mut sentence = chain(self);
         if let Self::Refused { action, .. } = self
             && self.is_denied()
         {
@@ -97,4 +92,15 @@ impl CallError {
         }
         sentence
     }
+}
+
+/// Returns an error and its causes in one line.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    sentence
 }

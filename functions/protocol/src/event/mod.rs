@@ -22,12 +22,19 @@ use crate::{
 pub use lifecycle_action::{LifecycleAction, Transition};
 pub use state_change::Notice;
 
+/// The account in the ARN that local emulators make up, in `us-east-1` whatever the Region is. No event is of it.
+///
+/// It is in the runtime interface emulator, which `sam local` starts, too (`InvokedFunctionArn` in
+/// <https://github.com/aws/aws-lambda-runtime-interface-emulator/blob/4fa21571526087e3a0076b9fecf67a79e3927994/internal/lambda/rie/handlers.go>;
+/// the emulator's binaries are in <https://github.com/aws/aws-sam-cli/tree/v1.164.0/samcli/local/rapid>).
+const EMULATORS_ACCOUNT: &str = "012345678912";
+
 /// Where the function runs, and therefore whose events it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Such as `us-east-1`.
     pub region: String,
-    /// Twelve digits; `None` where the function does not know its own ARN (`cargo lambda watch`).
+    /// Twelve digits; `None` if the function does not know its account, as under `cargo lambda watch` and `sam local`.
     pub account: Option<String>,
 }
 
@@ -161,9 +168,10 @@ fn instance_id_of(field: Field, name: &'static str) -> Result<InstanceId, NotUnd
 }
 
 impl Place {
-    /// The place of a function with this ARN.
+    /// Returns the place of a function with this ARN.
     pub fn of_function(arn: &str, region: &str) -> Self {
         let account = arn.split(':').nth(4).filter(|part| part.len() == 12 && part.bytes().all(|b| b.is_ascii_digit()));
+        let account = account.filter(|account| *account != EMULATORS_ACCOUNT);
         Self { region: region.to_owned(), account: account.map(str::to_owned) }
     }
 
