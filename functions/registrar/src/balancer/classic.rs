@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::{
     Client,
+    operation::describe_load_balancers::DescribeLoadBalancersOutput,
     types::{Instance as Member, LoadBalancerDescription, TagDescription},
 };
 use futures::{FutureExt, StreamExt, stream};
@@ -27,8 +28,7 @@ use super::{Kind, Marks, Scan, marks, of_existing};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
-    call::call_error,
-    ec2::following,
+    call::once,
 };
 
 /// All Classic load balancers of an account in a Region.
@@ -56,17 +56,15 @@ impl ClassicLoadBalancers {
     /// one would be taken for gone, and what is held for it let go.
     async fn describe_all(&self, names: Option<Vec<String>>) -> Result<Vec<LoadBalancerDescription>, CallError> {
         let call = self.client.describe_load_balancers().set_load_balancer_names(names);
+        let page = |marker| call.clone().set_marker(marker).send();
+        let next = DescribeLoadBalancersOutput::next_marker;
         let mut balancers = Vec::new();
-        let mut next = Some(None);
-        while let Some(marker) = next {
-            let page = async || {
-                let page = call.clone().set_marker(marker.clone()).send().await;
-                page.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancers", e))
-            };
-            let page = self.budget.call(ApiSet::ClassicDescribe, page).await?;
-            next = following(page.next_marker());
+        let see = |page: DescribeLoadBalancersOutput| {
             balancers.extend(page.load_balancer_descriptions.unwrap_or_default());
-        }
+        };
+        self.budget
+            .pages(ApiSet::ClassicDescribe, "elasticloadbalancing:DescribeLoadBalancers", page, next, see)
+            .await?;
         Ok(balancers)
     }
 
@@ -89,11 +87,10 @@ impl ClassicLoadBalancers {
 
     async fn describe_tags(&self, names: &[String]) -> Result<Vec<TagDescription>, CallError> {
         let call = self.client.describe_tags().set_load_balancer_names(Some(names.to_vec()));
-        let call = async || {
-            let answer = call.clone().send().await;
-            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTags", e))
-        };
-        let answer = self.budget.call(ApiSet::ClassicDescribe, call).await?;
+        let answer = self
+            .budget
+            .call(ApiSet::ClassicDescribe, "elasticloadbalancing:DescribeTags", || call.clone().send())
+            .await?;
         Ok(answer.tag_descriptions.unwrap_or_default())
     }
 
@@ -104,11 +101,11 @@ impl ClassicLoadBalancers {
         let name = found.load_balancer_name().unwrap_or_default();
         let member = Member::builder().instance_id(id.as_str()).build();
         let call = self.client.describe_instance_health().load_balancer_name(name).instances(member);
-        let call = async || {
-            let answer = call.clone().send().await;
-            answer.map_err(|e| call_error("elasticloadbalancing:DescribeInstanceHealth", e))
-        };
-        let is_under_way = match self.budget.call(ApiSet::ClassicDescribe, call).await {
+        let is_under_way = match self
+            .budget
+            .call(ApiSet::ClassicDescribe, "elasticloadbalancing:DescribeInstanceHealth", || call.clone().send())
+            .await
+        {
             Ok(answer) => answer.instance_states().iter().any(|state| state.state() == Some("InService")),
             // An instance that it never had, or that EC2 has forgotten, and a load balancer deleted just now.
             Err(error) if error.is_gone() || error.is_spoilt() => false,
@@ -121,11 +118,12 @@ impl ClassicLoadBalancers {
     /// How long a load balancer drains at the most.
     async fn draining_timeout(&self, name: &str) -> Option<Duration> {
         let call = self.client.describe_load_balancer_attributes().load_balancer_name(name);
-        let call = async || {
-            let answer = call.clone().send().await;
-            answer.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancerAttributes", e))
-        };
-        let answer = self.budget.call(ApiSet::ClassicDescribe, call).await;
+        let answer = self
+            .budget
+            .call(ApiSet::ClassicDescribe, "elasticloadbalancing:DescribeLoadBalancerAttributes", || {
+                call.clone().send()
+            })
+            .await;
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
         let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
         let draining = answer.load_balancer_attributes()?.connection_draining()?;
@@ -140,11 +138,11 @@ impl ClassicLoadBalancers {
             let members = ids.iter().map(|id| Member::builder().instance_id(id.as_str()).build()).collect();
             let call = self.client.describe_instance_health().load_balancer_name(name.as_str());
             let call = call.set_instances(Some(members));
-            let call = async || {
-                let answer = call.clone().send().await;
-                answer.map_err(|e| call_error("elasticloadbalancing:DescribeInstanceHealth", e))
-            };
-            match self.budget.call(ApiSet::ClassicDescribe, call).await {
+            match self
+                .budget
+                .call(ApiSet::ClassicDescribe, "elasticloadbalancing:DescribeInstanceHealth", || call.clone().send())
+                .await
+            {
                 Ok(answer) => {
                     let states = answer.instance_states().iter().filter_map(|found| {
                         let reason = found.description().filter(|text| *text != "N/A").map(str::to_owned);
@@ -267,8 +265,12 @@ impl Kind for ClassicLoadBalancers {
     async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.register_instances_with_load_balancer().load_balancer_name(name.as_str());
-        let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| call_error("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
+        once(
+            "elasticloadbalancing:RegisterInstancesWithLoadBalancer",
+            call.set_instances(Some(members(targets))).send(),
+        )
+        .await
+        .map(drop)
     }
 
     async fn turn(&self) {
@@ -278,8 +280,12 @@ impl Kind for ClassicLoadBalancers {
     async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.deregister_instances_from_load_balancer().load_balancer_name(name.as_str());
-        let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| call_error("elasticloadbalancing:DeregisterInstancesFromLoadBalancer", e))
+        once(
+            "elasticloadbalancing:DeregisterInstancesFromLoadBalancer",
+            call.set_instances(Some(members(targets))).send(),
+        )
+        .await
+        .map(drop)
     }
 }
 

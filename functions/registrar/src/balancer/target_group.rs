@@ -12,6 +12,9 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::{
     Client,
+    operation::{
+        describe_load_balancers::DescribeLoadBalancersOutput, describe_target_groups::DescribeTargetGroupsOutput,
+    },
     types::{TagDescription, TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
 };
 use futures::{FutureExt, StreamExt, stream};
@@ -36,8 +39,7 @@ use super::{
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
-    call::call_error,
-    ec2::following,
+    call::once,
 };
 
 /// Groups that a sweep reads before it looks at the clock. At AWS's older limits that is ten seconds' worth.
@@ -144,43 +146,35 @@ impl TargetGroups {
     /// be taken for gone, and what is held for it let go.
     async fn describe_all(&self, arns: Option<Vec<String>>) -> Result<Vec<TargetGroup>, CallError> {
         let call = self.client.describe_target_groups().set_target_group_arns(arns);
+        let page = |marker| call.clone().set_marker(marker).send();
+        let next = DescribeTargetGroupsOutput::next_marker;
         let mut groups = Vec::new();
-        let mut next = Some(None);
-        while let Some(marker) = next {
-            let page = async || {
-                let page = call.clone().set_marker(marker.clone()).send().await;
-                page.map_err(|e| call_error("elasticloadbalancing:DescribeTargetGroups", e))
-            };
-            let page = self.budget.call(ApiSet::Describe, page).await?;
+        let see = |page: DescribeTargetGroupsOutput| {
             for group in page.target_groups() {
                 if let Some(account) = group.target_group_arn().and_then(|arn| arn.split(':').nth(4)) {
                     self.account.get_or_init(|| account.to_owned());
                 }
                 groups.extend(target_group(group));
             }
-            next = following(page.next_marker());
-        }
+        };
+        self.budget.pages(ApiSet::Describe, "elasticloadbalancing:DescribeTargetGroups", page, next, see).await?;
         Ok(groups)
     }
 
     /// The load balancers that could have target groups, by their ARNs.
     async fn load_balancers(&self) -> Result<Vec<(String, Name)>, CallError> {
         let call = self.client.describe_load_balancers();
+        let page = |marker| call.clone().set_marker(marker).send();
+        let next = DescribeLoadBalancersOutput::next_marker;
         let mut balancers = Vec::new();
-        let mut next = Some(None);
-        while let Some(marker) = next {
-            let page = async || {
-                let page = call.clone().set_marker(marker.clone()).send().await;
-                page.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancers", e))
-            };
-            let page = self.budget.call(ApiSet::Describe, page).await?;
+        let see = |page: DescribeLoadBalancersOutput| {
             balancers.extend(page.load_balancers().iter().filter_map(|found| {
                 let kind = found.r#type().map(|kind| kind.as_str().to_owned()).unwrap_or_default();
                 let name = found.load_balancer_name()?.to_owned();
                 Some((found.load_balancer_arn()?.to_owned(), Name::LoadBalancer { name, kind, groups: Vec::new() }))
             }));
-            next = following(page.next_marker());
-        }
+        };
+        self.budget.pages(ApiSet::Describe, "elasticloadbalancing:DescribeLoadBalancers", page, next, see).await?;
         Ok(balancers)
     }
 
@@ -189,11 +183,11 @@ impl TargetGroups {
             return Ok(known);
         }
         let call = self.client.describe_target_groups().names(name);
-        let call = async || {
-            let answer = call.clone().send().await;
-            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTargetGroups", e))
-        };
-        match self.budget.call(ApiSet::Describe, call).await {
+        match self
+            .budget
+            .call(ApiSet::Describe, "elasticloadbalancing:DescribeTargetGroups", || call.clone().send())
+            .await
+        {
             Ok(answer) => {
                 let group = answer.target_groups().first().and_then(target_group);
                 if let Some(group) = &group {
@@ -235,11 +229,10 @@ impl TargetGroups {
 
     async fn members_now(&self, group: &TargetGroupId) -> Members {
         let call = self.client.describe_target_health().target_group_arn(self.arn(group));
-        let call = async || {
-            let answer = call.clone().send().await;
-            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTargetHealth", e))
-        };
-        let answer = self.budget.call(ApiSet::Describe, call).await?;
+        let answer = self
+            .budget
+            .call(ApiSet::Describe, "elasticloadbalancing:DescribeTargetHealth", || call.clone().send())
+            .await?;
         Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
     }
 
@@ -264,11 +257,10 @@ impl TargetGroups {
     async fn deregistration_delay(&self, group: &TargetGroupId) -> Option<Duration> {
         let call = self.client.describe_target_group_attributes().target_group_arn(self.arn(group));
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
-        let call = async || {
-            let answer = call.clone().send().await;
-            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTargetGroupAttributes", e))
-        };
-        let answer = self.budget.call(ApiSet::Describe, call).await;
+        let answer = self
+            .budget
+            .call(ApiSet::Describe, "elasticloadbalancing:DescribeTargetGroupAttributes", || call.clone().send())
+            .await;
         let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
         let mut attributes = answer.attributes().iter();
         let delay = attributes.find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))?;
@@ -413,11 +405,8 @@ impl TargetGroups {
 
     async fn describe_tags(&self, arns: &[String]) -> Result<Vec<TagDescription>, CallError> {
         let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let call = async || {
-            let answer = call.clone().send().await;
-            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTags", e))
-        };
-        let answer = self.budget.call(ApiSet::Describe, call).await?;
+        let answer =
+            self.budget.call(ApiSet::Describe, "elasticloadbalancing:DescribeTags", || call.clone().send()).await?;
         Ok(answer.tag_descriptions.unwrap_or_default())
     }
 }
@@ -584,7 +573,7 @@ impl Kind for TargetGroups {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        call.send().await.map(drop).map_err(|e| call_error("elasticloadbalancing:RegisterTargets", e))
+        once("elasticloadbalancing:RegisterTargets", call.send()).await.map(drop)
     }
 
     async fn turn(&self) {
@@ -595,8 +584,7 @@ impl Kind for TargetGroups {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.deregister_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        let answer = call.send().await;
-        answer.map(drop).map_err(|e| call_error("elasticloadbalancing:DeregisterTargets", e))
+        once("elasticloadbalancing:DeregisterTargets", call.send()).await.map(drop)
     }
 }
 

@@ -9,7 +9,7 @@ use protocol::{
 };
 
 use super::{Item, Run};
-use crate::{aws::auto_scaling, balancer::Kind};
+use crate::balancer::Kind;
 
 impl Run<'_> {
     /// Reads again who looks after the balancers of some items, and leaves out what is somebody else's by now.
@@ -60,7 +60,7 @@ impl Run<'_> {
             return Ok(());
         }
         let ids = self.leaving.keys().cloned().collect();
-        let members = auto_scaling::members(&self.registrar.clients.auto_scaling, &ids).await?;
+        let members = self.registrar.clients.auto_scaling.members(&ids).await?;
         self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
         Ok(())
     }

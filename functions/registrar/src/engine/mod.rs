@@ -52,7 +52,7 @@ use protocol::{
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
-    aws::{auto_scaling, clients::Clients, ec2::Reading},
+    aws::{clients::Clients, ec2::Reading},
     balancer::{ClassicLoadBalancers, Kind, TargetGroups},
     config::{Mode, Orphans, Scope},
     report::Recorder,
@@ -256,7 +256,7 @@ impl Run<'_> {
         let unknown: BTreeSet<AutoScalingGroupName> = names.filter(|name| !self.groups.contains_key(name)).collect();
         let mut failure = None;
         if !unknown.is_empty() {
-            match auto_scaling::attached_balancers(&self.registrar.clients.auto_scaling, &unknown).await {
+            match self.registrar.clients.auto_scaling.attached_balancers(&unknown).await {
                 // To a group that is gone nothing is attached.
                 Ok(mut found) => self.groups.extend(unknown.into_iter().map(|name| {
                     let attached = found.remove(&name).unwrap_or_default();
@@ -290,7 +290,7 @@ impl Run<'_> {
         let members = match &self.members {
             Some(members) => Ok(members.clone()),
             None if of_groups.is_empty() => Ok(BTreeMap::new()),
-            None => auto_scaling::members(&self.registrar.clients.auto_scaling, &of_groups).await,
+            None => self.registrar.clients.auto_scaling.members(&of_groups).await,
         };
         let mut in_service = Vec::new();
         for instance in instances {
