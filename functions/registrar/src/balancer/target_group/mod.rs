@@ -3,13 +3,15 @@
 //! There is no reverse lookup from an instance to its groups, so a scan asks every group that could have it. A target is
 //! its id *and* its port, and is always named by both.
 
+mod membership;
+mod scan;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::{
     Client,
     operation::{
@@ -21,29 +23,24 @@ use futures::{FutureExt, StreamExt, stream};
 use protocol::{
     address::Family,
     call_error::CallError,
-    declaration::Declaration,
+    declaration::DeclaredGroup,
     instance::Instance,
     names::{Name, Sought},
-    observed::{AddressTarget, Drain, Parting, Reason, Standing, Target, Unresolved, Wanted},
-    registration::{BalancerId, Registration, TargetGroupId},
+    observed::{Drain, Parting, Reason, Standing, Target, Unresolved, Wanted},
+    registration::{Registration, TargetGroupId, TargetName},
     tag::Owner,
     target_group::{TargetGroup, TargetType},
 };
-use tokio::time::Instant as MonotonicTime;
 
-use super::{
-    Kind, Marks, Part, Scan, ScannedPart, marks,
-    membership::{Index, Member, address_target, can_have_one_of, claim, in_place, member, standing},
-    of_existing,
-};
+use super::{Marks, marks, of_existing};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
     call::once,
+    clients::Clients,
 };
 
-/// Groups that a sweep reads before it looks at the clock. At AWS's older limits that is ten seconds' worth.
-const GROUPS_A_LOOK: usize = 100;
+use membership::{Index, Member, claim, in_place, member, standing};
 
 /// All target groups of one account in one Region.
 pub struct TargetGroups {
@@ -68,25 +65,27 @@ struct Described {
     members: BTreeMap<TargetGroupId, Vec<Member>>,
 }
 
-/// What was read of some groups again, for a second opinion.
-#[derive(Debug, Default)]
-pub(crate) struct SecondLook {
-    pub(crate) addresses: Vec<AddressTarget>,
-    pub(crate) owners: BTreeMap<TargetGroupId, Owner>,
-}
+/// A registration that is asked for, with the group that it is with.
+type Asked<'w> = (&'w TargetGroupId, Wanted<'w>);
 
 type Members = Result<Vec<Member>, CallError>;
 
 impl TargetGroups {
-    /// The groups of one account in one Region.
-    pub fn new(client: Client, budget: Arc<Budget>, region: &str, account: &str) -> Self {
+    /// The groups of one account in one Region. The account is learned where it is empty.
+    pub fn new(clients: &Clients, account: &str) -> Self {
         let known = OnceLock::new();
         if !account.is_empty() {
             // A new one is empty.
             let _ = known.set(account.to_owned());
         }
-        let region = region.to_owned();
-        Self { client, budget, region, account: known, described: Mutex::default(), remembers: false }
+        Self {
+            client: clients.target_groups.clone(),
+            budget: clients.budget.clone(),
+            region: clients.region.clone(),
+            account: known,
+            described: Mutex::default(),
+            remembers: false,
+        }
     }
 
     /// The same, with the members of each group read only once: a sweep goes several times through the groups of an account,
@@ -129,17 +128,6 @@ impl TargetGroups {
 
     async fn list(&self) -> Result<Vec<TargetGroup>, CallError> {
         self.describe_all(None).await
-    }
-
-    /// The groups that may have any of some instances.
-    async fn candidates(&self, instances: &[&Instance]) -> Result<Vec<TargetGroup>, CallError> {
-        let groups = self.list().await?;
-        Ok(groups.into_iter().filter(|group| can_have_one_of(group, instances)).collect())
-    }
-
-    /// How many groups may have any of some instances.
-    pub(crate) async fn count(&self, instances: &[&Instance]) -> Result<usize, CallError> {
-        self.candidates(instances).await.map(|candidates| candidates.len())
     }
 
     /// Describes groups by their ARNs, or every one. By their ARNs, too, page by page: whoever is not on the first one would
@@ -268,15 +256,19 @@ impl TargetGroups {
     }
 
     /// What a group still does for an instance, by its members; a group that is gone does nothing.
-    fn drain(&self, asked: &Parting<'_>, members: &BTreeMap<TargetGroupId, Members>) -> Result<Drain, CallError> {
-        let group = target_group_of(asked.balancer).and_then(|group| self.recall(&group).flatten());
-        let Some(group) = group else { return Ok(Drain::default()) };
+    fn drain(
+        &self,
+        group: &TargetGroupId,
+        instance: &Instance,
+        members: &BTreeMap<TargetGroupId, Members>,
+    ) -> Result<Drain, CallError> {
+        let Some(group) = self.recall(group).flatten() else { return Ok(Drain::default()) };
         let members = match members.get(&group.id) {
             Some(Ok(members)) => members,
             Some(Err(error)) if !error.is_gone() => return Err(error.clone()),
             _ => return Ok(Drain::default()),
         };
-        let index = Index::of(&[asked.instance]);
+        let index = Index::of(&[instance]);
         let mut draining = members.iter().filter(|member| member.is_draining);
         let is_under_way = draining.any(|member| claim(&group, member, &index).is_some());
         // "loadbalancer/net/NAME/ID" (ELB user guide, the ARNs of load balancers).
@@ -286,18 +278,12 @@ impl TargetGroups {
     }
 
     /// Adds to standings how long their groups drain, where that matters.
-    async fn complete_draining(&self, wanted: &[Wanted<'_>], standings: &mut [Standing]) {
-        let groups: Vec<Option<TargetGroupId>> = wanted.iter().map(|wanted| group_of(wanted.registration)).collect();
-        let mut draining = BTreeSet::new();
-        for (group, standing) in groups.iter().zip(standings.iter()) {
-            if matches!(standing, Standing::Draining { .. }) {
-                draining.extend(group.clone());
-            }
-        }
-        let delays = self.deregistration_delays(draining).await;
-        for (group, standing) in groups.iter().zip(standings) {
-            if let (Some(group), Standing::Draining { delay }) = (group, standing) {
-                *delay = delays.get(group).copied();
+    async fn complete_draining(&self, standings: &mut [(Asked<'_>, Standing)]) {
+        let draining = standings.iter().filter(|(_, standing)| matches!(standing, Standing::Draining { .. }));
+        let delays = self.deregistration_delays(draining.map(|((group, _), _)| (*group).clone()).collect()).await;
+        for ((group, _), standing) in standings {
+            if let Standing::Draining { delay } = standing {
+                *delay = delays.get(*group).copied();
             }
         }
     }
@@ -330,113 +316,34 @@ impl TargetGroups {
         })))
     }
 
-    /// Asks groups for their members: which of them are these instances', and which addresses there are.
-    async fn scan_groups(&self, groups: &[TargetGroup], instances: &[&Instance]) -> ScannedPart {
-        let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = groups.iter().map(|group| (&group.id, group)).collect();
-        let index = Index::of(instances);
-        let mut scanned = ScannedPart::default();
-        for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {
-            match members {
-                Ok(members) => {
-                    let present = || members.iter().filter(|member| !member.is_draining);
-                    let group = by_id[&id];
-                    scanned.scan.found.extend(present().filter_map(|member| claim(group, member, &index)));
-                    scanned.addresses.extend(present().filter_map(|member| address_target(group, member)));
-                    let draining = members.iter().filter(|member| member.is_draining);
-                    let draining = draining.filter_map(|member| claim(group, member, &index));
-                    let balancer = BalancerId::TargetGroup(id.clone());
-                    scanned.scan.draining.extend(draining.map(|found| (found.instance, balancer.clone())));
-                }
-                Err(error) if error.is_gone() => {}
-                Err(error) => scanned.scan.failures.push(error),
-            }
-        }
-        self.add_owners(&mut scanned.scan, &by_id).await;
-        scanned
-    }
-
-    /// Adds to what a scan found who else looks after it.
-    async fn add_owners(&self, scan: &mut Scan, groups: &BTreeMap<&TargetGroupId, &TargetGroup>) {
-        let with_ours: Vec<&TargetGroup> = scan
-            .found
-            .iter()
-            .filter_map(|found| match found.registration.balancer() {
-                BalancerId::TargetGroup(id) => groups.get(&id).copied(),
-                BalancerId::Classic(_) => None,
-            })
-            .collect();
-        match self.marks(&with_ours).await {
-            Ok(Marks { owners, odd_tags }) => {
-                scan.found.iter_mut().for_each(|found| {
-                    if let BalancerId::TargetGroup(id) = found.registration.balancer() {
-                        found.owner = owners.get(&id).copied();
-                    }
-                });
-                scan.odd_tags = odd_tags.into_iter().map(|(id, key)| (BalancerId::TargetGroup(id), key)).collect();
-            }
-            // Without the tags nobody knows what is foreign, so nothing of it is touched.
-            Err(error) => {
-                scan.found.clear();
-                scan.failures.push(error);
-            }
-        }
-    }
-
-    /// Reads which addresses some groups list now, and who else looks after those groups.
-    ///
-    /// # Errors
-    /// Where a call fails: then nothing is known.
-    pub(crate) async fn look_again(&self, groups: &BTreeSet<TargetGroupId>) -> Result<SecondLook, CallError> {
-        let existing = self.existing(groups).await?;
-        let owners = self.owners_of(&existing.iter().collect::<Vec<_>>()).await?;
-        let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = existing.iter().map(|group| (&group.id, group)).collect();
-        let mut look = SecondLook { owners, ..SecondLook::default() };
-        for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {
-            match members {
-                Ok(members) => {
-                    look.addresses.extend(members.iter().filter_map(|member| address_target(by_id[&id], member)));
-                }
-                Err(error) if error.is_gone() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(look)
-    }
-
     async fn describe_tags(&self, arns: &[String]) -> Result<Vec<TagDescription>, CallError> {
         let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
         let answer =
             self.budget.call(ApiSet::Describe, "elasticloadbalancing:DescribeTags", || call.clone().send()).await?;
         Ok(answer.tag_descriptions.unwrap_or_default())
     }
-}
 
-impl From<Scan> for ScannedPart {
-    fn from(scan: Scan) -> Self {
-        Self { scan, ..Self::default() }
-    }
-}
-
-#[async_trait]
-impl Kind for TargetGroups {
-    fn serves(&self, balancer: &BalancerId) -> bool {
-        matches!(balancer, BalancerId::TargetGroup(_))
-    }
-
-    async fn resolve(&self, declaration: &Declaration) -> Option<Result<Registration, Unresolved>> {
-        let Declaration::Target { group: name, .. } = declaration else { return None };
-        Some(match self.describe_named(name).await {
-            Ok(Some(group)) => declaration.resolve(&group).map_err(|why| Unresolved::Reason(Reason::DoesNotFit(why))),
+    /// Completes a declaration with what the group of its name has.
+    pub(super) async fn resolve(
+        &self,
+        declared: &DeclaredGroup,
+        target: &TargetName,
+    ) -> Result<Registration, Unresolved> {
+        match self.describe_named(&declared.name).await {
+            Ok(Some(group)) => {
+                declared.resolve(target, &group).map_err(|why| Unresolved::Reason(Reason::DoesNotFit(why)))
+            }
             Ok(None) => Err(Unresolved::Reason(Reason::NoSuchBalancer {
                 sought: Sought::TargetGroup,
-                name: name.clone(),
+                name: declared.name.clone(),
                 hint: String::new(),
             })),
             Err(error) => Err(Unresolved::Unreadable(error)),
-        })
+        }
     }
 
-    async fn names(&self) -> Result<Vec<Name>, CallError> {
+    /// Reads the names of groups, and of the load balancers in front of them.
+    pub(super) async fn names(&self) -> Result<Vec<Name>, CallError> {
         let groups = self.list().await?;
         let mut names = self.load_balancers().await?;
         for name in &mut names {
@@ -449,153 +356,108 @@ impl Kind for TargetGroups {
         Ok(names.chain(groups.into_iter().map(|group| Name::TargetGroup(group.id.name))).collect())
     }
 
-    async fn scan(&self, instances: &[&Instance]) -> Scan {
-        match self.candidates(instances).await {
-            Ok(candidates) => self.scan_groups(&candidates, instances).await.scan,
-            Err(error) => Scan { failures: vec![error], ..Scan::default() },
-        }
-    }
-
-    async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {
-        let mut groups = match self.list().await {
-            Ok(groups) => groups,
-            Err(error) => return Scan { failures: vec![error], ..Scan::default() }.into(),
-        };
-        let is_left = |group: &TargetGroup| part.after.as_ref().is_none_or(|after| group.id > *after);
-        let may_matter =
-            |group: &TargetGroup| matches!(group.target_type, TargetType::Ip(_)) || can_have_one_of(group, instances);
-        groups.retain(|group| is_left(group) && may_matter(group));
-        groups.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut whole = ScannedPart { account: self.account().to_owned(), ..ScannedPart::default() };
-        for chunk in groups.chunks(GROUPS_A_LOOK) {
-            if whole.stopped_after.is_some() && part.until.is_some_and(|until| MonotonicTime::now() >= until) {
-                return whole;
-            }
-            let ScannedPart { scan, addresses, .. } = self.scan_groups(chunk, instances).await;
-            whole.scan.found.extend(scan.found);
-            whole.scan.failures.extend(scan.failures);
-            whole.scan.odd_tags.extend(scan.odd_tags);
-            whole.addresses.extend(addresses);
-            whole.stopped_after = chunk.last().map(|group| group.id.clone());
-        }
-        ScannedPart { stopped_after: None, ..whole }
-    }
-
-    async fn look(&self, wanted: &[Wanted<'_>]) -> Vec<Standing> {
-        let seen = wanted.iter().filter(|wanted| !wanted.is_surely_absent);
-        let groups = seen.filter_map(|wanted| group_of(wanted.registration)).collect();
-        let members = self.members_of_all(groups).await;
+    /// Reads how registrations stand.
+    pub(super) async fn look<'w>(&self, wanted: Vec<Asked<'w>>) -> Vec<(Wanted<'w>, Standing)> {
+        let seen = wanted.iter().filter(|(_, wanted)| !wanted.is_surely_absent);
+        let members = self.members_of_all(seen.map(|(group, _)| (*group).clone()).collect()).await;
         let nobody = Ok(Vec::new());
         let members_of = |group: &TargetGroupId| members.get(group).unwrap_or(&nobody);
         // A restart whose registrations are all back costs nothing more than this.
-        let open: BTreeSet<TargetGroupId> = wanted
-            .iter()
-            .filter_map(|wanted| {
-                let group = group_of(wanted.registration)?;
-                let members = members_of(&group).as_ref().ok()?;
-                in_place(*wanted, members).is_none().then_some(group)
-            })
-            .collect();
+        let is_open = |(group, wanted): &&Asked<'_>| {
+            members_of(group).as_ref().is_ok_and(|members| in_place(*wanted, members).is_none())
+        };
+        let open: BTreeSet<TargetGroupId> = wanted.iter().filter(is_open).map(|(group, _)| (*group).clone()).collect();
         let described = self.describe(&open).await;
         let existing: Vec<TargetGroup> = open.iter().filter_map(|group| self.recall(group).flatten()).collect();
         let owners = match described {
             Ok(()) => self.owners_of(&existing.iter().collect::<Vec<_>>()).await,
             Err(error) => Err(error),
         };
-        let mut standings = Vec::new();
-        for wanted in wanted {
-            let Some(group) = group_of(wanted.registration) else { continue };
-            standings.push(match (members_of(&group), &owners) {
-                (Err(error), _) if error.is_gone() => Standing::Never(Reason::BalancerGone),
-                (Err(error), _) => Standing::Unreadable(error.clone()),
-                (Ok(members), owners) => match (in_place(*wanted, members), owners) {
-                    (Some(health), _) => Standing::InPlace(health),
-                    (None, Err(error)) => Standing::Unreadable(error.clone()),
-                    (None, Ok(owners)) => match self.recall(&group).flatten() {
-                        None => Standing::Never(Reason::BalancerGone),
-                        Some(found) => standing(*wanted, &found, members, owners.get(&group).copied()),
-                    },
+        let standing_of = |group: &TargetGroupId, wanted: Wanted<'_>| match (members_of(group), &owners) {
+            (Err(error), _) if error.is_gone() => Standing::Never(Reason::BalancerGone),
+            (Err(error), _) => Standing::Unreadable(error.clone()),
+            (Ok(members), owners) => match (in_place(wanted, members), owners) {
+                (Some(health), _) => Standing::InPlace(health),
+                (None, Err(error)) => Standing::Unreadable(error.clone()),
+                (None, Ok(owners)) => match self.recall(group).flatten() {
+                    None => Standing::Never(Reason::BalancerGone),
+                    Some(found) => standing(wanted, &found, members, owners.get(group).copied()),
                 },
-            });
-        }
-        self.complete_draining(wanted, &mut standings).await;
-        standings
+            },
+        };
+        let mut standings: Vec<(Asked<'_>, Standing)> =
+            wanted.into_iter().map(|(group, wanted)| ((group, wanted), standing_of(group, wanted))).collect();
+        self.complete_draining(&mut standings).await;
+        standings.into_iter().map(|((_, wanted), standing)| (wanted, standing)).collect()
     }
 
-    async fn sees(&self, given: &[Wanted<'_>]) -> Vec<Result<bool, CallError>> {
-        let groups: BTreeSet<TargetGroupId> = given.iter().filter_map(|given| group_of(given.registration)).collect();
+    /// Reads whether registrations are there that were made just now.
+    pub(super) async fn sees<'w>(&self, given: Vec<Asked<'w>>) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
+        let groups: BTreeSet<TargetGroupId> = given.iter().map(|(group, _)| (*group).clone()).collect();
         // What is remembered was read before.
         groups.iter().for_each(|group| drop(self.described().members.remove(group)));
         let members = self.members_of_all(groups).await;
-        let is_seen = |given: &Wanted<'_>| match group_of(given.registration).and_then(|group| members.get(&group)) {
-            Some(Ok(members)) => Ok(in_place(*given, members).is_some()),
-            Some(Err(error)) => Err(error.clone()),
-            None => Ok(false),
+        let is_seen = |(group, given): Asked<'w>| match members.get(group) {
+            Some(Ok(members)) => (given, Ok(in_place(given, members).is_some())),
+            Some(Err(error)) => (given, Err(error.clone())),
+            None => (given, Ok(false)),
         };
-        given.iter().map(is_seen).collect()
+        given.into_iter().map(is_seen).collect()
     }
 
-    async fn drains(&self, asked: &[Parting<'_>]) -> Vec<Result<Drain, CallError>> {
-        let groups: BTreeSet<TargetGroupId> =
-            asked.iter().filter_map(|asked| target_group_of(asked.balancer)).collect();
+    /// Reads whether groups still drain anything of an instance.
+    pub(super) async fn drains<'p>(
+        &self,
+        asked: Vec<(&'p TargetGroupId, Parting<'p>)>,
+    ) -> Vec<(Parting<'p>, Result<Drain, CallError>)> {
+        let groups: BTreeSet<TargetGroupId> = asked.iter().map(|(group, _)| (*group).clone()).collect();
         if let Err(error) = self.describe(&groups).await {
-            return asked.iter().map(|_| Err(error.clone())).collect();
+            return asked.into_iter().map(|(_, asked)| (asked, Err(error.clone()))).collect();
         }
         let existing = groups.into_iter().filter(|group| self.recall(group).flatten().is_some()).collect();
         let members = self.members_of_all(existing).await;
-        let mut drains: Vec<Result<Drain, CallError>> = asked.iter().map(|asked| self.drain(asked, &members)).collect();
+        let drain = |(group, asked): (&'p TargetGroupId, Parting<'p>)| {
+            let drain = self.drain(group, asked.instance, &members);
+            (group, asked, drain)
+        };
+        let mut drains: Vec<_> = asked.into_iter().map(drain).collect();
         let lasts = |drain: &Drain| drain.is_under_way || drain.is_network;
-        let lasting = drains.iter().zip(asked).filter(|(drain, _)| drain.as_ref().is_ok_and(lasts));
-        let lasting = lasting.filter_map(|(_, asked)| target_group_of(asked.balancer)).collect();
-        let delays = self.deregistration_delays(lasting).await;
-        for (drain, asked) in drains.iter_mut().zip(asked) {
-            if let (Ok(drain), Some(group)) = (drain, target_group_of(asked.balancer)) {
-                drain.delay = delays.get(&group).copied();
+        let lasting = drains.iter().filter(|(_, _, drain)| drain.as_ref().is_ok_and(lasts));
+        let delays = self.deregistration_delays(lasting.map(|(group, _, _)| (*group).clone()).collect()).await;
+        for (group, _, drain) in &mut drains {
+            if let Ok(drain) = drain {
+                drain.delay = delays.get(*group).copied();
             }
         }
-        drains
+        drains.into_iter().map(|(_, asked, drain)| (asked, drain)).collect()
     }
 
-    async fn owners(&self, balancers: &BTreeSet<BalancerId>) -> Result<BTreeMap<BalancerId, Owner>, CallError> {
-        let groups: BTreeSet<TargetGroupId> = balancers
-            .iter()
-            .filter_map(|balancer| match balancer {
-                BalancerId::TargetGroup(group) => Some(group.clone()),
-                BalancerId::Classic(_) => None,
-            })
-            .collect();
-        let existing = self.existing(&groups).await?;
-        let owners = self.owners_of(&existing.iter().collect::<Vec<_>>()).await?;
-        Ok(owners.into_iter().map(|(group, owner)| (BalancerId::TargetGroup(group), owner)).collect())
+    /// Reads anew who else looks after some groups.
+    pub(super) async fn owners(
+        &self,
+        groups: &BTreeSet<TargetGroupId>,
+    ) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
+        let existing = self.existing(groups).await?;
+        self.owners_of(&existing.iter().collect::<Vec<_>>()).await
     }
 
-    async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
-        let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
+    /// Waits for the turn of one more registration or deregistration.
+    pub(crate) async fn turn(&self) {
+        self.budget.spend(ApiSet::Register).await;
+    }
+
+    /// Registers targets.
+    pub(super) async fn register(&self, group: &TargetGroupId, targets: &[Target]) -> Result<(), CallError> {
         let targets = targets.iter().map(description).collect();
         let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
         once("elasticloadbalancing:RegisterTargets", call.send()).await.map(drop)
     }
 
-    async fn turn(&self) {
-        self.budget.spend(ApiSet::Register).await;
-    }
-
-    async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
-        let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
+    /// Deregisters targets, each with its port.
+    pub(crate) async fn deregister(&self, group: &TargetGroupId, targets: &[Target]) -> Result<(), CallError> {
         let targets = targets.iter().map(description).collect();
         let call = self.client.deregister_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
         once("elasticloadbalancing:DeregisterTargets", call.send()).await.map(drop)
-    }
-}
-
-fn group_of(registration: &Registration) -> Option<TargetGroupId> {
-    target_group_of(&registration.balancer())
-}
-
-fn target_group_of(balancer: &BalancerId) -> Option<TargetGroupId> {
-    match balancer {
-        BalancerId::TargetGroup(group) => Some(group.clone()),
-        BalancerId::Classic(_) => None,
     }
 }
 
