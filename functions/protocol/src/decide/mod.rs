@@ -257,7 +257,7 @@ impl Attached {
     /// Why a registration is its group's affair; `None` where it is not.
     pub fn reason(&self, registration: &Registration) -> Option<Reason> {
         let group = self.group.as_ref()?;
-        self.balancers.contains(&registration.balancer()).then(|| Reason::AttachedToGroup(group.clone()))
+        self.balancers.contains(&registration.balancer).then(|| Reason::AttachedToGroup(group.clone()))
     }
 }
 
@@ -391,9 +391,9 @@ pub fn give_back(
 
 /// What is held did exist, so it was deleted. What is only declared may never have been there.
 fn as_of_declared(registration: &Registration, reason: Reason) -> Reason {
-    let (sought, name) = match registration {
-        Registration::Classic(name) => (Sought::Classic, name.to_string()),
-        Registration::Target { group, .. } => (Sought::TargetGroup, group.name.clone()),
+    let (sought, name) = match &registration.balancer {
+        BalancerId::Classic(name) => (Sought::Classic, name.to_string()),
+        BalancerId::TargetGroup(group) => (Sought::TargetGroup, group.name.clone()),
     };
     match reason {
         Reason::BalancerGone => Reason::NoSuchBalancer { sought, name, hint: String::new() },
@@ -420,7 +420,7 @@ fn settled_in(held: &Held, now: Timestamp) -> Duration {
 pub fn is_surely_absent(instance: &Instance, held: &Held, registration: &Registration, now: Timestamp) -> bool {
     let (Some(start), Some(taken_at)) = (instance.launch_time, held.taken_at(registration)) else { return false };
     let is_first_look = now - start < FIRST_LOOK_WITHIN;
-    let has_address = matches!(registration, Registration::Target { address: Some(_), .. });
+    let has_address = registration.target.address.is_some();
     let wait = if has_address { DRAINING_MAX } else { SETTLE };
     is_first_look && taken_at + wait < start
 }

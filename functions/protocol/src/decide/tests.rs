@@ -8,7 +8,7 @@ use crate::{
 };
 
 fn clb(name: &str) -> Registration {
-    Registration::Classic(name.into())
+    Registration::classic(name)
 }
 
 fn target(id: &str) -> Target {

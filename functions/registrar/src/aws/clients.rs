@@ -14,6 +14,7 @@ use protocol::timing::{ATTEMPT_TIMEOUT, CONNECT_WITHIN, OPERATION_TIMEOUT};
 use tokio::time::timeout;
 
 use crate::aws::{
+    auto_scaling::AutoScaling,
     budget::{Budget, Service},
     call_watch::{CallCounts, CallWatch},
     ec2::{self, Ec2},
@@ -36,7 +37,7 @@ pub struct Clients {
     /// Target groups.
     pub target_groups: aws_sdk_elasticloadbalancingv2::Client,
     /// Auto Scaling groups.
-    pub auto_scaling: aws_sdk_autoscaling::Client,
+    pub auto_scaling: AutoScaling,
     /// Queues.
     pub sqs: aws_sdk_sqs::Client,
     /// Where they are, such as `us-east-1`.
@@ -110,7 +111,7 @@ impl Clients {
             ec2: Ec2::new(watched!(aws_sdk_ec2, sdk, of_ec2.clone()), of_ec2, budget.clone()),
             classic: watched!(aws_sdk_elasticloadbalancing, sdk, of(Service::Classic)),
             target_groups: watched!(aws_sdk_elasticloadbalancingv2, sdk, of(Service::ElasticLoadBalancingV2)),
-            auto_scaling: watched!(aws_sdk_autoscaling, sdk, watch()),
+            auto_scaling: AutoScaling::new(watched!(aws_sdk_autoscaling, sdk, watch()), budget.clone()),
             sqs: watched!(aws_sdk_sqs, sdk, watch()),
             region: sdk.region().map(ToString::to_string).unwrap_or_default(),
             counts,

@@ -7,6 +7,7 @@ use std::{
 
 use aws_sdk_ec2::{
     Client,
+    operation::describe_instances::DescribeInstancesOutput,
     types::{Filter, Tag},
 };
 use aws_smithy_types::DateTime as SdkDateTime;
@@ -21,7 +22,6 @@ use protocol::{
 
 use crate::aws::{
     budget::{ApiSet, Budget},
-    call::call_error,
     call_watch::CallWatch,
 };
 
@@ -120,13 +120,8 @@ impl Ec2 {
         let mut at: Option<Timestamp> = None;
         for filters in filters {
             let call = self.client.describe_instances().set_filters(Some(filters)).max_results(PAGE_SIZE);
-            let mut next = Some(None);
-            while let Some(token) = next {
-                let page = async || {
-                    let page = call.clone().set_next_token(token.clone()).send().await;
-                    page.map_err(|e| call_error("ec2:DescribeInstances", e))
-                };
-                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
+            let page = |token| call.clone().set_next_token(token).send();
+            let see = |page: DescribeInstancesOutput| {
                 let answered_at = self.watch.service_time();
                 at = Some(at.map_or(answered_at, |earlier| earlier.min(answered_at)));
                 for reservation in page.reservations() {
@@ -134,8 +129,9 @@ impl Ec2 {
                     let described = reservation.instances().iter().filter_map(|found| instance(found, account));
                     instances.extend(described.map(|instance| (instance.id.clone(), instance)));
                 }
-                next = following(page.next_token());
-            }
+            };
+            let next = DescribeInstancesOutput::next_token;
+            self.budget.pages(ApiSet::Ec2Describe, "ec2:DescribeInstances", page, next, see).await?;
         }
         Ok(Reading { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
     }
@@ -146,8 +142,7 @@ impl Ec2 {
     /// Where the call fails; not answered, the tags may be there.
     pub async fn tag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         let call = self.client.create_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        let call = async || call.clone().send().await.map(drop).map_err(|e| call_error("ec2:CreateTags", e));
-        self.budget.call(ApiSet::CreateTags, call).await
+        self.budget.call(ApiSet::CreateTags, "ec2:CreateTags", || call.clone().send()).await.map(drop)
     }
 
     /// Deletes tags from some instances, each only where it still has the value given.
@@ -157,14 +152,8 @@ impl Ec2 {
     pub async fn untag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         assert!(!tags.is_empty(), "DeleteTags without tags deletes all of them");
         let call = self.client.delete_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        let call = async || call.clone().send().await.map(drop).map_err(|e| call_error("ec2:DeleteTags", e));
-        self.budget.call(ApiSet::DeleteTags, call).await
+        self.budget.call(ApiSet::DeleteTags, "ec2:DeleteTags", || call.clone().send()).await.map(drop)
     }
-}
-
-/// The token of the page after one that bears some token; `None` after the last page.
-pub(crate) fn following(token: Option<&str>) -> Option<Option<String>> {
-    token.filter(|token| !token.is_empty()).map(|token| Some(token.to_owned()))
 }
 
 fn in_states(states: &[State]) -> Filter {

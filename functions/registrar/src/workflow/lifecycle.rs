@@ -32,7 +32,7 @@ use super::{
     see_out::{Leaving, anything},
 };
 use crate::{
-    aws::auto_scaling::{self, HookError},
+    aws::auto_scaling::HookError,
     config::{Mode, Scope},
     engine::{Registrar, Run, give_back::Arrival},
     report::ActionReport,
@@ -71,7 +71,7 @@ impl Registrar {
         let named: BTreeSet<InstanceId> = actions.iter().map(|action| action.instance.clone()).collect();
         let (reading, members, hooks) = try_join!(
             self.clients.ec2.read(&named),
-            auto_scaling::members(&self.clients.auto_scaling, &named),
+            self.clients.auto_scaling.members(&named),
             self.hooks(actions).map(Ok),
         )?;
         // Who puts a hook of ours on a group wants its members seen in and out, with a tag or without.
@@ -118,9 +118,9 @@ impl Registrar {
     /// Reads each hook once.
     async fn hooks(&self, actions: &[LifecycleAction]) -> Hooks {
         let named: BTreeSet<_> = actions.iter().map(|action| (action.group.clone(), action.hook.clone())).collect();
-        let client = &self.clients.auto_scaling;
+        let auto_scaling = &self.clients.auto_scaling;
         let asked = named.into_iter().map(|(group, name)| async move {
-            let hook = auto_scaling::hook(client, &group, &name).await;
+            let hook = auto_scaling.hook(&group, &name).await;
             ((group, name), hook)
         });
         join_all(asked).await.into_iter().collect()
@@ -238,7 +238,7 @@ impl Run<'_> {
 
     /// Completes an action, or keeps it alive until the next look.
     async fn act_on(&mut self, action: &LifecycleAction, step: Step) -> Outcome {
-        let client = &self.registrar.clients.auto_scaling;
+        let auto_scaling = &self.registrar.clients.auto_scaling;
         let id = &action.instance;
         // A look at balancers may have asked to come again: of that, the action alone decides.
         self.recorder.instance(id).look_again_in_seconds = None;
@@ -247,7 +247,7 @@ impl Run<'_> {
                 self.recorder.lifecycle_action(id, ActionReport::of(action, None, why));
                 Outcome::Done
             }
-            Step::Hold(wait, open) => match auto_scaling::record_heartbeat(client, action).await {
+            Step::Hold(wait, open) => match auto_scaling.record_heartbeat(action).await {
                 Ok(true) => {
                     let why = open.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                     self.recorder.lifecycle_action(id, ActionReport::of(action, None, format!("held: {why}")));
@@ -264,7 +264,7 @@ impl Run<'_> {
                     Outcome::Later(wait.min(ACTION_FAILED_RETRY))
                 }
             },
-            Step::Complete { result, why, is_given_up } => match auto_scaling::complete(client, action, result).await {
+            Step::Complete { result, why, is_given_up } => match auto_scaling.complete(action, result).await {
                 Ok(true) => {
                     if !is_given_up {
                         self.measure(action);

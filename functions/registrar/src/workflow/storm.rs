@@ -194,5 +194,5 @@ fn holds_since_its_stop(instance: &Instance) -> bool {
 /// Whether so many balancers are given something that more of their instances are waited for. A batch shows a part of them only.
 fn do_hold_many(instances: &[&Instance]) -> bool {
     let held = instances.iter().flat_map(|instance| instance.held().registrations());
-    held.map(|registration| registration.balancer()).collect::<BTreeSet<BalancerId>>().len() >= MANY_BALANCERS / 4
+    held.map(|registration| registration.balancer).collect::<BTreeSet<BalancerId>>().len() >= MANY_BALANCERS / 4
 }
