@@ -114,7 +114,7 @@ mod tests {
         let part = recorder.instance(&id);
         (part.name, part.state) = (Some("web-1".to_owned()), Some(State::Stopped));
         part.registered.insert(clb.clone());
-        part.health.insert(clb.clone(), Health { state: "OutOfService".to_owned(), reason: None });
+        part.health.insert(clb.clone(), Health { state: "OutOfService".to_owned(), reason: None, is_in_vain: false });
         recorder.wrong(&id, Because::of(&clb, "registered though stopped"));
         recorder.deed(&id, Action::Deregister, &clb, "");
         let expected = "\

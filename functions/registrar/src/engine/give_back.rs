@@ -14,7 +14,7 @@ use protocol::{
     held::HeldTag,
     id::InstanceId,
     instance::{Instance, State},
-    observed::{Standing, Unresolved, Wanted},
+    observed::{Reason, Standing, Unresolved, Wanted},
     registration::{BalancerId, Registration},
     tag,
     time::Timestamp,
@@ -46,31 +46,31 @@ pub(crate) struct Arrival {
     /// What is not registered or not healthy yet, and why. It includes what only a person can put right: a launch that is
     /// continued without it would put an instance into service that gets no traffic.
     pub(crate) unready: Vec<Because>,
-    /// What is registered and cannot become healthy.
-    pub(crate) in_vain: Vec<Because>,
+    /// What was registered by this look. A look that changed something never ends an action.
+    pub(crate) registered: Vec<Because>,
+    /// What is not as it should be, and is not waited for: it cannot become healthy, is given up, or is another owner's.
+    pub(crate) unwaited: Vec<Because>,
 }
 
 impl Arrival {
     /// Sums up a decision, with what could not even be decided on because its text does not name a registration.
     fn of(decision: &GiveBack, unnamed: Vec<Because>) -> Self {
-        let (in_vain, unhealthy): (Vec<_>, Vec<_>) = decision
-            .in_place
-            .iter()
-            .filter(|(_, health)| !health.is_healthy())
-            .map(|(registration, health)| (Because::of(registration, health), health.is_in_vain()))
-            .partition(|(_, is_in_vain)| *is_in_vain);
-        let unhealthy = unhealthy.into_iter().map(|(because, _)| because);
-        let registering =
-            decision.register.iter().map(|(registration, _)| Because::of(registration, "just registered"));
-        let draining = decision
-            .draining
-            .iter()
-            .map(|(registration, _)| Because::of(registration, "the same address is being drained"));
-        let stuck = decision.stuck.iter().map(|(registration, reason)| Because::of(registration, reason));
-        Self {
-            unready: unhealthy.chain(registering).chain(draining).chain(stuck).chain(unnamed).collect(),
-            in_vain: in_vain.into_iter().map(|(because, _)| because).collect(),
+        let because = |(registration, reason): &(Registration, Reason)| Because::of(registration, reason);
+        let mut arrival = Self { unready: unnamed, ..Self::default() };
+        for (registration, health) in decision.in_place.iter().filter(|(_, health)| !health.is_healthy()) {
+            let list = if health.is_in_vain { &mut arrival.unwaited } else { &mut arrival.unready };
+            list.push(Because::of(registration, health));
         }
+        let absent = decision.register.iter();
+        arrival.unready.extend(absent.map(|(registration, _)| Because::of(registration, "it is not registered yet")));
+        let draining = decision.draining.iter();
+        let drained = draining.map(|(registration, _)| Because::of(registration, "the same address is being drained"));
+        arrival.unready.extend(drained);
+        arrival.unready.extend(decision.stuck.iter().map(because));
+        let is_stuck = |registration: &Registration| decision.stuck.iter().any(|(stuck, _)| stuck == registration);
+        let given_up = decision.let_go.iter().chain(&decision.left_alone);
+        arrival.unwaited.extend(given_up.filter(|(registration, _)| !is_stuck(registration)).map(because));
+        arrival
     }
 }
 
@@ -90,18 +90,18 @@ impl Run<'_> {
         let mut hints = Hints::new(&balancers);
         let in_service = self.in_service(wanting).await;
         for (instance, attached) in self.attached(&in_service).await {
-            let Desired { registrations, unnamed } = self.desired(instance, &balancers, &mut hints).await;
-            wanted.push((instance, registrations));
-            receivers.push((instance, attached, unnamed));
+            let Desired { declared, unnamed } = self.desired(instance, &balancers, &mut hints).await;
+            wanted.push((instance, instance.held().registrations().union(&declared).cloned().collect()));
+            receivers.push((instance, attached, declared, unnamed));
         }
         // A sweep looks for what is wrong, and who only observes has to see it.
         let may_be_blind = self.registrar.mode == Mode::Enforce && !self.recorder.is_of_sweep();
         let blind_at = may_be_blind.then_some(self.read_at_ec2);
         let mut standings = look(&balancers, &wanted, blind_at).await;
         let (mut decisions, mut arrivals) = (Vec::new(), BTreeMap::new());
-        for (instance, attached, unnamed) in receivers {
+        for (instance, attached, declared, unnamed) in receivers {
             let own = standings.remove(&instance.id).unwrap_or_default();
-            let mut decision = decide::give_back(instance, self.read_at_ec2, own, &attached);
+            let mut decision = decide::give_back(instance, self.read_at_ec2, own, &declared, &attached);
             for (_, reason) in &mut decision.stuck {
                 *reason = hints.complete(reason.clone()).await;
             }
@@ -117,6 +117,12 @@ impl Run<'_> {
         let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
         let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
         let given = self.register(&balancers, &mut decisions).await;
+        for (id, registration) in &given {
+            if let Some(arrival) = arrivals.get_mut(id) {
+                arrival.registered.push(Because::of(registration, "just registered"));
+                arrival.unready.retain(|because| because.what.as_deref() != Some(&*registration.to_string()));
+            }
+        }
         let given_at = MonotonicTime::now();
         self.given.extend(due.iter().map(|id| (id.clone(), given_at)));
         self.look_after_giving(&balancers, due, &given, &mut decisions).await;
@@ -129,9 +135,9 @@ impl Run<'_> {
         self.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
     }
 
-    /// Reads what an instance should have: all that is held, and all that its tag and its launch hooks declare and that can be completed.
+    /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare and that can be completed.
     async fn desired(&mut self, instance: &Instance, balancers: &Balancers, hints: &mut Hints<'_>) -> Desired {
-        let mut desired = Desired { registrations: instance.held().registrations(), unnamed: broken_tags(instance) };
+        let mut desired = Desired { declared: BTreeSet::new(), unnamed: broken_tags(instance) };
         desired.unnamed.extend(misspelt_declarations(instance));
         let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
         let (declarations, malformed) = Declaration::all_in(declared);
@@ -144,7 +150,7 @@ impl Run<'_> {
         for declaration in declarations.into_iter().chain(of_hooks) {
             match balancers.resolve(&declaration).await {
                 Ok(registration) => {
-                    desired.registrations.insert(registration);
+                    desired.declared.insert(registration);
                 }
                 Err(Unresolved::Reason(reason)) => {
                     misdeclared.push(Because::of(&declaration, hints.complete(reason).await));
@@ -263,6 +269,10 @@ impl Run<'_> {
                     }
                     Err(error) if error.is_gone() => {
                         self.recorder.waiting(id, Because::of(registration, "its balancer was deleted just now"));
+                    }
+                    // It may be for ever, and a launch does not wait so long that a failure rings by itself.
+                    Err(error) if self.let_in.contains_key(id) && error.is_refused() => {
+                        self.recorder.needs_a_person(id, Because::of(registration, error.to_sentence()));
                     }
                     Err(error) => self.recorder.call_failed(id, Some(registration), &error),
                 }
@@ -518,9 +528,9 @@ async fn register(
     .await
 }
 
-/// What an instance should have.
+/// What an instance should have beside what it holds.
 struct Desired {
-    registrations: BTreeSet<Registration>,
+    declared: BTreeSet<Registration>,
     /// Texts in its tags that do not name a registration which could be made, and why not.
     unnamed: Vec<Because>,
 }
@@ -536,11 +546,11 @@ pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
     instance.held().tags.into_iter().flat_map(broken).collect()
 }
 
-/// Tags of an instance whose keys nearly are the one that declares. (Others that nearly are ours keep no launch waiting.)
+/// Tags of an instance that declare something under a key which nearly is one of ours. The value tells: a tag of another tool has none.
 fn misspelt_declarations(instance: &Instance) -> impl Iterator<Item = Because> {
-    let odd = instance.tags.keys().filter_map(|key| Some((key, tag::odd(key)?)));
-    let declaring = odd.filter(|(_, odd)| odd.meant == Some(tag::REGISTER));
-    declaring.map(|(key, odd)| Because::of(&format!("tag {key}"), odd))
+    let odd = instance.tags.iter().filter_map(|(key, value)| Some((key, value, tag::odd(key)?)));
+    let declaring = odd.filter(|(_, value, _)| !Declaration::all_in(value).0.is_empty());
+    declaring.map(|(key, _, odd)| Because::of(&format!("tag {key}"), odd))
 }
 
 /// Whether an instance runs that ran before, without having been started anew.

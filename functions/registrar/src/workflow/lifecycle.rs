@@ -32,7 +32,6 @@ use super::{
     see_out::{Leaving, anything},
 };
 use crate::{
-    aws::auto_scaling::HookError,
     config::{Mode, Scope},
     engine::{Registrar, Run, give_back::Arrival},
     report::ActionReport,
@@ -48,7 +47,7 @@ pub struct LifecycleSettings {
 }
 
 /// The hooks of some actions; `None` for one that is gone.
-type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, HookError>>;
+type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, CallError>>;
 
 /// An action under way.
 struct UnderWay<'a> {
@@ -85,17 +84,20 @@ impl Registrar {
             let instance = reading.instances.get(&action.instance);
             run.recorder.instance(&action.instance).state = instance.map(|instance| instance.state);
             match &hooks[&(action.group.clone(), action.hook.clone())] {
-                Err(HookError::Call(error)) => {
+                Err(error) => {
                     run.recorder.call_failed(&action.instance, Some(&action.hook), error);
                     outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
-                }
-                Err(HookError::NotUnderstood(why)) => {
-                    outcomes.insert(token, Outcome::NotUnderstood(why.clone()));
                 }
                 Ok(hook) => {
                     let hook = hook.as_ref();
                     let course = course(action, instance, members.get(&action.instance), hook, run.read_at_ec2);
-                    under_way.push(UnderWay { action, hook, course });
+                    match hook.and_then(|hook| hook.unread.clone()) {
+                        // What a hook says counts only where it is acted on.
+                        Some(why) if course.is_moving() && self.may_act_on(instance) => {
+                            outcomes.insert(token, Outcome::NotUnderstood(why));
+                        }
+                        _ => under_way.push(UnderWay { action, hook, course }),
+                    }
                 }
             }
         }
@@ -108,6 +110,11 @@ impl Registrar {
         }
         let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()].clone()).collect();
         Ok(Converged { report: run.recorder.into_report(), outcomes })
+    }
+
+    /// Returns whether anything is done with an instance at all.
+    fn may_act_on(&self, instance: Option<&Instance>) -> bool {
+        self.mode == Mode::Enforce && instance.is_some_and(|instance| !instance.is_ignored())
     }
 
     /// Reads each hook once.
@@ -137,8 +144,7 @@ impl Run<'_> {
         let mut declared: BTreeMap<InstanceId, Vec<Declaration>> = instances.values().map(declares).collect();
         for UnderWay { action, hook, course } in under_way.iter_mut() {
             let Some(instance) = instances.get(&action.instance) else { continue };
-            let is_moved = matches!(course, Course::In | Course::Out | Course::NotRunning(_));
-            if is_moved && !self.is_ours(instance) {
+            if course.is_moving() && !self.is_ours(instance) {
                 *course = Course::Complete(ActionResult::Continue, "its instance is left alone".to_owned());
             }
             let member = members.get(&action.instance);
@@ -186,12 +192,13 @@ impl Run<'_> {
     async fn see_in(&mut self, arriving: &[&Instance]) -> BTreeMap<InstanceId, Vec<Open>> {
         let mut arrivals = self.give_back(arriving).await;
         let open = arriving.iter().map(|instance| {
-            let Arrival { unready, in_vain } = arrivals.remove(&instance.id).unwrap_or_default();
-            for because in &in_vain {
-                tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "cannot become healthy");
+            let Arrival { unready, registered, unwaited } = arrivals.remove(&instance.id).unwrap_or_default();
+            for because in &unwaited {
+                tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "not waited for");
             }
-            let in_vain = in_vain.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
-            (instance.id.clone(), unready.into_iter().map(anything).chain(in_vain).collect())
+            let registered = registered.into_iter().map(|because| Open { because, waits_for: WaitsFor::Registered });
+            let unwaited = unwaited.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
+            (instance.id.clone(), unready.into_iter().map(anything).chain(registered).chain(unwaited).collect())
         });
         open.collect()
     }
