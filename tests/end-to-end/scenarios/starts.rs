@@ -1,4 +1,4 @@
-//! What a program says that cannot start: one sentence that names the thing and what to do, for a person who runs it by hand.
+//! A program that cannot start says one sentence, which names the thing and what to do.
 
 use std::{
     net::{Ipv4Addr, TcpListener},

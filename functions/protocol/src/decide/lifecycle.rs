@@ -162,7 +162,7 @@ pub fn verdict(
 
 fn give_up(action: &LifecycleAction, hook: &Hook, open: &[&Open], waited: TimeDelta) -> Verdict {
     let result = match action.transition {
-        Transition::Launching => hook.wishes.on_timeout.unwrap_or(hook.default_result),
+        Transition::Launching => hook.metadata.on_timeout.unwrap_or(hook.default_result),
         // The instance ends anyway; abandoning would only skip the hooks after this one.
         Transition::Terminating => ActionResult::Continue,
     };
@@ -202,7 +202,7 @@ fn delta(duration: Duration) -> TimeDelta {
 mod tests {
     use super::*;
     use crate::{
-        hook::Wishes,
+        hook::Metadata,
         instance::tests::{at, instance},
     };
 
@@ -210,7 +210,7 @@ mod tests {
         heartbeat_timeout: Duration::from_secs(600),
         global_timeout: Duration::from_secs(60_000),
         default_result: ActionResult::Abandon,
-        wishes: Wishes { register: String::new(), timeout: None, on_timeout: None, network_drain: None },
+        metadata: Metadata { register: Vec::new(), timeout: None, on_timeout: None, network_drain: None },
     };
 
     fn action(transition: Transition) -> LifecycleAction {
@@ -355,8 +355,10 @@ mod tests {
             Some(ActionResult::Abandon),
             "a minute before the global limit"
         );
-        let kind =
-            Hook { wishes: Wishes { on_timeout: Some(ActionResult::Continue), ..Wishes::default() }, ..HOOK.clone() };
+        let kind = Hook {
+            metadata: Metadata { on_timeout: Some(ActionResult::Continue), ..Metadata::default() },
+            ..HOOK.clone()
+        };
         assert_eq!(at_end(&kind, None, 600), Some(ActionResult::Continue));
     }
 

@@ -79,7 +79,7 @@ impl Run<'_> {
     /// have anything.
     pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> BTreeMap<InstanceId, Arrival> {
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
-            instances.iter().copied().partition(|i| is_wanting(i));
+            instances.iter().copied().partition(|i| is_wanting(i) || self.hooks_declare(i));
         for instance in others {
             self.recorder.nothing_to_do(&instance.id, "it holds and declares nothing");
         }
@@ -90,7 +90,7 @@ impl Run<'_> {
         let mut hints = Hints::new(&balancers);
         let in_service = self.in_service(wanting).await;
         for (instance, attached) in self.attached(&in_service).await {
-            let Wishes { registrations, unnamed } = self.wanted_by(instance, &balancers, &mut hints).await;
+            let Desired { registrations, unnamed } = self.desired(instance, &balancers, &mut hints).await;
             wanted.push((instance, registrations));
             receivers.push((instance, attached, unnamed));
         }
@@ -124,10 +124,15 @@ impl Run<'_> {
         arrivals
     }
 
-    /// Reads what an instance should have: all that is held, and all that is declared and can be completed.
-    async fn wanted_by(&mut self, instance: &Instance, balancers: &Balancers, hints: &mut Hints<'_>) -> Wishes {
-        let mut wishes = Wishes { registrations: instance.held().registrations(), unnamed: broken_tags(instance) };
-        wishes.unnamed.extend(misspelt_declarations(instance));
+    /// Returns whether a launch hook declares anything for an instance.
+    fn hooks_declare(&self, instance: &Instance) -> bool {
+        self.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
+    }
+
+    /// Reads what an instance should have: all that is held, and all that its tag and its launch hooks declare and that can be completed.
+    async fn desired(&mut self, instance: &Instance, balancers: &Balancers, hints: &mut Hints<'_>) -> Desired {
+        let mut desired = Desired { registrations: instance.held().registrations(), unnamed: broken_tags(instance) };
+        desired.unnamed.extend(misspelt_declarations(instance));
         let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
         let (declarations, malformed) = Declaration::all_in(declared);
         let mut misdeclared = Vec::new();
@@ -135,10 +140,11 @@ impl Run<'_> {
             let why = format!("`{text}` is not a registration: {why}");
             misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
         }
-        for declaration in declarations {
+        let of_hooks = self.let_in.get(&instance.id).cloned().unwrap_or_default();
+        for declaration in declarations.into_iter().chain(of_hooks) {
             match balancers.resolve(&declaration).await {
                 Ok(registration) => {
-                    wishes.registrations.insert(registration);
+                    desired.registrations.insert(registration);
                 }
                 Err(Unresolved::Reason(reason)) => {
                     misdeclared.push(Because::of(&declaration, hints.complete(reason).await));
@@ -151,8 +157,8 @@ impl Run<'_> {
         for because in &misdeclared {
             self.recorder.needs_a_person(&instance.id, because.clone());
         }
-        wishes.unnamed.extend(misdeclared);
-        wishes
+        desired.unnamed.extend(misdeclared);
+        desired
     }
 
     /// Writes down what needs no deed.
@@ -282,7 +288,7 @@ impl Run<'_> {
         let mut same = self.in_service(same.collect()).await;
         // What a hook declares is in no tag.
         let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();
-        same.retain(|now| self.let_in.contains(&now.id) || declares(now) == declares(instances[&now.id]));
+        same.retain(|now| self.let_in.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
         let held = |instance: &Instance| instance.held().registrations();
         let by_id: BTreeMap<&InstanceId, (&Instance, BTreeSet<Registration>)> = same
             .into_iter()
@@ -513,7 +519,7 @@ async fn register(
 }
 
 /// What an instance should have.
-struct Wishes {
+struct Desired {
     registrations: BTreeSet<Registration>,
     /// Texts in its tags that do not name a registration which could be made, and why not.
     unnamed: Vec<Because>,

@@ -41,6 +41,7 @@ use std::{
 use protocol::{
     because::Because,
     decide::Attached,
+    declaration::Declaration,
     id::{AutoScalingGroupName, InstanceId},
     instance::{Instance, State},
     member::{AttachedBalancers, LifecycleState, Member},
@@ -101,7 +102,7 @@ impl Registrar {
             groups: BTreeMap::new(),
             members: None,
             leaving: BTreeMap::new(),
-            let_in: BTreeSet::new(),
+            let_in: BTreeMap::new(),
             draining: BTreeMap::new(),
             still_drained: BTreeSet::new(),
             given: BTreeMap::new(),
@@ -137,8 +138,8 @@ pub(crate) struct Run<'r> {
     pub(crate) members: Option<BTreeMap<InstanceId, Member>>,
     /// Instances that run, and are out for all that: on their way out of their group.
     pub(crate) leaving: BTreeMap<InstanceId, LifecycleState>,
-    /// Instances that their launch hook lets in, whatever their group's state of them is.
-    pub(crate) let_in: BTreeSet<InstanceId>,
+    /// Instances that their launch hook lets in, whatever their group's state of them is, with what the hook declares for them.
+    pub(crate) let_in: BTreeMap<InstanceId, Vec<Declaration>>,
     /// Balancers that a scan saw draining something of an instance.
     pub(crate) draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
     /// Instances that run, and are given something back only when the same address is no longer drained.
@@ -293,7 +294,7 @@ impl Run<'_> {
                 }
                 Ok(members) => match members.get(&instance.id).map(|member| &member.lifecycle_state) {
                     // Its group may have changed its mind since the launch hook let it in.
-                    Some(state) if !state.is_ending() && self.let_in.contains(&instance.id) => {
+                    Some(state) if !state.is_ending() && self.let_in.contains_key(&instance.id) => {
                         in_service.push(instance)
                     }
                     // It is being seen out in this very run.

@@ -17,12 +17,12 @@ use protocol::{
     because::Because,
     call_error::CallError,
     decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
+    declaration::Declaration,
     event::{LifecycleAction, Transition},
     hook::Hook,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     instance::{Instance, State},
     member::{ActionResult, Member},
-    tag,
     timing::ACTION_FAILED_RETRY,
 };
 use tokio::time::Instant as MonotonicTime;
@@ -99,12 +99,7 @@ impl Registrar {
                 }
             }
         }
-        let declared: BTreeMap<InstanceId, Instance> = reading
-            .instances
-            .into_iter()
-            .map(|(id, instance)| (id, with_wishes(instance, &under_way, &members)))
-            .collect();
-        let open = run.steer(&mut under_way, &declared, members, settings).boxed().await;
+        let open = run.steer(&mut under_way, &reading.instances, members, settings).boxed().await;
         for UnderWay { action, hook, course } in &under_way {
             let open = open.get(&action.instance).map_or(&[][..], Vec::as_slice);
             let verdict = run.weigh_action(action, *hook, course, open, settings);
@@ -138,6 +133,8 @@ impl Run<'_> {
     ) -> BTreeMap<InstanceId, Vec<Open>> {
         let mut leaving: BTreeMap<&InstanceId, Leaving<'_>> = BTreeMap::new();
         let mut arriving: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
+        let declares = |instance: &Instance| (instance.id.clone(), declared_by_hooks(instance, under_way, &members));
+        let mut declared: BTreeMap<InstanceId, Vec<Declaration>> = instances.values().map(declares).collect();
         for UnderWay { action, hook, course } in under_way.iter_mut() {
             let Some(instance) = instances.get(&action.instance) else { continue };
             let is_moved = matches!(course, Course::In | Course::Out | Course::NotRunning(_));
@@ -147,7 +144,7 @@ impl Run<'_> {
             let member = members.get(&action.instance);
             match course {
                 Course::Out => {
-                    let wished = hook.and_then(|hook| hook.wishes.network_drain);
+                    let wished = hook.and_then(|hook| hook.metadata.network_drain);
                     let network_drain = wished.unwrap_or(settings.network_drain);
                     let of_this = Leaving { instance, since: action.started_at, network_drain };
                     let known = leaving.entry(&instance.id).or_insert(of_this);
@@ -155,7 +152,8 @@ impl Run<'_> {
                     known.network_drain = known.network_drain.max(network_drain);
                 }
                 Course::In => {
-                    self.let_in.insert(instance.id.clone());
+                    let declared = declared.remove(&instance.id).unwrap_or_default();
+                    self.let_in.entry(instance.id.clone()).or_default().extend(declared);
                     arriving.insert(&instance.id, instance);
                 }
                 // What a function took that came too late is given back by the event's other copy.
@@ -224,7 +222,7 @@ impl Run<'_> {
                     _ => Vec::new(),
                 };
                 let open: Vec<Open> = open.iter().cloned().chain(not_running).collect();
-                let timeout = hook.wishes.timeout.or(match action.transition {
+                let timeout = hook.metadata.timeout.or(match action.transition {
                     Transition::Launching => settings.health_timeout,
                     Transition::Terminating => None,
                 });
@@ -314,9 +312,13 @@ fn is_in_service(instance: &Instance, member: Option<&Member>) -> bool {
     instance.state == State::Running && member.is_none_or(|member| !member.lifecycle_state.is_out_of_service())
 }
 
-/// An instance as if it bore in its own tag what the hooks of its launch declare for it: as long as its group says that it is on its
-/// way in. An event that comes hours later, or that somebody made up, declares nothing.
-fn with_wishes(mut instance: Instance, under_way: &[UnderWay<'_>], members: &BTreeMap<InstanceId, Member>) -> Instance {
+/// What the hooks of its launch declare for an instance: as long as its group says that it is on its way in. An event that comes hours
+/// later, or that a stranger made up, declares nothing.
+fn declared_by_hooks(
+    instance: &Instance,
+    under_way: &[UnderWay<'_>],
+    members: &BTreeMap<InstanceId, Member>,
+) -> Vec<Declaration> {
     let member = members.get(&instance.id).filter(|member| member.lifecycle_state.is_entering());
     let own = |under_way: &&UnderWay<'_>| {
         let action = under_way.action;
@@ -324,13 +326,7 @@ fn with_wishes(mut instance: Instance, under_way: &[UnderWay<'_>], members: &BTr
     };
     // More than one event can name a hook, and each hook declares once.
     let hooks = under_way.iter().filter(own).filter_map(|under_way| Some((&under_way.action.hook, under_way.hook?)));
-    let declared: BTreeMap<&LifecycleHookName, &str> =
-        hooks.map(|(name, hook)| (name, hook.wishes.register.as_str())).collect();
-    let register = declared.into_values().collect::<Vec<_>>().join(" ");
-    if !register.trim().is_empty() {
-        let declared = instance.tags.entry(tag::REGISTER.to_owned()).or_default();
-        declared.push(' ');
-        declared.push_str(&register);
-    }
-    instance
+    let declared: BTreeMap<&LifecycleHookName, &[Declaration]> =
+        hooks.map(|(name, hook)| (name, hook.metadata.register.as_slice())).collect();
+    declared.into_values().flatten().cloned().collect()
 }

@@ -28,7 +28,7 @@ const PREFIX: &str = "REGISTRAR_";
 /// The parameter of the template that says whether the functions act.
 pub(crate) const MODE: &str = "Mode";
 
-/// What the functions do unless somebody says otherwise: a sandbox is for seeing them act, and nothing real can break.
+/// The mode if neither option nor environment says one: a sandbox is for seeing the functions act, and nothing real can break.
 const MODE_DEFAULT: &str = "enforce";
 
 pub(crate) struct Arguments {

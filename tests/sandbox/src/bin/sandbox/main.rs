@@ -58,7 +58,7 @@ async fn main() -> ExitCode {
 /// Serves until it is stopped.
 async fn run(arguments: &Arguments) -> Result<(), String> {
     let address = (Ipv4Addr::LOCALHOST, arguments.port);
-    // Now, because building the functions can take minutes. In between nobody listens: a client would wait for its answer.
+    // Now, because building the functions can take minutes. The port is closed again meanwhile, or a client would wait for its answer.
     TcpListener::bind(address).map_err(|error| cannot_listen(arguments.port, &error))?;
     // Before the clock starts.
     let binaries = if arguments.functions.is_some() { build()? } else { BTreeMap::new() };
@@ -136,7 +136,7 @@ async fn start(
         let (clock, said) = (sandbox.clock().clone(), said.clone());
         let on_line = move |line: &str| {
             if let Some(line) = LogLine::of(line) {
-                // Nobody listens any more when the program ends.
+                // The receiver is gone when the program ends.
                 let _ = said.send((clock.now(), sentence(function, &line)));
             }
         };
