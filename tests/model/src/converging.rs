@@ -1,11 +1,18 @@
 //! The model: what can happen next, and what must never be.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use stateright::{Model, Property};
 
 use crate::{
     Bounds, Call, Cause, Function, Registrations, Rules, State, Tick, Trust, View, World,
+    decided::Told,
     function::{Begun, views},
     world::{Description, Left, Limits, Message},
 };
@@ -23,6 +30,9 @@ pub const NOTHING_FOREIGN: &str = "what a person removed from the running instan
 /// Promises 1 and 2, whatever became of the events: two sweeps put everything right.
 pub const SWEEP_REPAIRS: &str = "whenever nobody is at work, two sweeps bring everything to rest";
 
+/// No promise: whatever a function could be told in a world, the model decides as the functions do.
+pub const AS_DECIDED: &str = "what the model decides is what `protocol::decide` decides";
+
 /// Longer than the instance has to be watched.
 const LONG: Tick = 20;
 
@@ -34,6 +44,8 @@ pub struct Converging {
     /// Set by the first broken promise. stateright 0.31 would replace it by later ones, until it has noticed and stops, and the
     /// way to those is not the shortest.
     is_broken: AtomicBool,
+    /// What was decided alike already, where it is asked: many worlds tell the same.
+    compared: Option<Mutex<HashSet<Told>>>,
 }
 
 /// What happens next.
@@ -146,6 +158,7 @@ impl Model for Converging {
             Property::always(NOTHING_FOREIGN, |model: &Self, world: &World| {
                 model.judge(world.in_place.within(world.removed).is_empty())
             }),
+            Property::always(AS_DECIDED, |model: &Self, world: &World| model.judge(model.decides_alike(world))),
             Property::always(SWEEP_REPAIRS, |model: &Self, world: &World| {
                 model.judge(!world.functions.is_empty() || is_at_rest(&model.swept(world)))
             }),
@@ -162,7 +175,28 @@ impl Model for Converging {
 impl Converging {
     /// A protocol in an environment.
     pub fn new(rules: Rules, bounds: Bounds) -> Self {
-        Self { rules, bounds, is_broken: AtomicBool::new(false) }
+        Self { rules, bounds, is_broken: AtomicBool::new(false), compared: None }
+    }
+
+    /// The same, with what it decides held against what the functions decide.
+    #[must_use]
+    pub fn compared(self) -> Self {
+        Self { compared: Some(Mutex::default()), ..self }
+    }
+
+    /// Whether the model decides as the functions do, whatever they are told in a world.
+    fn decides_alike(&self, world: &World) -> bool {
+        let Some(compared) = &self.compared else { return true };
+        let mut compared = compared.lock().unwrap_or_else(PoisonError::into_inner);
+        let events = world.queue.iter().map(|message| message.cause);
+        let causes: Vec<Cause> = events.chain([Cause::Sweep]).collect();
+        views(world, &self.bounds).into_iter().all(|view| {
+            let seen = world.described(view);
+            causes.iter().all(|cause| {
+                let told = Told::new(*cause, seen.clone(), world.now);
+                compared.contains(&told) || (told.is_decided_alike(&self.rules, &self.bounds) && compared.insert(told))
+            })
+        })
     }
 
     /// Whether a promise is kept, or not the first to be broken.

@@ -275,7 +275,7 @@ impl Function {
                 _ => Next::End,
             },
             (Call::Look, Next::Look { forgettable, kept, launch }) => {
-                let (next, again) = decide_to_give(world, forgettable, &kept, launch, rules);
+                let (next, again) = decide_to_give(world.in_place, forgettable, &kept, launch, rules);
                 self.again |= again;
                 next
             }
@@ -308,12 +308,12 @@ impl Function {
 
 impl Next {
     /// What is believed of the tags follows from the description alone, so it is kept in place of their times.
-    fn scan(seen: &Description, now: Tick, rules: &Rules) -> Self {
+    pub(crate) fn scan(seen: &Description, now: Tick, rules: &Rules) -> Self {
         let (trusted, older) = believe(seen, now, rules);
         Self::Scan { read_at: now, launch: seen.launch, trusted, older }
     }
 
-    fn look(seen: &Description, now: Tick, rules: &Rules) -> Self {
+    pub(crate) fn look(seen: &Description, now: Tick, rules: &Rules) -> Self {
         // Compared only before something is forgotten that was given back just now.
         let launch = if rules.forgets_what_it_gave { seen.launch } else { 0 };
         let is_old = |tag: &Tag| match rules.keeps_young_tags {
@@ -373,7 +373,7 @@ fn believe(seen: &Description, now: Tick, rules: &Rules) -> (Registrations, Vec<
 }
 
 /// As `decide::take_out` has it.
-fn decide_to_take(
+pub(crate) fn decide_to_take(
     found: Registrations,
     read_at: Tick,
     launch: Tick,
@@ -394,16 +394,16 @@ fn decide_to_take(
 }
 
 /// As `decide::give_back` has it: what to do, and whether to look again.
-fn decide_to_give(
-    world: &World,
+pub(crate) fn decide_to_give(
+    in_place: Registrations,
     forgettable: Vec<Tag>,
     kept: &[Registrations],
     launch: Tick,
     rules: &Rules,
 ) -> (Next, bool) {
     let held = forgettable.iter().map(|tag| tag.holds).chain(kept.iter().copied());
-    let give = held.collect::<Registrations>().without(world.in_place);
-    let is_back = |holds: Registrations| world.in_place.has(holds);
+    let give = held.collect::<Registrations>().without(in_place);
+    let is_back = |holds: Registrations| in_place.has(holds);
     let is_kept_back = kept.iter().any(|holds| is_back(*holds) || rules.forgets_what_it_gave);
     let again = is_kept_back || (!give.is_empty() && !rules.forgets_what_it_gave);
     let forget = forgettable.into_iter().filter(|tag| rules.forgets_what_it_gave || is_back(tag.holds)).collect();

@@ -5,17 +5,18 @@
 //! the promises. The tests show that the protocol keeps them, and that each of its precautions is needed: without one,
 //! the checker finds the shortest way to a loss.
 //!
-//! It is a model and shares no code with the functions: whoever changes `decide/` or `engine/` in a way that changes the
-//! order of calls, or what is believed, changes it here as well.
+//! It is a model and shares no code with the functions. What it decides is held against the functions' own decisions in every world
+//! ([`AS_DECIDED`]). The order of calls is not: a change of `engine/` that changes it is made here as well.
 
 mod converging;
+mod decided;
 mod function;
 mod registrations;
 mod rules;
 mod story;
 mod world;
 
-pub use converging::{Action, Converging, NOTHING_DEAD, NOTHING_FOREIGN, NOTHING_LOST, SWEEP_REPAIRS};
+pub use converging::{AS_DECIDED, Action, Converging, NOTHING_DEAD, NOTHING_FOREIGN, NOTHING_LOST, SWEEP_REPAIRS};
 pub use function::{Call, Cause, Function, View};
 pub use registrations::Registrations;
 pub use rules::{Bounds, Keys, Rules, Stale, Trust};

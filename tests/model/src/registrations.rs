@@ -16,6 +16,9 @@ impl Registrations {
     /// Two.
     pub const AB: Self = Self(3);
 
+    /// As many as there can be.
+    pub const ALL: Self = Self(u8::MAX);
+
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -39,6 +42,11 @@ impl Registrations {
     /// These without others.
     pub fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
+    }
+
+    /// All sets of some of them, from none to these.
+    pub fn subsets(self) -> impl Iterator<Item = Self> {
+        (0..=self.0).map(Self).filter(move |some| self.has(*some))
     }
 
     /// Each alone.

@@ -1,8 +1,8 @@
 //! The protocol keeps its promises, and needs each of its precautions.
 
 use protocol_model::{
-    Bounds, Converging, Keys, NOTHING_DEAD, NOTHING_FOREIGN, NOTHING_LOST, Registrations, Rules, Stale, Tick, Trust,
-    check,
+    AS_DECIDED, Bounds, Converging, Keys, NOTHING_DEAD, NOTHING_FOREIGN, NOTHING_LOST, Registrations, Rules, Stale,
+    Tick, Trust, check,
 };
 
 /// An instance is stopped, started, stopped and started. Two functions may be at work at once, and one of them may die.
@@ -37,7 +37,7 @@ const RETURNING: Bounds = Bounds { returns: true, starts: 1, crashes: 0, events_
 
 #[track_caller]
 fn holds(bounds: Bounds) {
-    let verdict = check(Converging::new(Rules::of_the_functions(&bounds), bounds));
+    let verdict = check(Converging::new(Rules::of_the_functions(&bounds), bounds).compared());
     println!("{} worlds", verdict.worlds);
     if let Some((promise, story)) = verdict.broken {
         panic!("broken: {promise}\n{story}");
@@ -184,4 +184,27 @@ fn not_looking_after_taking_leaves_what_runs_without() {
 #[test]
 fn not_looking_after_giving_leaves_what_is_out_registered() {
     breaks(NOTHING_DEAD, TWO_FUNCTIONS, |rules| Rules { looks_after_giving: false, ..rules });
+}
+
+/// Holds a model that decides otherwise against the functions, which have to differ from it in some world.
+#[track_caller]
+fn differs(bounds: Bounds, otherwise: impl Fn(Rules) -> Rules) {
+    let verdict = check(Converging::new(otherwise(Rules::of_the_functions(&bounds)), bounds).compared());
+    assert_eq!(
+        verdict.broken.map(|(broken, _)| broken),
+        Some(AS_DECIDED),
+        "in {} worlds it made no difference",
+        verdict.worlds
+    );
+}
+
+#[test]
+fn a_model_that_decides_otherwise_than_the_functions_is_noticed() {
+    differs(TWO_FUNCTIONS, |rules| Rules { trust: Trust::Any, ..rules });
+    differs(TWO_FUNCTIONS, |rules| Rules { trust: Trust::Fresh(0), ..rules });
+    differs(TWO_FUNCTIONS, |rules| Rules { settle: rules.settle - 1, ..rules });
+    differs(TWO_FUNCTIONS, |rules| Rules { settle: rules.settle + 1, ..rules });
+    differs(RETURNING, |rules| Rules { keeps_young_tags: false, ..rules });
+    differs(RETURNING, |rules| Rules { forgets_what_it_gave: true, ..rules });
+    differs(Bounds { lag: 2, ..LAGGING }, |rules| rules);
 }

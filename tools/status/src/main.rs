@@ -19,9 +19,9 @@ use registrar::{
         http,
     },
     config::{Mode, Scope},
-    engine::Registrar,
+    engine::Engine,
     report::Report,
-    workflow::{Detail, Order},
+    workflow::{Detail, Order, Swept},
 };
 
 const HELP: &str = "\
@@ -55,10 +55,10 @@ async fn main() -> ExitCode {
         }
     };
     match look(arguments.scope).await {
-        Ok(report) => {
+        Ok(Swept { report, has_failed, .. }) => {
             show(&report, arguments.is_json);
             // What could not be read is missing in the table: nobody shall take it for "not registered".
-            if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(why) => {
             anstream::eprintln!("status: {why}");
@@ -81,7 +81,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
 }
 
 /// Sweeps without a limit of time, as an observer whose clients refuse to call anything but what describes.
-async fn look(scope: Scope) -> Result<Report, String> {
+async fn look(scope: Scope) -> Result<Swept, String> {
     clients::check_endpoints().map_err(|error| error.to_string())?;
     check_profile().await?;
     let http = http::client().map_err(|error| error.to_string())?;
@@ -91,9 +91,9 @@ async fn look(scope: Scope) -> Result<Report, String> {
         return Err("no Region is set: set the environment variable AWS_REGION, or choose a profile that has one by AWS_PROFILE".to_owned());
     }
     check_credentials(&sdk).await?;
-    let registrar = Registrar::new(Clients::that_only_read(&sdk).into(), Mode::Observe, scope);
+    let engine = Engine::new(Clients::that_only_read(&sdk).into(), Mode::Observe, scope);
     let order = Order { detail: Detail::All, ..Order::default() };
-    registrar.sweep(&order).await.map(|(report, _)| report).map_err(|error| error.to_sentence())
+    engine.sweep(&order).await.map_err(|error| error.to_sentence())
 }
 
 /// The variable that chooses a profile.

@@ -99,24 +99,40 @@ fn lines(texts: impl Iterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{instance::State, observed::Health, registration::Registration};
+    use protocol::{
+        instance::{Instance, State},
+        observed::Health,
+        registration::Registration,
+    };
     use registrar::{
         config::Mode,
-        report::{Action, Recorder},
+        report::{Action, Journal},
     };
 
     use super::*;
 
+    fn stopped(id: &InstanceId, name: &str) -> Instance {
+        Instance {
+            id: id.clone(),
+            account: "123456789012".to_owned(),
+            state: State::Stopped,
+            launch_time: None,
+            stop_time: None,
+            vpc: None,
+            interfaces: Vec::new(),
+            tags: [("Name".to_owned(), name.to_owned())].into(),
+        }
+    }
+
     #[test]
     fn each_row_tells_where_an_instance_is_registered_and_what_is_wrong() {
-        let mut recorder = Recorder::of_sweep(Mode::Observe);
+        let mut journal = Journal::of_sweep(Mode::Observe);
         let (id, clb) = ("i-0123456789abcdef0".into(), Registration::classic("shop"));
-        let part = recorder.instance(&id);
-        (part.name, part.state) = (Some("web-1".to_owned()), Some(State::Stopped));
-        part.registered.insert(clb.clone());
-        part.health.insert(clb.clone(), Health { state: "OutOfService".to_owned(), reason: None, is_in_vain: false });
-        recorder.wrong(&id, Because::of(&clb, "registered though stopped"));
-        recorder.deed(&id, Action::Deregister, &clb, "");
+        journal.seen(&stopped(&id, "web-1"));
+        journal.registered(&id, &clb);
+        journal.health(&id, &clb, Health { state: "OutOfService".to_owned(), reason: None, is_in_vain: false });
+        journal.wrong(&id, Because::of(&clb, "registered though stopped"));
+        journal.deed(&id, Action::Deregister, &clb, "");
         let expected = "\
 1 instance(s) with something to tell
 ┌─────────────────────┬───────────────────────┬──────┬──────────┬────────────────────────────────────────────┐
@@ -127,13 +143,13 @@ mod tests {
 │ stopped             ┆                       ┆      ┆          ┆                                            │
 └─────────────────────┴───────────────────────┴──────┴──────────┴────────────────────────────────────────────┘
 ";
-        let plain = anstream::adapter::strip_str(&of(&recorder.into_report())).to_string();
+        let plain = anstream::adapter::strip_str(&of(&journal.into_report())).to_string();
         assert_eq!(plain, expected);
     }
 
     #[test]
     fn an_account_without_anything_is_told_in_a_line() {
-        let text = of(&Recorder::of_sweep(Mode::Observe).into_report());
+        let text = of(&Journal::of_sweep(Mode::Observe).into_report());
         assert_eq!(anstream::adapter::strip_str(&text).to_string(), "0 instance(s) with something to tell\n");
     }
 }

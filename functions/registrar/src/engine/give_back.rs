@@ -50,13 +50,41 @@ pub(crate) struct Arrival {
     pub(crate) registered: Vec<Because>,
     /// What is not as it should be, and is not waited for: it cannot become healthy, is given up, or is another owner's.
     pub(crate) unwaited: Vec<Because>,
+    /// Whether anything is registered.
+    pub(crate) is_registered: bool,
+}
+
+/// What giving back came to.
+#[derive(Debug, Default)]
+pub(crate) struct GivenBack {
+    /// How far those have come that should have anything.
+    pub(crate) arrivals: BTreeMap<InstanceId, Arrival>,
+    /// Instances that were due something, and when: they may be out by now, or may have been all the time.
+    pub(crate) due: BTreeMap<InstanceId, MonotonicTime>,
+    /// Instances that are given something only when the same address is no longer drained.
+    pub(crate) drained: BTreeSet<InstanceId>,
+}
+
+impl GivenBack {
+    /// The instances that are registered anywhere.
+    pub(crate) fn registered(&self) -> BTreeSet<InstanceId> {
+        let registered = self.arrivals.iter().filter(|(_, arrival)| arrival.is_registered);
+        registered.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Adds what another step came to.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.arrivals.extend(other.arrivals);
+        self.due.extend(other.due);
+        self.drained.extend(other.drained);
+    }
 }
 
 impl Arrival {
     /// Sums up a decision, with what could not even be decided on because its text does not name a registration.
     fn of(decision: &GiveBack, unnamed: Vec<Because>) -> Self {
         let because = |(registration, reason): &(Registration, Reason)| Because::of(registration, reason);
-        let mut arrival = Self { unready: unnamed, ..Self::default() };
+        let mut arrival = Self { unready: unnamed, is_registered: !decision.in_place.is_empty(), ..Self::default() };
         for (registration, health) in decision.in_place.iter().filter(|(_, health)| !health.is_healthy()) {
             let list = if health.is_in_vain { &mut arrival.unwaited } else { &mut arrival.unready };
             list.push(Because::of(registration, health));
@@ -75,15 +103,14 @@ impl Arrival {
 }
 
 impl Run<'_> {
-    /// Registers what instances that run shall have, and forgets what is settled. Answers how far those have come that shall
-    /// have anything.
-    pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> BTreeMap<InstanceId, Arrival> {
+    /// Registers what instances that run should have, and forgets what is settled.
+    pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> GivenBack {
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().copied().partition(|i| is_wanting(i) || self.hooks_declare(i));
         for instance in others {
-            self.recorder.nothing_to_do(&instance.id, "it holds and declares nothing");
+            self.notes.journal.nothing_to_do(&instance.id, "it holds and declares nothing");
         }
-        let Some(first) = wanting.first() else { return BTreeMap::new() };
+        let Some(first) = wanting.first() else { return GivenBack::default() };
         let balancers = self.balancers(&first.account);
         let mut receivers = Vec::new();
         let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
@@ -95,10 +122,10 @@ impl Run<'_> {
             receivers.push((instance, attached, declared, unnamed));
         }
         // A sweep looks for what is wrong, and who only observes has to see it.
-        let may_be_blind = self.registrar.mode == Mode::Enforce && !self.recorder.is_of_sweep();
+        let may_be_blind = self.engine.mode == Mode::Enforce && !self.is_sweep;
         let blind_at = may_be_blind.then_some(self.read_at_ec2);
         let mut standings = look(&balancers, &wanted, blind_at).await;
-        let (mut decisions, mut arrivals) = (Vec::new(), BTreeMap::new());
+        let (mut decisions, mut given_back) = (Vec::new(), GivenBack::default());
         for (instance, attached, declared, unnamed) in receivers {
             let own = standings.remove(&instance.id).unwrap_or_default();
             let mut decision = decide::give_back(instance, self.read_at_ec2, own, &declared, &attached);
@@ -107,27 +134,30 @@ impl Run<'_> {
             }
             self.note(instance, &decision);
             self.note_findings(instance, &decision);
-            arrivals.insert(instance.id.clone(), Arrival::of(&decision, unnamed));
+            if !decision.draining.is_empty() {
+                given_back.drained.insert(instance.id.clone());
+            }
+            given_back.arrivals.insert(instance.id.clone(), Arrival::of(&decision, unnamed));
             decisions.push((instance, decision));
         }
-        if self.registrar.mode == Mode::Observe {
+        if self.engine.mode == Mode::Observe {
             self.rehearse_giving_back(&decisions);
-            return arrivals;
+            return given_back;
         }
         let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
         let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
         let given = self.register(&balancers, &mut decisions).await;
         for (id, registration) in &given {
-            if let Some(arrival) = arrivals.get_mut(id) {
+            if let Some(arrival) = given_back.arrivals.get_mut(id) {
                 arrival.registered.push(Because::of(registration, "just registered"));
                 arrival.unready.retain(|because| because.what.as_deref() != Some(&*registration.to_string()));
             }
         }
         let given_at = MonotonicTime::now();
-        self.given.extend(due.iter().map(|id| (id.clone(), given_at)));
+        given_back.due = due.iter().map(|id| (id.clone(), given_at)).collect();
         self.look_after_giving(&balancers, due, &given, &mut decisions).await;
         self.forget(&mut decisions).await;
-        arrivals
+        given_back
     }
 
     /// Returns whether a launch hook declares anything for an instance.
@@ -156,12 +186,12 @@ impl Run<'_> {
                     misdeclared.push(Because::of(&declaration, hints.complete(reason).await));
                 }
                 Err(Unresolved::Unreadable(error)) => {
-                    self.recorder.call_failed(&instance.id, Some(&declaration), &error);
+                    self.notes.call_failed(&instance.id, Some(&declaration), &error);
                 }
             }
         }
         for because in &misdeclared {
-            self.recorder.needs_a_person(&instance.id, because.clone());
+            self.notes.journal.needs_a_person(&instance.id, because.clone());
         }
         desired.unnamed.extend(misdeclared);
         desired
@@ -172,56 +202,54 @@ impl Run<'_> {
         let id = &instance.id;
         for (registration, health) in &decision.in_place {
             tracing::info!(instance = %id, %registration, %health, "in place");
-            let part = self.recorder.instance(id);
-            part.registered.insert(registration.clone());
-            part.health.insert(registration.clone(), health.clone());
+            self.notes.journal.registered(id, registration);
+            self.notes.journal.health(id, registration, health.clone());
         }
         for (registration, left) in &decision.draining {
             let why = format!("the same address is still being drained, for about {} s", left.as_secs());
-            self.recorder.waiting(id, Because::of(registration, why));
-            self.still_drained.insert(id.clone());
+            self.notes.waiting(id, Because::of(registration, why));
         }
         for (registration, reason) in &decision.let_go {
-            self.recorder.let_go(id, Because::of(registration, reason));
+            self.notes.journal.let_go(id, Because::of(registration, reason));
         }
         for (registration, reason) in &decision.stuck {
-            self.recorder.needs_a_person(id, Because::of(registration, reason));
+            self.notes.journal.needs_a_person(id, Because::of(registration, reason));
         }
         for (registration, error) in &decision.unreadable {
-            self.recorder.call_failed(id, Some(registration), error);
+            self.notes.call_failed(id, Some(registration), error);
         }
         for (registration, reason) in &decision.left_alone {
-            self.recorder.left_alone(id, Because::of(registration, reason));
+            self.notes.journal.left_alone(id, Because::of(registration, reason));
         }
         // Who only observes changes nothing that would be worth another look.
-        if let (Some(wait), Mode::Enforce) = (decision.look_again, self.registrar.mode) {
-            self.recorder.look_again(id, wait);
+        if let (Some(wait), Mode::Enforce) = (decision.look_again, self.engine.mode) {
+            self.notes.look_again(id, wait);
         }
     }
 
     /// Writes down what a sweep finds, before anything is done about it: events have no findings, they are why one looks.
     fn note_findings(&mut self, instance: &Instance, decision: &GiveBack) {
-        if !self.recorder.is_of_sweep() {
+        if !self.is_sweep {
             return;
         }
         let (id, now) = (&instance.id, self.read_at_ec2);
         for (registration, _) in &decision.register {
             let why = finding::missing_though_running(instance, registration, now);
-            self.recorder.wrong(id, Because::of(registration, why));
+            self.notes.journal.wrong(id, Because::of(registration, why));
         }
         for registration in decision.forget.iter().flat_map(|tag| &tag.registrations) {
             let why = finding::held_though_settled(instance, registration, now);
-            self.recorder.wrong(id, Because::of(registration, why));
+            self.notes.journal.wrong(id, Because::of(registration, why));
         }
     }
 
     fn rehearse_giving_back(&mut self, decisions: &[(&Instance, GiveBack)]) {
         for (instance, decision) in decisions {
             for (registration, _) in &decision.register {
-                self.recorder.deed(&instance.id, Action::Register, registration, REGISTER_WHY);
+                self.notes.journal.deed(&instance.id, Action::Register, registration, REGISTER_WHY);
             }
             for registration in decision.forget.iter().flat_map(|tag| &tag.registrations) {
-                self.recorder.deed(&instance.id, Action::Forget, registration, forget_why(decision, registration));
+                self.notes.journal.deed(&instance.id, Action::Forget, registration, forget_why(decision, registration));
             }
         }
     }
@@ -257,33 +285,33 @@ impl Run<'_> {
                 left = self.still_wanted(left, &instances).await;
             }
             let (before, items) = (given.len(), std::mem::take(&mut left));
-            for (item, result) in register(balancers, items, &self.registrar.clients.budget, read_at).await {
+            for (item, result) in register(balancers, items, &self.engine.clients.budget, read_at).await {
                 let (id, registration, _) = &item;
                 match result {
                     Ok(false) => left.push(item),
                     Ok(true) => {
-                        self.recorder.deed(id, Action::Register, registration, REGISTER_WHY);
+                        self.notes.journal.deed(id, Action::Register, registration, REGISTER_WHY);
                         let started_at = instances[id].launch_time;
-                        self.recorder.instance(id).seconds_to_back = self.seconds_since(started_at);
+                        self.notes.journal.seconds_to_back(id, self.seconds_since(started_at));
                         given.insert((item.0, item.1));
                     }
                     Err(error) if error.is_gone() => {
-                        self.recorder.waiting(id, Because::of(registration, "its balancer was deleted just now"));
+                        self.notes.waiting(id, Because::of(registration, "its balancer was deleted just now"));
                     }
                     // It may be for ever, and a launch does not wait so long that a failure rings by itself.
                     Err(error) if self.let_in.contains_key(id) && error.is_refused() => {
-                        self.recorder.needs_a_person(id, Because::of(registration, error.to_sentence()));
+                        self.notes.journal.needs_a_person(id, Because::of(registration, error.to_sentence()));
                     }
-                    Err(error) => self.recorder.call_failed(id, Some(registration), &error),
+                    Err(error) => self.notes.call_failed(id, Some(registration), &error),
                 }
             }
-            if given.len() == before || !self.registrar.clients.budget.has_time() {
+            if given.len() == before || !self.engine.clients.budget.has_time() {
                 break;
             }
         }
         for (id, registration, _) in left {
-            self.recorder.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
-            self.recorder.look_again(&id, AT_ONCE);
+            self.notes.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
+            self.notes.look_again(&id, AT_ONCE);
         }
         given
     }
@@ -311,8 +339,8 @@ impl Run<'_> {
         });
         for (id, registration, _) in changed {
             let why = "the instance was changed while its balancers were read";
-            self.recorder.waiting(&id, Because::of(&registration, why));
-            self.recorder.look_again(&id, AT_ONCE);
+            self.notes.waiting(&id, Because::of(&registration, why));
+            self.notes.look_again(&id, AT_ONCE);
         }
         still
     }
@@ -340,7 +368,7 @@ impl Run<'_> {
                 .into_iter()
                 .partition(|tag| tag.registrations.iter().all(is_back));
             if !other.is_empty() {
-                self.recorder.look_again(&instance.id, CHECK_AFTER);
+                self.notes.look_again(&instance.id, CHECK_AFTER);
             }
             if !back.is_empty() {
                 decision.forget_when_given = back;
@@ -381,7 +409,7 @@ impl Run<'_> {
         let by_balancer: Vec<Vec<Wanted<'_>>> = by_balancer.into_values().collect();
         let mut seen = BTreeSet::new();
         for part in by_balancer.chunks(BALANCERS_A_LOOK) {
-            if !self.registrar.clients.budget.has_time() {
+            if !self.engine.clients.budget.has_time() {
                 break;
             }
             let asked: Vec<Wanted<'_>> = part.iter().flatten().copied().collect();
@@ -389,7 +417,7 @@ impl Run<'_> {
                 match answer {
                     Ok(true) => drop(seen.insert((instance.id.clone(), registration.clone()))),
                     Ok(false) => {}
-                    Err(error) => self.recorder.call_failed(&instance.id, Some(registration), &error),
+                    Err(error) => self.notes.call_failed(&instance.id, Some(registration), &error),
                 }
             }
         }
@@ -413,8 +441,8 @@ impl Run<'_> {
                 continue;
             }
             let why = "it was stopped while it was given back";
-            self.recorder.waiting(&instance.id, Because::all(why));
-            self.recorder.look_again(&instance.id, AT_ONCE);
+            self.notes.waiting(&instance.id, Because::all(why));
+            self.notes.look_again(&instance.id, AT_ONCE);
         }
         still_running
     }
@@ -422,7 +450,7 @@ impl Run<'_> {
     /// Deletes tags whose registrations are settled, where they still have the value that was read. As for every deed, a reading entitles
     /// to it for a short time only: who is out by then may soon have no address any more by which its registrations are known.
     async fn forget(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
-        let has_time = self.registrar.clients.budget.has_time();
+        let has_time = self.engine.clients.budget.has_time();
         if has_time && self.running_at.elapsed() >= RENEWED_AFTER {
             self.forget_nothing_of_who_is_out(decisions).await;
         }
@@ -436,7 +464,7 @@ impl Run<'_> {
         };
         let Some(results) = results else {
             for (id, _) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
-                self.recorder.look_again(id, AT_ONCE);
+                self.notes.look_again(id, AT_ONCE);
             }
             return;
         };
@@ -445,10 +473,10 @@ impl Run<'_> {
                 Ok(()) => {
                     for registration in registrations {
                         let why = forget_why(decisions[&id], &registration);
-                        self.recorder.deed(&id, Action::Forget, &registration, why);
+                        self.notes.journal.deed(&id, Action::Forget, &registration, why);
                     }
                 }
-                Err(error) => self.recorder.call_failed(&id, None, &error),
+                Err(error) => self.notes.call_failed(&id, None, &error),
             }
         }
     }
@@ -468,7 +496,7 @@ impl Run<'_> {
                 Some(reading) if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) => {
                     continue;
                 }
-                Some(_) => self.recorder.look_again(&instance.id, AT_ONCE),
+                Some(_) => self.notes.look_again(&instance.id, AT_ONCE),
                 None => {}
             }
             decision.forget.clear();
@@ -488,7 +516,7 @@ impl Run<'_> {
         }
         let mut results = Vec::new();
         for (content, ids) in by_content {
-            let ec2 = &self.registrar.clients.ec2;
+            let ec2 = &self.engine.clients.ec2;
             let call = async |ids: Vec<InstanceId>| ec2.untag(&ids, &content).await;
             for (id, outcome) in in_parts(ids, RESOURCES_PER_CALL_MAX, call).await {
                 let registrations = tags[&id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();

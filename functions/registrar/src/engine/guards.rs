@@ -24,7 +24,7 @@ impl Run<'_> {
             Ok(owners) => owners,
             Err(error) => {
                 for (id, registration, _) in items {
-                    self.recorder.call_failed(&id, Some(&registration), &error);
+                    self.notes.call_failed(&id, Some(&registration), &error);
                 }
                 return Vec::new();
             }
@@ -41,7 +41,7 @@ impl Run<'_> {
             let Some(attached) = attached.get(id) else { continue };
             let owner = owners.get(&registration.balancer).map(|owner| Reason::from(*owner));
             match owner.or_else(|| attached.reason(registration)) {
-                Some(reason) => self.recorder.left_alone(id, Because::of(registration, reason)),
+                Some(reason) => self.notes.journal.left_alone(id, Because::of(registration, reason)),
                 None => left.push(item),
             }
         }
@@ -54,7 +54,7 @@ impl Run<'_> {
             return Ok(());
         }
         let ids = self.leaving.keys().cloned().collect();
-        let members = self.registrar.clients.auto_scaling.members(&ids).await?;
+        let members = self.engine.clients.auto_scaling.members(&ids).await?;
         self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
         Ok(())
     }

@@ -28,9 +28,10 @@
 pub(crate) mod give_back;
 mod guards;
 mod hints;
+pub(crate) mod notes;
 pub(crate) mod parts;
 mod stops;
-mod take_out;
+pub(crate) mod take_out;
 mod waves;
 
 use std::{
@@ -46,7 +47,7 @@ use protocol::{
     instance::{Instance, State},
     member::{AttachedBalancers, LifecycleState, Member},
     observed::Target,
-    registration::{BalancerId, Registration},
+    registration::Registration,
     tag,
     time::Timestamp,
 };
@@ -56,14 +57,15 @@ use crate::{
     aws::{clients::Clients, ec2::Reading},
     balancer::{Balancers, TargetGroups},
     config::{Mode, Orphans, Scope},
-    report::Recorder,
+    report::Journal,
 };
 
 use give_back::broken_tags;
+use notes::Notes;
 use stops::Stops;
 
-/// Converges instances of one account and Region.
-pub struct Registrar {
+/// Takes instances of one account and Region out, and gives back to them. It is built once, and keeps nothing that anything depends on.
+pub struct Engine {
     pub(crate) clients: Arc<Clients>,
     pub(crate) mode: Mode,
     pub(crate) scope: Scope,
@@ -74,8 +76,8 @@ pub struct Registrar {
 /// A registration that was, or is to be, taken or given.
 pub(crate) type Item = (InstanceId, Registration, Target);
 
-impl Registrar {
-    /// A registrar that calls AWS through some clients.
+impl Engine {
+    /// An engine that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
         Self { clients, mode, scope, orphans: Orphans::Report, stops: Stops::default() }
     }
@@ -93,9 +95,10 @@ impl Registrar {
 
     pub(crate) fn run(&self, read_at: MonotonicTime, reading: &Reading) -> Run<'_> {
         Run {
-            registrar: self,
+            engine: self,
             scope: self.scope,
-            recorder: Recorder::new(self.mode),
+            is_sweep: false,
+            notes: Notes::new(Journal::new(self.mode)),
             balancers: None,
             read_at,
             read_at_ec2: reading.at,
@@ -103,9 +106,6 @@ impl Registrar {
             members: None,
             leaving: BTreeMap::new(),
             let_in: BTreeMap::new(),
-            draining: BTreeMap::new(),
-            still_drained: BTreeSet::new(),
-            given: BTreeMap::new(),
             running_at: read_at,
         }
     }
@@ -122,10 +122,12 @@ impl Registrar {
 
 /// One batch under way.
 pub(crate) struct Run<'r> {
-    pub(crate) registrar: &'r Registrar,
+    pub(crate) engine: &'r Engine,
     /// Which instances are converged.
     pub(crate) scope: Scope,
-    pub(crate) recorder: Recorder,
+    /// Whether all is looked at, and not what events named.
+    pub(crate) is_sweep: bool,
+    pub(crate) notes: Notes,
     /// A sweep's: what was read once serves all of it, until something is taken.
     pub(crate) balancers: Option<Arc<Balancers>>,
     /// When the reading was asked for that entitles to take, by our own clock.
@@ -140,12 +142,6 @@ pub(crate) struct Run<'r> {
     pub(crate) leaving: BTreeMap<InstanceId, LifecycleState>,
     /// Instances that their launch hook lets in, whatever their group's state of them is, with what the hook declares for them.
     pub(crate) let_in: BTreeMap<InstanceId, Vec<Declaration>>,
-    /// Balancers that a scan saw draining something of an instance.
-    pub(crate) draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
-    /// Instances that run, and are given something back only when the same address is no longer drained.
-    pub(crate) still_drained: BTreeSet<InstanceId>,
-    /// Instances that were due something, and when: they may be out by now, or may have been all the time.
-    pub(crate) given: BTreeMap<InstanceId, MonotonicTime>,
     /// When the instances were last read that are given something back.
     pub(crate) running_at: MonotonicTime,
 }
@@ -153,10 +149,10 @@ pub(crate) struct Run<'r> {
 impl Run<'_> {
     /// Reads instances again. That this fails is written down for each of them.
     pub(crate) async fn read_again(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Reading> {
-        match self.registrar.clients.ec2.read(ids).await {
+        match self.engine.clients.ec2.read(ids).await {
             Ok(reading) => Some(reading),
             Err(error) => {
-                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
+                ids.iter().for_each(|id| self.notes.call_failed(id, None, &error));
                 None
             }
         }
@@ -170,7 +166,7 @@ impl Run<'_> {
         self.members = None;
         (self.read_at, self.read_at_ec2, self.running_at) = (read_at, reading.at, read_at);
         for (id, instance) in &reading.instances {
-            self.recorder.instance(id).state = Some(instance.state);
+            self.notes.journal.state(id, Some(instance.state));
         }
         Some(reading)
     }
@@ -182,13 +178,13 @@ impl Run<'_> {
 
     /// The sweep's balancers; without one, new ones, of which nothing was read yet.
     pub(crate) fn balancers(&self, account: &str) -> Arc<Balancers> {
-        self.balancers.clone().unwrap_or_else(|| self.registrar.balancers(account).into())
+        self.balancers.clone().unwrap_or_else(|| self.engine.balancers(account).into())
     }
 
     /// Sorts instances: those that are out, and those that run.
     pub(crate) fn sort_by_state<'i>(&mut self, instances: &[&'i Instance]) -> (Vec<&'i Instance>, Vec<&'i Instance>) {
         for instance in instances {
-            self.recorder.instance(&instance.id).held = instance.held().registrations();
+            self.notes.journal.held(instance);
             self.name_wrong_tags(instance);
         }
         let (out, running): (Vec<&Instance>, Vec<&Instance>) =
@@ -207,7 +203,7 @@ impl Run<'_> {
                     format!("it bears the tag {}; its tags hold {held} registration(s), which stay there", tag::IGNORE)
                 }
             };
-            self.recorder.left_alone(&instance.id, Because::all(why));
+            self.notes.journal.left_alone(&instance.id, Because::all(why));
             return false;
         }
         // What is held was ours when it was taken, whatever the scope is by now.
@@ -217,7 +213,7 @@ impl Run<'_> {
         };
         if !in_scope {
             let why = format!("the scope is `tagged`, and it does not bear the tag {}", tag::REGISTER);
-            self.recorder.nothing_to_do(&instance.id, &why);
+            self.notes.journal.nothing_to_do(&instance.id, &why);
         }
         in_scope
     }
@@ -225,7 +221,7 @@ impl Run<'_> {
     /// Names what a person should correct in an instance's tags: texts that are no registrations, and keys that nearly are one of ours.
     pub(crate) fn name_wrong_tags(&mut self, instance: &Instance) {
         for because in broken_tags(instance) {
-            self.recorder.needs_a_person(&instance.id, because);
+            self.notes.journal.needs_a_person(&instance.id, because);
         }
         for key in instance.tags.keys() {
             self.name_odd_tag(&instance.id, key, key);
@@ -234,7 +230,7 @@ impl Run<'_> {
 
     fn name_odd_tag(&mut self, id: &InstanceId, what: &str, key: &str) {
         if let Some(odd) = tag::odd(key) {
-            self.recorder.needs_a_person(id, Because::of(&format!("tag {what}"), odd));
+            self.notes.journal.needs_a_person(id, Because::of(&format!("tag {what}"), odd));
         }
     }
 
@@ -246,7 +242,7 @@ impl Run<'_> {
         let unknown: BTreeSet<AutoScalingGroupName> = names.filter(|name| !self.groups.contains_key(name)).collect();
         let mut failure = None;
         if !unknown.is_empty() {
-            match self.registrar.clients.auto_scaling.attached_balancers(&unknown).await {
+            match self.engine.clients.auto_scaling.attached_balancers(&unknown).await {
                 // To a group that is gone nothing is attached.
                 Ok(mut found) => self.groups.extend(unknown.into_iter().map(|name| {
                     let attached = found.remove(&name).unwrap_or_default();
@@ -264,7 +260,7 @@ impl Run<'_> {
                         let balancers = balancers.clone();
                         known.push((*instance, Attached { group: Some(name), balancers }));
                     }
-                    (None, Some(error)) => self.recorder.call_failed(&instance.id, Some(&name), error),
+                    (None, Some(error)) => self.notes.call_failed(&instance.id, Some(&name), error),
                     (None, None) => {}
                 },
             }
@@ -280,17 +276,13 @@ impl Run<'_> {
         let members = match &self.members {
             Some(members) => Ok(members.clone()),
             None if of_groups.is_empty() => Ok(BTreeMap::new()),
-            None => self.registrar.clients.auto_scaling.members(&of_groups).await,
+            None => self.engine.clients.auto_scaling.members(&of_groups).await,
         };
         let mut in_service = Vec::new();
         for instance in instances {
             match &members {
                 Err(error) if of_groups.contains(&instance.id) => {
-                    self.recorder.call_failed(
-                        &instance.id,
-                        instance.auto_scaling_group().as_ref().map(|n| n as _),
-                        error,
-                    );
+                    self.notes.call_failed(&instance.id, instance.auto_scaling_group().as_ref().map(|n| n as _), error);
                 }
                 Ok(members) => match members.get(&instance.id).map(|member| &member.lifecycle_state) {
                     // Its group may have changed its mind since the launch hook let it in.
@@ -301,7 +293,7 @@ impl Run<'_> {
                     Some(state) if state.is_leaving() && self.leaving.contains_key(&instance.id) => {}
                     Some(state) if state.is_out_of_service() => {
                         let why = format!("its Auto Scaling group keeps it out of service ({state})");
-                        self.recorder.waiting(&instance.id, Because::all(why));
+                        self.notes.waiting(&instance.id, Because::all(why));
                     }
                     _ => in_service.push(instance),
                 },

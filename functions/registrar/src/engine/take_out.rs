@@ -15,25 +15,49 @@ use protocol::{
     registration::BalancerId,
 };
 
-use super::Run;
+use super::{Run, give_back::GivenBack};
 use crate::{
     balancer::{Balancers, Scan},
     config::Mode,
     report::Action,
 };
 
+/// What taking out came to.
+#[derive(Debug, Default)]
+pub(crate) struct TakenOut {
+    /// Whether anything was deregistered, or may have been: then the instances have to be read again.
+    pub(crate) is_any: bool,
+    /// From which balancers, by instance.
+    pub(crate) taken: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
+    /// Balancers that the scan saw draining something of an instance.
+    pub(crate) draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
+}
+
+/// What a look after taking came to.
+#[derive(Debug, Default)]
+pub(crate) struct LookedAfter {
+    /// What EC2 said that the instances are doing.
+    pub(crate) states: BTreeMap<InstanceId, State>,
+    /// What was given back to those that run by now.
+    pub(crate) given_back: GivenBack,
+}
+
 impl Run<'_> {
-    /// Holds and takes what instances have that are out. Says whether anything was taken.
-    pub(crate) async fn take_out(&mut self, instances: &[&Instance]) -> bool {
-        let Some(first) = instances.first() else { return false };
+    /// Holds and takes what instances have that are out.
+    pub(crate) async fn take_out(&mut self, instances: &[&Instance]) -> TakenOut {
+        let Some(first) = instances.first() else { return TakenOut::default() };
         let balancers = self.balancers(&first.account);
-        let scan = balancers.scan(instances).await;
+        let mut scan = balancers.scan(instances).await;
+        let mut draining: BTreeMap<InstanceId, BTreeSet<BalancerId>> = BTreeMap::new();
+        for (instance, balancer) in std::mem::take(&mut scan.draining) {
+            draining.entry(instance).or_default().insert(balancer);
+        }
         let found = self.found_by(scan, instances);
-        self.take(&balancers, &found, instances).await
+        TakenOut { draining, ..self.take(&balancers, &found, instances).await }
     }
 
-    /// Holds and takes what was found of instances that are out. Says whether anything was taken.
-    pub(crate) async fn take(&mut self, balancers: &Balancers, found: &[Found], instances: &[&Instance]) -> bool {
+    /// Holds and takes what was found of instances that are out.
+    pub(crate) async fn take(&mut self, balancers: &Balancers, found: &[Found], instances: &[&Instance]) -> TakenOut {
         let mut by_instance: BTreeMap<InstanceId, Vec<Found>> =
             instances.iter().map(|instance| (instance.id.clone(), Vec::new())).collect();
         for found in found {
@@ -46,7 +70,7 @@ impl Run<'_> {
         let (with_any, without): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().partition(|instance| !by_instance[&instance.id].is_empty());
         for instance in without {
-            self.recorder.nothing_to_do(&instance.id, "it is registered nowhere");
+            self.notes.journal.nothing_to_do(&instance.id, "it is registered nowhere");
         }
         let mut decisions = Vec::new();
         for (instance, attached) in self.attached(&with_any).await {
@@ -54,43 +78,40 @@ impl Run<'_> {
             let ambiguous = |target: &Target| target.address().is_some_and(|address| shared.contains(&address));
             let decision = decide::take_out(instance, self.read_at_ec2, own, &attached, ambiguous);
             for (registration, reason) in &decision.left_alone {
-                self.recorder.left_alone(&instance.id, Because::of(registration, reason));
+                self.notes.journal.left_alone(&instance.id, Because::of(registration, reason));
             }
-            if self.recorder.is_of_sweep() {
+            if self.is_sweep {
                 for (registration, _) in &decision.take {
                     let why = finding::registered_though_out(instance, self.read_at_ec2);
-                    self.recorder.wrong(&instance.id, Because::of(registration, why));
+                    self.notes.journal.wrong(&instance.id, Because::of(registration, why));
                 }
             }
             decisions.push((instance, decision));
         }
-        if self.registrar.mode == Mode::Observe {
+        if self.engine.mode == Mode::Observe {
             self.rehearse(&decisions);
-            return false;
+            return TakenOut::default();
         }
         self.take_by_waves(balancers, decisions).await
     }
 
     /// Gathers what a scan found, and writes it down.
     pub(crate) fn found_by(&mut self, scan: Scan, instances: &[&Instance]) -> Vec<Found> {
-        let Scan { mut found, odd_tags, draining, failures } = scan;
+        let Scan { mut found, odd_tags, failures, .. } = scan;
         let odd_tags: BTreeMap<BalancerId, String> = odd_tags.into_iter().collect();
-        for (instance, balancer) in draining {
-            self.draining.entry(instance).or_default().insert(balancer);
-        }
         // What could not be read may have any of them: all are to be looked at again. The next sweep looks at all anyway.
         for error in &failures {
-            if self.recorder.is_of_sweep() {
-                self.recorder.sweep_call_failed(None, error);
+            if self.is_sweep {
+                self.notes.sweep_call_failed(None, error);
                 continue;
             }
             for instance in instances {
-                self.recorder.call_failed(&instance.id, None, error);
+                self.notes.call_failed(&instance.id, None, error);
             }
         }
         found.sort_by(|a, b| (&a.instance, &a.registration).cmp(&(&b.instance, &b.registration)));
         for found in &found {
-            self.recorder.instance(&found.instance).registered.insert(found.registration.clone());
+            self.notes.journal.registered(&found.instance, &found.registration);
             if let Some(key) = odd_tags.get(&found.registration.balancer) {
                 self.name_odd_tag(&found.instance, &format!("{key} of {}", found.registration.balancer), key);
             }
@@ -106,12 +127,12 @@ impl Run<'_> {
         if addresses.is_empty() {
             return addresses;
         }
-        match self.registrar.clients.ec2.count_interfaces(&addresses).await {
+        match self.engine.clients.ec2.count_interfaces(&addresses).await {
             Ok(counts) => addresses.into_iter().filter(|a| counts.get(a).is_some_and(|count| *count > 1)).collect(),
             Err(error) => {
                 // Nobody knows, so they are treated as another's, and looked at again.
                 for found in far {
-                    self.recorder.call_failed(&found.instance, Some(&found.registration), &error);
+                    self.notes.call_failed(&found.instance, Some(&found.registration), &error);
                 }
                 addresses
             }
@@ -122,30 +143,31 @@ impl Run<'_> {
         for (instance, decision) in decisions {
             let why = self.why_out(instance);
             for registration in &decision.hold {
-                self.recorder.deed(&instance.id, Action::Hold, registration, &why);
+                self.notes.journal.deed(&instance.id, Action::Hold, registration, &why);
             }
             for (registration, _) in &decision.take {
-                self.recorder.deed(&instance.id, Action::Deregister, registration, &why);
+                self.notes.journal.deed(&instance.id, Action::Deregister, registration, &why);
             }
         }
     }
 
     /// Reads again after having taken: an instance that runs by now gets back what was taken a moment ago.
-    pub(crate) async fn look_after_taking(&mut self, instances: &[&Instance]) {
+    pub(crate) async fn look_after_taking(&mut self, instances: &[&Instance]) -> LookedAfter {
         let ids: BTreeSet<InstanceId> = instances.iter().map(|instance| instance.id.clone()).collect();
-        let Some(reading) = self.begin_anew(&ids).await else { return };
+        let Some(reading) = self.begin_anew(&ids).await else { return LookedAfter::default() };
         let before: BTreeMap<&InstanceId, &Instance> = instances.iter().map(|before| (&before.id, *before)).collect();
         let mut running: Vec<&Instance> =
             reading.instances.values().filter(|instance| instance.state == State::Running).collect();
         running.retain(|now| {
             let wait = decide::look_again_at_older(before[&now.id], now);
             if let Some(wait) = wait {
-                self.recorder.waiting(&now.id, Because::all("EC2 describes it as it was before it was out"));
-                self.recorder.look_again(&now.id, wait);
+                self.notes.waiting(&now.id, Because::all("EC2 describes it as it was before it was out"));
+                self.notes.look_again(&now.id, wait);
             }
             // Its operator may want it left alone by now.
             wait.is_none() && self.is_ours(now)
         });
-        self.give_back(&running).await;
+        let states = reading.instances.iter().map(|(id, now)| (id.clone(), now.state)).collect();
+        LookedAfter { states, given_back: self.give_back(&running).await }
     }
 }

@@ -30,6 +30,7 @@ use tokio::time::Instant as MonotonicTime;
 use super::{
     Item, Run,
     parts::{Results, TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
+    take_out::TakenOut,
 };
 use crate::{
     aws::ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
@@ -58,22 +59,23 @@ type Held = Vec<(BTreeSet<Registration>, Results<InstanceId, ()>)>;
 type Deregistered = Results<Item, bool>;
 
 impl Run<'_> {
-    /// Holds and deregisters what was decided. Says whether anything was taken, or may have been.
+    /// Holds and deregisters what was decided.
     pub(crate) async fn take_by_waves<'i>(
         &mut self,
         balancers: &Balancers,
         decisions: Vec<(&'i Instance, TakeOut)>,
-    ) -> bool {
+    ) -> TakenOut {
         let decisions = decisions.into_iter().filter(|(_, decision)| !decision.take.is_empty());
         let mut open: Open<'i> = decisions.map(|(i, decision)| (i.id.clone(), (i, decision))).collect();
         let mut waves = waves(&open);
         // What is held, and may be deregistered.
         let mut ready: Vec<Item> = Vec::new();
-        let (mut is_any, mut is_first) = (false, true);
+        let mut taken_out = TakenOut::default();
+        let mut is_first = true;
         // The balancers were read after the instances.
         let mut balancers_read_at = self.read_at;
         while !(waves.is_empty() && ready.is_empty()) {
-            if !self.registrar.clients.budget.has_time() {
+            if !self.engine.clients.budget.has_time() {
                 self.leave(open);
                 break;
             }
@@ -89,23 +91,23 @@ impl Run<'_> {
             }
             is_first = false;
             let holdings = self.holdings(&mut open, &wave);
-            let ec2 = self.registrar.clients.ec2.clone();
-            is_any |= !ready.is_empty();
+            let ec2 = self.engine.clients.ec2.clone();
+            taken_out.is_any |= !ready.is_empty();
             let (deregistered, held) = join(deregister(balancers, ready, self.read_at), hold(ec2, holdings)).await;
-            ready = self.note_deregistered(deregistered, &mut open);
+            ready = self.note_deregistered(deregistered, &mut open, &mut taken_out);
             self.note_held(held, &mut open).await;
             ready.extend(items_of(&open, &wave));
         }
-        is_any
+        taken_out
     }
 
     /// Leaves what is left to another invocation.
     fn leave(&mut self, open: Open<'_>) {
         for (id, (_, decision)) in open {
             for (registration, _) in decision.take {
-                self.recorder.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
+                self.notes.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
             }
-            self.recorder.look_again(&id, AT_ONCE);
+            self.notes.look_again(&id, AT_ONCE);
         }
     }
 
@@ -119,12 +121,12 @@ impl Run<'_> {
         }
         let read_at = MonotonicTime::now();
         let ids = open.keys().cloned().collect();
-        let read = self.registrar.clients.ec2.read(&ids).await;
+        let read = self.engine.clients.ec2.read(&ids).await;
         let leaving = if read.is_ok() { self.renew_leaving().await } else { Ok(()) };
         let reading = match (read, leaving) {
             (Ok(reading), Ok(())) => reading,
             (Err(error), _) | (_, Err(error)) => {
-                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
+                ids.iter().for_each(|id| self.notes.call_failed(id, None, &error));
                 open.clear();
                 ready.clear();
                 return BTreeSet::new();
@@ -140,8 +142,8 @@ impl Run<'_> {
             open.values().filter(|(then, _)| !is_same_stop(then)).map(|(then, _)| then.id.clone()).collect();
         for id in back {
             open.remove(&id);
-            self.recorder.waiting(&id, Because::all("it came back while the balancers were read"));
-            self.recorder.look_again(&id, AT_ONCE);
+            self.notes.waiting(&id, Because::all("it came back while the balancers were read"));
+            self.notes.look_again(&id, AT_ONCE);
         }
         // Its operator may want it left alone by now.
         open.retain(|id, _| self.is_ours(&reading.instances[id]));
@@ -185,15 +187,15 @@ impl Run<'_> {
             return;
         }
         let addresses = lost.iter().map(|(_, _, address)| *address).collect();
-        let counts = self.registrar.clients.ec2.count_interfaces(&addresses).await;
+        let counts = self.engine.clients.ec2.count_interfaces(&addresses).await;
         for (id, registration, address) in lost {
             match &counts {
                 Ok(counts) if !counts.contains_key(&address) => continue,
                 Ok(_) => {
                     let why = format!("its address {address} was given to somebody else meanwhile");
-                    self.recorder.left_alone(&id, Because::of(&registration, why));
+                    self.notes.journal.left_alone(&id, Because::of(&registration, why));
                 }
-                Err(error) => self.recorder.call_failed(&id, Some(&registration), error),
+                Err(error) => self.notes.call_failed(&id, Some(&registration), error),
             }
             drop_from(open, &id, &registration);
         }
@@ -240,7 +242,7 @@ impl Run<'_> {
                     tags.len(),
                     registrations.len()
                 );
-                self.recorder.failed(&id, FailureReason::NoRoom, Because::all(why));
+                self.notes.failed(&id, FailureReason::NoRoom, Because::all(why));
                 open.remove(&id);
             }
             holdings.push(Holding { registrations, tags, ids });
@@ -258,14 +260,14 @@ impl Run<'_> {
                     Ok(()) => {
                         let why = self.why_out(instance);
                         for registration in registrations {
-                            self.recorder.deed(id, Action::Hold, registration, &why);
+                            self.notes.journal.deed(id, Action::Hold, registration, &why);
                         }
                         decision.hold.clear();
                         superseded.insert(id.clone(), std::mem::take(&mut decision.superseded));
                     }
                     Err(error) => {
                         let why = format!("cannot hold, so nothing was deregistered: {}", error.to_sentence());
-                        self.recorder.failed(id, error.into(), Because::all(why));
+                        self.notes.failed(id, error.into(), Because::all(why));
                         open.remove(id);
                     }
                 }
@@ -274,38 +276,44 @@ impl Run<'_> {
         // Older tags of which the new ones have everything. Dying before it leaves tags that say the same twice.
         for (id, _, result) in self.untag(superseded).await {
             if let Err(error) = result {
-                self.recorder.call_failed(&id, None, &error);
+                self.notes.call_failed(&id, None, &error);
             }
         }
     }
 
     /// Writes down what was deregistered, and drops it. Answers what came too fast, and has its turn again.
-    fn note_deregistered(&mut self, deregistered: Deregistered, open: &mut Open<'_>) -> Vec<Item> {
+    fn note_deregistered(
+        &mut self,
+        deregistered: Deregistered,
+        open: &mut Open<'_>,
+        taken_out: &mut TakenOut,
+    ) -> Vec<Item> {
         let mut again = Vec::new();
         for (item, result) in deregistered {
             let (id, registration, _) = &item;
             let Some((instance, _)) = open.get(id) else { continue };
             let instance: &Instance = instance;
             match result {
-                Err(error) if error.is_throttled() && self.registrar.clients.budget.is_patient() => {
+                Err(error) if error.is_throttled() && self.engine.clients.budget.is_patient() => {
                     again.push(item);
                     continue;
                 }
                 Ok(true) => {
                     let why = self.why_out(instance);
-                    self.recorder.deed(id, Action::Deregister, registration, &why);
+                    self.notes.journal.deed(id, Action::Deregister, registration, &why);
                     // Of an instance that runs, the time may be that of an earlier stop.
                     let stop_time = instance.stop_time.filter(|_| instance.state.is_out());
-                    self.recorder.instance(id).seconds_to_out = self.seconds_since(stop_time);
+                    self.notes.journal.seconds_to_out(id, self.seconds_since(stop_time));
+                    taken_out.taken.entry(id.clone()).or_default().insert(registration.balancer.clone());
                 }
                 Ok(false) => {
                     let why = "there was no time left to deregister it before the instance has to be looked at again";
-                    self.recorder.waiting(id, Because::of(registration, why));
-                    self.recorder.look_again(id, AT_ONCE);
+                    self.notes.waiting(id, Because::of(registration, why));
+                    self.notes.look_again(id, AT_ONCE);
                 }
                 // Gone with its balancer.
                 Err(error) if error.is_gone() => {}
-                Err(error) => self.recorder.call_failed(id, Some(registration), &error),
+                Err(error) => self.notes.call_failed(id, Some(registration), &error),
             }
             drop_from(open, id, registration);
         }

@@ -19,7 +19,7 @@ use super::{Base, Failure, deadline, log, records::Records};
 use crate::{
     aws::queue::{Parked, Queue},
     config::Config,
-    engine::Registrar,
+    engine::Engine,
     report::metrics::Metrics,
     workflow::{Converged, Outcome},
 };
@@ -52,7 +52,7 @@ pub(super) trait Work: Send + Sync {
     /// Does what the events want: one outcome for each, in their order.
     fn converge<'w>(
         &'w self,
-        registrar: &'w Registrar,
+        engine: &'w Engine,
         notices: &'w [Self::Notice],
     ) -> BoxFuture<'w, Result<Converged, CallError>>;
 }
@@ -117,20 +117,21 @@ impl<W: Work> BehindQueue<W> {
 
     async fn bare(&self, event: &Value, place: &Place, metrics: &mut Metrics) -> Result<Value, Failure> {
         // Whoever sends an event by hand wants it worked on.
-        self.base.registrar.forget_stops();
+        self.base.engine.forget_stops();
         let notice = match self.work.read(&event.to_string(), place).inspect_err(|_| metrics.add_not_understood(1))? {
             Told::Look(notice) => notice,
             Told::Nothing(why) => return Ok(json!({ "nothing_to_do": why })),
         };
-        let converged = self.work.converge(&self.base.registrar, std::slice::from_ref(&notice)).await;
-        let Converged { report, outcomes } = converged.inspect_err(|error| metrics.add_failure(error.into()))?;
+        let converged = self.work.converge(&self.base.engine, std::slice::from_ref(&notice)).await;
+        let Converged { report, outcomes, has_failed } =
+            converged.inspect_err(|error| metrics.add_failure(error.into()))?;
         metrics.add_report(&report);
         match outcomes.into_iter().next() {
             Some(Outcome::NotUnderstood(reason)) => {
                 metrics.add_not_understood(1);
                 Err(reason.into())
             }
-            _ => Base::answer(report),
+            _ => Base::answer(report, has_failed),
         }
     }
 
@@ -203,8 +204,8 @@ impl<W: Work> BehindQueue<W> {
     }
 
     async fn converge_or_panic(&self, notices: &[W::Notice], metrics: &mut Metrics) -> Option<Vec<Outcome>> {
-        match AssertUnwindSafe(self.work.converge(&self.base.registrar, notices)).catch_unwind().await {
-            Ok(Ok(Converged { report, outcomes })) => {
+        match AssertUnwindSafe(self.work.converge(&self.base.engine, notices)).catch_unwind().await {
+            Ok(Ok(Converged { report, outcomes, .. })) => {
                 log(&report);
                 metrics.add_report(&report);
                 Some(outcomes)

@@ -16,7 +16,7 @@ use super::{
     Failure,
     batch::{BehindQueue, Work},
 };
-use crate::{config::Config, engine::Registrar, workflow::Converged};
+use crate::{config::Config, engine::Engine, workflow::Converged};
 
 /// The function, with everything of it that outlives an invocation.
 pub struct InstanceState(BehindQueue<StateChanges>);
@@ -61,9 +61,9 @@ impl Work for StateChanges {
 
     fn converge<'w>(
         &'w self,
-        registrar: &'w Registrar,
+        engine: &'w Engine,
         notices: &'w [Notice],
     ) -> BoxFuture<'w, Result<Converged, CallError>> {
-        registrar.converge(notices).boxed()
+        engine.converge(notices).boxed()
     }
 }

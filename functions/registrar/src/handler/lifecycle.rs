@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    engine::Registrar,
+    engine::Engine,
     workflow::{Converged, LifecycleSettings},
 };
 
@@ -74,9 +74,9 @@ impl Work for LifecycleActions {
 
     fn converge<'w>(
         &'w self,
-        registrar: &'w Registrar,
+        engine: &'w Engine,
         actions: &'w [LifecycleAction],
     ) -> BoxFuture<'w, Result<Converged, CallError>> {
-        registrar.converge_actions(actions, &self.settings).boxed()
+        engine.converge_actions(actions, &self.settings).boxed()
     }
 }

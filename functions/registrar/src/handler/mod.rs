@@ -22,7 +22,7 @@ use tokio::time::Instant as MonotonicTime;
 use crate::{
     aws::clients::Clients,
     config::Config,
-    engine::Registrar,
+    engine::Engine,
     report::{
         Failed, Report,
         metrics::{Metrics, Source},
@@ -36,7 +36,7 @@ pub use reconcile::Reconcile;
 /// What every function has.
 struct Base {
     clients: Arc<Clients>,
-    registrar: Registrar,
+    engine: Engine,
     source: Source,
     has_metrics: bool,
 }
@@ -44,15 +44,15 @@ struct Base {
 impl Base {
     fn new(function: &'static str, sdk: &SdkConfig, config: &Config) -> Self {
         let clients = Arc::new(Clients::new(sdk));
-        let registrar = Registrar::new(clients.clone(), config.mode, config.scope).with_orphans(config.orphans);
+        let engine = Engine::new(clients.clone(), config.mode, config.scope).with_orphans(config.orphans);
         let source = Source { stack: config.stack.clone(), function };
-        Self { clients, registrar, source, has_metrics: config.has_metrics }
+        Self { clients, engine, source, has_metrics: config.has_metrics }
     }
 
     /// Answers with a report, or with its failures as an error, so that Lambda repeats the invocation.
-    fn answer(report: Report) -> Result<Value, Failure> {
+    fn answer(report: Report, has_failed: bool) -> Result<Value, Failure> {
         log(&report);
-        match report.has_failed() {
+        match has_failed {
             true => Err(Failure::Incomplete(Box::new(report))),
             false => Ok(serde_json::to_value(report).unwrap_or_default()),
         }

@@ -8,6 +8,7 @@
 //! the functions keep no state of their own. What fails on the way is told, and is for the next sweep.
 
 use aws_types::SdkConfig;
+use futures::FutureExt;
 use lambda_runtime::LambdaEvent;
 use protocol::{
     because::Because,
@@ -23,7 +24,7 @@ use crate::{
     aws::queue::Queue,
     config::Config,
     report::{FailureReason, Report, metrics::Metrics},
-    workflow::{Detail, Order, Resume},
+    workflow::{Detail, Order, Resume, Swept},
 };
 
 /// What can be read, for a person who sent something else.
@@ -61,6 +62,15 @@ struct Payload {
 #[serde(rename_all = "kebab-case")]
 enum Detailed {
     All,
+}
+
+/// What a part of a sweep came to.
+struct Part {
+    report: Report,
+    /// Whether anything failed that is tried again.
+    has_failed: bool,
+    /// Whether the next part is ordered.
+    goes_on: bool,
 }
 
 impl Reconcile {
@@ -103,14 +113,14 @@ impl Reconcile {
         metrics: &mut Metrics,
     ) -> Result<Value, Failure> {
         let payload = Payload::of(event).inspect_err(|_| metrics.add_not_understood(1))?;
-        let (report, is_to_go_on) = self.part(&payload, deadline, metrics).await?;
-        match is_to_go_on {
+        let Part { report, has_failed, goes_on } = self.part(&payload, deadline, metrics).await?;
+        match goes_on {
             // A repetition would begin a second chain of parts beside the one that goes on. What failed is in log and metrics.
             true => {
                 log(&report);
                 Ok(serde_json::to_value(report).unwrap_or_default())
             }
-            false => Base::answer(report),
+            false => Base::answer(report, has_failed),
         }
     }
 
@@ -118,46 +128,53 @@ impl Reconcile {
     async fn rest(&self, body: &str, deadline: Option<MonotonicTime>, metrics: &mut Metrics) -> Result<Value, Failure> {
         let event: Value = serde_json::from_str(body).unwrap_or_else(|_| json!(body));
         let payload = Payload::of(&event).inspect_err(|_| metrics.add_not_understood(1))?;
-        let (report, _) = self.part(&payload, deadline, metrics).await?;
+        let Part { report, .. } = self.part(&payload, deadline, metrics).await?;
         log(&report);
         Ok(json!({ "batchItemFailures": [] }))
     }
 
-    /// Sweeps one part, and sees to it that the next one follows. Says whether it does.
+    /// Sweeps one part, and sees to it that the next one follows.
     async fn part(
         &self,
         payload: &Payload,
         deadline: Option<MonotonicTime>,
         metrics: &mut Metrics,
-    ) -> Result<(Report, bool), Failure> {
+    ) -> Result<Part, Failure> {
         let order = payload.order(deadline)?;
-        let swept = self.base.registrar.sweep(&order).await;
-        let (mut report, resume) = swept.inspect_err(|error| metrics.add_failure(error.into()))?;
-        let is_to_go_on = match resume {
-            Some(resume) => self.go_on(payload, &resume, &mut report).await,
+        // Boxed, or the future is too deep for the compiler's default limits.
+        let swept = self.base.engine.sweep(&order).boxed().await;
+        let Swept { mut report, resume, mut has_failed } =
+            swept.inspect_err(|error| metrics.add_failure(error.into()))?;
+        let goes_on = match resume {
+            Some(resume) => {
+                let ordered = self.order_next(payload, &resume).await;
+                ordered.unwrap_or_else(|(reason, why)| {
+                    report.fail(reason, Because::of(&resume, why));
+                    has_failed = true;
+                    false
+                })
+            }
             None => false,
         };
         metrics.add_report(&report);
-        Ok((report, is_to_go_on))
+        Ok(Part { report, has_failed, goes_on })
     }
 
-    /// Orders the next part of a sweep. If the process dies before, the next sweep begins anew.
-    async fn go_on(&self, payload: &Payload, resume: &Resume, report: &mut Report) -> bool {
+    /// Orders the next part of a sweep, and says whether it is ordered: without a queue there is nowhere to send it. If the process dies
+    /// before, the next sweep begins anew.
+    ///
+    /// # Errors
+    /// Where it cannot be ordered.
+    async fn order_next(&self, payload: &Payload, resume: &Resume) -> Result<bool, (FailureReason, String)> {
         let part = payload.part.unwrap_or(1);
         if part >= PARTS_MAX {
             let why =
                 format!("{PARTS_MAX} invocations did not suffice for one sweep: what comes after this was not swept");
-            report.fail(FailureReason::Unfinished, Because::of(resume, why));
-            return false;
+            return Err((FailureReason::Unfinished, why));
         }
         let next = Payload { after: Some(resume.to_string()), part: Some(part + 1), ..payload.clone() };
-        match self.queue.send(&serde_json::to_string(&next).unwrap_or_default()).await {
-            Ok(is_sent) => is_sent,
-            Err(error) => {
-                report.fail((&error).into(), Because::of(resume, error.to_sentence()));
-                false
-            }
-        }
+        let sent = self.queue.send(&serde_json::to_string(&next).unwrap_or_default()).await;
+        sent.map_err(|error| ((&error).into(), error.to_sentence()))
     }
 }
 

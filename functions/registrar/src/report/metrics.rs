@@ -161,19 +161,19 @@ mod tests {
     use protocol::{because::Because, call_error::CallError, registration::Registration};
 
     use super::*;
-    use crate::{config::Mode, report::Recorder, testing::at};
+    use crate::{config::Mode, report::Journal, testing::at};
 
     #[test]
     fn what_was_done_and_what_failed_become_metrics_by_stack_function_and_reason() {
-        let mut recorder = Recorder::new(Mode::Enforce);
+        let mut journal = Journal::new(Mode::Enforce);
         let (id, registration) = ("i-1".into(), Registration::classic("shop"));
-        recorder.deed(&id, Action::Deregister, &registration, "");
-        recorder.instance(&id).seconds_to_out = Some(7);
+        journal.deed(&id, Action::Deregister, &registration, "");
+        journal.seconds_to_out(&id, Some(7));
         let code = "AccessDenied".to_owned();
-        recorder.call_failed(&id, None, &CallError::Refused { action: "X", code, message: String::new() });
-        recorder.waiting(&id, Because::all("later"));
+        journal.call_failed(&id, None, &CallError::Refused { action: "X", code, message: String::new() });
+        journal.waiting(&id, Because::all("later"));
         let mut metrics = Metrics::default();
-        metrics.add_report(&recorder.into_report());
+        metrics.add_report(&journal.into_report());
         metrics.add_calls(Counted { calls: 9, throttled: 0, denied: 2 });
 
         let documents = metrics.documents(&Source { stack: "prod".into(), function: "instance-state" }, at(0));

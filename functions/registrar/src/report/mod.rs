@@ -1,28 +1,26 @@
 //! What a run saw, did and left for later, in a form that a person can read; and the log lines, one for each thing done.
 
+mod journal;
 pub mod metrics;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     because::Because,
     call_error::CallError,
     event::LifecycleAction,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
-    instance::{Instance, State},
+    instance::State,
     member::ActionResult,
     observed::Health,
-    orphan::{Fate, Orphan},
+    orphan::Orphan,
     registration::Registration,
-    tag,
 };
 use serde::Serialize;
 
 use crate::config::Mode;
+
+pub use journal::Journal;
 
 /// What became of the instances of one invocation.
 #[derive(Clone, Debug, Serialize)]
@@ -43,11 +41,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether anything failed that is tried again.
-    pub fn has_failed(&self) -> bool {
-        self.failures().next().is_some()
-    }
-
     /// Adds something that failed of the sweep as a whole.
     pub fn fail(&mut self, reason: FailureReason, because: Because) {
         tracing::error!(what = because.what(), why = because.why, ?reason, "failed");
@@ -130,11 +123,6 @@ pub struct InstanceReport {
 }
 
 impl InstanceReport {
-    /// Whether anything was taken from it.
-    pub fn was_taken_out(&self) -> bool {
-        self.done.iter().any(|deed| deed.action == Action::Deregister)
-    }
-
     /// Whether it has, had or did anything.
     fn is_worth_a_word(&self) -> bool {
         let deeds = !self.done.is_empty() || !self.would_do.is_empty();
@@ -252,163 +240,5 @@ impl Action {
             Self::Register => "registered",
             Self::Forget => "forgotten",
         }
-    }
-}
-
-/// Writes a run down as it goes: into the report, and into the log.
-#[derive(Debug)]
-pub struct Recorder {
-    report: Report,
-    /// A sweep comes upon every stopped instance of the account, every time: of those it has nothing to say.
-    is_sweep: bool,
-}
-
-impl Recorder {
-    /// An empty report.
-    pub fn new(mode: Mode) -> Self {
-        let (instances, orphans, failed) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { report: Report { mode, instances, orphans, failed, left: None }, is_sweep: false }
-    }
-
-    /// An empty report of a sweep, which leaves out instances of which there is nothing to say.
-    pub fn of_sweep(mode: Mode) -> Self {
-        Self { is_sweep: true, ..Self::new(mode) }
-    }
-
-    /// Whether it is a sweep that is written down.
-    pub fn is_of_sweep(&self) -> bool {
-        self.is_sweep
-    }
-
-    /// What was written down so far.
-    pub fn report(&self) -> &Report {
-        &self.report
-    }
-
-    /// The report.
-    pub fn into_report(mut self) -> Report {
-        if self.is_sweep {
-            self.report.instances.retain(|_, instance| instance.is_worth_a_word());
-            self.report.orphans.sort_by(|a, b| a.registration.cmp(&b.registration));
-        }
-        self.report
-    }
-
-    /// An instance's part of the report, to be added to.
-    pub fn instance(&mut self, id: &InstanceId) -> &mut InstanceReport {
-        self.report.instances.entry(id.clone()).or_default()
-    }
-
-    /// A sweep came upon an instance.
-    pub fn seen(&mut self, instance: &Instance) {
-        let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
-        let part = self.instance(&instance.id);
-        part.state = Some(instance.state);
-        part.name = instance.tags.get(tag::NAME).cloned();
-        part.declared = declared.split_ascii_whitespace().map(str::to_owned).collect();
-    }
-
-    /// A sweep found something that should not be so.
-    pub fn wrong(&mut self, id: &InstanceId, because: Because) {
-        tracing::warn!(instance = %id, what = because.what(), why = because.why, "wrong");
-        self.instance(id).wrong.push(because);
-    }
-
-    /// A sweep found an address that nobody has, and something became of it.
-    pub fn orphan(&mut self, orphan: Orphan) {
-        let (registration, fate, why) = (&orphan.registration, orphan.fate.word(), &orphan.why);
-        match orphan.fate {
-            Fate::LeftAlone | Fate::CannotTell | Fate::Gone => tracing::info!(%registration, fate, why, "orphan"),
-            _ => tracing::warn!(%registration, fate, why, "orphan"),
-        }
-        self.report.orphans.push(orphan);
-    }
-
-    /// A call of a sweep failed that was for no instance in particular.
-    pub fn sweep_call_failed(&mut self, what: Option<&dyn fmt::Display>, error: &CallError) {
-        let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
-        self.report.fail(error.into(), because);
-    }
-
-    /// A sweep ended for lack of time, and goes on elsewhere.
-    pub fn left(&mut self, because: Because) {
-        tracing::warn!(after = because.what(), why = because.why, "not all was swept");
-        self.report.left = Some(because);
-    }
-
-    /// Something was done, or would have been.
-    pub fn deed(&mut self, id: &InstanceId, action: Action, registration: &Registration, why: &str) {
-        let deed = Deed { action, registration: registration.clone(), why: why.to_owned() };
-        if self.report.mode == Mode::Observe {
-            tracing::info!(instance = %id, %registration, why, "would be {}", action.past());
-            self.instance(id).would_do.push(deed);
-        } else {
-            tracing::info!(instance = %id, %registration, why, "{}", action.past());
-            self.instance(id).done.push(deed);
-        }
-    }
-
-    /// There was nothing to do.
-    pub fn nothing_to_do(&mut self, id: &InstanceId, why: &str) {
-        if self.is_sweep {
-            return;
-        }
-        tracing::info!(instance = %id, why, "nothing to do");
-        self.instance(id).nothing_to_do = Some(why.to_owned());
-    }
-
-    /// Something has to wait.
-    pub fn waiting(&mut self, id: &InstanceId, because: Because) {
-        tracing::info!(instance = %id, what = because.what(), why = because.why, "waiting");
-        self.instance(id).waiting.push(because);
-    }
-
-    /// Something is not ours to touch.
-    pub fn left_alone(&mut self, id: &InstanceId, because: Because) {
-        tracing::info!(instance = %id, what = because.what(), why = because.why, "left alone");
-        self.instance(id).left_alone.push(because);
-    }
-
-    /// Something is given up.
-    pub fn let_go(&mut self, id: &InstanceId, because: Because) {
-        tracing::warn!(instance = %id, what = because.what(), why = because.why, "let go");
-        self.instance(id).let_go.push(because);
-    }
-
-    /// Something is wrong that only a person can put right.
-    pub fn needs_a_person(&mut self, id: &InstanceId, because: Because) {
-        tracing::error!(instance = %id, what = because.what(), why = because.why, "needs a person");
-        self.instance(id).needs_a_person.push(because);
-    }
-
-    /// A call failed, over one thing of the instance or over all of it.
-    pub fn call_failed(&mut self, id: &InstanceId, what: Option<&dyn fmt::Display>, error: &CallError) {
-        let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
-        self.failed(id, error.into(), because);
-    }
-
-    /// Something failed.
-    pub fn failed(&mut self, id: &InstanceId, reason: FailureReason, because: Because) {
-        tracing::error!(instance = %id, what = because.what(), why = because.why, ?reason, "failed");
-        self.instance(id).failed.push(Failed { reason, because });
-    }
-
-    /// A lifecycle action was completed, is held, or needed nothing.
-    pub fn lifecycle_action(&mut self, id: &InstanceId, report: ActionReport) {
-        let (group, hook, why) = (&report.auto_scaling_group, &report.hook, &report.why);
-        let result = report.result.map_or("none", ActionResult::word);
-        match report.is_given_up {
-            true => tracing::warn!(instance = %id, %group, %hook, result, why, "lifecycle action"),
-            false => tracing::info!(instance = %id, %group, %hook, result, why, "lifecycle action"),
-        }
-        self.instance(id).lifecycle_actions.push(report);
-    }
-
-    /// The instance has to be looked at again.
-    pub fn look_again(&mut self, id: &InstanceId, wait: Duration) {
-        // Rounded up: who looks too early looks twice.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let part = self.instance(id);
-        part.look_again_in_seconds = Some(part.look_again_in_seconds.map_or(seconds, |sooner| sooner.min(seconds)));
     }
 }

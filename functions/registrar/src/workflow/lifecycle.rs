@@ -29,11 +29,11 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::{
     Converged, Outcome,
-    see_out::{Leaving, anything},
+    see_out::{Leaving, Seen, anything},
 };
 use crate::{
     config::{Mode, Scope},
-    engine::{Registrar, Run, give_back::Arrival},
+    engine::{Engine, Run, give_back::Arrival},
     report::ActionReport,
 };
 
@@ -56,7 +56,7 @@ struct UnderWay<'a> {
     course: Course,
 }
 
-impl Registrar {
+impl Engine {
     /// Converges the instances of some lifecycle actions, and completes those whose work is done.
     ///
     /// # Errors
@@ -82,10 +82,10 @@ impl Registrar {
         let mut under_way = Vec::new();
         for (token, action) in by_token {
             let instance = reading.instances.get(&action.instance);
-            run.recorder.instance(&action.instance).state = instance.map(|instance| instance.state);
+            run.notes.journal.state(&action.instance, instance.map(|instance| instance.state));
             match &hooks[&(action.group.clone(), action.hook.clone())] {
                 Err(error) => {
-                    run.recorder.call_failed(&action.instance, Some(&action.hook), error);
+                    run.notes.call_failed(&action.instance, Some(&action.hook), error);
                     outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
                 }
                 Ok(hook) => {
@@ -101,15 +101,17 @@ impl Registrar {
                 }
             }
         }
-        let open = run.steer(&mut under_way, &reading.instances, members, settings).boxed().await;
+        let seen = run.steer(&mut under_way, &reading.instances, members, settings).boxed().await;
         for UnderWay { action, hook, course } in &under_way {
-            let open = open.get(&action.instance).map_or(&[][..], Vec::as_slice);
+            let open = seen.open.get(&action.instance).map_or(&[][..], Vec::as_slice);
             let verdict = run.weigh_action(action, *hook, course, open, settings);
-            let outcome = run.act_on(action, verdict).boxed().await;
+            let is_registered = seen.registered.contains(&action.instance);
+            let outcome = run.act_on(action, verdict, is_registered).boxed().await;
             outcomes.insert(&action.token, outcome);
         }
         let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()].clone()).collect();
-        Ok(Converged { report: run.recorder.into_report(), outcomes })
+        let (report, has_failed) = run.notes.into_report();
+        Ok(Converged { report, outcomes, has_failed })
     }
 
     /// Returns whether anything is done with an instance at all.
@@ -137,7 +139,7 @@ impl Run<'_> {
         instances: &BTreeMap<InstanceId, Instance>,
         members: BTreeMap<InstanceId, Member>,
         settings: &LifecycleSettings,
-    ) -> BTreeMap<InstanceId, Vec<Open>> {
+    ) -> Seen {
         let mut leaving: BTreeMap<&InstanceId, Leaving<'_>> = BTreeMap::new();
         let mut arriving: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
         let declares = |instance: &Instance| (instance.id.clone(), declared_by_hooks(instance, under_way, &members));
@@ -176,23 +178,26 @@ impl Run<'_> {
             .collect();
         self.members = Some(members);
         for instance in leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied()) {
-            self.recorder.instance(&instance.id).held = instance.held().registrations();
+            self.notes.journal.held(instance);
             self.name_wrong_tags(instance);
         }
-        let mut open = self.see_in(&arriving.into_values().collect::<Vec<_>>()).await;
-        open.extend(self.see_out(leaving.into_values().collect()).await);
-        for (id, open) in &mut open {
-            let failed = self.recorder.report().instances.get(id).into_iter().flat_map(|part| &part.failed);
-            open.extend(failed.map(|failed| anything(failed.because.clone())));
+        let mut seen = self.see_in(&arriving.into_values().collect::<Vec<_>>()).await;
+        let seen_out = self.see_out(leaving.into_values().collect()).await;
+        seen.open.extend(seen_out.open);
+        seen.registered.extend(seen_out.registered);
+        for (id, open) in &mut seen.open {
+            open.extend(self.notes.again().of(id).failed.into_iter().map(anything));
         }
-        open
+        seen
     }
 
     /// Registers what instances shall have that are on their way in.
-    async fn see_in(&mut self, arriving: &[&Instance]) -> BTreeMap<InstanceId, Vec<Open>> {
-        let mut arrivals = self.give_back(arriving).await;
+    async fn see_in(&mut self, arriving: &[&Instance]) -> Seen {
+        let mut given_back = self.give_back(arriving).await;
+        let registered = given_back.registered();
         let open = arriving.iter().map(|instance| {
-            let Arrival { unready, registered, unwaited } = arrivals.remove(&instance.id).unwrap_or_default();
+            let Arrival { unready, registered, unwaited, .. } =
+                given_back.arrivals.remove(&instance.id).unwrap_or_default();
             for because in &unwaited {
                 tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "not waited for");
             }
@@ -200,7 +205,7 @@ impl Run<'_> {
             let unwaited = unwaited.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
             (instance.id.clone(), unready.into_iter().map(anything).chain(registered).chain(unwaited).collect())
         });
-        open.collect()
+        Seen { open: open.collect(), registered }
     }
 
     /// Decides what becomes of an action whose instance was brought on its course.
@@ -216,7 +221,7 @@ impl Run<'_> {
         match course {
             Course::Over(why) => Step::Nothing((*why).to_owned()),
             // A fleet is never held up by a rehearsal.
-            _ if self.registrar.mode == Mode::Observe => complete(ActionResult::Continue, "the mode is `observe`"),
+            _ if self.engine.mode == Mode::Observe => complete(ActionResult::Continue, "the mode is `observe`"),
             Course::Complete(result, why) => complete(*result, why),
             Course::TooEarly(wait) => {
                 Step::Hold(*wait, vec![Because::all("what AWS says of the instance may be older than the event")])
@@ -242,49 +247,49 @@ impl Run<'_> {
     }
 
     /// Completes an action, or keeps it alive until the next look.
-    async fn act_on(&mut self, action: &LifecycleAction, step: Step) -> Outcome {
-        let auto_scaling = &self.registrar.clients.auto_scaling;
+    async fn act_on(&mut self, action: &LifecycleAction, step: Step, is_registered: bool) -> Outcome {
+        let auto_scaling = &self.engine.clients.auto_scaling;
         let id = &action.instance;
         // A look at balancers may have asked to come again: of that, the action alone decides.
-        self.recorder.instance(id).look_again_in_seconds = None;
+        self.notes.look_no_more(id);
         match step {
             Step::Nothing(why) => {
-                self.recorder.lifecycle_action(id, ActionReport::of(action, None, why));
+                self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, why));
                 Outcome::Done
             }
             Step::Hold(wait, open) => match auto_scaling.record_heartbeat(action).await {
                 Ok(true) => {
                     let why = open.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                    self.recorder.lifecycle_action(id, ActionReport::of(action, None, format!("held: {why}")));
-                    self.recorder.look_again(id, wait);
+                    self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, format!("held: {why}")));
+                    self.notes.look_again(id, wait);
                     Outcome::Later(wait)
                 }
                 Ok(false) => {
-                    self.recorder.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
+                    self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
                     Outcome::Done
                 }
                 Err(error) => {
-                    self.recorder.call_failed(id, Some(&action.hook), &error);
-                    self.recorder.look_again(id, wait.min(ACTION_FAILED_RETRY));
+                    self.notes.call_failed(id, Some(&action.hook), &error);
+                    self.notes.look_again(id, wait.min(ACTION_FAILED_RETRY));
                     Outcome::Later(wait.min(ACTION_FAILED_RETRY))
                 }
             },
             Step::Complete { result, why, is_given_up } => match auto_scaling.complete(action, result).await {
                 Ok(true) => {
                     if !is_given_up {
-                        self.measure(action);
+                        self.measure(action, is_registered);
                     }
                     let report = ActionReport { is_given_up, ..ActionReport::of(action, Some(result), why) };
-                    self.recorder.lifecycle_action(id, report);
+                    self.notes.journal.lifecycle_action(id, report);
                     Outcome::Done
                 }
                 Ok(false) => {
-                    self.recorder.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
+                    self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
                     Outcome::Done
                 }
                 Err(error) => {
-                    self.recorder.call_failed(id, Some(&action.hook), &error);
-                    self.recorder.look_again(id, ACTION_FAILED_RETRY);
+                    self.notes.call_failed(id, Some(&action.hook), &error);
+                    self.notes.look_again(id, ACTION_FAILED_RETRY);
                     Outcome::Later(ACTION_FAILED_RETRY)
                 }
             },
@@ -292,13 +297,12 @@ impl Run<'_> {
     }
 
     /// Notes how long the work took.
-    fn measure(&mut self, action: &LifecycleAction) {
-        let seconds = self.seconds_since(Some(action.started_at));
-        let part = self.recorder.instance(&action.instance);
+    fn measure(&mut self, action: &LifecycleAction, is_registered: bool) {
+        let (id, seconds) = (&action.instance, self.seconds_since(Some(action.started_at)));
         match action.transition {
-            Transition::Launching if !part.health.is_empty() => part.seconds_to_healthy = seconds,
+            Transition::Launching if is_registered => self.notes.journal.seconds_to_healthy(id, seconds),
             Transition::Launching => {}
-            Transition::Terminating => part.seconds_to_drained = seconds,
+            Transition::Terminating => self.notes.journal.seconds_to_drained(id, seconds),
         }
     }
 }

@@ -14,7 +14,7 @@ use protocol::event::NotUnderstood;
 use crate::report::Report;
 
 pub use lifecycle::LifecycleSettings;
-pub use sweep::{Detail, Order, Resume};
+pub use sweep::{Detail, Order, Resume, Swept};
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Converged {
     pub report: Report,
     /// For the queue: one for each notice, in their order.
     pub outcomes: Vec<Outcome>,
+    /// Whether anything failed that is tried again.
+    pub has_failed: bool,
 }
 
 /// What shall become of an event.

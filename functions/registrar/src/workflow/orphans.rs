@@ -44,9 +44,9 @@ impl Run<'_> {
         if listed.is_empty() {
             return;
         }
-        let networks = match self.registrar.clients.ec2.read_networks(&orphan::places(listed)).await {
+        let networks = match self.engine.clients.ec2.read_networks(&orphan::places(listed)).await {
             Ok(networks) => networks,
-            Err(error) => return self.recorder.sweep_call_failed(Some(&"orphans"), &error),
+            Err(error) => return self.notes.sweep_call_failed(Some(&"orphans"), &error),
         };
         let suspects: BTreeSet<Place> =
             orphan::among(listed, &networks, account).into_iter().map(|(target, _)| place(target)).collect();
@@ -54,12 +54,12 @@ impl Run<'_> {
         let mut to_prune = Vec::new();
         for (target, whose) in &confirmed.orphans {
             let found = orphan::judge(target, whose, &confirmed.owners);
-            match (found.fate, self.registrar.orphans, self.registrar.mode) {
+            match (found.fate, self.engine.orphans, self.engine.mode) {
                 (Fate::Found, Orphans::Prune, Mode::Enforce) => to_prune.push((place(target), found)),
                 (Fate::Found, Orphans::Prune, Mode::Observe) => {
-                    self.recorder.orphan(Orphan { fate: Fate::WouldPrune, ..found });
+                    self.notes.journal.orphan(Orphan { fate: Fate::WouldPrune, ..found });
                 }
-                _ => self.recorder.orphan(found),
+                _ => self.notes.journal.orphan(found),
             }
         }
         self.prune(to_prune, account, order).await;
@@ -106,7 +106,7 @@ impl Run<'_> {
         account: &str,
         seen_at: MonotonicTime,
     ) {
-        let groups = self.registrar.target_groups(account);
+        let groups = self.engine.target_groups(account);
         let call = async |part: Vec<(Place, Orphan)>| {
             groups.turn().await;
             if seen_at.elapsed() > PRUNE_WITHIN {
@@ -117,7 +117,7 @@ impl Run<'_> {
         };
         for ((place, orphan), result) in in_parts(orphans, TARGETS_PER_CALL_MAX, call).await {
             match result {
-                Ok(true) => self.recorder.orphan(Orphan { fate: Fate::Pruned, ..orphan }),
+                Ok(true) => self.notes.journal.orphan(Orphan { fate: Fate::Pruned, ..orphan }),
                 Ok(false) => {
                     let why = "the second look is too old by now: the next sweep takes it out";
                     self.end(vec![(place, orphan)], Fate::NotPruned, why);
@@ -126,7 +126,7 @@ impl Run<'_> {
                     self.end(vec![(place, orphan)], Fate::Gone, "its target group was deleted just now");
                 }
                 Err(error) => {
-                    self.recorder.sweep_call_failed(Some(&orphan.registration), &error);
+                    self.notes.sweep_call_failed(Some(&orphan.registration), &error);
                     self.end(vec![(place, orphan)], Fate::NotPruned, "the call failed: the next sweep tries again");
                 }
             }
@@ -140,9 +140,9 @@ impl Run<'_> {
         }
         let groups = suspects.iter().map(|(group, _)| group.clone()).collect();
         let confirmed = async {
-            let mut look = self.registrar.target_groups(account).look_again(&groups).await?;
+            let mut look = self.engine.target_groups(account).look_again(&groups).await?;
             look.addresses.retain(|target| suspects.contains(&place(target)));
-            let networks = self.registrar.clients.ec2.read_networks(&orphan::places(&look.addresses)).await?;
+            let networks = self.engine.clients.ec2.read_networks(&orphan::places(&look.addresses)).await?;
             let orphans = orphan::among(&look.addresses, &networks, account).into_iter();
             let orphans = orphans.map(|(target, whose)| (target.clone(), whose)).collect();
             Ok(Confirmed { orphans, owners: look.owners })
@@ -150,7 +150,7 @@ impl Run<'_> {
         match confirmed.await {
             Ok(confirmed) => Some(confirmed),
             Err(error) => {
-                self.recorder.sweep_call_failed(Some(&"orphans"), &error);
+                self.notes.sweep_call_failed(Some(&"orphans"), &error);
                 None
             }
         }
@@ -158,7 +158,7 @@ impl Run<'_> {
 
     fn end(&mut self, orphans: Vec<(Place, Orphan)>, fate: Fate, why: &str) {
         for (_, orphan) in orphans {
-            self.recorder.orphan(Orphan { fate, why: why.to_owned(), ..orphan });
+            self.notes.journal.orphan(Orphan { fate, why: why.to_owned(), ..orphan });
         }
     }
 }

@@ -17,7 +17,19 @@ use protocol::{
     timing::SHOWS_WITHIN,
 };
 
-use crate::{config::Mode, engine::Run, report::Action};
+use crate::{
+    config::Mode,
+    engine::{Run, take_out::TakenOut},
+};
+
+/// What seeing instances in or out came to.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// What is still open, by instance.
+    pub(super) open: BTreeMap<InstanceId, Vec<Open>>,
+    /// Instances that are registered anywhere with what they should have.
+    pub(super) registered: BTreeSet<InstanceId>,
+}
 
 /// An instance that is being seen out.
 pub(super) struct Leaving<'i> {
@@ -43,25 +55,25 @@ impl Run<'_> {
     ///
     /// A Classic load balancer shows nothing of what it drains: only the tag tells. So whoever finds nothing looks once more whether
     /// another copy of the event has held something meanwhile, and nobody looks again before what was held must show.
-    pub(super) async fn see_out(&mut self, leaving: Vec<Leaving<'_>>) -> BTreeMap<InstanceId, Vec<Open>> {
+    pub(super) async fn see_out(&mut self, leaving: Vec<Leaving<'_>>) -> Seen {
         let (known, unknown): (Vec<&Leaving<'_>>, Vec<&Leaving<'_>>) =
             leaving.iter().partition(|leaving| leaving.taken_at(leaving.instance).is_some());
-        let mut open = self.drained(&known).await;
+        let mut open = self.drained(&known, &TakenOut::default()).await;
         let is_drained = |leaving: &&Leaving<'_>| open.get(&leaving.instance.id).is_none_or(Vec::is_empty);
         let last: Vec<&Leaving<'_>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
         let instances: Vec<&Instance> = last.iter().map(|leaving| leaving.instance).collect();
-        if self.take_out(&instances).await {
-            self.look_after_taking(&instances).await;
+        let taken_out = self.take_out(&instances).await;
+        let mut registered = BTreeSet::new();
+        if taken_out.is_any {
+            registered = self.look_after_taking(&instances).await.given_back.registered();
         }
-        open.extend(self.drained(&last).await);
+        open.extend(self.drained(&last, &taken_out).await);
         let mut empty_handed = Vec::new();
         for leaving in &last {
             let id = &leaving.instance.id;
-            let part = self.recorder.instance(id);
-            let is_taken = part.was_taken_out();
-            let waiting = part.waiting.clone();
+            let waiting = self.notes.again().of(id).waiting;
             let open = open.entry(id.clone()).or_default();
-            if is_taken {
+            if taken_out.taken.contains_key(id) {
                 open.push(just_taken("just deregistered", SHOWS_WITHIN));
             }
             open.extend(waiting.into_iter().map(anything));
@@ -82,12 +94,12 @@ impl Run<'_> {
                 .or_default()
                 .push(just_taken("another copy of its event takes it out", SHOWS_WITHIN));
         }
-        open
+        Seen { open, registered }
     }
 
     /// Of those that nothing was found of, the ones whose tags by now say that somebody has taken them out.
     async fn taken_by_others<'l, 'i>(&mut self, leaving: &[&'l Leaving<'i>]) -> Vec<&'l Leaving<'i>> {
-        if leaving.is_empty() || self.registrar.mode == Mode::Observe {
+        if leaving.is_empty() || self.engine.mode == Mode::Observe {
             return Vec::new();
         }
         let ids = leaving.iter().map(|leaving| leaving.instance.id.clone()).collect();
@@ -98,9 +110,9 @@ impl Run<'_> {
 
     /// Sees what balancers still drain: those that something was taken from, those of the group, which takes its instances out by
     /// itself, and those that a scan saw draining.
-    async fn drained(&mut self, leaving: &[&Leaving<'_>]) -> BTreeMap<InstanceId, Vec<Open>> {
+    async fn drained(&mut self, leaving: &[&Leaving<'_>], taken_out: &TakenOut) -> BTreeMap<InstanceId, Vec<Open>> {
         let Some(first) = leaving.first() else { return BTreeMap::new() };
-        let balancers = self.registrar.balancers(&first.instance.account);
+        let balancers = self.engine.balancers(&first.instance.account);
         let instances: Vec<&Instance> = leaving.iter().map(|leaving| leaving.instance).collect();
         let attached: BTreeMap<InstanceId, BTreeSet<BalancerId>> = self
             .attached(&instances)
@@ -112,11 +124,9 @@ impl Run<'_> {
         for leaving in leaving {
             let id = &leaving.instance.id;
             let held = leaving.instance.held().registrations();
-            let part = self.recorder.instance(id);
-            let taken = part.done.iter().filter(|deed| deed.action == Action::Deregister);
-            let taken = taken.map(|deed| deed.registration.balancer.clone());
-            let ours = held.iter().map(|registration| registration.balancer.clone()).chain(taken);
-            let seen = [attached.get(id), self.draining.get(id)].into_iter().flatten().flatten().cloned();
+            let ours = held.iter().map(|registration| registration.balancer.clone());
+            let seen = [attached.get(id), taken_out.taken.get(id), taken_out.draining.get(id)];
+            let seen = seen.into_iter().flatten().flatten().cloned();
             asked.extend(ours.chain(seen).collect::<BTreeSet<_>>().into_iter().map(|balancer| (*leaving, balancer)));
         }
         let mut open: BTreeMap<InstanceId, Vec<Open>> =
@@ -128,7 +138,7 @@ impl Run<'_> {
             let found = match drain {
                 Ok(drain) => self.still_open(by_id[&instance.id], balancer, drain),
                 Err(error) => {
-                    self.recorder.call_failed(&instance.id, Some(balancer), &error);
+                    self.notes.call_failed(&instance.id, Some(balancer), &error);
                     None
                 }
             };

@@ -1,6 +1,6 @@
 //! State changes of instances: what a batch of events named is converged.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt;
 use protocol::{
@@ -9,20 +9,20 @@ use protocol::{
     decide::{self, Weight},
     event::Notice,
     id::InstanceId,
-    instance::Instance,
+    instance::{Instance, State},
 };
 use tokio::time::Instant as MonotonicTime;
 
 use super::{Converged, Outcome, storm::Storms};
 use crate::{
     aws::ec2::Reading,
-    engine::{Registrar, Run},
+    engine::{Engine, Run},
 };
 
 /// Why the second event of a stop has nothing to do.
 const SEEN_THROUGH: &str = "another event of the same stop was seen through a moment ago";
 
-impl Registrar {
+impl Engine {
     /// Converges the instances that some events named.
     ///
     /// # Errors
@@ -39,9 +39,10 @@ impl Registrar {
         let mut instances: Vec<&Instance> = named.iter().filter_map(|id| reading.instances.get(*id)).collect();
         instances.extend(storms.joined.iter().filter(|joined| !named.contains(&joined.id)));
         // Boxed, or the future is too deep for the compiler's default limits in whoever awaits it.
-        run.converge(&instances).boxed().await;
+        run.converge(&instances, &reading).boxed().await;
         let outcomes = weights.iter().map(|(notice, weight)| run.outcome(notice, weight)).collect();
-        Ok(Converged { report: run.recorder.into_report(), outcomes })
+        let (report, has_failed) = run.notes.into_report();
+        Ok(Converged { report, outcomes, has_failed })
     }
 }
 
@@ -50,21 +51,21 @@ impl Run<'_> {
         let mut weights = Vec::new();
         for notice in notices {
             let instance = reading.instances.get(&notice.instance);
-            self.recorder.instance(&notice.instance).state = instance.map(|instance| instance.state);
+            self.notes.journal.state(&notice.instance, instance.map(|instance| instance.state));
             let weight = self.weigh_one(notice, instance, storms);
             match &weight {
                 Weight::Converge => {}
                 Weight::TooEarly(wait) => {
                     let why = "what EC2 says of the instance may be older than the event";
-                    self.recorder.waiting(&notice.instance, Because::all(why));
-                    self.recorder.look_again(&notice.instance, *wait);
+                    self.notes.waiting(&notice.instance, Because::all(why));
+                    self.notes.look_again(&notice.instance, *wait);
                 }
                 Weight::Gather(wait) => {
                     let why = "many instances do the same: all of them are worked on together";
-                    self.recorder.waiting(&notice.instance, Because::all(why));
-                    self.recorder.look_again(&notice.instance, *wait);
+                    self.notes.waiting(&notice.instance, Because::all(why));
+                    self.notes.look_again(&notice.instance, *wait);
                 }
-                Weight::Nothing(why) => self.recorder.nothing_to_do(&notice.instance, why),
+                Weight::Nothing(why) => self.notes.journal.nothing_to_do(&notice.instance, why),
             }
             weights.push((notice, weight));
         }
@@ -86,20 +87,16 @@ impl Run<'_> {
     /// Whether an event tells once more what another one told of the same stop.
     pub(super) fn is_seen_through(&self, notice: &Notice, instance: Option<&Instance>) -> bool {
         let tells_of_a_stop = notice.announced.is_some_and(|(state, _)| state.is_out());
-        let is_known = |instance: &Instance| instance.state.is_out() && self.registrar.stops.knows(instance);
+        let is_known = |instance: &Instance| instance.state.is_out() && self.engine.stops.knows(instance);
         tells_of_a_stop && instance.is_some_and(is_known)
     }
 
-    /// Remembers the stops of which nothing is left to do.
-    fn remember_stops(&self, out: &[&Instance]) {
-        let parts = &self.recorder.report().instances;
+    /// Remembers the stops of which nothing is left to do, by the states that EC2 told last.
+    fn remember_stops(&self, out: &[&Instance], states: &BTreeMap<InstanceId, State>) {
         for instance in out {
-            let is_over = parts.get(&instance.id).is_some_and(|part| {
-                let is_open = part.look_again_in_seconds.is_some() || !part.waiting.is_empty();
-                part.state.is_some_and(|state| state.is_out()) && part.failed.is_empty() && !is_open
-            });
-            if is_over {
-                self.registrar.stops.remember(instance);
+            let is_out = states.get(&instance.id).is_some_and(|state| state.is_out());
+            if is_out && self.notes.again().of(&instance.id).is_nothing() {
+                self.engine.stops.remember(instance);
             }
         }
     }
@@ -108,21 +105,22 @@ impl Run<'_> {
         if let Weight::TooEarly(wait) | Weight::Gather(wait) = weight {
             return Outcome::Later(*wait);
         }
-        match self.recorder.report().instances.get(&notice.instance) {
-            Some(part) if !part.failed.is_empty() => Outcome::Failed,
-            Some(part) if *weight == Weight::Converge => {
-                part.look_again_in_seconds.map_or(Outcome::Done, |seconds| Outcome::Later(Duration::from_secs(seconds)))
-            }
-            _ => Outcome::Done,
+        let left = self.notes.again().of(&notice.instance);
+        match left.wait.filter(|_| *weight == Weight::Converge) {
+            _ if !left.failed.is_empty() => Outcome::Failed,
+            Some(wait) => Outcome::Later(wait),
+            None => Outcome::Done,
         }
     }
 
-    async fn converge(&mut self, instances: &[&Instance]) {
+    async fn converge(&mut self, instances: &[&Instance], named: &Reading) {
         let (out, running) = self.sort_by_state(instances);
         self.give_back(&running).await;
-        if self.take_out(&out).await {
-            self.look_after_taking(&out).await;
+        let mut states: BTreeMap<InstanceId, State> =
+            named.instances.values().map(|instance| (instance.id.clone(), instance.state)).collect();
+        if self.take_out(&out).await.is_any {
+            states.extend(self.look_after_taking(&out).await.states);
         }
-        self.remember_stops(&out);
+        self.remember_stops(&out, &states);
     }
 }

@@ -41,7 +41,7 @@ struct Part<'b> {
 impl Run<'_> {
     /// Looks whether a batch is a part of a storm, and what shall become of it.
     pub(super) async fn storms(&self, notices: &[Notice], reading: &Reading) -> Storms {
-        if self.registrar.mode == Mode::Observe {
+        if self.engine.mode == Mode::Observe {
             return Storms::default();
         }
         let part = |is_such: fn(&Instance) -> bool, is_told: fn(State) -> bool| Part {
@@ -78,12 +78,12 @@ impl Run<'_> {
         if !(is_part || is_late) || !self.are_there_many_groups(&part.instances).await {
             return Course::Small;
         }
-        let mut others = part.others(self.registrar.clients.ec2.read_out().await);
+        let mut others = part.others(self.engine.clients.ec2.read_out().await);
         // A fleet that stops has nothing to do with builders of software that are terminated all the time, nor with who was seen
         // to be registered nowhere.
         others.retain(|other| {
             let is_alike = part.instances.iter().any(|own| own.state.is_dying() == other.state.is_dying());
-            is_alike && !self.registrar.stops.knows(other)
+            is_alike && !self.engine.stops.knows(other)
         });
         let stop_times: Vec<Timestamp> = others.iter().filter_map(|other| other.stop_time).collect();
         others.retain(|other| other.stop_time.is_some_and(|time| decide::is_of_present_storm(time, now)));
@@ -114,7 +114,7 @@ impl Run<'_> {
             return Course::Small;
         }
         let now = self.read_at_ec2;
-        let others = part.others(self.registrar.clients.ec2.read_holders_up().await);
+        let others = part.others(self.engine.clients.ec2.read_holders_up().await);
         let (running, starting): (Vec<Instance>, Vec<Instance>) = others.into_iter().partition(is_back);
         let is_of_storm =
             |other: &Instance| other.launch_time.is_some_and(|time| decide::is_of_present_storm(time, now));
@@ -130,7 +130,7 @@ impl Run<'_> {
     async fn are_there_many_groups(&self, instances: &[&Instance]) -> bool {
         let Some(first) = instances.first() else { return false };
         // Where they cannot be listed, the scan says so.
-        self.registrar.target_groups(&first.account).count(instances).await.is_ok_and(|count| count >= MANY_BALANCERS)
+        self.engine.target_groups(&first.account).count(instances).await.is_ok_and(|count| count >= MANY_BALANCERS)
     }
 }
 

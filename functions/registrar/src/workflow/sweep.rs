@@ -31,10 +31,11 @@ use tokio::time::Instant as MonotonicTime;
 use crate::{
     balancer::{Balancers, Part, ScannedPart},
     engine::{
-        Registrar, Run,
-        give_back::{is_wanting, look},
+        Engine, Run,
+        give_back::{GivenBack, is_wanting, look},
+        notes::Notes,
     },
-    report::{Recorder, Report},
+    report::{Journal, Report},
 };
 
 /// Instances given back to between two looks at the clock. More, and a boundary comes too late; fewer, and instances of one
@@ -56,6 +57,17 @@ pub struct Order {
     pub resume: Option<Resume>,
     /// When the time is up; `None` where there is all the time in the world.
     pub deadline: Option<MonotonicTime>,
+}
+
+/// What a sweep came to.
+#[derive(Debug)]
+pub struct Swept {
+    /// For a person.
+    pub report: Report,
+    /// Where to go on, if the time was up.
+    pub resume: Option<Resume>,
+    /// Whether anything failed that is tried again.
+    pub has_failed: bool,
 }
 
 /// What a sweep reports.
@@ -93,13 +105,13 @@ impl Order {
     }
 }
 
-impl Registrar {
+impl Engine {
     /// Converges every instance that is out, or that holds or declares something, whether or not an event named it, and looks
     /// for orphans. Answers where to go on, too, if the time was up.
     ///
     /// # Errors
     /// Where the instances cannot be described: nothing was done.
-    pub async fn sweep(&self, order: &Order) -> Result<(Report, Option<Resume>), CallError> {
+    pub async fn sweep(&self, order: &Order) -> Result<Swept, CallError> {
         let read_at = MonotonicTime::now();
         let reading = match order.detail {
             Detail::Converged => self.clients.ec2.read_for_sweep().await?,
@@ -107,27 +119,38 @@ impl Registrar {
         };
         let account = reading.instances.values().next().map(|instance| instance.account.clone()).unwrap_or_default();
         let balancers = Arc::new(self.balancers(&account).remembering());
-        let recorder = Recorder::of_sweep(self.mode);
-        let mut run = Run { recorder, balancers: Some(balancers.clone()), ..self.run(read_at, &reading) };
+        let notes = Notes::new(Journal::of_sweep(self.mode));
+        let mut run = Run { is_sweep: true, notes, balancers: Some(balancers.clone()), ..self.run(read_at, &reading) };
         let instances: Vec<&Instance> =
             reading.instances.values().filter(|instance| !is_done_with(instance, order)).collect();
-        instances.iter().for_each(|instance| run.recorder.seen(instance));
+        instances.iter().for_each(|instance| run.notes.journal.seen(instance));
         let (out, running) = run.sort_by_state(&instances);
-        let mut resume = run.sweep_running(&running, order).boxed().await;
+        let mut so_far = SoFar::default();
+        let mut resume = run.sweep_running(&running, order, &mut so_far).boxed().await;
         if resume.is_none() {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
-            resume = run.sweep_balancers(&seen, &out, &balancers, order).boxed().await;
+            resume = run.sweep_balancers(&seen, &out, &balancers, order, &mut so_far).boxed().await;
         }
         match &resume {
-            None => run.give_back_what_is_drained(order).boxed().await,
+            None => run.give_back_what_is_drained(order, &mut so_far).boxed().await,
             Some(resume) => {
-                run.recorder
+                run.notes
+                    .journal
                     .left(Because::of(resume, "the time of this invocation is up; what comes after this is left"));
             }
         }
-        run.take_out_who_was_given_in_vain(order).boxed().await;
-        Ok((run.recorder.into_report(), resume))
+        run.take_out_who_was_given_in_vain(order, so_far).boxed().await;
+        let (report, has_failed) = run.notes.into_report();
+        Ok(Swept { report, resume, has_failed })
     }
+}
+
+/// What a sweep did so far: it has to see to what follows from it, since no message comes again.
+#[derive(Default)]
+struct SoFar {
+    /// Instances from which anything was taken.
+    taken: BTreeSet<InstanceId>,
+    given_back: GivenBack,
 }
 
 /// Whether an earlier part of the sweep has seen to an instance. Those that are out are part of what balancers are read for.
@@ -144,7 +167,7 @@ fn is_done_with(instance: &Instance, order: &Order) -> bool {
 
 impl Run<'_> {
     /// Gives back to instances that run, a chunk at a time. Answers where to go on, if the time is up.
-    async fn sweep_running(&mut self, running: &[&Instance], order: &Order) -> Option<Resume> {
+    async fn sweep_running(&mut self, running: &[&Instance], order: &Order, so_far: &mut SoFar) -> Option<Resume> {
         let after = match &order.resume {
             None => None,
             Some(Resume::Instances(after)) => Some(after),
@@ -156,7 +179,7 @@ impl Run<'_> {
         let mut chunks = wanting.chunks(INSTANCES_A_LOOK).peekable();
         while let Some(chunk) = chunks.next() {
             let current = self.still_running(chunk).await;
-            self.give_back(&current.iter().collect::<Vec<_>>()).await;
+            so_far.given_back.add(self.give_back(&current.iter().collect::<Vec<_>>()).await);
             if order.is_time_up() {
                 let is_last = chunks.peek().is_none();
                 let last = chunk.last().filter(|_| !is_last);
@@ -168,8 +191,8 @@ impl Run<'_> {
 
     /// Takes out who was stopped while it was given something, or had been when it was described as running. The events of that stop may have
     /// found nothing, and no message comes again for a sweep. So it reads all again that it gave to, when EC2 must show it.
-    async fn take_out_who_was_given_in_vain(&mut self, order: &Order) {
-        let given = std::mem::take(&mut self.given);
+    async fn take_out_who_was_given_in_vain(&mut self, order: &Order, so_far: SoFar) {
+        let given = so_far.given_back.due;
         let Some(last) = given.values().max() else { return };
         let wait = SHOWS_WITHIN.saturating_sub(last.elapsed());
         // In parts, the reserve is there for what is begun.
@@ -179,19 +202,19 @@ impl Run<'_> {
         let Some(reading) = self.begin_anew(&given.into_keys().collect()).await else { return };
         let mut out: Vec<&Instance> = reading.instances.values().filter(|now| now.state.is_out()).collect();
         out.retain(|instance| self.is_ours(instance));
-        if self.take_out(&out).await {
+        if self.take_out(&out).await.is_any {
             self.look_after_taking(&out).await;
         }
     }
 
     /// Waits for the addresses that this sweep has taken from instances which run by now, and whose group still drains them: the events of
     /// their start found nothing held yet, and no message comes again for them.
-    async fn give_back_what_is_drained(&mut self, order: &Order) {
+    async fn give_back_what_is_drained(&mut self, order: &Order, so_far: &mut SoFar) {
         for _ in 0..LOOKS_AT_DRAINED {
-            let parts = &self.recorder.report().instances;
-            let waits = std::mem::take(&mut self.still_drained).into_iter().filter_map(|id| {
-                let part = parts.get(&id)?;
-                Some((id, Duration::from_secs(part.look_again_in_seconds.filter(|_| part.was_taken_out())?)))
+            let drained = std::mem::take(&mut so_far.given_back.drained);
+            let waits = drained.into_iter().filter(|id| so_far.taken.contains(id)).filter_map(|id| {
+                let wait = self.notes.again().of(&id).wait?;
+                Some((id, wait))
             });
             // What drains for longer stays held: the next sweep gives it back.
             let in_time = waits.filter(|(_, wait)| order.has_time_for(*wait + SWEEP_RESERVE));
@@ -200,14 +223,12 @@ impl Run<'_> {
             tokio::time::sleep(wait).await;
             let Some(reading) = self.begin_anew(&ids).await else { return };
             for id in reading.instances.keys() {
-                let part = self.recorder.instance(id);
-                part.waiting.clear();
-                part.look_again_in_seconds = None;
+                self.notes.start_over(id);
             }
             let mut running: Vec<&Instance> =
                 reading.instances.values().filter(|now| now.state == State::Running).collect();
             running.retain(|now| self.is_ours(now));
-            self.give_back(&running).await;
+            so_far.given_back.add(self.give_back(&running).await);
         }
     }
 
@@ -234,6 +255,7 @@ impl Run<'_> {
         out: &[&Instance],
         balancers: &Balancers,
         order: &Order,
+        so_far: &mut SoFar,
     ) -> Option<Resume> {
         let after = match &order.resume {
             Some(Resume::Balancers(after)) => after.clone(),
@@ -242,9 +264,11 @@ impl Run<'_> {
         let part = Part { after, until: order.until() };
         let ScannedPart { scan, addresses, account, stopped_after } = balancers.scan_part(seen, &part).await;
         let found = self.found_by(scan, seen);
-        if self.take(balancers, &found, out).await {
-            self.look_after_taking(out).await;
+        let taken_out = self.take(balancers, &found, out).await;
+        if taken_out.is_any {
+            so_far.given_back.add(self.look_after_taking(out).await.given_back);
         }
+        so_far.taken.extend(taken_out.taken.into_keys());
         if order.detail == Detail::All {
             self.tell_of_others(balancers, &found, seen).await;
         }
@@ -265,7 +289,7 @@ impl Run<'_> {
             for found in &by_instance[&instance.id] {
                 let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
                 if let Some(reason) = reason {
-                    self.recorder.left_alone(&instance.id, Because::of(&found.registration, reason));
+                    self.notes.journal.left_alone(&instance.id, Because::of(&found.registration, reason));
                 }
             }
             let registered = by_instance[&instance.id].iter().map(|found| found.registration.clone());
@@ -274,7 +298,7 @@ impl Run<'_> {
         for (id, standings) in look(balancers, &wanted, None).await {
             for (registration, standing) in standings {
                 if let Standing::InPlace(health) = standing {
-                    self.recorder.instance(&id).health.insert(registration, health);
+                    self.notes.journal.health(&id, &registration, health);
                 }
             }
         }

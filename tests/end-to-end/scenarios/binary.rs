@@ -195,7 +195,7 @@ async fn the_built_binary_lets_members_in_when_healthy_and_go_when_drained_and_n
 #[tokio::test(flavor = "multi_thread")]
 async fn the_built_binary_answers_the_documented_event_with_a_report() {
     let running = run(&[]).await;
-    let event = include_str!("../../events/instance-stopped.json");
+    let event = include_str!("../../../events/instance-stopped.json");
     let event = serde_json::from_str(event).expect("JSON");
     let report = running.sandbox.invoke(INSTANCE_STATE, event).await.expect("a report");
     let part = &report["instances"]["i-abcd1111"];

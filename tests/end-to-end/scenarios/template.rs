@@ -28,7 +28,7 @@ use crate::left_alone::create_group;
 const BALANCERS: [&str; 4] = ["clb:shop", "tg:web", "tg:edge", "tg:far"];
 
 /// Its table of settings has the variables in the first column.
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// How long each part of the tour may take: an address drains for five minutes before it can be registered again.
 const PATIENCE: Duration = Duration::from_secs(1_800);

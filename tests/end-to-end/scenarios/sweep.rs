@@ -287,7 +287,7 @@ async fn ordered_to_report_all_a_sweep_tells_where_every_instance_is_registered_
     stage.registered("web-2", "tg:web").tagged("web-2", "elb-registrar:register", "clb:shop");
     stage.tagged("tg:mine", "elb-registrar:ignore", "");
     stage.sandbox.advance(Duration::from_secs(120)).await;
-    let order = serde_json::from_str(include_str!("../../events/report-all.json")).expect("JSON");
+    let order = serde_json::from_str(include_str!("../../../events/report-all.json")).expect("JSON");
     let report = stage.sweep_with(order).await.expect("a report");
     let told = |name: &str| report["instances"][stage.id(name)].clone();
     assert_eq!(told("idle"), Value::Null);

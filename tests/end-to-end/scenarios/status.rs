@@ -6,8 +6,8 @@ use end_to_end::Stage;
 use registrar::{
     aws::clients::Clients,
     config::{Mode, Scope},
-    engine::Registrar,
-    workflow::Order,
+    engine::Engine,
+    workflow::{Order, Swept},
 };
 use sandbox::{
     Clock, Options, Sandbox, deployment,
@@ -72,8 +72,8 @@ async fn clients_that_only_read_let_no_change_out_even_for_a_registrar_that_enfo
     stage.deliver_only(&[]).classic("shop").instance("web-1").registered("web-1", "clb:shop");
     stage.stop_and_rest("web-1").await;
     let clients = Clients::that_only_read(&stage.operator_sdk());
-    let registrar = Registrar::new(clients.into(), Mode::Enforce, Scope::All);
-    let (report, _) = registrar.sweep(&Order::default()).await.expect("a report");
+    let engine = Engine::new(clients.into(), Mode::Enforce, Scope::All);
+    let Swept { report, .. } = engine.sweep(&Order::default()).await.expect("a report");
     let why = report.failures().map(|(_, failed)| failed.because.to_string()).collect::<Vec<_>>().join("; ");
     assert!(why.contains("CreateTags is not a call that only describes"), "{why}");
     assert_eq!(stage.places("web-1"), ["clb:shop"]);

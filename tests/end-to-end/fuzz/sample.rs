@@ -44,7 +44,7 @@ pub(crate) fn any_payload() -> impl Strategy<Value = Payload> {
 /// Returns the files in `events/` whose names begin so: documented events, and orders for a sweep. Each event comes twice: as it stands in
 /// its file, and as EventBridge delivers it.
 pub(crate) fn samples(name: &str) -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
     let files = fs::read_dir(folder).expect("the folder events/").map(|file| file.expect("a file"));
     let mut files: Vec<_> = files.filter(|file| file.file_name().to_string_lossy().starts_with(name)).collect();
     files.sort_by_key(fs::DirEntry::file_name);

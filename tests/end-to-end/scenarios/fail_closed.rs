@@ -352,7 +352,7 @@ async fn a_declaration_that_aws_refuses_needs_a_person_at_once() {
 async fn an_event_by_hand_of_a_group_that_never_was_says_so() {
     let stage = shop(&[]);
     stage.instance("web-1");
-    let mut event: Value = serde_json::from_str(include_str!("../../events/lifecycle-launch.json")).expect("JSON");
+    let mut event: Value = serde_json::from_str(include_str!("../../../events/lifecycle-launch.json")).expect("JSON");
     event["detail"]["EC2InstanceId"] = json!(stage.id("web-1"));
     let report = stage.sandbox.invoke(LIFECYCLE, event).await.expect("a report").to_string();
     assert!(!report.contains("any more"), "{report}");

@@ -13,7 +13,7 @@ use sandbox::deployment::{INSTANCE_STATE, LIFECYCLE, LIFECYCLE_RULE, RECONCILE, 
 use serde_json::Value;
 
 fn files() -> Vec<(String, Value)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
     let mut files: Vec<(String, Value)> = fs::read_dir(folder)
         .expect("the folder events/")
         .map(|entry| entry.expect("a file").path())

@@ -11,7 +11,7 @@ use sandbox::{
     fleet::{Fleet, GROUP},
 };
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// How the AWS CLI and CloudFormation name the same.
 const NAMES: [(&str, &str); 6] = [

@@ -1,0 +1,119 @@
+//! What is noted while a step works: for people, in the journal; and for what follows, what is left to do.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use protocol::{because::Because, call_error::CallError, id::InstanceId};
+
+use crate::report::{FailureReason, Journal, Report};
+
+/// What is noted of one invocation.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    /// What is told to people. Nothing follows from it.
+    pub(crate) journal: Journal,
+    again: Again,
+}
+
+/// What is left to do after some steps: what becomes of an event or an action is computed from it.
+#[derive(Debug, Default)]
+pub(crate) struct Again {
+    instances: BTreeMap<InstanceId, Left>,
+    has_sweep_failed: bool,
+}
+
+/// What is left to do about one instance.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Left {
+    /// How soon to look at it again, in whole seconds.
+    pub(crate) wait: Option<Duration>,
+    /// What is not done yet.
+    pub(crate) waiting: Vec<Because>,
+    /// What failed.
+    pub(crate) failed: Vec<Because>,
+}
+
+impl Left {
+    /// Whether nothing is.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.wait.is_none() && self.waiting.is_empty() && self.failed.is_empty()
+    }
+}
+
+impl Again {
+    /// What is left to do about an instance.
+    pub(crate) fn of(&self, id: &InstanceId) -> Left {
+        self.instances.get(id).cloned().unwrap_or_default()
+    }
+
+    /// Whether anything failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_sweep_failed || self.instances.values().any(|left| !left.failed.is_empty())
+    }
+}
+
+impl Notes {
+    /// Nothing is noted yet.
+    pub(crate) fn new(journal: Journal) -> Self {
+        Self { journal, again: Again::default() }
+    }
+
+    /// What is left to do.
+    pub(crate) fn again(&self) -> &Again {
+        &self.again
+    }
+
+    /// The report, and whether anything failed.
+    pub(crate) fn into_report(self) -> (Report, bool) {
+        (self.journal.into_report(), self.again.has_failed())
+    }
+
+    /// Something has to wait.
+    pub(crate) fn waiting(&mut self, id: &InstanceId, because: Because) {
+        self.left(id).waiting.push(because.clone());
+        self.journal.waiting(id, because);
+    }
+
+    /// The instance has to be looked at again.
+    pub(crate) fn look_again(&mut self, id: &InstanceId, wait: Duration) {
+        // Rounded up: a look that comes too early has to come twice.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let (left, wait) = (self.left(id), Duration::from_secs(seconds));
+        left.wait = Some(left.wait.map_or(wait, |sooner| sooner.min(wait)));
+        self.journal.look_again(id, seconds);
+    }
+
+    /// The instance need not be looked at again, whatever a step has said.
+    pub(crate) fn look_no_more(&mut self, id: &InstanceId) {
+        self.left(id).wait = None;
+        self.journal.look_no_more(id);
+    }
+
+    /// A step begins anew with an instance: what had to wait before does not any more.
+    pub(crate) fn start_over(&mut self, id: &InstanceId) {
+        let left = self.left(id);
+        (left.wait, left.waiting) = (None, Vec::new());
+        self.journal.start_over(id);
+    }
+
+    /// Something failed.
+    pub(crate) fn failed(&mut self, id: &InstanceId, reason: FailureReason, because: Because) {
+        self.left(id).failed.push(because.clone());
+        self.journal.failed(id, reason, because);
+    }
+
+    /// A call failed, over one thing of the instance or over all of it.
+    pub(crate) fn call_failed(&mut self, id: &InstanceId, what: Option<&dyn fmt::Display>, error: &CallError) {
+        let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
+        self.failed(id, error.into(), because);
+    }
+
+    /// A call of a sweep failed that was for no instance in particular.
+    pub(crate) fn sweep_call_failed(&mut self, what: Option<&dyn fmt::Display>, error: &CallError) {
+        self.again.has_sweep_failed = true;
+        self.journal.sweep_call_failed(what, error);
+    }
+
+    fn left(&mut self, id: &InstanceId) -> &mut Left {
+        self.again.instances.entry(id.clone()).or_default()
+    }
+}
