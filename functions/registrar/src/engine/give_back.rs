@@ -18,14 +18,15 @@ use protocol::{
     registration::{BalancerId, Registration},
     tag,
     time::Timestamp,
-    timing::{AT_ONCE, CHECK_AFTER, EVENT_TAKES_AT_LEAST, READING_GOOD_FOR, RENEWED_AFTER},
+    timing::{AT_ONCE, CHECK_AFTER},
 };
 use tokio::time::{Instant as MonotonicTime, timeout_at};
 
 use super::{
-    Item, Run,
+    Item, Look,
     hints::Hints,
     parts::{in_chunks, in_parts},
+    reading::Age,
 };
 use crate::{
     aws::{budget::Budget, ec2::RESOURCES_PER_CALL_MAX},
@@ -103,7 +104,7 @@ impl Arrival {
     }
 }
 
-impl Run<'_> {
+impl Look<'_> {
     /// Registers what instances that run should have, and forgets what is settled.
     pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> GivenBack {
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
@@ -123,13 +124,13 @@ impl Run<'_> {
             receivers.push((instance, attached, unnamed));
         }
         // A sweep looks for what is wrong, and who only observes has to see it.
-        let may_be_blind = self.engine.mode == Mode::Enforce && !self.is_sweep;
-        let blind_at = may_be_blind.then_some(self.read_at_ec2);
+        let may_be_blind = self.engine.mode == Mode::Enforce && !self.asked.is_sweep;
+        let blind_at = may_be_blind.then_some(self.reading.at);
         let mut standings = look(&balancers, &wanted, blind_at).await;
         let (mut decisions, mut given_back) = (Vec::new(), GivenBack::default());
         for (instance, attached, unnamed) in receivers {
             let own = standings.remove(&instance.id).unwrap_or_default();
-            let mut decision = decide::give_back(instance, self.read_at_ec2, own, &attached);
+            let mut decision = decide::give_back(instance, self.reading.at, own, &attached);
             for (_, reason) in &mut decision.stuck {
                 *reason = hints.complete(reason.clone()).await;
             }
@@ -157,7 +158,7 @@ impl Run<'_> {
 
     /// Returns whether a launch hook declares anything for an instance.
     fn hooks_declare(&self, instance: &Instance) -> bool {
-        self.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
+        self.asked.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
     }
 
     /// Reads what an instance should have: all that is held, and all that its tag and its launch hooks declare and that can be completed.
@@ -171,7 +172,7 @@ impl Run<'_> {
             let why = format!("`{text}` is not a registration: {why}");
             misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
         }
-        let of_hooks = self.let_in.get(&instance.id).cloned().unwrap_or_default();
+        let of_hooks = self.asked.let_in.get(&instance.id).cloned().unwrap_or_default();
         for declaration in declarations.into_iter().chain(of_hooks) {
             match balancers.resolve(&declaration).await {
                 Ok(registration) => {
@@ -224,10 +225,10 @@ impl Run<'_> {
 
     /// Writes down what a sweep finds, before anything is done about it: events have no findings, they are why one looks.
     fn note_findings(&mut self, instance: &Instance, decision: &GiveBack) {
-        if !self.is_sweep {
+        if !self.asked.is_sweep {
             return;
         }
-        let (id, now) = (&instance.id, self.read_at_ec2);
+        let (id, now) = (&instance.id, self.reading.at);
         for (registration, _) in &decision.register {
             let why = finding::missing_though_running(instance, registration, now);
             self.notes.journal.wrong(id, Because::of(registration, why));
@@ -269,25 +270,25 @@ impl Run<'_> {
         let mut left: Vec<Item> = items.collect();
         let mut given = BTreeSet::new();
         // The balancers were read after the instances.
-        let (mut read_at, mut balancers_read_at) = (self.read_at, self.read_at);
+        let (mut age, mut balancers_read) = (self.reading.age, self.reading.age);
         while !left.is_empty() {
-            if read_at.elapsed() >= RENEWED_AFTER {
-                if balancers_read_at.elapsed() >= READING_GOOD_FOR {
-                    balancers_read_at = MonotonicTime::now();
+            if age.is_to_be_renewed() {
+                if balancers_read.is_over() {
+                    balancers_read = Age::new();
                     left = self.without_guarded(balancers, left, &instances).await;
                 }
-                read_at = MonotonicTime::now();
+                age = Age::new();
                 left = self.still_wanted(left, &instances).await;
             }
             let (before, items) = (given.len(), std::mem::take(&mut left));
-            for (item, result) in register(balancers, items, &self.engine.clients.budget, read_at).await {
+            for (item, result) in register(balancers, items, &self.engine.clients.budget, age).await {
                 let (id, registration, _) = &item;
                 match result {
                     Ok(false) => left.push(item),
                     Ok(true) => {
                         self.notes.journal.deed(id, Action::Register, registration, REGISTER_WHY);
                         let started_at = instances[id].launch_time;
-                        self.notes.journal.seconds_to_back(id, self.seconds_since(started_at));
+                        self.notes.journal.seconds_to_back(id, self.reading.seconds_since(started_at));
                         given.insert((item.0, item.1));
                     }
                     Err(error) if error.is_gone() => {
@@ -313,11 +314,11 @@ impl Run<'_> {
         let ids: BTreeSet<InstanceId> = items.iter().map(|(id, _, _)| id.clone()).collect();
         let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
         let same = reading.instances.values().filter(|now| is_same_run(instances[&now.id], now) && !now.is_ignored());
-        self.members = None;
+        self.reading.members = None;
         let mut same = self.in_service(same.collect()).await;
         // What a hook declares is in no tag.
         let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();
-        same.retain(|now| self.let_in.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
+        same.retain(|now| self.asked.let_in.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
         let held = |instance: &Instance| instance.held().registrations();
         let by_id: BTreeMap<&InstanceId, (&Instance, BTreeSet<Registration>)> = same
             .into_iter()
@@ -421,7 +422,7 @@ impl Run<'_> {
         ids: BTreeSet<InstanceId>,
         decisions: &[(&Instance, GiveBack)],
     ) -> BTreeSet<InstanceId> {
-        if self.read_at.elapsed() < EVENT_TAKES_AT_LEAST {
+        if self.reading.age.is_younger_than_any_event() {
             return ids;
         }
         let Some(reading) = self.read_again(&ids).await else { return BTreeSet::new() };
@@ -442,7 +443,7 @@ impl Run<'_> {
     /// to it for a short time only: who is out by then may soon have no address any more by which its registrations are known.
     async fn forget(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
         let has_time = self.engine.clients.budget.has_time();
-        if has_time && self.running_at.elapsed() >= RENEWED_AFTER {
+        if has_time && self.reading.running.is_to_be_renewed() {
             self.forget_nothing_of_who_is_out(decisions).await;
         }
         let tags =
@@ -450,7 +451,7 @@ impl Run<'_> {
         let decisions: BTreeMap<&InstanceId, &GiveBack> =
             decisions.iter().map(|(i, decision)| (&i.id, decision)).collect();
         let results = match has_time {
-            true => timeout_at(self.running_at + READING_GOOD_FOR, self.untag(tags)).await.ok(),
+            true => timeout_at(self.reading.running.ends_at(), self.untag(tags)).await.ok(),
             false => None,
         };
         let Some(results) = results else {
@@ -480,7 +481,7 @@ impl Run<'_> {
         if ids.is_empty() {
             return;
         }
-        let running_at = MonotonicTime::now();
+        let running = Age::new();
         let reading = self.read_again(&ids).await;
         for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| is_due(decision)) {
             match &reading {
@@ -492,7 +493,7 @@ impl Run<'_> {
             }
             decision.forget.clear();
         }
-        self.running_at = running_at;
+        self.reading.running = running;
     }
 
     /// Deletes held tags: one call for all instances that have the same.
@@ -523,10 +524,10 @@ async fn register(
     balancers: &Balancers,
     items: Vec<Item>,
     budget: &Arc<Budget>,
-    read_at: MonotonicTime,
+    age: Age,
 ) -> Vec<(Item, Result<bool, CallError>)> {
     // Later, the instance may have been stopped and taken out by its event.
-    let is_entitled = move |budget: &Budget| budget.has_time() && read_at.elapsed() <= READING_GOOD_FOR;
+    let is_entitled = move |budget: &Budget| budget.has_time() && age.entitles();
     in_chunks(balancers, items, move |balancers, balancer, targets| {
         let budget = budget.clone();
         Box::pin(async move {

@@ -25,7 +25,6 @@ use protocol::{
     member::{ActionResult, Member},
     timing::ACTION_FAILED_RETRY,
 };
-use tokio::time::Instant as MonotonicTime;
 
 use super::{
     Converged, Outcome,
@@ -34,7 +33,11 @@ use super::{
 use crate::{
     aws::auto_scaling::HookError,
     config::{Mode, Scope},
-    engine::{Engine, Run, give_back::Arrival},
+    engine::{
+        Asked, Engine, Look,
+        give_back::Arrival,
+        reading::{Age, Reading},
+    },
     report::ActionReport,
 };
 
@@ -67,26 +70,27 @@ impl Engine {
         actions: &[LifecycleAction],
         settings: &LifecycleSettings,
     ) -> Result<Converged, CallError> {
-        let read_at = MonotonicTime::now();
+        let age = Age::new();
         let named: BTreeSet<InstanceId> = actions.iter().map(|action| action.instance.clone()).collect();
-        let (reading, members, hooks) = try_join!(
+        let (described, members, hooks) = try_join!(
             self.clients.ec2.read(&named),
             self.clients.auto_scaling.members(&named),
             self.hooks(actions).map(Ok),
         )?;
         // Who puts a hook of ours on a group wants its members seen in and out, with a tag or without.
-        let mut run = Run { scope: Scope::All, ..self.run(read_at, &reading) };
+        let asked = Asked { scope: Scope::All, ..Asked::default() };
+        let mut look = self.look(Reading::new(age, &described), asked);
         // An event that came twice is one action.
         let by_token: BTreeMap<&str, &LifecycleAction> =
             actions.iter().map(|action| (action.token.as_str(), action)).collect();
         let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
         let mut under_way = Vec::new();
         for (token, action) in by_token {
-            let instance = reading.instances.get(&action.instance);
-            run.notes.journal.state(&action.instance, instance.map(|instance| instance.state));
+            let instance = described.instances.get(&action.instance);
+            look.notes.journal.state(&action.instance, instance.map(|instance| instance.state));
             match &hooks[&(action.group.clone(), action.hook.clone())] {
                 Err(HookError::Call(error)) => {
-                    run.notes.call_failed(&action.instance, Some(&action.hook), error);
+                    look.notes.call_failed(&action.instance, Some(&action.hook), error);
                     outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
                 }
                 Err(HookError::NotUnderstood(why)) => {
@@ -94,21 +98,21 @@ impl Engine {
                 }
                 Ok(hook) => {
                     let hook = hook.as_ref();
-                    let course = course(action, instance, members.get(&action.instance), hook, run.read_at_ec2);
+                    let course = course(action, instance, members.get(&action.instance), hook, look.reading.at);
                     under_way.push(UnderWay { action, hook, course });
                 }
             }
         }
-        let seen = run.steer(&mut under_way, &reading.instances, members, settings).boxed().await;
+        let seen = look.steer(&mut under_way, &described.instances, members, settings).boxed().await;
         for UnderWay { action, hook, course } in &under_way {
             let open = seen.open.get(&action.instance).map_or(&[][..], Vec::as_slice);
-            let verdict = run.weigh_action(action, *hook, course, open, settings);
+            let verdict = look.weigh_action(action, *hook, course, open, settings);
             let is_registered = seen.registered.contains(&action.instance);
-            let outcome = run.act_on(action, verdict, is_registered).boxed().await;
+            let outcome = look.act_on(action, verdict, is_registered).boxed().await;
             outcomes.insert(&action.token, outcome);
         }
         let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()].clone()).collect();
-        let (report, has_failed) = run.notes.into_report();
+        let (report, has_failed) = look.notes.into_report();
         Ok(Converged { report, outcomes, has_failed })
     }
 
@@ -124,7 +128,7 @@ impl Engine {
     }
 }
 
-impl Run<'_> {
+impl Look<'_> {
     /// Brings every instance where its action wants it. Answers what is still open, by instance.
     async fn steer(
         &mut self,
@@ -155,7 +159,7 @@ impl Run<'_> {
                 }
                 Course::In => {
                     let declared = declared.remove(&instance.id).unwrap_or_default();
-                    self.let_in.entry(instance.id.clone()).or_default().extend(declared);
+                    self.asked.let_in.entry(instance.id.clone()).or_default().extend(declared);
                     arriving.insert(&instance.id, instance);
                 }
                 // What a function took that came too late is given back by the event's other copy.
@@ -167,10 +171,10 @@ impl Run<'_> {
         }
         let of_leaving = |member: &Member| member.lifecycle_state.is_leaving().then(|| member.lifecycle_state.clone());
         let running = leaving.values().filter(|leaving| !leaving.instance.state.is_out());
-        self.leaving = running
+        self.asked.leaving = running
             .filter_map(|leaving| Some((leaving.instance.id.clone(), of_leaving(members.get(&leaving.instance.id)?)?)))
             .collect();
-        self.members = Some(members);
+        self.reading.set_members(members);
         for instance in leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied()) {
             self.notes.journal.held(instance);
             self.name_wrong_tags(instance);
@@ -230,7 +234,7 @@ impl Run<'_> {
                     Transition::Launching => settings.health_timeout,
                     Transition::Terminating => None,
                 });
-                match verdict(action, hook, &open, timeout, self.read_at_ec2) {
+                match verdict(action, hook, &open, timeout, self.reading.at) {
                     Verdict::Hold(wait) => Step::Hold(wait, open.into_iter().map(|open| open.because).collect()),
                     Verdict::Complete { result, why, is_given_up } => Step::Complete { result, why, is_given_up },
                 }
@@ -290,7 +294,7 @@ impl Run<'_> {
 
     /// Notes how long the work took.
     fn measure(&mut self, action: &LifecycleAction, is_registered: bool) {
-        let (id, seconds) = (&action.instance, self.seconds_since(Some(action.started_at)));
+        let (id, seconds) = (&action.instance, self.reading.seconds_since(Some(action.started_at)));
         match action.transition {
             Transition::Launching if is_registered => self.notes.journal.seconds_to_healthy(id, seconds),
             Transition::Launching => {}
