@@ -68,6 +68,11 @@ impl CallError {
         self.has_code(&SPOILT)
     }
 
+    /// Whether AWS refused what was asked, neither for want of a permission nor because calls came too fast: it may refuse it for ever.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused { .. }) && !self.is_denied() && !self.is_throttled()
+    }
+
     /// Whether a permission is missing.
     pub fn is_denied(&self) -> bool {
         self.has_code(&DENIED)

@@ -199,7 +199,10 @@ pub(crate) fn parts_of(text: &str) -> Result<(Balancer<'_>, TargetName), Malform
     if let Some(name) = text.strip_prefix("clb:") {
         return Ok((Balancer::Classic(name_of(name)?), TargetName::default()));
     }
-    let rest = text.strip_prefix("tg:").ok_or(Malformed::UnknownKind)?;
+    let rest = text.strip_prefix("tg:").ok_or_else(|| unknown_kind(text))?;
+    if text.contains([',', ';']) {
+        return Err(Malformed::NoSpace);
+    }
     // From the end: neither a QUIC id nor a zone can contain what introduces the part before it.
     let (rest, quic_id) = split_off(rest, '+');
     let (rest, zone) = split_off(rest, '@');
@@ -214,6 +217,19 @@ pub(crate) fn parts_of(text: &str) -> Result<(Balancer<'_>, TargetName), Malform
         quic_id: quic_id.map(quic_id_of).transpose()?.map(str::to_owned),
     };
     Ok((balancer, target))
+}
+
+/// What is wrong with a text that begins with neither kind, and what would be right where that is known.
+fn unknown_kind(text: &str) -> Malformed {
+    let lower = text.to_ascii_lowercase();
+    match TargetGroupId::from_arn(text) {
+        Some(group) => Malformed::Meant(format!("tg:{group}")),
+        None if lower.starts_with("tg:") || lower.starts_with("clb:") => {
+            let (kind, rest) = lower.split_at(lower.find(':').unwrap_or_default());
+            Malformed::Meant(format!("{kind}{}", &text[text.len() - rest.len()..]))
+        }
+        None => Malformed::UnknownKind,
+    }
 }
 
 /// Splits at the first mark, which is dropped.
@@ -257,8 +273,14 @@ fn quic_id_of(text: &str) -> Result<&str, Malformed> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// Neither kind of balancer.
-    #[error("it begins with neither `clb:` nor `tg:`")]
+    #[error("it begins with neither `clb:` (a Classic load balancer) nor `tg:` (a target group)")]
     UnknownKind,
+    /// An ARN, or a kind in capital letters.
+    #[error("did you mean `{0}`?")]
+    Meant(String),
+    /// More than one in one text.
+    #[error("several registrations are separated by a space, and by nothing else")]
+    NoSpace,
     /// Not a name that AWS would accept.
     #[error("`{0}` is not a name of up to 32 letters, digits and hyphens")]
     Name(String),

@@ -6,6 +6,7 @@ mod courses;
 mod crashes;
 mod declared;
 mod events;
+mod fail_closed;
 mod fleet_traffic;
 mod giving_back;
 mod input;

@@ -130,7 +130,7 @@ mod tests {
         let (id, clb) = ("i-0123456789abcdef0".into(), Registration::classic("shop"));
         journal.seen(&stopped(&id, "web-1"));
         journal.registered(&id, &clb);
-        journal.health(&id, &clb, Health { state: "OutOfService".to_owned(), reason: None });
+        journal.health(&id, &clb, Health { state: "OutOfService".to_owned(), reason: None, is_in_vain: false });
         journal.wrong(&id, Because::of(&clb, "registered though stopped"));
         journal.deed(&id, Action::Deregister, &clb, "");
         let expected = "\

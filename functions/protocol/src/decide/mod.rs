@@ -344,11 +344,12 @@ pub struct GiveBack {
     pub look_again: Option<Duration>,
 }
 
-/// Decides over an instance that runs, read at `now`, with how everything stands that it shall have.
+/// Decides over an instance that runs, read at `now`, with how everything stands that it should have, and what of that is declared.
 pub fn give_back(
     instance: &Instance,
     now: Timestamp,
     standings: Vec<(Registration, Standing)>,
+    declared: &BTreeSet<Registration>,
     attached: &Attached,
 ) -> GiveBack {
     let held = instance.held();
@@ -358,14 +359,20 @@ pub fn give_back(
         match (standing, attached.reason(&registration)) {
             (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
             (_, Some(reason)) | (Standing::Never(reason), None) => {
-                // What is only declared cannot be forgotten: it stands in the operator's own tag.
-                match (is_held.contains(&registration), reason.is_foreign()) {
-                    (true, _) => decision.let_go.push((registration, reason)),
-                    (false, true) => decision.left_alone.push((registration, reason)),
-                    (false, false) => {
-                        let reason = as_of_declared(&registration, reason);
-                        decision.stuck.push((registration, reason));
+                let is_held = is_held.contains(&registration);
+                // What is declared cannot be forgotten, whether it is held or not: it stands in the operator's own tag.
+                if declared.contains(&registration) || !is_held {
+                    match reason.is_foreign() {
+                        true => decision.left_alone.push((registration.clone(), reason.clone())),
+                        false => {
+                            let reason =
+                                if is_held { reason.clone() } else { as_of_declared(&registration, reason.clone()) };
+                            decision.stuck.push((registration.clone(), reason));
+                        }
                     }
+                }
+                if is_held {
+                    decision.let_go.push((registration, reason));
                 }
             }
             (Standing::Absent(target), None) => decision.register.push((registration, target)),

@@ -68,6 +68,9 @@ struct Outline {
     /// `AWS Auto Scaling` in a notification that a lifecycle hook sends to a queue or a topic.
     #[serde(rename = "Service")]
     service: Field,
+    /// What a notification that is no event tells of, such as `autoscaling:EC2_INSTANCE_LAUNCH`.
+    #[serde(rename = "Event")]
+    event: Field,
 }
 
 /// An input that was taken out of its envelope.
@@ -90,7 +93,7 @@ impl<'t> Input<'t> {
                 let outline = object(&message).map_err(|why| refuse(format!("SNS delivered a message: {why}")))?;
                 Ok(Self { text: message.into(), outline })
             }
-            (Some(kind), _) if outline.source == Field::Absent => {
+            (Some(kind @ ("SubscriptionConfirmation" | "UnsubscribeConfirmation")), _) => {
                 Err(refuse(format!("SNS delivered a `{kind}`, which tells of no instance")))
             }
             _ => Ok(Self { text: text.into(), outline }),
@@ -104,11 +107,11 @@ impl<'t> Input<'t> {
         takes: &'static str,
         is_ours: impl Fn(&str, &str) -> bool,
     ) -> Result<(Option<Timestamp>, D), NotUnderstood> {
-        let Outline { source, detail_type, account, region, time, service, .. } = self.outline;
+        let Outline { source, detail_type, account, region, time, service, event, .. } = self.outline;
         let refuse = |why: &str| NotUnderstood::NotAnEvent { why: why.to_owned(), takes };
-        if let Some(service) = service.text() {
-            let detail_type = "notification of a lifecycle hook".to_owned();
-            return Err(NotUnderstood::OtherEvent { source_name: service, detail_type, takes });
+        if let Some(source_name) = service.text() {
+            let detail_type = event.text().unwrap_or_else(|| "notification".to_owned());
+            return Err(NotUnderstood::OtherNotification { source_name, detail_type, takes });
         }
         let source_name = source.text().ok_or_else(|| refuse("it has no `source` that is a text"))?;
         let detail_type = detail_type.text().ok_or_else(|| refuse("it has no `detail-type` that is a text"))?;
@@ -214,12 +217,22 @@ pub enum NotUnderstood {
         /// What the function takes, and where a sample is.
         takes: &'static str,
     },
+    /// A notification that is no event of EventBridge's.
+    #[error("`{detail_type}`, a notification of `{source_name}`, is not for this function. {takes}")]
+    OtherNotification {
+        /// The service.
+        source_name: String,
+        /// What it tells of.
+        detail_type: String,
+        /// What the function takes, and where a sample is.
+        takes: &'static str,
+    },
     /// A batch of another service.
     #[error(
-        "these are records of {origin}, and this function takes them from its own SQS queue alone, which keeps an event until there is something to do: let {origin} send to that queue. {takes}"
+        "these are records {origin}, and this function takes records of its own SQS queue alone, to which the template's rule sends. {takes}"
     )]
     OtherRecords {
-        /// Such as `aws:sns`.
+        /// `of aws:sns`, and the like.
         origin: String,
         /// What the function takes, and where a sample is.
         takes: &'static str,
@@ -272,7 +285,7 @@ pub enum NotUnderstood {
     },
     /// What the operator wrote at the hook.
     #[error(
-        "the NotificationMetadata of the lifecycle hook `{hook}` is not understood: {why}. The hook is left to its own timeout and default result"
+        "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata is not understood: {why}"
     )]
     Metadata {
         /// Whose.
@@ -282,7 +295,7 @@ pub enum NotUnderstood {
     },
     /// A registration in what the operator wrote at the hook.
     #[error(
-        "the NotificationMetadata of the lifecycle hook `{hook}` has `{text}`, which is not a registration: {why}. The hook is left to its own timeout and default result"
+        "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata has `{text}`, which is not a registration: {why}"
     )]
     Declaration {
         /// Whose.

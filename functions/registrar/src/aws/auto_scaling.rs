@@ -15,7 +15,7 @@ use aws_sdk_autoscaling::{
 };
 use protocol::{
     call_error::CallError,
-    event::{LifecycleAction, NotUnderstood},
+    event::LifecycleAction,
     hook::{self, Hook},
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     member::{ActionResult, AttachedBalancers, Member},
@@ -91,25 +91,25 @@ impl AutoScaling {
         Ok(members)
     }
 
-    /// Reads a lifecycle hook; `None` where the hook or its group is gone.
+    /// Reads a lifecycle hook; `None` if the hook or its group is not there (any more).
     ///
     /// # Errors
-    /// Where the call fails, or where nobody understands what the operator wrote at the hook.
+    /// If the call fails.
     pub async fn hook(
         &self,
         group: &AutoScalingGroupName,
         name: &LifecycleHookName,
-    ) -> Result<Option<Hook>, HookError> {
+    ) -> Result<Option<Hook>, CallError> {
         let call = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
         let call = call.lifecycle_hook_names(name.as_str());
         let answer = match once("autoscaling:DescribeLifecycleHooks", call.send()).await {
             Ok(answer) => answer,
             // "AutoScalingGroup name not found", or a hook that is not there: both are gone.
             Err(error) if error.code() == Some(VALIDATION_ERROR) => return Ok(None),
-            Err(error) => return Err(HookError::Call(error)),
+            Err(error) => return Err(error),
         };
         let found = answer.lifecycle_hooks().iter().find(|found| found.lifecycle_hook_name() == Some(name.as_str()));
-        found.map(|found| Hook::of(name, &described(found))).transpose().map_err(HookError::NotUnderstood)
+        Ok(found.map(|found| Hook::of(name, &described(found))))
     }
 
     /// Restarts the heartbeat timeout of an action. Says whether the action is still there.
@@ -165,15 +165,6 @@ fn described(found: &LifecycleHook) -> hook::LifecycleHook {
         default_result: found.default_result().map(str::to_owned),
         notification_metadata: found.notification_metadata().map(str::to_owned),
     }
-}
-
-/// Why a hook could not be read.
-#[derive(Debug)]
-pub enum HookError {
-    /// The call failed: it shall be repeated.
-    Call(CallError),
-    /// What the operator wrote there says nothing to this function: that is for a person.
-    NotUnderstood(NotUnderstood),
 }
 
 fn still_there<T>(answer: Result<T, CallError>) -> Result<bool, CallError> {

@@ -162,7 +162,7 @@ fn in_states(states: &[State]) -> Filter {
 
 /// What finds all keys of ours, and those that nearly are: a filter's values may have `*`, and their case counts.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>
-const LIKE_OURS: [&str; 4] = ["elb-registrar:*", "*lb*egis*", "*LB*egis*", "*LB*EGIS*"];
+const LIKE_OURS: [&str; 5] = ["elb-registrar*", "*egistr*", "*EGISTR*", "*lb?r*", "*LB?R*"];
 
 /// The keys of tags that hold something.
 fn held_keys() -> [String; 2] {

@@ -14,7 +14,7 @@ use protocol::{
     held::HeldTag,
     id::InstanceId,
     instance::{Instance, State},
-    observed::{Standing, Unresolved, Wanted},
+    observed::{Reason, Standing, Unresolved, Wanted},
     registration::{BalancerId, Registration},
     tag,
     time::Timestamp,
@@ -47,10 +47,12 @@ pub(crate) struct Arrival {
     /// What is not registered or not healthy yet, and why. It includes what only a person can put right: a launch that is
     /// continued without it would put an instance into service that gets no traffic.
     pub(crate) unready: Vec<Because>,
-    /// What is registered and cannot become healthy.
-    pub(crate) in_vain: Vec<Because>,
-    /// Whether anything is registered.
-    pub(crate) is_registered: bool,
+    /// What was registered by this look. A look that changed something never ends an action.
+    pub(crate) registered: Vec<Because>,
+    /// What is not as it should be, and is not waited for: it cannot become healthy, is given up, or is another owner's.
+    pub(crate) unwaited: Vec<Because>,
+    /// Whether anything was in place before.
+    pub(crate) is_in_place: bool,
 }
 
 /// What giving back came to.
@@ -65,10 +67,10 @@ pub(crate) struct GivenBack {
 }
 
 impl GivenBack {
-    /// The instances that are registered anywhere.
-    pub(crate) fn registered(&self) -> BTreeSet<InstanceId> {
-        let registered = self.arrivals.iter().filter(|(_, arrival)| arrival.is_registered);
-        registered.map(|(id, _)| id.clone()).collect()
+    /// The instances of which anything was in place.
+    pub(crate) fn in_place(&self) -> BTreeSet<InstanceId> {
+        let in_place = self.arrivals.iter().filter(|(_, arrival)| arrival.is_in_place);
+        in_place.map(|(id, _)| id.clone()).collect()
     }
 
     /// Adds what another step came to.
@@ -80,27 +82,34 @@ impl GivenBack {
 }
 
 impl Arrival {
-    /// Sums up a decision, with what could not even be decided on because its text does not name a registration.
-    fn of(decision: &GiveBack, unnamed: Vec<Because>) -> Self {
-        let (in_vain, unhealthy): (Vec<_>, Vec<_>) = decision
-            .in_place
-            .iter()
-            .filter(|(_, health)| !health.is_healthy())
-            .map(|(registration, health)| (Because::of(registration, health), health.is_in_vain()))
-            .partition(|(_, is_in_vain)| *is_in_vain);
-        let unhealthy = unhealthy.into_iter().map(|(because, _)| because);
-        let registering =
-            decision.register.iter().map(|(registration, _)| Because::of(registration, "just registered"));
-        let draining = decision
-            .draining
-            .iter()
-            .map(|(registration, _)| Because::of(registration, "the same address is being drained"));
-        let stuck = decision.stuck.iter().map(|(registration, reason)| Because::of(registration, reason));
-        Self {
-            unready: unhealthy.chain(registering).chain(draining).chain(stuck).chain(unnamed).collect(),
-            in_vain: in_vain.into_iter().map(|(because, _)| because).collect(),
-            is_registered: !decision.in_place.is_empty(),
+    /// Sums up a decision, with what could not even be decided on because its text does not name a registration. Of what was `absent`,
+    /// some is `given` by now.
+    fn of(
+        decision: &GiveBack,
+        unnamed: Vec<Because>,
+        absent: &[Registration],
+        is_given: impl Fn(&Registration) -> bool,
+    ) -> Self {
+        let because = |(registration, reason): &(Registration, Reason)| Because::of(registration, reason);
+        let is_in_place = !decision.in_place.is_empty();
+        let mut arrival = Self { unready: unnamed, is_in_place, ..Self::default() };
+        for (registration, health) in decision.in_place.iter().filter(|(_, health)| !health.is_healthy()) {
+            let list = if health.is_in_vain { &mut arrival.unwaited } else { &mut arrival.unready };
+            list.push(Because::of(registration, health));
         }
+        let (given, absent): (Vec<&Registration>, Vec<&Registration>) =
+            absent.iter().partition(|registration| is_given(registration));
+        arrival.registered.extend(given.into_iter().map(|registration| Because::of(registration, "just registered")));
+        let absent = absent.into_iter();
+        arrival.unready.extend(absent.map(|registration| Because::of(registration, "it is not registered yet")));
+        let draining = decision.draining.iter();
+        let drained = draining.map(|(registration, _)| Because::of(registration, "the same address is being drained"));
+        arrival.unready.extend(drained);
+        arrival.unready.extend(decision.stuck.iter().map(because));
+        let is_stuck = |registration: &Registration| decision.stuck.iter().any(|(stuck, _)| stuck == registration);
+        let given_up = decision.let_go.iter().chain(&decision.left_alone);
+        arrival.unwaited.extend(given_up.filter(|(registration, _)| !is_stuck(registration)).map(because));
+        arrival
     }
 }
 
@@ -119,18 +128,19 @@ impl Look<'_> {
         let mut hints = Hints::new(&balancers);
         let in_service = self.in_service(wanting).await;
         for (instance, attached) in self.attached(&in_service).await {
-            let Desired { registrations, unnamed } = self.desired(instance, &balancers, &mut hints).await;
-            wanted.push((instance, registrations));
-            receivers.push((instance, attached, unnamed));
+            let Desired { declared, unnamed } = self.desired(instance, &balancers, &mut hints).await;
+            wanted.push((instance, instance.held().registrations().union(&declared).cloned().collect()));
+            receivers.push((instance, attached, declared, unnamed));
         }
         // A sweep looks for what is wrong, and who only observes has to see it.
         let may_be_blind = self.engine.mode == Mode::Enforce && !self.asked.is_sweep;
         let blind_at = may_be_blind.then_some(self.reading.at);
         let mut standings = look(&balancers, &wanted, blind_at).await;
         let (mut decisions, mut given_back) = (Vec::new(), GivenBack::default());
-        for (instance, attached, unnamed) in receivers {
+        let mut before: BTreeMap<&InstanceId, (Vec<Because>, Vec<Registration>)> = BTreeMap::new();
+        for (instance, attached, declared, unnamed) in receivers {
             let own = standings.remove(&instance.id).unwrap_or_default();
-            let mut decision = decide::give_back(instance, self.reading.at, own, &attached);
+            let mut decision = decide::give_back(instance, self.reading.at, own, &declared, &attached);
             for (_, reason) in &mut decision.stuck {
                 *reason = hints.complete(reason.clone()).await;
             }
@@ -139,20 +149,29 @@ impl Look<'_> {
             if !decision.draining.is_empty() {
                 given_back.drained.insert(instance.id.clone());
             }
-            given_back.arrivals.insert(instance.id.clone(), Arrival::of(&decision, unnamed));
+            let absent: Vec<Registration> =
+                decision.register.iter().map(|(registration, _)| registration.clone()).collect();
+            before.insert(&instance.id, (unnamed, absent));
             decisions.push((instance, decision));
         }
-        if self.engine.mode == Mode::Observe {
+        let mut given = BTreeSet::new();
+        if self.engine.mode == Mode::Enforce {
+            let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
+            let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
+            given = self.register(&balancers, &mut decisions).await;
+            let given_at = MonotonicTime::now();
+            given_back.due = due.iter().map(|id| (id.clone(), given_at)).collect();
+            self.look_after_giving(&balancers, due, &given, &mut decisions).await;
+            self.forget(&mut decisions).await;
+        } else {
             self.rehearse_giving_back(&decisions);
-            return given_back;
         }
-        let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
-        let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
-        let given = self.register(&balancers, &mut decisions).await;
-        let given_at = MonotonicTime::now();
-        given_back.due = due.iter().map(|id| (id.clone(), given_at)).collect();
-        self.look_after_giving(&balancers, due, &given, &mut decisions).await;
-        self.forget(&mut decisions).await;
+        for (instance, decision) in &decisions {
+            let (unnamed, absent) = before.remove(&instance.id).unwrap_or_default();
+            let is_given = |registration: &Registration| given.contains(&(instance.id.clone(), registration.clone()));
+            let arrival = Arrival::of(decision, unnamed, &absent, is_given);
+            given_back.arrivals.insert(instance.id.clone(), arrival);
+        }
         given_back
     }
 
@@ -161,9 +180,9 @@ impl Look<'_> {
         self.asked.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
     }
 
-    /// Reads what an instance should have: all that is held, and all that its tag and its launch hooks declare and that can be completed.
+    /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare and that can be completed.
     async fn desired(&mut self, instance: &Instance, balancers: &Balancers, hints: &mut Hints<'_>) -> Desired {
-        let mut desired = Desired { registrations: instance.held().registrations(), unnamed: broken_tags(instance) };
+        let mut desired = Desired { declared: BTreeSet::new(), unnamed: broken_tags(instance) };
         desired.unnamed.extend(misspelt_declarations(instance));
         let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
         let (declarations, malformed) = Declaration::all_in(declared);
@@ -176,7 +195,7 @@ impl Look<'_> {
         for declaration in declarations.into_iter().chain(of_hooks) {
             match balancers.resolve(&declaration).await {
                 Ok(registration) => {
-                    desired.registrations.insert(registration);
+                    desired.declared.insert(registration);
                 }
                 Err(Unresolved::Reason(reason)) => {
                     misdeclared.push(Because::of(&declaration, hints.complete(reason).await));
@@ -293,6 +312,10 @@ impl Look<'_> {
                     }
                     Err(error) if error.is_gone() => {
                         self.notes.waiting(id, Because::of(registration, "its balancer was deleted just now"));
+                    }
+                    // It may be for ever, and a launch does not wait so long that a failure rings by itself.
+                    Err(error) if self.asked.let_in.contains_key(id) && error.is_refused() => {
+                        self.notes.journal.needs_a_person(id, Because::of(registration, error.to_sentence()));
                     }
                     Err(error) => self.notes.call_failed(id, Some(registration), &error),
                 }
@@ -548,9 +571,9 @@ async fn register(
     .await
 }
 
-/// What an instance should have.
+/// What an instance should have beside what it holds.
 struct Desired {
-    registrations: BTreeSet<Registration>,
+    declared: BTreeSet<Registration>,
     /// Texts in its tags that do not name a registration which could be made, and why not.
     unnamed: Vec<Because>,
 }
@@ -566,11 +589,11 @@ pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
     instance.held().tags.into_iter().flat_map(broken).collect()
 }
 
-/// Tags of an instance whose keys nearly are the one that declares. (Others that nearly are ours keep no launch waiting.)
+/// Tags of an instance that declare something under a key which nearly is one of ours. The value tells: a tag of another tool has none.
 fn misspelt_declarations(instance: &Instance) -> impl Iterator<Item = Because> {
-    let odd = instance.tags.keys().filter_map(|key| Some((key, tag::odd(key)?)));
-    let declaring = odd.filter(|(_, odd)| odd.meant == Some(tag::REGISTER));
-    declaring.map(|(key, odd)| Because::of(&format!("tag {key}"), odd))
+    let odd = instance.tags.iter().filter_map(|(key, value)| Some((key, value, tag::odd(key)?)));
+    let declaring = odd.filter(|(_, value, _)| !Declaration::all_in(value).0.is_empty());
+    declaring.map(|(key, _, odd)| Because::of(&format!("tag {key}"), odd))
 }
 
 /// Whether an instance runs that ran before, without having been started anew.

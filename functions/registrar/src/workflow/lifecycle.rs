@@ -31,7 +31,6 @@ use super::{
     see_out::{Leaving, Seen, anything},
 };
 use crate::{
-    aws::auto_scaling::HookError,
     config::{Mode, Scope},
     engine::{
         Asked, Engine, Look,
@@ -51,7 +50,7 @@ pub struct LifecycleSettings {
 }
 
 /// The hooks of some actions; `None` for one that is gone.
-type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, HookError>>;
+type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, CallError>>;
 
 /// An action under way.
 struct UnderWay<'a> {
@@ -89,17 +88,20 @@ impl Engine {
             let instance = described.instances.get(&action.instance);
             look.notes.journal.state(&action.instance, instance.map(|instance| instance.state));
             match &hooks[&(action.group.clone(), action.hook.clone())] {
-                Err(HookError::Call(error)) => {
+                Err(error) => {
                     look.notes.call_failed(&action.instance, Some(&action.hook), error);
                     outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
-                }
-                Err(HookError::NotUnderstood(why)) => {
-                    outcomes.insert(token, Outcome::NotUnderstood(why.clone()));
                 }
                 Ok(hook) => {
                     let hook = hook.as_ref();
                     let course = course(action, instance, members.get(&action.instance), hook, look.reading.at);
-                    under_way.push(UnderWay { action, hook, course });
+                    match hook.and_then(|hook| hook.unread.clone()) {
+                        // What a hook says counts only where it is acted on.
+                        Some(why) if course.is_moving() && self.may_act_on(instance) => {
+                            outcomes.insert(token, Outcome::NotUnderstood(why));
+                        }
+                        _ => under_way.push(UnderWay { action, hook, course }),
+                    }
                 }
             }
         }
@@ -107,13 +109,18 @@ impl Engine {
         for UnderWay { action, hook, course } in &under_way {
             let open = seen.open.get(&action.instance).map_or(&[][..], Vec::as_slice);
             let verdict = look.weigh_action(action, *hook, course, open, settings);
-            let is_registered = seen.registered.contains(&action.instance);
-            let outcome = look.act_on(action, verdict, is_registered).boxed().await;
+            let is_in_place = seen.in_place.contains(&action.instance);
+            let outcome = look.act_on(action, verdict, is_in_place).boxed().await;
             outcomes.insert(&action.token, outcome);
         }
         let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()].clone()).collect();
         let (report, has_failed) = look.notes.into_report();
         Ok(Converged { report, outcomes, has_failed })
+    }
+
+    /// Returns whether anything is done with an instance at all.
+    fn may_act_on(&self, instance: Option<&Instance>) -> bool {
+        self.mode == Mode::Enforce && instance.is_some_and(|instance| !instance.is_ignored())
     }
 
     /// Reads each hook once.
@@ -143,8 +150,7 @@ impl Look<'_> {
         let mut declared: BTreeMap<InstanceId, Vec<Declaration>> = instances.values().map(declares).collect();
         for UnderWay { action, hook, course } in under_way.iter_mut() {
             let Some(instance) = instances.get(&action.instance) else { continue };
-            let is_moved = matches!(course, Course::In | Course::Out | Course::NotRunning(_));
-            if is_moved && !self.is_ours(instance) {
+            if course.is_moving() && !self.is_ours(instance) {
                 *course = Course::Complete(ActionResult::Continue, "its instance is left alone".to_owned());
             }
             let member = members.get(&action.instance);
@@ -182,7 +188,7 @@ impl Look<'_> {
         let mut seen = self.see_in(&arriving.into_values().collect::<Vec<_>>()).await;
         let seen_out = self.see_out(leaving.into_values().collect()).await;
         seen.open.extend(seen_out.open);
-        seen.registered.extend(seen_out.registered);
+        seen.in_place.extend(seen_out.in_place);
         for (id, open) in &mut seen.open {
             open.extend(self.notes.again().of(id).failed.into_iter().map(anything));
         }
@@ -192,16 +198,18 @@ impl Look<'_> {
     /// Registers what instances shall have that are on their way in.
     async fn see_in(&mut self, arriving: &[&Instance]) -> Seen {
         let mut given_back = self.give_back(arriving).await;
-        let registered = given_back.registered();
+        let in_place = given_back.in_place();
         let open = arriving.iter().map(|instance| {
-            let Arrival { unready, in_vain, .. } = given_back.arrivals.remove(&instance.id).unwrap_or_default();
-            for because in &in_vain {
-                tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "cannot become healthy");
+            let Arrival { unready, registered, unwaited, .. } =
+                given_back.arrivals.remove(&instance.id).unwrap_or_default();
+            for because in &unwaited {
+                tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "not waited for");
             }
-            let in_vain = in_vain.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
-            (instance.id.clone(), unready.into_iter().map(anything).chain(in_vain).collect())
+            let registered = registered.into_iter().map(|because| Open { because, waits_for: WaitsFor::Registered });
+            let unwaited = unwaited.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
+            (instance.id.clone(), unready.into_iter().map(anything).chain(registered).chain(unwaited).collect())
         });
-        Seen { open: open.collect(), registered }
+        Seen { open: open.collect(), in_place }
     }
 
     /// Decides what becomes of an action whose instance was brought on its course.
@@ -243,7 +251,7 @@ impl Look<'_> {
     }
 
     /// Completes an action, or keeps it alive until the next look.
-    async fn act_on(&mut self, action: &LifecycleAction, step: Step, is_registered: bool) -> Outcome {
+    async fn act_on(&mut self, action: &LifecycleAction, step: Step, is_in_place: bool) -> Outcome {
         let auto_scaling = &self.engine.clients.auto_scaling;
         let id = &action.instance;
         // A look at balancers may have asked to come again: of that, the action alone decides.
@@ -273,7 +281,7 @@ impl Look<'_> {
             Step::Complete { result, why, is_given_up } => match auto_scaling.complete(action, result).await {
                 Ok(true) => {
                     if !is_given_up {
-                        self.measure(action, is_registered);
+                        self.measure(action, is_in_place);
                     }
                     let report = ActionReport { is_given_up, ..ActionReport::of(action, Some(result), why) };
                     self.notes.journal.lifecycle_action(id, report);
@@ -293,10 +301,10 @@ impl Look<'_> {
     }
 
     /// Notes how long the work took.
-    fn measure(&mut self, action: &LifecycleAction, is_registered: bool) {
+    fn measure(&mut self, action: &LifecycleAction, is_in_place: bool) {
         let (id, seconds) = (&action.instance, self.reading.seconds_since(Some(action.started_at)));
         match action.transition {
-            Transition::Launching if is_registered => self.notes.journal.seconds_to_healthy(id, seconds),
+            Transition::Launching if is_in_place => self.notes.journal.seconds_to_healthy(id, seconds),
             Transition::Launching => {}
             Transition::Terminating => self.notes.journal.seconds_to_drained(id, seconds),
         }

@@ -27,8 +27,8 @@ use crate::{
 pub(super) struct Seen {
     /// What is still open, by instance.
     pub(super) open: BTreeMap<InstanceId, Vec<Open>>,
-    /// Instances that are registered anywhere with what they should have.
-    pub(super) registered: BTreeSet<InstanceId>,
+    /// Instances of which anything that they should have was in place.
+    pub(super) in_place: BTreeSet<InstanceId>,
 }
 
 /// An instance that is being seen out.
@@ -63,9 +63,9 @@ impl Look<'_> {
         let last: Vec<&Leaving<'_>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
         let instances: Vec<&Instance> = last.iter().map(|leaving| leaving.instance).collect();
         let taken_out = self.take_out(&instances).await;
-        let mut registered = BTreeSet::new();
+        let mut in_place = BTreeSet::new();
         if taken_out.is_any {
-            registered = self.look_after_taking(&instances).await.given_back.registered();
+            in_place = self.look_after_taking(&instances).await.given_back.in_place();
         }
         open.extend(self.drained(&last, &taken_out).await);
         let mut empty_handed = Vec::new();
@@ -94,7 +94,7 @@ impl Look<'_> {
                 .or_default()
                 .push(just_taken("another copy of its event takes it out", SHOWS_WITHIN));
         }
-        Seen { open, registered }
+        Seen { open, in_place }
     }
 
     /// Of those that nothing was found of, the ones whose tags by now say that somebody has taken them out.

@@ -148,12 +148,13 @@ impl ClassicLoadBalancers {
                     let states = answer.instance_states().iter().filter_map(|found| {
                         let reason = found.description().filter(|text| *text != "N/A").map(str::to_owned);
                         let state = found.state().unwrap_or("unknown").to_owned();
-                        Some(((name.clone(), found.instance_id()?.into()), Health { state, reason }))
+                        Some(((name.clone(), found.instance_id()?.into()), Health { state, reason, is_in_vain: false }))
                     });
                     states.collect::<Vec<_>>()
                 }
                 Err(error) => {
-                    let unknown = Health { state: "unknown".to_owned(), reason: Some(error.to_sentence()) };
+                    let unknown =
+                        Health { state: "unknown".to_owned(), reason: Some(error.to_sentence()), is_in_vain: false };
                     ids.into_iter().map(|id| ((name.clone(), id), unknown.clone())).collect()
                 }
             }
@@ -294,7 +295,11 @@ fn standing(
     let Some(found) = described.get(*name) else { return Standing::Never(Reason::BalancerGone) };
     if has_member(found, &wanted.instance.id) {
         let known = health.get(&((*name).clone(), wanted.instance.id.clone())).cloned();
-        return Standing::InPlace(known.unwrap_or_else(|| Health { state: "unknown".to_owned(), reason: None }));
+        return Standing::InPlace(known.unwrap_or_else(|| Health {
+            state: "unknown".to_owned(),
+            reason: None,
+            is_in_vain: false,
+        }));
     }
     match owners {
         Err(error) => return Standing::Unreadable(error.clone()),

@@ -12,6 +12,10 @@ use protocol::{
     target_group::{TargetGroup, TargetType},
 };
 
+/// Why a target is `unused`: no load balancer uses its group, or the one that does is not enabled in the target's zone.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>
+const NOT_IN_USE: &str = "Target.NotInUse";
+
 /// One entry of a target group.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
@@ -41,6 +45,7 @@ pub(super) fn member(described: &TargetHealthDescription) -> Option<Member> {
         health: Health {
             state: health.state().map_or("unknown", |state| state.as_str()).to_owned(),
             reason: (!text.is_empty()).then_some(text),
+            is_in_vain: matches!(reason, Some(NOT_IN_USE | "Target.HealthCheckDisabled")),
         },
     })
 }
@@ -134,6 +139,11 @@ pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health>
     members.iter().find(is_it).map(|member| member.health.clone())
 }
 
+/// Whether the group has to be described before anything can be said of a health: a zone that is not enabled is for a person, and waited for.
+pub(super) fn may_be_of_a_zone(health: &Health) -> bool {
+    health.reason.as_deref().is_some_and(|reason| reason.starts_with(NOT_IN_USE))
+}
+
 /// How a registration stands that is not in place.
 pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Member], owner: Option<Owner>) -> Standing {
     let TargetName { port, address, zone, quic_id } = &wanted.registration.target;
@@ -149,7 +159,7 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
         (TargetType::Instance, None) => instance.id.to_string(),
         (TargetType::Ip(family), Some(address)) => match instance.look_up(*address, *family) {
             Some(ip) => ip.to_string(),
-            None => return no_address(*address, *family),
+            None => return no_address(instance, *address, *family),
         },
         (other, _) => return Standing::Never(Reason::WrongTargetType(other.clone())),
     };
@@ -164,8 +174,9 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
     Standing::Absent(Target { id, port: *port, zone, quic_id: quic_id.clone() })
 }
 
-fn no_address(address: Address, family: Family) -> Standing {
+fn no_address(instance: &Instance, address: Address, family: Family) -> Standing {
     match address {
+        Address::Literal(literal) if instance.owns(literal) => Standing::Never(Reason::OtherFamily { address, family }),
         Address::Literal(_) => Standing::Never(Reason::AddressNotOwned(address)),
         Address::Interface(_) => Standing::Stuck(Reason::NoAddress { address, family }),
     }

@@ -26,7 +26,7 @@ use protocol::{
     declaration::DeclaredGroup,
     instance::Instance,
     names::{Name, Sought},
-    observed::{Drain, Parting, Reason, Standing, Target, Unresolved, Wanted},
+    observed::{Drain, Health, Parting, Reason, Standing, Target, Unresolved, Wanted},
     registration::{Registration, TargetGroupId, TargetName},
     tag::Owner,
     target_group::{TargetGroup, TargetType},
@@ -40,7 +40,7 @@ use crate::aws::{
     clients::Clients,
 };
 
-use membership::{Index, Member, claim, in_place, member, standing};
+use membership::{Index, Member, claim, in_place, may_be_of_a_zone, member, standing};
 
 /// All target groups of one account in one Region.
 pub struct TargetGroups {
@@ -348,7 +348,10 @@ impl TargetGroups {
         let mut names = self.load_balancers().await?;
         for name in &mut names {
             if let (arn, Name::LoadBalancer { groups: its, .. }) = name {
-                let in_front = |group: &&TargetGroup| group.load_balancer_arns.contains(arn);
+                // Of functions and of load balancers nothing is registered here.
+                let in_front = |group: &&TargetGroup| {
+                    group.load_balancer_arns.contains(arn) && !matches!(group.target_type, TargetType::Other(_))
+                };
                 its.extend(groups.iter().filter(in_front).map(|group| group.id.name.clone()));
             }
         }
@@ -364,7 +367,9 @@ impl TargetGroups {
         let members_of = |group: &TargetGroupId| members.get(group).unwrap_or(&nobody);
         // A restart whose registrations are all back costs nothing more than this.
         let is_open = |(group, wanted): &&Question<'_>| {
-            members_of(group).as_ref().is_ok_and(|members| in_place(*wanted, members).is_none())
+            let is_open =
+                |members: &Vec<Member>| in_place(*wanted, members).is_none_or(|health| may_be_of_a_zone(&health));
+            members_of(group).as_ref().is_ok_and(is_open)
         };
         let open: BTreeSet<TargetGroupId> = wanted.iter().filter(is_open).map(|(group, _)| (*group).clone()).collect();
         let described = self.describe(&open).await;
@@ -377,7 +382,12 @@ impl TargetGroups {
             (Err(error), _) if error.is_gone() => Standing::Never(Reason::BalancerGone),
             (Err(error), _) => Standing::Unreadable(error.clone()),
             (Ok(members), owners) => match (in_place(wanted, members), owners) {
-                (Some(health), _) => Standing::InPlace(health),
+                (Some(health), _) => {
+                    let is_used =
+                        self.recall(group).flatten().is_some_and(|found| !found.load_balancer_arns.is_empty());
+                    let is_in_vain = health.is_in_vain && !(is_used && may_be_of_a_zone(&health));
+                    Standing::InPlace(Health { is_in_vain, ..health })
+                }
                 (None, Err(error)) => Standing::Unreadable(error.clone()),
                 (None, Ok(owners)) => match self.recall(group).flatten() {
                     None => Standing::Never(Reason::BalancerGone),
