@@ -106,16 +106,14 @@ impl Told {
         };
         let held: Registrations = seen.tags.iter().map(|tag| tag.holds).collect();
         let standing = |one: Registrations| match in_place.has(one) {
-            true => (
-                registration(one),
-                Standing::InPlace(Health { state: "InService".to_owned(), reason: None, is_in_vain: false }),
-            ),
+            true => (registration(one), Standing::InPlace(in_service())),
             false => (registration(one), Standing::Absent(target())),
         };
         let group = is_member.then(|| "fleet".into());
         let attached = Attached { group, ..Attached::default() };
         let standings = held.each().map(standing).collect();
-        let decision = give_back(&self.instance(), now_of_the_functions(), standings, &BTreeSet::new(), &attached);
+        let declared = BTreeSet::new();
+        let decision = give_back(&self.instance(), now_of_the_functions(), standings, &declared, &attached);
         let given = bits(decision.register.iter().map(|(registration, _)| registration));
         let mut keys: Vec<String> =
             decision.forget.into_iter().chain(decision.forget_when_given).map(|tag| tag.key).collect();
@@ -193,6 +191,10 @@ fn bits<'r>(registrations: impl IntoIterator<Item = &'r Registration>) -> Regist
 
 fn all_in(hold: Registrations, older: &[Tag]) -> Registrations {
     older.iter().map(|tag| tag.holds).fold(hold, Registrations::and)
+}
+
+fn in_service() -> Health {
+    Health { state: "InService".to_owned(), reason: None, is_in_vain: false }
 }
 
 fn target() -> Target {

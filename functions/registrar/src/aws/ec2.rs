@@ -50,9 +50,9 @@ pub struct Ec2 {
     pub(crate) budget: Arc<Budget>,
 }
 
-/// What one reading of EC2 showed.
+/// What EC2 describes of some instances.
 #[derive(Debug)]
-pub struct Reading {
+pub struct Described {
     /// When EC2 answered, by its own clock: the same that wrote `LaunchTime`, whatever ours says.
     pub at: Timestamp,
     /// Those of the instances asked for that EC2 knows.
@@ -70,7 +70,7 @@ impl Ec2 {
     /// # Errors
     /// Where a call fails. An unknown id is no failure, since the ids go into a filter: as `InstanceIds`, one of them would
     /// fail the whole call.
-    pub async fn read(&self, ids: &BTreeSet<InstanceId>) -> Result<Reading, CallError> {
+    pub async fn read(&self, ids: &BTreeSet<InstanceId>) -> Result<Described, CallError> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let filters = ids.chunks(FILTER_VALUES_MAX).map(|chunk| vec![filter("instance-id", chunk.to_vec())]);
         self.describe(filters.collect()).await
@@ -81,7 +81,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// Where a call fails.
-    pub async fn read_for_sweep(&self) -> Result<Reading, CallError> {
+    pub async fn read_for_sweep(&self) -> Result<Described, CallError> {
         let keys = LIKE_OURS.map(str::to_owned).to_vec();
         let mut reading = self.describe(vec![vec![in_states(&OUT_STATES)], vec![filter("tag-key", keys)]]).await?;
         let is_ours = |key: &String| key == tag::REGISTER || key.starts_with(tag::HELD) || tag::odd(key).is_some();
@@ -93,7 +93,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// Where a call fails.
-    pub async fn read_all(&self) -> Result<Reading, CallError> {
+    pub async fn read_all(&self) -> Result<Described, CallError> {
         self.describe(vec![vec![in_states(&STATES)]]).await
     }
 
@@ -101,7 +101,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// Where a call fails.
-    pub async fn read_out(&self) -> Result<Reading, CallError> {
+    pub async fn read_out(&self) -> Result<Described, CallError> {
         self.describe(vec![vec![in_states(&OUT_STATES)]]).await
     }
 
@@ -109,13 +109,13 @@ impl Ec2 {
     ///
     /// # Errors
     /// Where a call fails.
-    pub async fn read_holders_up(&self) -> Result<Reading, CallError> {
+    pub async fn read_holders_up(&self) -> Result<Described, CallError> {
         let up = in_states(&[State::Pending, State::Running]);
         self.describe(vec![vec![up, filter("tag-key", held_keys().into())]]).await
     }
 
     /// Describes the instances that match any of some sets of filters, all of the set.
-    async fn describe(&self, filters: Vec<Vec<Filter>>) -> Result<Reading, CallError> {
+    async fn describe(&self, filters: Vec<Vec<Filter>>) -> Result<Described, CallError> {
         let mut instances = BTreeMap::new();
         let mut at: Option<Timestamp> = None;
         for filters in filters {
@@ -133,7 +133,7 @@ impl Ec2 {
             let next = DescribeInstancesOutput::next_token;
             self.budget.pages(ApiSet::Ec2Describe, "ec2:DescribeInstances", page, next, see).await?;
         }
-        Ok(Reading { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
+        Ok(Described { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
     }
 
     /// Writes the same tags on some instances, of which EC2 does all or none.

@@ -18,14 +18,15 @@ use protocol::{
     registration::{BalancerId, Registration},
     tag,
     time::Timestamp,
-    timing::{AT_ONCE, CHECK_AFTER, EVENT_TAKES_AT_LEAST, READING_GOOD_FOR, RENEWED_AFTER},
+    timing::{AT_ONCE, CHECK_AFTER},
 };
 use tokio::time::{Instant as MonotonicTime, timeout_at};
 
 use super::{
-    Item, Run,
+    Item, Look,
     hints::Hints,
     parts::{in_chunks, in_parts},
+    reading::Age,
 };
 use crate::{
     aws::{budget::Budget, ec2::RESOURCES_PER_CALL_MAX},
@@ -50,8 +51,8 @@ pub(crate) struct Arrival {
     pub(crate) registered: Vec<Because>,
     /// What is not as it should be, and is not waited for: it cannot become healthy, is given up, or is another owner's.
     pub(crate) unwaited: Vec<Because>,
-    /// Whether anything is registered.
-    pub(crate) is_registered: bool,
+    /// Whether anything was in place before.
+    pub(crate) is_in_place: bool,
 }
 
 /// What giving back came to.
@@ -66,10 +67,10 @@ pub(crate) struct GivenBack {
 }
 
 impl GivenBack {
-    /// The instances that are registered anywhere.
-    pub(crate) fn registered(&self) -> BTreeSet<InstanceId> {
-        let registered = self.arrivals.iter().filter(|(_, arrival)| arrival.is_registered);
-        registered.map(|(id, _)| id.clone()).collect()
+    /// The instances of which anything was in place.
+    pub(crate) fn in_place(&self) -> BTreeSet<InstanceId> {
+        let in_place = self.arrivals.iter().filter(|(_, arrival)| arrival.is_in_place);
+        in_place.map(|(id, _)| id.clone()).collect()
     }
 
     /// Adds what another step came to.
@@ -81,16 +82,26 @@ impl GivenBack {
 }
 
 impl Arrival {
-    /// Sums up a decision, with what could not even be decided on because its text does not name a registration.
-    fn of(decision: &GiveBack, unnamed: Vec<Because>) -> Self {
+    /// Sums up a decision, with what could not even be decided on because its text does not name a registration. Of what was `absent`,
+    /// some is `given` by now.
+    fn of(
+        decision: &GiveBack,
+        unnamed: Vec<Because>,
+        absent: &[Registration],
+        is_given: impl Fn(&Registration) -> bool,
+    ) -> Self {
         let because = |(registration, reason): &(Registration, Reason)| Because::of(registration, reason);
-        let mut arrival = Self { unready: unnamed, is_registered: !decision.in_place.is_empty(), ..Self::default() };
+        let is_in_place = !decision.in_place.is_empty();
+        let mut arrival = Self { unready: unnamed, is_in_place, ..Self::default() };
         for (registration, health) in decision.in_place.iter().filter(|(_, health)| !health.is_healthy()) {
             let list = if health.is_in_vain { &mut arrival.unwaited } else { &mut arrival.unready };
             list.push(Because::of(registration, health));
         }
-        let absent = decision.register.iter();
-        arrival.unready.extend(absent.map(|(registration, _)| Because::of(registration, "it is not registered yet")));
+        let (given, absent): (Vec<&Registration>, Vec<&Registration>) =
+            absent.iter().partition(|registration| is_given(registration));
+        arrival.registered.extend(given.into_iter().map(|registration| Because::of(registration, "just registered")));
+        let absent = absent.into_iter();
+        arrival.unready.extend(absent.map(|registration| Because::of(registration, "it is not registered yet")));
         let draining = decision.draining.iter();
         let drained = draining.map(|(registration, _)| Because::of(registration, "the same address is being drained"));
         arrival.unready.extend(drained);
@@ -102,7 +113,7 @@ impl Arrival {
     }
 }
 
-impl Run<'_> {
+impl Look<'_> {
     /// Registers what instances that run should have, and forgets what is settled.
     pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> GivenBack {
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
@@ -122,13 +133,14 @@ impl Run<'_> {
             receivers.push((instance, attached, declared, unnamed));
         }
         // A sweep looks for what is wrong, and who only observes has to see it.
-        let may_be_blind = self.engine.mode == Mode::Enforce && !self.is_sweep;
-        let blind_at = may_be_blind.then_some(self.read_at_ec2);
+        let may_be_blind = self.engine.mode == Mode::Enforce && !self.asked.is_sweep;
+        let blind_at = may_be_blind.then_some(self.reading.at);
         let mut standings = look(&balancers, &wanted, blind_at).await;
         let (mut decisions, mut given_back) = (Vec::new(), GivenBack::default());
+        let mut before: BTreeMap<&InstanceId, (Vec<Because>, Vec<Registration>)> = BTreeMap::new();
         for (instance, attached, declared, unnamed) in receivers {
             let own = standings.remove(&instance.id).unwrap_or_default();
-            let mut decision = decide::give_back(instance, self.read_at_ec2, own, &declared, &attached);
+            let mut decision = decide::give_back(instance, self.reading.at, own, &declared, &attached);
             for (_, reason) in &mut decision.stuck {
                 *reason = hints.complete(reason.clone()).await;
             }
@@ -137,32 +149,35 @@ impl Run<'_> {
             if !decision.draining.is_empty() {
                 given_back.drained.insert(instance.id.clone());
             }
-            given_back.arrivals.insert(instance.id.clone(), Arrival::of(&decision, unnamed));
+            let absent: Vec<Registration> =
+                decision.register.iter().map(|(registration, _)| registration.clone()).collect();
+            before.insert(&instance.id, (unnamed, absent));
             decisions.push((instance, decision));
         }
-        if self.engine.mode == Mode::Observe {
+        let mut given = BTreeSet::new();
+        if self.engine.mode == Mode::Enforce {
+            let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
+            let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
+            given = self.register(&balancers, &mut decisions).await;
+            let given_at = MonotonicTime::now();
+            given_back.due = due.iter().map(|id| (id.clone(), given_at)).collect();
+            self.look_after_giving(&balancers, due, &given, &mut decisions).await;
+            self.forget(&mut decisions).await;
+        } else {
             self.rehearse_giving_back(&decisions);
-            return given_back;
         }
-        let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
-        let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
-        let given = self.register(&balancers, &mut decisions).await;
-        for (id, registration) in &given {
-            if let Some(arrival) = given_back.arrivals.get_mut(id) {
-                arrival.registered.push(Because::of(registration, "just registered"));
-                arrival.unready.retain(|because| because.what.as_deref() != Some(&*registration.to_string()));
-            }
+        for (instance, decision) in &decisions {
+            let (unnamed, absent) = before.remove(&instance.id).unwrap_or_default();
+            let is_given = |registration: &Registration| given.contains(&(instance.id.clone(), registration.clone()));
+            let arrival = Arrival::of(decision, unnamed, &absent, is_given);
+            given_back.arrivals.insert(instance.id.clone(), arrival);
         }
-        let given_at = MonotonicTime::now();
-        given_back.due = due.iter().map(|id| (id.clone(), given_at)).collect();
-        self.look_after_giving(&balancers, due, &given, &mut decisions).await;
-        self.forget(&mut decisions).await;
         given_back
     }
 
     /// Returns whether a launch hook declares anything for an instance.
     fn hooks_declare(&self, instance: &Instance) -> bool {
-        self.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
+        self.asked.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
     }
 
     /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare and that can be completed.
@@ -176,7 +191,7 @@ impl Run<'_> {
             let why = format!("`{text}` is not a registration: {why}");
             misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
         }
-        let of_hooks = self.let_in.get(&instance.id).cloned().unwrap_or_default();
+        let of_hooks = self.asked.let_in.get(&instance.id).cloned().unwrap_or_default();
         for declaration in declarations.into_iter().chain(of_hooks) {
             match balancers.resolve(&declaration).await {
                 Ok(registration) => {
@@ -229,10 +244,10 @@ impl Run<'_> {
 
     /// Writes down what a sweep finds, before anything is done about it: events have no findings, they are why one looks.
     fn note_findings(&mut self, instance: &Instance, decision: &GiveBack) {
-        if !self.is_sweep {
+        if !self.asked.is_sweep {
             return;
         }
-        let (id, now) = (&instance.id, self.read_at_ec2);
+        let (id, now) = (&instance.id, self.reading.at);
         for (registration, _) in &decision.register {
             let why = finding::missing_though_running(instance, registration, now);
             self.notes.journal.wrong(id, Because::of(registration, why));
@@ -274,32 +289,32 @@ impl Run<'_> {
         let mut left: Vec<Item> = items.collect();
         let mut given = BTreeSet::new();
         // The balancers were read after the instances.
-        let (mut read_at, mut balancers_read_at) = (self.read_at, self.read_at);
+        let (mut age, mut balancers_read) = (self.reading.age, self.reading.age);
         while !left.is_empty() {
-            if read_at.elapsed() >= RENEWED_AFTER {
-                if balancers_read_at.elapsed() >= READING_GOOD_FOR {
-                    balancers_read_at = MonotonicTime::now();
+            if age.is_to_be_renewed() {
+                if balancers_read.is_over() {
+                    balancers_read = Age::new();
                     left = self.without_guarded(balancers, left, &instances).await;
                 }
-                read_at = MonotonicTime::now();
+                age = Age::new();
                 left = self.still_wanted(left, &instances).await;
             }
             let (before, items) = (given.len(), std::mem::take(&mut left));
-            for (item, result) in register(balancers, items, &self.engine.clients.budget, read_at).await {
+            for (item, result) in register(balancers, items, &self.engine.clients.budget, age).await {
                 let (id, registration, _) = &item;
                 match result {
                     Ok(false) => left.push(item),
                     Ok(true) => {
                         self.notes.journal.deed(id, Action::Register, registration, REGISTER_WHY);
                         let started_at = instances[id].launch_time;
-                        self.notes.journal.seconds_to_back(id, self.seconds_since(started_at));
+                        self.notes.journal.seconds_to_back(id, self.reading.seconds_since(started_at));
                         given.insert((item.0, item.1));
                     }
                     Err(error) if error.is_gone() => {
                         self.notes.waiting(id, Because::of(registration, "its balancer was deleted just now"));
                     }
                     // It may be for ever, and a launch does not wait so long that a failure rings by itself.
-                    Err(error) if self.let_in.contains_key(id) && error.is_refused() => {
+                    Err(error) if self.asked.let_in.contains_key(id) && error.is_refused() => {
                         self.notes.journal.needs_a_person(id, Because::of(registration, error.to_sentence()));
                     }
                     Err(error) => self.notes.call_failed(id, Some(registration), &error),
@@ -322,11 +337,11 @@ impl Run<'_> {
         let ids: BTreeSet<InstanceId> = items.iter().map(|(id, _, _)| id.clone()).collect();
         let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
         let same = reading.instances.values().filter(|now| is_same_run(instances[&now.id], now) && !now.is_ignored());
-        self.members = None;
+        self.reading.members = None;
         let mut same = self.in_service(same.collect()).await;
         // What a hook declares is in no tag.
         let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();
-        same.retain(|now| self.let_in.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
+        same.retain(|now| self.asked.let_in.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
         let held = |instance: &Instance| instance.held().registrations();
         let by_id: BTreeMap<&InstanceId, (&Instance, BTreeSet<Registration>)> = same
             .into_iter()
@@ -430,7 +445,7 @@ impl Run<'_> {
         ids: BTreeSet<InstanceId>,
         decisions: &[(&Instance, GiveBack)],
     ) -> BTreeSet<InstanceId> {
-        if self.read_at.elapsed() < EVENT_TAKES_AT_LEAST {
+        if self.reading.age.is_younger_than_any_event() {
             return ids;
         }
         let Some(reading) = self.read_again(&ids).await else { return BTreeSet::new() };
@@ -451,7 +466,7 @@ impl Run<'_> {
     /// to it for a short time only: who is out by then may soon have no address any more by which its registrations are known.
     async fn forget(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
         let has_time = self.engine.clients.budget.has_time();
-        if has_time && self.running_at.elapsed() >= RENEWED_AFTER {
+        if has_time && self.reading.running.is_to_be_renewed() {
             self.forget_nothing_of_who_is_out(decisions).await;
         }
         let tags =
@@ -459,7 +474,7 @@ impl Run<'_> {
         let decisions: BTreeMap<&InstanceId, &GiveBack> =
             decisions.iter().map(|(i, decision)| (&i.id, decision)).collect();
         let results = match has_time {
-            true => timeout_at(self.running_at + READING_GOOD_FOR, self.untag(tags)).await.ok(),
+            true => timeout_at(self.reading.running.ends_at(), self.untag(tags)).await.ok(),
             false => None,
         };
         let Some(results) = results else {
@@ -489,7 +504,7 @@ impl Run<'_> {
         if ids.is_empty() {
             return;
         }
-        let running_at = MonotonicTime::now();
+        let running = Age::new();
         let reading = self.read_again(&ids).await;
         for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| is_due(decision)) {
             match &reading {
@@ -501,7 +516,7 @@ impl Run<'_> {
             }
             decision.forget.clear();
         }
-        self.running_at = running_at;
+        self.reading.running = running;
     }
 
     /// Deletes held tags: one call for all instances that have the same.
@@ -532,10 +547,10 @@ async fn register(
     balancers: &Balancers,
     items: Vec<Item>,
     budget: &Arc<Budget>,
-    read_at: MonotonicTime,
+    age: Age,
 ) -> Vec<(Item, Result<bool, CallError>)> {
     // Later, the instance may have been stopped and taken out by its event.
-    let is_entitled = move |budget: &Budget| budget.has_time() && read_at.elapsed() <= READING_GOOD_FOR;
+    let is_entitled = move |budget: &Budget| budget.has_time() && age.entitles();
     in_chunks(balancers, items, move |balancers, balancer, targets| {
         let budget = budget.clone();
         Box::pin(async move {

@@ -7,10 +7,10 @@ use protocol::{
     registration::BalancerId, tag::Owner,
 };
 
-use super::{Item, Run};
+use super::{Item, Look};
 use crate::balancer::Balancers;
 
-impl Run<'_> {
+impl Look<'_> {
     /// Reads again who looks after the balancers of some items, and leaves out what is somebody else's by now.
     pub(crate) async fn without_guarded(
         &mut self,
@@ -31,7 +31,7 @@ impl Run<'_> {
         };
         let ids: BTreeSet<&InstanceId> = items.iter().map(|(id, _, _)| id).collect();
         let instances: Vec<&Instance> = ids.into_iter().map(|id| instances[id]).collect();
-        self.groups.clear();
+        self.reading.groups.clear();
         let attached: BTreeMap<InstanceId, Attached> =
             self.attached(&instances).await.into_iter().map(|(i, attached)| (i.id.clone(), attached)).collect();
         let mut left = Vec::new();
@@ -50,12 +50,12 @@ impl Run<'_> {
 
     /// Reads again who is still leaving.
     pub(crate) async fn renew_leaving(&mut self) -> Result<(), CallError> {
-        if self.leaving.is_empty() {
+        if self.asked.leaving.is_empty() {
             return Ok(());
         }
-        let ids = self.leaving.keys().cloned().collect();
+        let ids = self.asked.leaving.keys().cloned().collect();
         let members = self.engine.clients.auto_scaling.members(&ids).await?;
-        self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
+        self.asked.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
         Ok(())
     }
 }

@@ -30,6 +30,7 @@ mod guards;
 mod hints;
 pub(crate) mod notes;
 pub(crate) mod parts;
+pub(crate) mod reading;
 mod stops;
 pub(crate) mod take_out;
 mod waves;
@@ -45,16 +46,14 @@ use protocol::{
     declaration::Declaration,
     id::{AutoScalingGroupName, InstanceId},
     instance::{Instance, State},
-    member::{AttachedBalancers, LifecycleState, Member},
+    member::LifecycleState,
     observed::Target,
     registration::Registration,
     tag,
-    time::Timestamp,
 };
-use tokio::time::Instant as MonotonicTime;
 
 use crate::{
-    aws::{clients::Clients, ec2::Reading},
+    aws::{clients::Clients, ec2::Described},
     balancer::{Balancers, TargetGroups},
     config::{Mode, Orphans, Scope},
     report::Journal,
@@ -62,6 +61,7 @@ use crate::{
 
 use give_back::broken_tags;
 use notes::Notes;
+use reading::{Age, Reading};
 use stops::Stops;
 
 /// Takes instances of one account and Region out, and gives back to them. It is built once, and keeps nothing that anything depends on.
@@ -93,21 +93,10 @@ impl Engine {
         self.stops.forget();
     }
 
-    pub(crate) fn run(&self, read_at: MonotonicTime, reading: &Reading) -> Run<'_> {
-        Run {
-            engine: self,
-            scope: self.scope,
-            is_sweep: false,
-            notes: Notes::new(Journal::new(self.mode)),
-            balancers: None,
-            read_at,
-            read_at_ec2: reading.at,
-            groups: BTreeMap::new(),
-            members: None,
-            leaving: BTreeMap::new(),
-            let_in: BTreeMap::new(),
-            running_at: read_at,
-        }
+    /// A look for which some instances were read, and of which something is asked.
+    pub(crate) fn look(&self, reading: Reading, asked: Asked) -> Look<'_> {
+        let journal = if asked.is_sweep { Journal::of_sweep(self.mode) } else { Journal::new(self.mode) };
+        Look { engine: self, reading, asked, notes: Notes::new(journal) }
     }
 
     /// The balancers that there are. One reading's worth: they remember what they described.
@@ -120,37 +109,32 @@ impl Engine {
     }
 }
 
-/// One batch under way.
-pub(crate) struct Run<'r> {
-    pub(crate) engine: &'r Engine,
+/// What is asked of a look.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
     /// Which instances are converged.
     pub(crate) scope: Scope,
     /// Whether all is looked at, and not what events named.
     pub(crate) is_sweep: bool,
-    pub(crate) notes: Notes,
-    /// A sweep's: what was read once serves all of it, until something is taken.
-    pub(crate) balancers: Option<Arc<Balancers>>,
-    /// When the reading was asked for that entitles to take, by our own clock.
-    pub(crate) read_at: MonotonicTime,
-    /// The same by EC2's clock, when it answered.
-    pub(crate) read_at_ec2: Timestamp,
-    /// What is attached to the groups that were read in this run.
-    pub(crate) groups: BTreeMap<AutoScalingGroupName, AttachedBalancers>,
-    /// The run's instances as members of groups, where they were read together with the instances.
-    pub(crate) members: Option<BTreeMap<InstanceId, Member>>,
     /// Instances that run, and are out for all that: on their way out of their group.
     pub(crate) leaving: BTreeMap<InstanceId, LifecycleState>,
     /// Instances that their launch hook lets in, whatever their group's state of them is, with what the hook declares for them.
     pub(crate) let_in: BTreeMap<InstanceId, Vec<Declaration>>,
-    /// When the instances were last read that are given something back.
-    pub(crate) running_at: MonotonicTime,
 }
 
-impl Run<'_> {
+/// A look at some instances: by which engine, what was read for it, what is asked of it, and what is noted of it.
+pub(crate) struct Look<'e> {
+    pub(crate) engine: &'e Engine,
+    pub(crate) reading: Reading,
+    pub(crate) asked: Asked,
+    pub(crate) notes: Notes,
+}
+
+impl Look<'_> {
     /// Reads instances again. That this fails is written down for each of them.
-    pub(crate) async fn read_again(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Reading> {
+    pub(crate) async fn read_again(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Described> {
         match self.engine.clients.ec2.read(ids).await {
-            Ok(reading) => Some(reading),
+            Ok(described) => Some(described),
             Err(error) => {
                 ids.iter().for_each(|id| self.notes.call_failed(id, None, &error));
                 None
@@ -159,26 +143,20 @@ impl Run<'_> {
     }
 
     /// Reads instances again, and begins anew with what is read: all that is known of balancers and members is as old as the reading before.
-    pub(crate) async fn begin_anew(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Reading> {
-        self.balancers = None;
-        let read_at = MonotonicTime::now();
-        let reading = self.read_again(ids).await?;
-        self.members = None;
-        (self.read_at, self.read_at_ec2, self.running_at) = (read_at, reading.at, read_at);
-        for (id, instance) in &reading.instances {
+    pub(crate) async fn begin_anew(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Described> {
+        self.reading.balancers = None;
+        let age = Age::new();
+        let described = self.read_again(ids).await?;
+        self.reading.renew(age, described.at);
+        for (id, instance) in &described.instances {
             self.notes.journal.state(id, Some(instance.state));
         }
-        Some(reading)
-    }
-
-    /// Seconds from a time that EC2 told until the present reading; `None` where it told none.
-    pub(crate) fn seconds_since(&self, time: Option<Timestamp>) -> Option<u64> {
-        time.map(|time| (self.read_at_ec2 - time).num_seconds().unsigned_abs())
+        Some(described)
     }
 
     /// The sweep's balancers; without one, new ones, of which nothing was read yet.
     pub(crate) fn balancers(&self, account: &str) -> Arc<Balancers> {
-        self.balancers.clone().unwrap_or_else(|| self.engine.balancers(account).into())
+        self.reading.balancers.clone().unwrap_or_else(|| self.engine.balancers(account).into())
     }
 
     /// Sorts instances: those that are out, and those that run.
@@ -207,7 +185,7 @@ impl Run<'_> {
             return false;
         }
         // What is held was ours when it was taken, whatever the scope is by now.
-        let in_scope = match self.scope {
+        let in_scope = match self.asked.scope {
             Scope::All => true,
             Scope::Tagged => instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty(),
         };
@@ -239,12 +217,13 @@ impl Run<'_> {
     /// An instance whose group could not be read is left out and marked as failed: nobody knows what is foreign there.
     pub(crate) async fn attached<'i>(&mut self, instances: &[&'i Instance]) -> Vec<(&'i Instance, Attached)> {
         let names = instances.iter().filter_map(|instance| instance.auto_scaling_group());
-        let unknown: BTreeSet<AutoScalingGroupName> = names.filter(|name| !self.groups.contains_key(name)).collect();
+        let unknown: BTreeSet<AutoScalingGroupName> =
+            names.filter(|name| !self.reading.groups.contains_key(name)).collect();
         let mut failure = None;
         if !unknown.is_empty() {
             match self.engine.clients.auto_scaling.attached_balancers(&unknown).await {
                 // To a group that is gone nothing is attached.
-                Ok(mut found) => self.groups.extend(unknown.into_iter().map(|name| {
+                Ok(mut found) => self.reading.groups.extend(unknown.into_iter().map(|name| {
                     let attached = found.remove(&name).unwrap_or_default();
                     (name, attached)
                 })),
@@ -255,7 +234,7 @@ impl Run<'_> {
         for instance in instances {
             match (instance.auto_scaling_group(), &failure) {
                 (None, _) => known.push((*instance, Attached::default())),
-                (Some(name), failure) => match (self.groups.get(&name), failure) {
+                (Some(name), failure) => match (self.reading.groups.get(&name), failure) {
                     (Some(balancers), _) => {
                         let balancers = balancers.clone();
                         known.push((*instance, Attached { group: Some(name), balancers }));
@@ -273,7 +252,7 @@ impl Run<'_> {
     pub(crate) async fn in_service<'i>(&mut self, instances: Vec<&'i Instance>) -> Vec<&'i Instance> {
         let of_groups: BTreeSet<InstanceId> =
             instances.iter().filter(|i| i.auto_scaling_group().is_some()).map(|i| i.id.clone()).collect();
-        let members = match &self.members {
+        let members = match &self.reading.members {
             Some(members) => Ok(members.clone()),
             None if of_groups.is_empty() => Ok(BTreeMap::new()),
             None => self.engine.clients.auto_scaling.members(&of_groups).await,
@@ -286,11 +265,11 @@ impl Run<'_> {
                 }
                 Ok(members) => match members.get(&instance.id).map(|member| &member.lifecycle_state) {
                     // Its group may have changed its mind since the launch hook let it in.
-                    Some(state) if !state.is_ending() && self.let_in.contains_key(&instance.id) => {
+                    Some(state) if !state.is_ending() && self.asked.let_in.contains_key(&instance.id) => {
                         in_service.push(instance)
                     }
                     // It is being seen out in this very run.
-                    Some(state) if state.is_leaving() && self.leaving.contains_key(&instance.id) => {}
+                    Some(state) if state.is_leaving() && self.asked.leaving.contains_key(&instance.id) => {}
                     Some(state) if state.is_out_of_service() => {
                         let why = format!("its Auto Scaling group keeps it out of service ({state})");
                         self.notes.waiting(&instance.id, Because::all(why));
@@ -305,7 +284,7 @@ impl Run<'_> {
 
     /// Why an instance shall be registered nowhere.
     pub(crate) fn why_out(&self, instance: &Instance) -> String {
-        match self.leaving.get(&instance.id) {
+        match self.asked.leaving.get(&instance.id) {
             Some(state) => format!("its Auto Scaling group takes it out of service ({state})"),
             None => format!("the instance is {}", instance.state.name()),
         }

@@ -15,7 +15,7 @@ use protocol::{
     registration::BalancerId,
 };
 
-use super::{Run, give_back::GivenBack};
+use super::{Look, give_back::GivenBack};
 use crate::{
     balancer::{Balancers, Scan},
     config::Mode,
@@ -42,7 +42,7 @@ pub(crate) struct LookedAfter {
     pub(crate) given_back: GivenBack,
 }
 
-impl Run<'_> {
+impl Look<'_> {
     /// Holds and takes what instances have that are out.
     pub(crate) async fn take_out(&mut self, instances: &[&Instance]) -> TakenOut {
         let Some(first) = instances.first() else { return TakenOut::default() };
@@ -76,13 +76,13 @@ impl Run<'_> {
         for (instance, attached) in self.attached(&with_any).await {
             let own = &by_instance[&instance.id];
             let ambiguous = |target: &Target| target.address().is_some_and(|address| shared.contains(&address));
-            let decision = decide::take_out(instance, self.read_at_ec2, own, &attached, ambiguous);
+            let decision = decide::take_out(instance, self.reading.at, own, &attached, ambiguous);
             for (registration, reason) in &decision.left_alone {
                 self.notes.journal.left_alone(&instance.id, Because::of(registration, reason));
             }
-            if self.is_sweep {
+            if self.asked.is_sweep {
                 for (registration, _) in &decision.take {
-                    let why = finding::registered_though_out(instance, self.read_at_ec2);
+                    let why = finding::registered_though_out(instance, self.reading.at);
                     self.notes.journal.wrong(&instance.id, Because::of(registration, why));
                 }
             }
@@ -101,7 +101,7 @@ impl Run<'_> {
         let odd_tags: BTreeMap<BalancerId, String> = odd_tags.into_iter().collect();
         // What could not be read may have any of them: all are to be looked at again. The next sweep looks at all anyway.
         for error in &failures {
-            if self.is_sweep {
+            if self.asked.is_sweep {
                 self.notes.sweep_call_failed(None, error);
                 continue;
             }

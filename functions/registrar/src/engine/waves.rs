@@ -1,6 +1,6 @@
 //! The acts of taking out: what is taken is held, and then deregistered, wave by wave.
 //!
-//! Of deregistering AWS allows least, 4 calls a second, and a reading entitles to it for [`READING_GOOD_FOR`] only. So the
+//! Of deregistering AWS allows least, 4 calls a second, and a reading entitles to it for a short time only ([`Age`]). So the
 //! balancers are gone through in waves of a few seconds. While one wave is deregistered, tags are written for the next; where
 //! the reading grows old, whoever is left is read again. A storm over hundreds of balancers needs one scan for that, and an
 //! invocation that is about to end stops between two waves, and says what is left.
@@ -23,17 +23,17 @@ use protocol::{
     instance::Instance,
     observed::{Target, Wanted},
     registration::{BalancerId, Registration},
-    timing::{AT_ONCE, READING_GOOD_FOR, RENEWED_AFTER},
+    timing::AT_ONCE,
 };
-use tokio::time::Instant as MonotonicTime;
 
 use super::{
-    Item, Run,
+    Item, Look,
     parts::{Results, TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
+    reading::Age,
     take_out::TakenOut,
 };
 use crate::{
-    aws::ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
+    aws::ec2::{Described, Ec2, RESOURCES_PER_CALL_MAX},
     balancer::Balancers,
     report::{Action, FailureReason},
 };
@@ -58,7 +58,7 @@ type Held = Vec<(BTreeSet<Registration>, Results<InstanceId, ()>)>;
 /// What became of deregistering: `false` where there was no time left for it.
 type Deregistered = Results<Item, bool>;
 
-impl Run<'_> {
+impl Look<'_> {
     /// Holds and deregisters what was decided.
     pub(crate) async fn take_by_waves<'i>(
         &mut self,
@@ -73,14 +73,14 @@ impl Run<'_> {
         let mut taken_out = TakenOut::default();
         let mut is_first = true;
         // The balancers were read after the instances.
-        let mut balancers_read_at = self.read_at;
+        let mut balancers_read = self.reading.age;
         while !(waves.is_empty() && ready.is_empty()) {
             if !self.engine.clients.budget.has_time() {
                 self.leave(open);
                 break;
             }
-            if balancers_read_at.elapsed() >= READING_GOOD_FOR {
-                balancers_read_at = MonotonicTime::now();
+            if balancers_read.is_over() {
+                balancers_read = Age::new();
                 self.drop_what_is_guarded(balancers, &mut open, &mut ready).await;
             }
             let expired = self.renew(&mut open, &mut ready).await;
@@ -93,7 +93,7 @@ impl Run<'_> {
             let holdings = self.holdings(&mut open, &wave);
             let ec2 = self.engine.clients.ec2.clone();
             taken_out.is_any |= !ready.is_empty();
-            let (deregistered, held) = join(deregister(balancers, ready, self.read_at), hold(ec2, holdings)).await;
+            let (deregistered, held) = join(deregister(balancers, ready, self.reading.age), hold(ec2, holdings)).await;
             ready = self.note_deregistered(deregistered, &mut open, &mut taken_out);
             self.note_held(held, &mut open).await;
             ready.extend(items_of(&open, &wave));
@@ -116,10 +116,10 @@ impl Run<'_> {
     ///
     /// Answers the balancers whose wave has to come again, since its tags are too old by now to be relied on.
     async fn renew(&mut self, open: &mut Open<'_>, ready: &mut Vec<Item>) -> BTreeSet<BalancerId> {
-        if open.is_empty() || self.read_at.elapsed() < RENEWED_AFTER {
+        if open.is_empty() || !self.reading.age.is_to_be_renewed() {
             return BTreeSet::new();
         }
-        let read_at = MonotonicTime::now();
+        let age = Age::new();
         let ids = open.keys().cloned().collect();
         let read = self.engine.clients.ec2.read(&ids).await;
         let leaving = if read.is_ok() { self.renew_leaving().await } else { Ok(()) };
@@ -132,10 +132,10 @@ impl Run<'_> {
                 return BTreeSet::new();
             }
         };
-        (self.read_at, self.read_at_ec2) = (read_at, reading.at);
+        (self.reading.age, self.reading.at) = (age, reading.at);
         let is_same_stop = |then: &Instance| {
             let now = reading.instances.get(&then.id);
-            let is_out = |now: &Instance| now.state.is_out() || self.leaving.contains_key(&now.id);
+            let is_out = |now: &Instance| now.state.is_out() || self.asked.leaving.contains_key(&now.id);
             now.is_some_and(|now| is_out(now) && now.launch_time == then.launch_time)
         };
         let back: Vec<InstanceId> =
@@ -174,7 +174,7 @@ impl Run<'_> {
 
     /// Drops what is registered at addresses that their instances have lost since they were looked for, and that somebody else
     /// has by now: an address is free as soon as its instance is terminated.
-    async fn drop_what_is_anothers(&mut self, open: &mut Open<'_>, reading: &Reading) {
+    async fn drop_what_is_anothers(&mut self, open: &mut Open<'_>, reading: &Described) {
         let mut lost: Vec<(InstanceId, Registration, IpAddr)> = Vec::new();
         for (id, (_, decision)) in open.iter() {
             let addresses = decision.take.iter().filter_map(|(registration, target)| {
@@ -223,7 +223,7 @@ impl Run<'_> {
     /// What has to be written into tags before a wave is taken: one call for all instances that get the same. What has to be
     /// held of an instance is held at once, whichever wave takes it.
     fn holdings(&mut self, open: &mut Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Holding> {
-        let stamp = Stamp { taken_at: self.read_at_ec2, nonce: fastrand::u32(..) };
+        let stamp = Stamp { taken_at: self.reading.at, nonce: fastrand::u32(..) };
         let mut by_content: BTreeMap<BTreeSet<Registration>, Vec<InstanceId>> = BTreeMap::new();
         for (id, (_, decision)) in open.iter().filter(|(_, (_, decision))| is_in(decision, wave)) {
             if !decision.hold.is_empty() {
@@ -303,7 +303,7 @@ impl Run<'_> {
                     self.notes.journal.deed(id, Action::Deregister, registration, &why);
                     // Of an instance that runs, the time may be that of an earlier stop.
                     let stop_time = instance.stop_time.filter(|_| instance.state.is_out());
-                    self.notes.journal.seconds_to_out(id, self.seconds_since(stop_time));
+                    self.notes.journal.seconds_to_out(id, self.reading.seconds_since(stop_time));
                     taken_out.taken.entry(id.clone()).or_default().insert(registration.balancer.clone());
                 }
                 Ok(false) => {
@@ -352,12 +352,12 @@ async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Held {
 /// Takes what is held.
 ///
 /// If the process dies here, a part is taken and all of it is held: the redelivery takes the rest.
-async fn deregister(balancers: &Balancers, items: Vec<Item>, read_at: MonotonicTime) -> Deregistered {
+async fn deregister(balancers: &Balancers, items: Vec<Item>, age: Age) -> Deregistered {
     in_chunks(balancers, items, move |balancers, balancer, targets| {
         Box::pin(async move {
             balancers.turn(balancer).await;
             // Later, the instance may have been started and given everything back: the reading does not tell.
-            if read_at.elapsed() > READING_GOOD_FOR {
+            if !age.entitles() {
                 return Ok(false);
             }
             balancers.deregister(balancer, &targets).await.map(|()| true)

@@ -25,7 +25,6 @@ use protocol::{
     member::{ActionResult, Member},
     timing::ACTION_FAILED_RETRY,
 };
-use tokio::time::Instant as MonotonicTime;
 
 use super::{
     Converged, Outcome,
@@ -33,7 +32,11 @@ use super::{
 };
 use crate::{
     config::{Mode, Scope},
-    engine::{Engine, Run, give_back::Arrival},
+    engine::{
+        Asked, Engine, Look,
+        give_back::Arrival,
+        reading::{Age, Reading},
+    },
     report::ActionReport,
 };
 
@@ -66,31 +69,32 @@ impl Engine {
         actions: &[LifecycleAction],
         settings: &LifecycleSettings,
     ) -> Result<Converged, CallError> {
-        let read_at = MonotonicTime::now();
+        let age = Age::new();
         let named: BTreeSet<InstanceId> = actions.iter().map(|action| action.instance.clone()).collect();
-        let (reading, members, hooks) = try_join!(
+        let (described, members, hooks) = try_join!(
             self.clients.ec2.read(&named),
             self.clients.auto_scaling.members(&named),
             self.hooks(actions).map(Ok),
         )?;
         // Who puts a hook of ours on a group wants its members seen in and out, with a tag or without.
-        let mut run = Run { scope: Scope::All, ..self.run(read_at, &reading) };
+        let asked = Asked { scope: Scope::All, ..Asked::default() };
+        let mut look = self.look(Reading::new(age, &described), asked);
         // An event that came twice is one action.
         let by_token: BTreeMap<&str, &LifecycleAction> =
             actions.iter().map(|action| (action.token.as_str(), action)).collect();
         let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
         let mut under_way = Vec::new();
         for (token, action) in by_token {
-            let instance = reading.instances.get(&action.instance);
-            run.notes.journal.state(&action.instance, instance.map(|instance| instance.state));
+            let instance = described.instances.get(&action.instance);
+            look.notes.journal.state(&action.instance, instance.map(|instance| instance.state));
             match &hooks[&(action.group.clone(), action.hook.clone())] {
                 Err(error) => {
-                    run.notes.call_failed(&action.instance, Some(&action.hook), error);
+                    look.notes.call_failed(&action.instance, Some(&action.hook), error);
                     outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
                 }
                 Ok(hook) => {
                     let hook = hook.as_ref();
-                    let course = course(action, instance, members.get(&action.instance), hook, run.read_at_ec2);
+                    let course = course(action, instance, members.get(&action.instance), hook, look.reading.at);
                     match hook.and_then(|hook| hook.unread.clone()) {
                         // What a hook says counts only where it is acted on.
                         Some(why) if course.is_moving() && self.may_act_on(instance) => {
@@ -101,16 +105,16 @@ impl Engine {
                 }
             }
         }
-        let seen = run.steer(&mut under_way, &reading.instances, members, settings).boxed().await;
+        let seen = look.steer(&mut under_way, &described.instances, members, settings).boxed().await;
         for UnderWay { action, hook, course } in &under_way {
             let open = seen.open.get(&action.instance).map_or(&[][..], Vec::as_slice);
-            let verdict = run.weigh_action(action, *hook, course, open, settings);
-            let is_registered = seen.registered.contains(&action.instance);
-            let outcome = run.act_on(action, verdict, is_registered).boxed().await;
+            let verdict = look.weigh_action(action, *hook, course, open, settings);
+            let is_in_place = seen.in_place.contains(&action.instance);
+            let outcome = look.act_on(action, verdict, is_in_place).boxed().await;
             outcomes.insert(&action.token, outcome);
         }
         let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()].clone()).collect();
-        let (report, has_failed) = run.notes.into_report();
+        let (report, has_failed) = look.notes.into_report();
         Ok(Converged { report, outcomes, has_failed })
     }
 
@@ -131,7 +135,7 @@ impl Engine {
     }
 }
 
-impl Run<'_> {
+impl Look<'_> {
     /// Brings every instance where its action wants it. Answers what is still open, by instance.
     async fn steer(
         &mut self,
@@ -161,7 +165,7 @@ impl Run<'_> {
                 }
                 Course::In => {
                     let declared = declared.remove(&instance.id).unwrap_or_default();
-                    self.let_in.entry(instance.id.clone()).or_default().extend(declared);
+                    self.asked.let_in.entry(instance.id.clone()).or_default().extend(declared);
                     arriving.insert(&instance.id, instance);
                 }
                 // What a function took that came too late is given back by the event's other copy.
@@ -173,10 +177,10 @@ impl Run<'_> {
         }
         let of_leaving = |member: &Member| member.lifecycle_state.is_leaving().then(|| member.lifecycle_state.clone());
         let running = leaving.values().filter(|leaving| !leaving.instance.state.is_out());
-        self.leaving = running
+        self.asked.leaving = running
             .filter_map(|leaving| Some((leaving.instance.id.clone(), of_leaving(members.get(&leaving.instance.id)?)?)))
             .collect();
-        self.members = Some(members);
+        self.reading.set_members(members);
         for instance in leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied()) {
             self.notes.journal.held(instance);
             self.name_wrong_tags(instance);
@@ -184,7 +188,7 @@ impl Run<'_> {
         let mut seen = self.see_in(&arriving.into_values().collect::<Vec<_>>()).await;
         let seen_out = self.see_out(leaving.into_values().collect()).await;
         seen.open.extend(seen_out.open);
-        seen.registered.extend(seen_out.registered);
+        seen.in_place.extend(seen_out.in_place);
         for (id, open) in &mut seen.open {
             open.extend(self.notes.again().of(id).failed.into_iter().map(anything));
         }
@@ -194,7 +198,7 @@ impl Run<'_> {
     /// Registers what instances shall have that are on their way in.
     async fn see_in(&mut self, arriving: &[&Instance]) -> Seen {
         let mut given_back = self.give_back(arriving).await;
-        let registered = given_back.registered();
+        let in_place = given_back.in_place();
         let open = arriving.iter().map(|instance| {
             let Arrival { unready, registered, unwaited, .. } =
                 given_back.arrivals.remove(&instance.id).unwrap_or_default();
@@ -205,7 +209,7 @@ impl Run<'_> {
             let unwaited = unwaited.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
             (instance.id.clone(), unready.into_iter().map(anything).chain(registered).chain(unwaited).collect())
         });
-        Seen { open: open.collect(), registered }
+        Seen { open: open.collect(), in_place }
     }
 
     /// Decides what becomes of an action whose instance was brought on its course.
@@ -238,7 +242,7 @@ impl Run<'_> {
                     Transition::Launching => settings.health_timeout,
                     Transition::Terminating => None,
                 });
-                match verdict(action, hook, &open, timeout, self.read_at_ec2) {
+                match verdict(action, hook, &open, timeout, self.reading.at) {
                     Verdict::Hold(wait) => Step::Hold(wait, open.into_iter().map(|open| open.because).collect()),
                     Verdict::Complete { result, why, is_given_up } => Step::Complete { result, why, is_given_up },
                 }
@@ -247,7 +251,7 @@ impl Run<'_> {
     }
 
     /// Completes an action, or keeps it alive until the next look.
-    async fn act_on(&mut self, action: &LifecycleAction, step: Step, is_registered: bool) -> Outcome {
+    async fn act_on(&mut self, action: &LifecycleAction, step: Step, is_in_place: bool) -> Outcome {
         let auto_scaling = &self.engine.clients.auto_scaling;
         let id = &action.instance;
         // A look at balancers may have asked to come again: of that, the action alone decides.
@@ -277,7 +281,7 @@ impl Run<'_> {
             Step::Complete { result, why, is_given_up } => match auto_scaling.complete(action, result).await {
                 Ok(true) => {
                     if !is_given_up {
-                        self.measure(action, is_registered);
+                        self.measure(action, is_in_place);
                     }
                     let report = ActionReport { is_given_up, ..ActionReport::of(action, Some(result), why) };
                     self.notes.journal.lifecycle_action(id, report);
@@ -297,10 +301,10 @@ impl Run<'_> {
     }
 
     /// Notes how long the work took.
-    fn measure(&mut self, action: &LifecycleAction, is_registered: bool) {
-        let (id, seconds) = (&action.instance, self.seconds_since(Some(action.started_at)));
+    fn measure(&mut self, action: &LifecycleAction, is_in_place: bool) {
+        let (id, seconds) = (&action.instance, self.reading.seconds_since(Some(action.started_at)));
         match action.transition {
-            Transition::Launching if is_registered => self.notes.journal.seconds_to_healthy(id, seconds),
+            Transition::Launching if is_in_place => self.notes.journal.seconds_to_healthy(id, seconds),
             Transition::Launching => {}
             Transition::Terminating => self.notes.journal.seconds_to_drained(id, seconds),
         }

@@ -24,7 +24,7 @@ use super::sweep::Order;
 use crate::{
     config::{Mode, Orphans},
     engine::{
-        Run,
+        Look,
         parts::{TARGETS_PER_CALL_MAX, in_parts},
     },
 };
@@ -38,7 +38,7 @@ struct Confirmed {
     owners: BTreeMap<TargetGroupId, Owner>,
 }
 
-impl Run<'_> {
+impl Look<'_> {
     /// Tells which of some addresses nobody has, and takes them out where that is wanted.
     pub(super) async fn see_to_orphans(&mut self, listed: &[AddressTarget], account: &str, order: &Order) {
         if listed.is_empty() {

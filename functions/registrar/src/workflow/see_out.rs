@@ -19,7 +19,7 @@ use protocol::{
 
 use crate::{
     config::Mode,
-    engine::{Run, take_out::TakenOut},
+    engine::{Look, take_out::TakenOut},
 };
 
 /// What seeing instances in or out came to.
@@ -27,8 +27,8 @@ use crate::{
 pub(super) struct Seen {
     /// What is still open, by instance.
     pub(super) open: BTreeMap<InstanceId, Vec<Open>>,
-    /// Instances that are registered anywhere with what they should have.
-    pub(super) registered: BTreeSet<InstanceId>,
+    /// Instances of which anything that they should have was in place.
+    pub(super) in_place: BTreeSet<InstanceId>,
 }
 
 /// An instance that is being seen out.
@@ -47,7 +47,7 @@ impl Leaving<'_> {
     }
 }
 
-impl Run<'_> {
+impl Look<'_> {
     /// Takes instances out that are on their way out, and sees what is still being drained.
     ///
     /// While something is drained that was taken before in the same action, nothing else is looked at: a scan of all balancers
@@ -63,9 +63,9 @@ impl Run<'_> {
         let last: Vec<&Leaving<'_>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
         let instances: Vec<&Instance> = last.iter().map(|leaving| leaving.instance).collect();
         let taken_out = self.take_out(&instances).await;
-        let mut registered = BTreeSet::new();
+        let mut in_place = BTreeSet::new();
         if taken_out.is_any {
-            registered = self.look_after_taking(&instances).await.given_back.registered();
+            in_place = self.look_after_taking(&instances).await.given_back.in_place();
         }
         open.extend(self.drained(&last, &taken_out).await);
         let mut empty_handed = Vec::new();
@@ -83,7 +83,7 @@ impl Run<'_> {
         }
         for leaving in &leaving {
             let open = open.entry(leaving.instance.id.clone()).or_default();
-            let age = leaving.taken_at(leaving.instance).map(|taken_at| self.read_at_ec2 - taken_at);
+            let age = leaving.taken_at(leaving.instance).map(|taken_at| self.reading.at - taken_at);
             let left = age.and_then(|age| SHOWS_WITHIN.checked_sub(age.to_std().unwrap_or_default()));
             if let Some(left) = left.filter(|_| !open.is_empty()) {
                 open.push(just_taken("deregistered a moment ago", left));
@@ -94,7 +94,7 @@ impl Run<'_> {
                 .or_default()
                 .push(just_taken("another copy of its event takes it out", SHOWS_WITHIN));
         }
-        Seen { open, registered }
+        Seen { open, in_place }
     }
 
     /// Of those that nothing was found of, the ones whose tags by now say that somebody has taken them out.
@@ -156,7 +156,7 @@ impl Run<'_> {
         // What the group takes itself it takes before the action begins.
         let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));
         // Not `since + whole`: an event may bear any time, and after the last of all times there is none.
-        let waited = self.read_at_ec2 - since;
+        let waited = self.reading.at - since;
         let left_of = |whole: Duration| {
             let left = TimeDelta::from_std(whole).ok().and_then(|whole| whole.checked_sub(&waited));
             left.and_then(|left| left.to_std().ok()).unwrap_or_default()

@@ -11,12 +11,14 @@ use protocol::{
     id::InstanceId,
     instance::{Instance, State},
 };
-use tokio::time::Instant as MonotonicTime;
 
 use super::{Converged, Outcome, storm::Storms};
 use crate::{
-    aws::ec2::Reading,
-    engine::{Engine, Run},
+    aws::ec2::Described,
+    engine::{
+        Asked, Engine, Look,
+        reading::{Age, Reading},
+    },
 };
 
 /// Why the second event of a stop has nothing to do.
@@ -28,29 +30,35 @@ impl Engine {
     /// # Errors
     /// Where the instances cannot be described: nothing was done. Everything else that fails is in the outcomes.
     pub async fn converge(&self, notices: &[Notice]) -> Result<Converged, CallError> {
-        let read_at = MonotonicTime::now();
+        let age = Age::new();
         let named = notices.iter().map(|notice| notice.instance.clone()).collect();
-        let reading = self.clients.ec2.read(&named).await?;
-        let mut run = self.run(read_at, &reading);
-        let storms = run.storms(notices, &reading).await;
-        let weights = run.weigh(notices, &reading, &storms);
+        let described = self.clients.ec2.read(&named).await?;
+        let asked = Asked { scope: self.scope, ..Asked::default() };
+        let mut look = self.look(Reading::new(age, &described), asked);
+        let storms = look.storms(notices, &described).await;
+        let weights = look.weigh(notices, &described, &storms);
         let convergent = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
         let named: BTreeSet<&InstanceId> = convergent.map(|(notice, _)| &notice.instance).collect();
-        let mut instances: Vec<&Instance> = named.iter().filter_map(|id| reading.instances.get(*id)).collect();
+        let mut instances: Vec<&Instance> = named.iter().filter_map(|id| described.instances.get(*id)).collect();
         instances.extend(storms.joined.iter().filter(|joined| !named.contains(&joined.id)));
         // Boxed, or the future is too deep for the compiler's default limits in whoever awaits it.
-        run.converge(&instances, &reading).boxed().await;
-        let outcomes = weights.iter().map(|(notice, weight)| run.outcome(notice, weight)).collect();
-        let (report, has_failed) = run.notes.into_report();
+        look.converge(&instances, &described).boxed().await;
+        let outcomes = weights.iter().map(|(notice, weight)| look.outcome(notice, weight)).collect();
+        let (report, has_failed) = look.notes.into_report();
         Ok(Converged { report, outcomes, has_failed })
     }
 }
 
-impl Run<'_> {
-    fn weigh<'n>(&mut self, notices: &'n [Notice], reading: &Reading, storms: &Storms) -> Vec<(&'n Notice, Weight)> {
+impl Look<'_> {
+    fn weigh<'n>(
+        &mut self,
+        notices: &'n [Notice],
+        described: &Described,
+        storms: &Storms,
+    ) -> Vec<(&'n Notice, Weight)> {
         let mut weights = Vec::new();
         for notice in notices {
-            let instance = reading.instances.get(&notice.instance);
+            let instance = described.instances.get(&notice.instance);
             self.notes.journal.state(&notice.instance, instance.map(|instance| instance.state));
             let weight = self.weigh_one(notice, instance, storms);
             match &weight {
@@ -74,14 +82,14 @@ impl Run<'_> {
 
     /// Weighs an event by itself, and as one of a storm.
     fn weigh_one(&self, notice: &Notice, instance: Option<&Instance>, storms: &Storms) -> Weight {
-        let weight = decide::weigh(notice, instance, self.read_at_ec2);
+        let weight = decide::weigh(notice, instance, self.reading.at);
         if weight != Weight::Converge {
             return weight;
         }
         if self.is_seen_through(notice, instance) {
             return Weight::Nothing(SEEN_THROUGH);
         }
-        storms.wait_of(notice, instance, self.read_at_ec2).map_or(Weight::Converge, Weight::Gather)
+        storms.wait_of(notice, instance, self.reading.at).map_or(Weight::Converge, Weight::Gather)
     }
 
     /// Whether an event tells once more what another one told of the same stop.
@@ -113,7 +121,7 @@ impl Run<'_> {
         }
     }
 
-    async fn converge(&mut self, instances: &[&Instance], named: &Reading) {
+    async fn converge(&mut self, instances: &[&Instance], named: &Described) {
         let (out, running) = self.sort_by_state(instances);
         self.give_back(&running).await;
         let mut states: BTreeMap<InstanceId, State> =

@@ -19,7 +19,7 @@ use protocol::{
     time::Timestamp,
 };
 
-use crate::{aws::ec2::Reading, config::Mode, engine::Run};
+use crate::{aws::ec2::Described, config::Mode, engine::Look};
 
 /// The storms of a batch. Where nothing is done, nobody waits.
 #[derive(Debug, Default)]
@@ -38,9 +38,9 @@ struct Part<'b> {
     events: BTreeMap<&'b InstanceId, Timestamp>,
 }
 
-impl Run<'_> {
+impl Look<'_> {
     /// Looks whether a batch is a part of a storm, and what shall become of it.
-    pub(super) async fn storms(&self, notices: &[Notice], reading: &Reading) -> Storms {
+    pub(super) async fn storms(&self, notices: &[Notice], reading: &Described) -> Storms {
         if self.engine.mode == Mode::Observe {
             return Storms::default();
         }
@@ -71,7 +71,7 @@ impl Run<'_> {
     /// How a storm of stops goes on. Those whose events are in another batch, or still on their way, are seen at EC2: each batch has a
     /// part of the storm only, and all have to come to the same.
     async fn course_of_stops(&self, part: &Part<'_>, has_later_ones: bool, joined: &mut Vec<Instance>) -> Course {
-        let (now, event_times) = (self.read_at_ec2, part.event_times());
+        let (now, event_times) = (self.reading.at, part.event_times());
         let is_part = event_times.len() >= PART_OF_A_STORM;
         let is_late = part.instances.len() >= FEW_OF_A_STORM
             && (has_later_ones || event_times.iter().any(|event_time| decide::has_waited(*event_time, now)));
@@ -113,7 +113,7 @@ impl Run<'_> {
         if part.events.len() < PART_OF_A_STORM || !do_hold_many(&part.instances) {
             return Course::Small;
         }
-        let now = self.read_at_ec2;
+        let now = self.reading.at;
         let others = part.others(self.engine.clients.ec2.read_holders_up().await);
         let (running, starting): (Vec<Instance>, Vec<Instance>) = others.into_iter().partition(is_back);
         let is_of_storm =
@@ -136,7 +136,7 @@ impl Run<'_> {
 
 impl Part<'_> {
     /// The instances of a reading that the batch has no first events of. Where they cannot be read, each batch is worked on for itself.
-    fn others(&self, reading: Result<Reading, CallError>) -> Vec<Instance> {
+    fn others(&self, reading: Result<Described, CallError>) -> Vec<Instance> {
         match reading {
             Ok(reading) => {
                 reading.instances.into_values().filter(|other| !self.events.contains_key(&other.id)).collect()

@@ -24,18 +24,18 @@ use protocol::{
     instance::{Instance, State},
     observed::{Found, Reason, Standing},
     registration::{Registration, TargetGroupId},
-    timing::{RENEWED_AFTER, SHOWS_WITHIN, SWEEP_RESERVE},
+    timing::{SHOWS_WITHIN, SWEEP_RESERVE},
 };
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
     balancer::{Balancers, Part, ScannedPart},
     engine::{
-        Engine, Run,
+        Asked, Engine, Look,
         give_back::{GivenBack, is_wanting, look},
-        notes::Notes,
+        reading::{Age, Reading},
     },
-    report::{Journal, Report},
+    report::Report,
 };
 
 /// Instances given back to between two looks at the clock. More, and a boundary comes too late; fewer, and instances of one
@@ -112,35 +112,35 @@ impl Engine {
     /// # Errors
     /// Where the instances cannot be described: nothing was done.
     pub async fn sweep(&self, order: &Order) -> Result<Swept, CallError> {
-        let read_at = MonotonicTime::now();
-        let reading = match order.detail {
+        let age = Age::new();
+        let described = match order.detail {
             Detail::Converged => self.clients.ec2.read_for_sweep().await?,
             Detail::All => self.clients.ec2.read_all().await?,
         };
-        let account = reading.instances.values().next().map(|instance| instance.account.clone()).unwrap_or_default();
+        let account = described.instances.values().next().map(|instance| instance.account.clone()).unwrap_or_default();
         let balancers = Arc::new(self.balancers(&account).remembering());
-        let notes = Notes::new(Journal::of_sweep(self.mode));
-        let mut run = Run { is_sweep: true, notes, balancers: Some(balancers.clone()), ..self.run(read_at, &reading) };
+        let asked = Asked { scope: self.scope, is_sweep: true, ..Asked::default() };
+        let mut look = self.look(Reading::new(age, &described).with_balancers(balancers.clone()), asked);
         let instances: Vec<&Instance> =
-            reading.instances.values().filter(|instance| !is_done_with(instance, order)).collect();
-        instances.iter().for_each(|instance| run.notes.journal.seen(instance));
-        let (out, running) = run.sort_by_state(&instances);
+            described.instances.values().filter(|instance| !is_done_with(instance, order)).collect();
+        instances.iter().for_each(|instance| look.notes.journal.seen(instance));
+        let (out, running) = look.sort_by_state(&instances);
         let mut so_far = SoFar::default();
-        let mut resume = run.sweep_running(&running, order, &mut so_far).boxed().await;
+        let mut resume = look.sweep_running(&running, order, &mut so_far).boxed().await;
         if resume.is_none() {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
-            resume = run.sweep_balancers(&seen, &out, &balancers, order, &mut so_far).boxed().await;
+            resume = look.sweep_balancers(&seen, &out, &balancers, order, &mut so_far).boxed().await;
         }
         match &resume {
-            None => run.give_back_what_is_drained(order, &mut so_far).boxed().await,
+            None => look.give_back_what_is_drained(order, &mut so_far).boxed().await,
             Some(resume) => {
-                run.notes
+                look.notes
                     .journal
                     .left(Because::of(resume, "the time of this invocation is up; what comes after this is left"));
             }
         }
-        run.take_out_who_was_given_in_vain(order, so_far).boxed().await;
-        let (report, has_failed) = run.notes.into_report();
+        look.take_out_who_was_given_in_vain(order, so_far).boxed().await;
+        let (report, has_failed) = look.notes.into_report();
         Ok(Swept { report, resume, has_failed })
     }
 }
@@ -165,7 +165,7 @@ fn is_done_with(instance: &Instance, order: &Order) -> bool {
     }
 }
 
-impl Run<'_> {
+impl Look<'_> {
     /// Gives back to instances that run, a chunk at a time. Answers where to go on, if the time is up.
     async fn sweep_running(&mut self, running: &[&Instance], order: &Order, so_far: &mut SoFar) -> Option<Resume> {
         let after = match &order.resume {
@@ -199,8 +199,8 @@ impl Run<'_> {
         if order.has_time_for(wait + SWEEP_RESERVE / 2) {
             tokio::time::sleep(wait).await;
         }
-        let Some(reading) = self.begin_anew(&given.into_keys().collect()).await else { return };
-        let mut out: Vec<&Instance> = reading.instances.values().filter(|now| now.state.is_out()).collect();
+        let Some(described) = self.begin_anew(&given.into_keys().collect()).await else { return };
+        let mut out: Vec<&Instance> = described.instances.values().filter(|now| now.state.is_out()).collect();
         out.retain(|instance| self.is_ours(instance));
         if self.take_out(&out).await.is_any {
             self.look_after_taking(&out).await;
@@ -221,12 +221,12 @@ impl Run<'_> {
             let (ids, waits): (BTreeSet<InstanceId>, Vec<Duration>) = in_time.unzip();
             let Some(wait) = waits.into_iter().max() else { return };
             tokio::time::sleep(wait).await;
-            let Some(reading) = self.begin_anew(&ids).await else { return };
-            for id in reading.instances.keys() {
+            let Some(described) = self.begin_anew(&ids).await else { return };
+            for id in described.instances.keys() {
                 self.notes.start_over(id);
             }
             let mut running: Vec<&Instance> =
-                reading.instances.values().filter(|now| now.state == State::Running).collect();
+                described.instances.values().filter(|now| now.state == State::Running).collect();
             running.retain(|now| self.is_ours(now));
             so_far.given_back.add(self.give_back(&running).await);
         }
@@ -238,13 +238,13 @@ impl Run<'_> {
     /// The time of the first reading stays the one that settling is counted by: what balancers list may have been read at any
     /// time since.
     async fn still_running(&mut self, chunk: &[&Instance]) -> Vec<Instance> {
-        if self.read_at.elapsed() < RENEWED_AFTER {
+        if !self.reading.age.is_to_be_renewed() {
             return chunk.iter().copied().cloned().collect();
         }
-        self.running_at = MonotonicTime::now();
+        self.reading.running = Age::new();
         let ids = chunk.iter().map(|instance| instance.id.clone()).collect();
-        let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
-        reading.instances.into_values().filter(|now| now.state == State::Running && !now.is_ignored()).collect()
+        let Some(described) = self.read_again(&ids).await else { return Vec::new() };
+        described.instances.into_values().filter(|now| now.state == State::Running && !now.is_ignored()).collect()
     }
 
     /// Reads balancers, as far as the time suffices: takes what instances have that are out, tells what the others have that are

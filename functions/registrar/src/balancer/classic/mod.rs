@@ -38,7 +38,7 @@ pub(super) struct ClassicLoadBalancers {
 type Described = BTreeMap<LoadBalancerName, LoadBalancerDescription>;
 
 /// A registration that is asked for, with the load balancer that it is with.
-type Asked<'w> = (&'w LoadBalancerName, Wanted<'w>);
+type Question<'w> = (&'w LoadBalancerName, Wanted<'w>);
 
 /// An instance's place at a load balancer.
 type Membership = (LoadBalancerName, InstanceId);
@@ -200,14 +200,14 @@ impl ClassicLoadBalancers {
     }
 
     /// Reads how registrations stand.
-    pub(super) async fn look<'w>(&self, wanted: Vec<Asked<'w>>) -> Vec<(Wanted<'w>, Standing)> {
+    pub(super) async fn look<'w>(&self, wanted: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Standing)> {
         let described = match self.describe(&names_of(&wanted)).await {
             Ok(described) => described,
             Err(error) => {
                 return wanted.into_iter().map(|(_, wanted)| (wanted, Standing::Unreadable(error.clone()))).collect();
             }
         };
-        let (there, open): (Vec<Asked<'_>>, Vec<Asked<'_>>) =
+        let (there, open): (Vec<Question<'_>>, Vec<Question<'_>>) =
             wanted.iter().partition(|asked| is_in_place(asked, &described));
         let open = open.iter().map(|(name, _)| *name).filter(|name| described.contains_key(*name));
         let marks = self.marks(&open.cloned().collect()).await;
@@ -221,7 +221,7 @@ impl ClassicLoadBalancers {
     }
 
     /// Reads whether registrations are there that were made just now.
-    pub(super) async fn sees<'w>(&self, given: Vec<Asked<'w>>) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
+    pub(super) async fn sees<'w>(&self, given: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
         match self.describe(&names_of(&given)).await {
             Ok(described) => given.into_iter().map(|given| (given.1, Ok(is_in_place(&given, &described)))).collect(),
             Err(error) => given.into_iter().map(|(_, given)| (given, Err(error.clone()))).collect(),
@@ -287,7 +287,7 @@ impl ClassicLoadBalancers {
 
 /// How one registration stands.
 fn standing(
-    (name, wanted): &Asked<'_>,
+    (name, wanted): &Question<'_>,
     described: &Described,
     owners: &Result<BTreeMap<LoadBalancerName, Owner>, CallError>,
     health: &BTreeMap<Membership, Health>,
@@ -319,11 +319,11 @@ fn standing(
     }
 }
 
-fn is_in_place((name, wanted): &Asked<'_>, described: &Described) -> bool {
+fn is_in_place((name, wanted): &Question<'_>, described: &Described) -> bool {
     described.get(*name).is_some_and(|found| has_member(found, &wanted.instance.id))
 }
 
-fn names_of(asked: &[Asked<'_>]) -> BTreeSet<LoadBalancerName> {
+fn names_of(asked: &[Question<'_>]) -> BTreeSet<LoadBalancerName> {
     asked.iter().map(|(name, _)| (*name).clone()).collect()
 }
 

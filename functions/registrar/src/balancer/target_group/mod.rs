@@ -66,7 +66,7 @@ struct Described {
 }
 
 /// A registration that is asked for, with the group that it is with.
-type Asked<'w> = (&'w TargetGroupId, Wanted<'w>);
+type Question<'w> = (&'w TargetGroupId, Wanted<'w>);
 
 type Members = Result<Vec<Member>, CallError>;
 
@@ -278,7 +278,7 @@ impl TargetGroups {
     }
 
     /// Adds to standings how long their groups drain, where that matters.
-    async fn complete_draining(&self, standings: &mut [(Asked<'_>, Standing)]) {
+    async fn complete_draining(&self, standings: &mut [(Question<'_>, Standing)]) {
         let draining = standings.iter().filter(|(_, standing)| matches!(standing, Standing::Draining { .. }));
         let delays = self.deregistration_delays(draining.map(|((group, _), _)| (*group).clone()).collect()).await;
         for ((group, _), standing) in standings {
@@ -360,13 +360,13 @@ impl TargetGroups {
     }
 
     /// Reads how registrations stand.
-    pub(super) async fn look<'w>(&self, wanted: Vec<Asked<'w>>) -> Vec<(Wanted<'w>, Standing)> {
+    pub(super) async fn look<'w>(&self, wanted: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Standing)> {
         let seen = wanted.iter().filter(|(_, wanted)| !wanted.is_surely_absent);
         let members = self.members_of_all(seen.map(|(group, _)| (*group).clone()).collect()).await;
         let nobody = Ok(Vec::new());
         let members_of = |group: &TargetGroupId| members.get(group).unwrap_or(&nobody);
         // A restart whose registrations are all back costs nothing more than this.
-        let is_open = |(group, wanted): &&Asked<'_>| {
+        let is_open = |(group, wanted): &&Question<'_>| {
             let is_open =
                 |members: &Vec<Member>| in_place(*wanted, members).is_none_or(|health| may_be_of_a_zone(&health));
             members_of(group).as_ref().is_ok_and(is_open)
@@ -395,19 +395,19 @@ impl TargetGroups {
                 },
             },
         };
-        let mut standings: Vec<(Asked<'_>, Standing)> =
+        let mut standings: Vec<(Question<'_>, Standing)> =
             wanted.into_iter().map(|(group, wanted)| ((group, wanted), standing_of(group, wanted))).collect();
         self.complete_draining(&mut standings).await;
         standings.into_iter().map(|((_, wanted), standing)| (wanted, standing)).collect()
     }
 
     /// Reads whether registrations are there that were made just now.
-    pub(super) async fn sees<'w>(&self, given: Vec<Asked<'w>>) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
+    pub(super) async fn sees<'w>(&self, given: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
         let groups: BTreeSet<TargetGroupId> = given.iter().map(|(group, _)| (*group).clone()).collect();
         // What is remembered was read before.
         groups.iter().for_each(|group| drop(self.described().members.remove(group)));
         let members = self.members_of_all(groups).await;
-        let is_seen = |(group, given): Asked<'w>| match members.get(group) {
+        let is_seen = |(group, given): Question<'w>| match members.get(group) {
             Some(Ok(members)) => (given, Ok(in_place(given, members).is_some())),
             Some(Err(error)) => (given, Err(error.clone())),
             None => (given, Ok(false)),
