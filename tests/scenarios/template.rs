@@ -425,7 +425,7 @@ async fn a_template_that_aws_would_refuse_or_that_nobody_checks_is_not_deployed(
     let mapping = "/Resources/InstanceStateEventSource/Properties";
     for (pointer, value, words) in [
         (format!("{queue}/Type"), json!("AWS::SNS::Topic"), "resources of the type AWS::SNS::Topic"),
-        (format!("{queue}/Properties/FifoQueue"), json!(true), "FifoQueue of InstanceStateQueue"),
+        (format!("{queue}/Properties/FifoQueue"), json!(true), "must be same type of queue as the source"),
         (
             format!("{queue}/Properties/VisibilityTimeout"),
             json!(60),

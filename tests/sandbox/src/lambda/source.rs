@@ -30,6 +30,10 @@ const POLLING: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQ
 /// What a payload is made of, apart from its records.
 const EMPTY_PAYLOAD: &str = r#"{"Records":[]}"#;
 
+/// The most messages of a batch from a FIFO queue (Lambda guide, "Lambda parameters for Amazon SQS event source mappings",
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>).
+const FIFO_BATCH_MOST: usize = 10;
+
 /// How a mapping makes batches.
 #[derive(Clone, Debug)]
 pub struct BatchSettings {
@@ -146,6 +150,15 @@ fn check(world: &World, queue: &str, function: &str, settings: &BatchSettings) -
     if !(1..=10_000).contains(&settings.batch_size) || settings.window > Duration::from_secs(300) {
         return refuse("BatchSize must be from 1 to 10000, and MaximumBatchingWindowInSeconds up to 300".to_owned());
     }
+    if queue.ends_with(sqs::FIFO_SUFFIX) {
+        // In these words: aws-lambda-dotnet pull request 1758.
+        if !settings.window.is_zero() {
+            return refuse("Batching window is not supported for FIFO queues".to_owned());
+        }
+        if settings.batch_size > FIFO_BATCH_MOST {
+            return refuse(format!("BatchSize of a FIFO queue must be from 1 to {FIFO_BATCH_MOST}"));
+        }
+    }
     if settings.batch_size > 10 && settings.window < Duration::from_secs(1) {
         return refuse(
             "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
@@ -164,6 +177,10 @@ pub(crate) fn is_mapped(world: &World, queue: &str) -> bool {
 }
 
 /// Looks for visible messages, as long as there is room for a batch of them.
+///
+/// Of a FIFO queue no more batches are under way than there are message groups, since one in flight blocks its group; a batch can have messages of
+/// several (Lambda guide, "Configuring scaling behavior for SQS event source mappings",
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html>).
 pub(crate) fn poll(world: &mut World, queue: &str) {
     while let Some(mapping) = mapping_of(world, queue).filter(|mapping| mapping.has_room()) {
         if mapping.is_overdue || mapping.is_full() {

@@ -29,7 +29,7 @@ fn with_mapping(settings: BatchSettings) -> Sandbox {
 
 fn send(sandbox: &Sandbox, body: &str) -> String {
     let draft = sqs::Draft { body: body.to_owned(), ..Default::default() };
-    sandbox.with(|world| sqs::send(world, "q", draft)).unwrap()
+    sandbox.with(|world| sqs::send(world, "q", draft)).unwrap().message_id
 }
 
 fn left(sandbox: &Sandbox, queue: &str) -> usize {
@@ -179,6 +179,61 @@ async fn message_parked_by_the_function_comes_back_when_it_said() {
     assert_eq!((left(&sandbox, "q"), batches(&sandbox)), (1, vec![1]));
     sandbox.advance(Duration::from_secs(2)).await;
     assert_eq!((left(&sandbox, "q"), batches(&sandbox)), (0, vec![1, 1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_group_is_served_by_one_invocation_at_a_time_and_in_order() {
+    let sandbox = Sandbox::in_virtual_time();
+    sandbox.with(|world| {
+        sqs::create_queue(world, "q.fifo", &[("FifoQueue", "true"), ("VisibilityTimeout", "60")]).unwrap();
+        create_function(world, FunctionSpec { timeout: Duration::from_secs(10), ..FunctionSpec::new("f") });
+        map_queue(world, "q.fifo", "f", BatchSettings { batch_size: 1, ..BatchSettings::default() }).unwrap();
+    });
+    let (clock, begun) = (sandbox.clock().clone(), sandbox.clock().now());
+    run_in_process(&sandbox, "f", move |_| {
+        let clock = clock.clone();
+        async move {
+            clock.sleep(Duration::from_secs(5)).await;
+            Ok(Value::Null)
+        }
+        .boxed()
+    });
+    for (group, body) in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3")] {
+        let (group, deduplication_id) = (Some(group.to_owned()), Some(body.to_owned()));
+        let draft = sqs::Draft { body: body.to_owned(), group, deduplication_id, ..Default::default() };
+        sandbox.with(|world| sqs::send(world, "q.fifo", draft)).unwrap();
+    }
+    sandbox.advance(Duration::from_secs(30)).await;
+    let served = sandbox.with(|world| {
+        let log = world.lambda.log.iter();
+        let served = log.map(|ended| {
+            let record = &ended.payload["Records"][0];
+            assert_eq!(record["attributes"]["MessageDeduplicationId"], record["body"]);
+            (record["body"].as_str().unwrap().to_owned(), (ended.started - begun).num_seconds())
+        });
+        served.collect::<BTreeMap<_, _>>()
+    });
+    let expected = [("a1", 0), ("a2", 5), ("a3", 10), ("b1", 0)].map(|(body, at)| (body.to_owned(), at));
+    assert_eq!(served, BTreeMap::from(expected));
+    assert_eq!(left(&sandbox, "q.fifo"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn mappings_that_lambda_refuses_are_refused() {
+    let sandbox = Sandbox::in_virtual_time();
+    let refusal = |queue: &'static str, batch_size: usize, window: u64| {
+        let settings = BatchSettings { batch_size, window: Duration::from_secs(window), ..BatchSettings::default() };
+        sandbox.with(|world| map_queue(world, queue, "f", settings)).unwrap_err().message
+    };
+    sandbox.with(|world| {
+        sqs::create_queue(world, "q", &[]).unwrap();
+        sqs::create_queue(world, "q.fifo", &[("FifoQueue", "true")]).unwrap();
+        create_function(world, FunctionSpec::new("f"));
+    });
+    let many = "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10";
+    assert_eq!(refusal("q", 11, 0), many);
+    assert_eq!(refusal("q.fifo", 10, 1), "Batching window is not supported for FIFO queues");
+    assert_eq!(refusal("q.fifo", 11, 0), "BatchSize of a FIFO queue must be from 1 to 10");
 }
 
 #[tokio::test(start_paused = true)]
