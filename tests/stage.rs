@@ -12,7 +12,7 @@ use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use registrar::{
-    clients,
+    aws::clients,
     config::Config,
     handler::{InstanceState, Lifecycle, Reconcile},
 };
@@ -123,7 +123,7 @@ impl Stage {
         let environment = self
             .world(|world| world.lambda.function(function).map(|spec| spec.environment.clone()))
             .unwrap_or_default();
-        let config = Config::read(|name| environment.get(name).cloned()).expect("settings that the function accepts");
+        let config = Config::of(&environment).expect("settings that the function accepts");
         let config = Config { has_metrics: false, ..config };
         let sandbox = self.sandbox.clone();
         let processes: Mutex<BTreeMap<String, Process>> = Mutex::default();

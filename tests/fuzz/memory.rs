@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, iter};
 
 use allocation_counter::measure;
-use registrar::{
+use protocol::{
     declaration::Declaration,
+    event::{LifecycleAction, Notice, Place},
     held::Held,
-    notice::{LifecycleAction, Notice, Place},
 };
 use sandbox::{
     ACCOUNT, REGION,
@@ -96,7 +96,7 @@ fn an_event_costs_little_more_memory_than_it_has_size() {
     for (name, text) in heavy_messages() {
         let peak = measure(|| {
             let _ = Notice::of_event(&text, &place());
-            let _ = LifecycleAction::of_event(&text, &place(), "elb-registrar");
+            let _ = LifecycleAction::of_text(&text, &place(), "elb-registrar");
         });
         let (peak, size) = (peak.bytes_max, text.len() as u64);
         assert!(peak <= 4 * size, "{name}: {peak} bytes for {size}");

@@ -6,13 +6,15 @@ use proptest::{
     collection::{btree_map, vec},
     prelude::*,
 };
+use protocol::{
+    declaration::Declaration,
+    event::{LifecycleAction, Notice, Place, Told},
+    held::Held,
+    registration::{Registration, TargetGroupId},
+};
 use registrar::{
     config::{self, Config},
-    converge::Resume,
-    declaration::Declaration,
-    held::Held,
-    notice::{LifecycleAction, Notice, Place},
-    registration::{Registration, TargetGroupId},
+    workflow::Resume,
 };
 use sandbox::{ACCOUNT, REGION};
 use serde_json::Value;
@@ -68,11 +70,11 @@ fn what_is_understood_of_an_event_is_ours() {
     let samples = samples("");
     fuzz("what_is_understood_of_an_event_is_ours", CASES, &any_draft(), |draft| {
         let text = draft.text(&samples);
-        let read = (Notice::of_event(&text, &place()), LifecycleAction::of_event(&text, &place(), "elb-registrar"));
+        let read = (Notice::of_event(&text, &place()), LifecycleAction::of_text(&text, &place(), "elb-registrar"));
         let (instance, source, field) = match &read {
             (Ok(notice), Err(_)) => (&notice.instance, "aws.ec2", "instance-id"),
-            (Err(_), Ok(action)) => (&action.instance, "aws.autoscaling", "EC2InstanceId"),
-            (Err(_), Err(_)) => return Ok(()),
+            (Err(_), Ok(Told::Look(action))) => (&action.instance, "aws.autoscaling", "EC2InstanceId"),
+            (Err(_), Err(_) | Ok(Told::Nothing(_))) => return Ok(()),
             (Ok(_), Ok(_)) => return Err(TestCaseError::fail(format!("both functions take {text}"))),
         };
         // Read a second time, by no code of ours. It knows no end of depth where nobody looks; this reader does.
@@ -172,7 +174,7 @@ fn a_setting_is_taken_or_named() {
     ];
     let value = prop_oneof![prop::sample::select(words.to_vec()).prop_map(str::to_owned), any_word()];
     fuzz("a_setting_is_taken_or_named", CASES, &(prop::sample::select(names.to_vec()), value), |(name, value)| {
-        match Config::read(|asked| (asked == name).then(|| value.clone())) {
+        match Config::of(&BTreeMap::from([(name.to_owned(), value)])) {
             // Two days are the longest that an action can wait.
             Ok(config) => prop_assert!(
                 config.health_timeout.max(Some(config.network_drain)).is_none_or(|t| t.as_secs() <= 172_800)

@@ -140,7 +140,10 @@ async fn the_built_binary_connects_before_it_has_work_and_may() {
     let both = |world: &World| ["DescribeInstances", "DescribeLoadBalancers"].iter().all(|a| is_answered(world, a));
     running.until("both hosts have answered", both).await;
     let calls = running.sandbox.with(|world| world.calls.len());
-    assert_eq!((calls, running.lines()), (2, Vec::new()));
+    let log = running.log();
+    let told: Vec<(&str, &str)> =
+        log.iter().filter_map(|line| Some((line["mode"].as_str()?, line["message"].as_str()?))).collect();
+    assert_eq!((calls, log.len(), told), (2, 1, vec![("enforce", "what is decided is done")]));
 }
 
 /// A group with hooks whose only member shall have an address in a target group that drains for a minute.

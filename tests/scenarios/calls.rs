@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use end_to_end::{Stage, state_change};
-use registrar::{call_watch::Counted, clients::Clients};
+use registrar::aws::{call_watch::Counted, clients::Clients};
 use sandbox::{Call, Verdict, wire::ApiError};
 use tokio::time::Instant;
 

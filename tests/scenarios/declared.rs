@@ -1,7 +1,7 @@
 //! Declared registrations: what an operator wants the instance to have whenever it runs.
 
 use end_to_end::{Stage, state_change};
-use sandbox::ec2;
+use sandbox::{ec2, elb};
 
 const TAG: &str = "elb-registrar:register";
 
@@ -38,7 +38,7 @@ async fn a_wrong_declaration_is_named_and_the_right_ones_are_served() {
     let report = stage.invoke(state_change(&stage, "web-1", "running")).await.expect("a report").to_string();
     for words in [
         "`nonsense` is not a registration",
-        "the balancer does not exist",
+        "there is no target group `nowhere` in this account and Region",
         "the target group takes instances: leave out the address",
         "clb:nowhere",
         "tg:nowhere",
@@ -62,4 +62,25 @@ async fn a_group_of_another_network_spoils_only_itself() {
     let report = stage.invoke(state_change(&stage, "web-1", "running")).await.expect("a report").to_string();
     assert!(report.contains(&format!("the balancer is in {other}, the instance in {}", stage.vpc)), "{report}");
     assert_eq!(stage.places("web-1"), ["tg:web:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declared_name_that_is_not_there_is_told_from_what_was_deleted() {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").instance("web-1").registered("web-1", "clb:shop");
+    stage.stop_and_rest("web-1").await;
+    stage.world(|world| elb::delete(world, "shop"));
+    let start = state_change(&stage, "web-1", "running");
+    stage.tagged("web-1", TAG, "tg:wbe clb:web-alb tg:nowhere").deliver_only(&[]);
+    stage.start_and_rest("web-1").await;
+    let report = stage.invoke(start).await.expect("a report").to_string();
+    for words in [
+        "{\"what\":\"clb:shop\",\"why\":\"the balancer does not exist any more\"}",
+        "there is no target group `wbe` in this account and Region: did you mean `tg:web`?",
+        "there is no Classic load balancer `web-alb` in this account and Region: `web-alb` is an Application Load Balancer; \
+         name its target group, `tg:web`",
+        "there is no target group `nowhere` in this account and Region\"",
+    ] {
+        assert!(report.contains(words), "{words}: {report}");
+    }
 }

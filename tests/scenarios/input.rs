@@ -3,7 +3,7 @@
 use end_to_end::{Stage, state_change};
 use sandbox::{
     Verdict,
-    deployment::{DEAD_LETTERS, QUEUE},
+    deployment::{DEAD_LETTERS, INSTANCE_STATE, LIFECYCLE, QUEUE, RECONCILE},
     fault::every,
     sqs,
     wire::ApiError,
@@ -34,7 +34,7 @@ async fn each_record_of_a_batch_is_decided_by_itself() {
     assert_eq!(stage.places("web-1"), Vec::<String>::new(), "{}", stage.describe());
     let reasons: Vec<String> = stage.dead_letters().into_iter().filter_map(|(_, reason)| reason).collect();
     assert_eq!(reasons.len(), 3, "{reasons:?}");
-    for words in ["account 210987654321", "not an EventBridge event", "com.example"] {
+    for words in ["account 210987654321", "not an EventBridge event, since it is not JSON", "com.example"] {
         assert!(reasons.iter().any(|reason| reason.contains(words)), "{words}: {reasons:?}");
     }
     assert!(stage.dead_letters().iter().any(|(body, _)| body == "not JSON"), "as it came");
@@ -60,6 +60,84 @@ async fn a_bare_event_that_is_not_understood_is_an_error_with_a_stable_name() {
     let error = stage.invoke(json!({ "hello": "world" })).await.expect_err("an error");
     assert_eq!(error["errorType"], "EventNotUnderstood");
     assert!(error["errorMessage"].as_str().is_some_and(|text| text.contains("not an EventBridge event")), "{error}");
+}
+
+/// The words of a parser, which tell a person nothing.
+const PARSERS_WORDS: [&str; 5] = ["missing field", "at line", "expected", "invalid type", "unknown field"];
+
+#[tokio::test(start_paused = true)]
+async fn what_no_function_takes_is_refused_in_a_persons_words() {
+    let stage = Stage::new();
+    let of_console = json!({ "key1": "value1", "key2": "value2", "key3": "value3" });
+    for (function, sample) in [
+        (INSTANCE_STATE, "events/instance-stopped.json"),
+        (LIFECYCLE, "events/lifecycle-launch.json"),
+        (RECONCILE, "events/scheduled.json"),
+    ] {
+        for payload in [
+            of_console.clone(),
+            json!([]),
+            json!("x"),
+            json!(7),
+            json!({ "detail-type": "Unknown" }),
+            json!({ "source": 7 }),
+        ] {
+            let error = stage.sandbox.invoke(function, payload.clone()).await.expect_err("an error");
+            let message = error["errorMessage"].as_str().unwrap_or_default();
+            assert_eq!(error["errorType"], "EventNotUnderstood", "{function} {payload}");
+            assert!(message.contains(&format!("`{function}` takes")) && message.contains(sample), "{message}");
+            assert!(!PARSERS_WORDS.iter().any(|words| message.contains(words)), "{message}");
+        }
+        if function != RECONCILE {
+            for (payload, words) in [(json!({}), "it has no `source`"), (Value::Null, "it is empty")] {
+                let error = stage.sandbox.invoke(function, payload).await.expect_err("an error");
+                assert!(error["errorMessage"].as_str().is_some_and(|why| why.contains(words)), "{error}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_another_service_are_an_error_and_not_lost() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
+    let event = state_change(&stage, "web-1", "stopped").to_string();
+    for (record, origin) in [
+        (json!({ "EventSource": "aws:sns", "Sns": { "Type": "Notification", "Message": event } }), "aws:sns"),
+        (json!({ "eventSource": "aws:s3", "s3": {} }), "aws:s3"),
+        (json!({ "eventSource": "aws:kinesis", "kinesis": {} }), "aws:kinesis"),
+    ] {
+        for function in [INSTANCE_STATE, LIFECYCLE, RECONCILE] {
+            let payload = json!({ "Records": [record.clone()] });
+            let error = stage.sandbox.invoke(function, payload).await.expect_err("an error");
+            let message = error["errorMessage"].as_str().unwrap_or_default();
+            assert!(message.contains(&format!("records of {origin}")) && message.contains("SQS queue"), "{message}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_in_the_envelope_of_sns_is_served_like_any_other() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
+    stage.deliver_only(&[]);
+    stage.stop_and_rest("web-1").await;
+    let event = state_change(&stage, "web-1", "stopped").to_string();
+    let envelope =
+        json!({ "Type": "Notification", "TopicArn": "arn:aws:sns:us-east-1:123456789012:t", "Message": event });
+    send(&stage, &[envelope.to_string()]);
+    stage.rest().await;
+    assert_eq!((stage.places("web-1"), stage.held("web-1")), (vec![], vec!["clb:shop".to_owned()]));
+    assert_eq!(stage.dead_letters().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_message_is_a_dead_letter_with_a_sentence() {
+    let stage = Stage::new();
+    send(&stage, &[" ".to_owned()]);
+    stage.rest().await;
+    let reasons: Vec<String> = stage.dead_letters().into_iter().filter_map(|(_, reason)| reason).collect();
+    assert!(reasons.len() == 1 && reasons[0].contains("it is empty"), "{reasons:?}");
 }
 
 #[tokio::test(start_paused = true)]

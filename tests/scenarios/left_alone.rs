@@ -1,10 +1,11 @@
 //! Nothing foreign is touched.
 
-use end_to_end::Stage;
+use end_to_end::{Stage, state_change};
 use sandbox::{
     auto_scaling::{self, LifecycleState},
     elbv2,
 };
+use serde_json::{Value, json};
 
 #[tokio::test(start_paused = true)]
 async fn an_ignored_instance_keeps_everything() {
@@ -12,6 +13,37 @@ async fn an_ignored_instance_keeps_everything() {
     stage.classic("shop").instance("web-1").registered("web-1", "clb:shop").tagged("web-1", "elb-registrar:ignore", "");
     stage.stop_and_rest("web-1").await;
     assert_eq!((stage.places("web-1"), stage.count("CreateTags")), (vec!["clb:shop".to_owned()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_nearly_ours_is_named_by_event_sweep_and_status() {
+    for key in ["elb-registrar:ignored", "elb-registar:ignore", "Elb-Registrar:Ignore", "ELB-REGISTRAR:IGNORE"] {
+        let stage = Stage::new();
+        stage.classic("shop").instance("web-1").registered("web-1", "clb:shop").tagged("web-1", key, "");
+        let id = stage.id("web-1");
+        let named = format!(
+            "tag {key}: the key of this tag means nothing to elb-registrar: did you mean `elb-registrar:ignore`?"
+        );
+        let is_named = |report: Value| {
+            let list = report["instances"][&id]["needs_a_person"].as_array().cloned().unwrap_or_default();
+            let sentence = |because: &Value| format!("{}: {}", because["what"], because["why"]).replace('"', "");
+            assert!(list.iter().any(|because| sentence(because) == named), "{key}: {report:#}");
+        };
+        is_named(stage.invoke(state_change(&stage, "web-1", "running")).await.expect("a report"));
+        is_named(stage.sweep().await.expect("a report"));
+        is_named(stage.sweep_with(json!({ "report": "all" })).await.expect("a report"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancers_tag_that_is_nearly_ours_is_named_with_what_it_serves() {
+    for what in ["clb:shop", "tg:web", "lb:web-alb"] {
+        let stage = Stage::new();
+        stage.classic("shop").instances_group("web").instance("web-1").registered_at("web-1", &["clb:shop", "tg:web"]);
+        stage.tagged(what, "elb-registrar:ignored", "");
+        let report = stage.sweep_with(json!({ "report": "all" })).await.expect("a report").to_string();
+        assert!(report.contains("did you mean `elb-registrar:ignore`?"), "{what}: {report}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -354,12 +354,59 @@ async fn what_cannot_become_healthy_is_not_waited_for() {
         elbv2::create_target_group(world, TargetGroupSpec::instances("idle", &stage.vpc, 80)).expect("a group");
     });
     let spec = GroupSpec::new("fleet", &stage.subnet).hook(HookSpec::launching(LAUNCH).heartbeat(600));
-    stage.fleet(spec.tag("elb-registrar:register", "tg:idle tg:nowhere clb:nowhere oops").desired(1)).rest().await;
+    stage.fleet(spec.tag("elb-registrar:register", "tg:idle").desired(1)).rest().await;
     let ended = stage.ended_actions().remove(0);
     assert_eq!(ended.ending, Ending::Completed(ActionResult::Continue));
     assert!((ended.ended - ended.action.begun).num_seconds() < 60, "{ended:?}");
     let id = stage.member_states("fleet").remove(0).0;
     assert_eq!(stage.world(|world| places(world, &id)), ["tg:idle:80"]);
+}
+
+/// A stage with a fleet whose launch hook waits for 120 s. The Application Load Balancer of its group `web` is `web-alb`.
+fn fleet_that_declares(metadata: Option<Value>, tag: &str, default_result: ActionResult) -> Stage {
+    let stage = shop(Options::default());
+    let mut hook = HookSpec::launching(LAUNCH).heartbeat(120).by_default(default_result);
+    hook.notification_metadata = metadata.map(|metadata| metadata.to_string());
+    stage.fleet(GroupSpec::new("fleet", &stage.subnet).hook(hook).tag("elb-registrar:register", tag).desired(1));
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_whose_declaration_cannot_be_registered_ends_by_the_hooks_default() {
+    for (metadata, tag, default_result) in [
+        (Some(json!({ "register": ["tg:web", "tg:nope"] })), "", ActionResult::Abandon),
+        (Some(json!({ "register": ["tg:web", "clb:web-alb"] })), "", ActionResult::Abandon),
+        (Some(json!({ "register": ["tg:web", "tg:web:8080=eth0"] })), "", ActionResult::Abandon),
+        (Some(json!({ "register": ["tg:web", "tg:nope"] })), "", ActionResult::Continue),
+        (None, "tg:web tg:nope", ActionResult::Abandon),
+        (None, "tg:web clb:nope", ActionResult::Abandon),
+        (None, "tg:web tg:web:8080=eth0", ActionResult::Abandon),
+        (None, "tg:web oops", ActionResult::Abandon),
+    ] {
+        let stage = fleet_that_declares(metadata.clone(), tag, default_result);
+        stage.until("its end", |world| !world.auto_scaling.ended_actions.is_empty()).await;
+        let case = format!("{metadata:?} {tag} {default_result:?}");
+        let ended = stage.ended_actions().remove(0);
+        let held_for = (ended.ended - ended.action.begun).num_seconds();
+        assert_eq!(ended.ending, Ending::Completed(default_result), "{case}");
+        assert!((120..135).contains(&held_for), "{case}: {held_for} s");
+        assert_eq!(stage.members("tg:web").len(), 1, "{case}: what is right is registered meanwhile");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_goes_on_when_a_person_has_corrected_its_declaration() {
+    let stage = fleet_that_declares(None, "tg:web tg:late", ActionResult::Abandon);
+    let action = open_action(&stage).await;
+    stage.sandbox.advance(Duration::from_secs(60)).await;
+    assert_eq!(stage.ended_actions().len(), 0, "it waits");
+    let report = stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect("a report");
+    let named = &report["instances"][&action.instance_id]["needs_a_person"][0];
+    assert_eq!(named["what"], "tg:late", "what the metric NeedsAPerson counts: {report:#}");
+    stage.instances_group("late").rest().await;
+    assert_eq!(endings(&stage), [continued(LAUNCH)]);
+    let id = action.instance_id;
+    assert_eq!(stage.world(|world| places(world, &id)), ["tg:late:80", "tg:web:80"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -425,6 +472,40 @@ async fn metadata_that_an_operator_corrects_counts_when_the_event_comes_again() 
     // The event still says what it said.
     stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect("a report");
     assert_eq!(stage.world(|world| places(world, &id)), ["tg:web:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hooks_own_notification_is_served_and_its_test_is_no_dead_letter() {
+    let stage = shop(Options::default());
+    untold(&stage);
+    let hook = HookSpec::launching(LAUNCH).heartbeat(600);
+    stage.fleet(GroupSpec::new("fleet", &stage.subnet).tag("elb-registrar:register", "tg:web").hook(hook).desired(1));
+    let action = open_action(&stage).await;
+    let test = json!({ "Service": "AWS Auto Scaling", "Event": "autoscaling:TEST_NOTIFICATION", "AccountId": ACCOUNT });
+    let notification = json!({
+        "Service": "AWS Auto Scaling", "AccountId": ACCOUNT, "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+        "Time": action.begun.format("%Y-%m-%dT%H:%M:%S.123Z").to_string(), "AutoScalingGroupName": action.group,
+        "LifecycleHookName": action.hook.name, "EC2InstanceId": action.instance_id, "LifecycleActionToken": action.token,
+    });
+    for body in [test, notification] {
+        let draft = sandbox::sqs::Draft { body: body.to_string(), ..Default::default() };
+        stage.world(|world| sandbox::sqs::send(world, LIFECYCLE_QUEUE, draft)).expect("a message");
+    }
+    stage.rest().await;
+    assert_eq!(endings(&stage), [continued(LAUNCH)]);
+    assert_eq!(stage.world(|world| places(world, &action.instance_id)), ["tg:web:80"]);
+    assert_eq!(stage.dead_letters_in(LIFECYCLE_DEAD_LETTERS).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_with_a_misspelt_declaration_waits_for_a_person() {
+    let stage = shop(Options::default());
+    let hook = HookSpec::launching(LAUNCH).heartbeat(120);
+    let spec = GroupSpec::new("fleet", &stage.subnet).hook(hook).tag("elb-registar:register", "tg:web").desired(1);
+    stage.fleet(spec).until("its end", |world| !world.auto_scaling.ended_actions.is_empty()).await;
+    let ended = stage.ended_actions().remove(0);
+    assert_eq!(ended.ending, Ending::Completed(ActionResult::Abandon));
+    assert!((ended.ended - ended.action.begun).num_seconds() >= 120, "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]

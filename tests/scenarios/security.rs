@@ -11,7 +11,10 @@ use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
 use aws_types::SdkConfig;
 use end_to_end::{Stage, places, state_change};
 use lambda_runtime::{Context, LambdaEvent};
-use registrar::{config::Config, handler::InstanceState};
+use registrar::{
+    config::{Config, Mode},
+    handler::InstanceState,
+};
 use sandbox::{
     ACCOUNT, REGION, Verdict,
     auto_scaling::{GroupSpec, HookSpec, LifecycleState},
@@ -284,7 +287,7 @@ async fn neither_log_nor_error_has_anything_of_the_credentials() {
     let credentials = Credentials::new("AKIAOPERATOR", secrets[0], Some(secrets[1].to_owned()), None, "test");
     let sdk: SdkConfig =
         stage.operator_sdk().into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
-    let function = InstanceState::new(&sdk, &Config::default());
+    let function = InstanceState::new(&sdk, &Config { mode: Mode::Enforce, ..Config::default() });
     let event = state_change(&stage, "web-1", "stopped");
     let denied = ApiError::sender("UnauthorizedOperation", "You are not authorized to perform this operation.");
     // While there is only one dispatcher in the process, tracing asks that of the *thread* that first comes by a place in the code

@@ -4,9 +4,10 @@ use std::{net::Ipv4Addr, process::Output};
 
 use end_to_end::Stage;
 use registrar::{
-    clients::Clients,
+    aws::clients::Clients,
     config::{Mode, Scope},
-    converge::{Order, Registrar},
+    engine::Registrar,
+    workflow::Order,
 };
 use sandbox::{
     Clock, Options, Sandbox, deployment,

@@ -1,12 +1,13 @@
 //! The Lambda function `lifecycle`: sees instances in and out that wait at a lifecycle hook of their Auto Scaling group.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use registrar::{clients, config::Config, handler::Lifecycle, logging};
+use registrar::{aws::clients, config::Config, handler::Lifecycle, logging};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logging::start();
     let config = logging::or_exit(Config::from_env());
+    config.announce();
     let function = Lifecycle::new(&logging::or_exit(clients::from_env()), &config);
     // Here, because nobody waits for a start of Lambda's own; and it is said to get more of a processor than an event (*not verified*).
     function.connect().await;

@@ -1,12 +1,13 @@
 //! The Lambda function `reconcile`: a scheduled sweep that repairs what no event told.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use registrar::{clients, config::Config, handler::Reconcile, logging};
+use registrar::{aws::clients, config::Config, handler::Reconcile, logging};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logging::start();
     let config = logging::or_exit(Config::from_env());
+    config.announce();
     let function = Reconcile::new(&logging::or_exit(clients::from_env()), &config);
     // No connections in advance: nobody waits for a sweep.
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await

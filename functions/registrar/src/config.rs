@@ -1,7 +1,8 @@
 //! Settings: read once, at the start, from the environment that the template sets.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use protocol::{nearest::nearest, timing::NETWORK_DRAIN_DEFAULT};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -24,10 +25,21 @@ pub const HEALTH_TIMEOUT: &str = "REGISTRAR_HEALTH_TIMEOUT_SECONDS";
 /// See [`Config::network_drain`].
 pub const NETWORK_DRAIN: &str = "REGISTRAR_NETWORK_DRAIN_SECONDS";
 
-/// A Network Load Balancer goes on opening new connections to a deregistered target for about two minutes, whatever the
-/// group's delay says (measured by several users: aws/containers-roadmap issue 470, aws-load-balancer-controller issues 2366
-/// and 3270; AWS says "a few minutes").
-const NETWORK_DRAIN_DEFAULT: Duration = Duration::from_secs(120);
+/// How the names of all of them begin.
+const PREFIX: &str = "REGISTRAR_";
+
+/// All of them.
+pub const NAMES: [&str; 9] = [
+    MODE,
+    SCOPE,
+    PRUNE_ORPHANS,
+    STACK,
+    QUEUE_URL,
+    DEAD_LETTER_QUEUE_URL,
+    LIFECYCLE_HOOK_PREFIX,
+    HEALTH_TIMEOUT,
+    NETWORK_DRAIN,
+];
 
 /// The longest that a lifecycle action can wait at all, a limit of Auto Scaling.
 const TWO_DAYS: u64 = 172_800;
@@ -82,9 +94,9 @@ impl Default for Config {
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Decide and act.
-    #[default]
     Enforce,
-    /// Decide and report.
+    /// Decide and report. What was not asked to act does not.
+    #[default]
     Observe,
 }
 
@@ -109,20 +121,42 @@ pub enum Orphans {
 }
 
 impl Config {
+    /// Says in the log in which mode the function works: one that only observes looks like one that does nothing.
+    pub fn announce(&self) {
+        match self.mode {
+            Mode::Enforce => tracing::info!(mode = "enforce", "what is decided is done"),
+            Mode::Observe => tracing::warn!(
+                mode = "observe",
+                "nothing is changed, and what would be is in the log and in reports: {MODE}=enforce acts"
+            ),
+        }
+    }
+
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// Where a variable has a value that means nothing. The function must not start with it.
+    /// If a variable has a value that means nothing, or a name that does. The function must not start with it.
     pub fn from_env() -> Result<Self, BadSetting> {
-        Self::read(|name| std::env::var(name).ok())
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        Self::of(&std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect())
     }
 
-    /// Reads variables from anywhere. An empty one is as good as none: a template cannot leave one out.
+    /// Reads variables from anywhere. An empty one is as good as none: a template cannot leave one out. Those of others do not count.
     ///
     /// # Errors
     /// As [`Config::from_env`].
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, BadSetting> {
-        let variable = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+    pub fn of(variables: &BTreeMap<String, String>) -> Result<Self, BadSetting> {
+        let ours = variables.keys().filter(|name| name.starts_with(PREFIX));
+        if let Some(name) = ours.into_iter().find(|name| !NAMES.contains(&name.as_str())) {
+            let suffixes = NAMES.iter().filter_map(|name| name.strip_prefix(PREFIX));
+            let meant =
+                nearest(&name[PREFIX.len()..], suffixes).map(|suffix| format!(": did you mean {PREFIX}{suffix}?"));
+            return Err(BadSetting::Unknown { name: name.clone(), meant: meant.unwrap_or_default() });
+        }
+        let variable = |name| {
+            let value = variables.get(name).map(|value| value.trim().to_owned());
+            value.filter(|value| !value.is_empty())
+        };
         let default = Self::default();
         Ok(Self {
             mode: one_of(MODE, variable(MODE), &[("enforce", Mode::Enforce), ("observe", Mode::Observe)])?,
@@ -154,7 +188,7 @@ fn one_of<T: Copy + Default>(
         Some((_, meaning)) => Ok(*meaning),
         None => {
             let words: Vec<String> = allowed.iter().map(|(word, _)| format!("`{word}`")).collect();
-            Err(BadSetting { name, value, allowed: words.join(" or ") })
+            Err(BadSetting::Value { name, value, allowed: words.join(" or ") })
         }
     }
 }
@@ -163,26 +197,40 @@ fn seconds(name: &'static str, value: Option<String>) -> Result<Option<Duration>
     let Some(value) = value else { return Ok(None) };
     match value.parse() {
         Ok(seconds) if seconds <= TWO_DAYS => Ok(Some(Duration::from_secs(seconds))),
-        _ => Err(BadSetting { name, value, allowed: format!("a whole number of seconds from 0 to {TWO_DAYS}") }),
+        _ => Err(BadSetting::Value { name, value, allowed: format!("a whole number of seconds from 0 to {TWO_DAYS}") }),
     }
 }
 
 fn url(name: &'static str, value: Option<String>) -> Result<Option<String>, BadSetting> {
     match value {
         Some(value) if !value.starts_with("https://") && !value.starts_with("http://") => {
-            Err(BadSetting { name, value, allowed: "the URL of a queue, as GetQueueUrl tells it".to_owned() })
+            Err(BadSetting::Value { name, value, allowed: "the URL of a queue, as GetQueueUrl tells it".to_owned() })
         }
         value => Ok(value),
     }
 }
 
-/// A variable has a value that means nothing.
+/// Why the function cannot start with its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the environment variable {name} is `{value}`, and has to be {allowed}")]
-pub struct BadSetting {
-    name: &'static str,
-    value: String,
-    allowed: String,
+pub enum BadSetting {
+    /// A variable has a value that means nothing.
+    #[error("the environment variable {name} is `{value}`, and has to be {allowed}")]
+    Value {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it could be.
+        allowed: String,
+    },
+    /// A variable has a name like ours that means nothing.
+    #[error("the environment variable {name} means nothing{meant}")]
+    Unknown {
+        /// The variable.
+        name: String,
+        /// What may have been meant, as the end of a sentence; empty if nothing is near.
+        meant: String,
+    },
 }
 
 #[cfg(test)]
@@ -190,18 +238,21 @@ mod tests {
     use super::*;
 
     fn read(name: &str, value: &str) -> Result<Config, String> {
-        Config::read(|asked| (asked == name).then(|| value.to_owned())).map_err(|e| e.to_string())
+        Config::of(&BTreeMap::from([(name.to_owned(), value.to_owned())])).map_err(|e| e.to_string())
     }
 
     #[test]
-    fn without_settings_everything_is_enforced_on_all_instances() {
-        assert_eq!(Config::read(|_| None), Ok(Config::default()));
-        assert_eq!(read(MODE, " "), Ok(Config::default()));
+    fn without_settings_all_instances_are_observed() {
+        assert_eq!(Config::of(&BTreeMap::new()), Ok(Config::default()));
+        assert_eq!((Config::default().mode, Config::default().scope), (Mode::Observe, Scope::All));
+        assert_eq!(read(MODE, " "), Ok(Config::default()), "an empty variable is as good as none");
     }
 
     #[test]
     fn settings_are_read_by_their_names() {
+        assert_eq!(read(MODE, "enforce").map(|c| c.mode), Ok(Mode::Enforce));
         assert_eq!(read(MODE, "observe").map(|c| c.mode), Ok(Mode::Observe));
+        assert_eq!(read(STACK, "fleet").map(|c| c.stack), Ok("fleet".to_owned()));
         assert_eq!(read(SCOPE, "tagged").map(|c| c.scope), Ok(Scope::Tagged));
         assert_eq!(read(HEALTH_TIMEOUT, "900").map(|c| c.health_timeout), Ok(Some(Duration::from_secs(900))));
         assert_eq!(read(HEALTH_TIMEOUT, "0").map(|c| c.health_timeout), Ok(None));
@@ -213,6 +264,15 @@ mod tests {
             read(DEAD_LETTER_QUEUE_URL, "https://d").map(|c| c.dead_letter_queue_url),
             Ok(Some("https://d".into()))
         );
+    }
+
+    #[test]
+    fn a_variable_like_ours_that_is_not_known_is_named_with_what_was_meant() {
+        let error = "the environment variable REGISTRAR_MOED means nothing: did you mean REGISTRAR_MODE?";
+        assert_eq!(read("REGISTRAR_MOED", "enforce"), Err(error.to_owned()));
+        let error = "the environment variable REGISTRAR_COLOUR means nothing";
+        assert_eq!(read("REGISTRAR_COLOUR", ""), Err(error.to_owned()));
+        assert_eq!(read("ELB_REGISTRAR_MODE", "enforce"), Ok(Config::default()), "the variable of another");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A function at work on the instance: one call at a time, in the order of `converge/`.
+//! A function at work on the instance: one call at a time, in the order of `engine/`.
 
 use crate::{Bounds, Description, Keys, Registrations, Rules, Stale, State, Tag, Tick, Trust, World};
 

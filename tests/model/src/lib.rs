@@ -5,7 +5,7 @@
 //! the promises. The tests show that the protocol keeps them, and that each of its precautions is needed: without one,
 //! the checker finds the shortest way to a loss.
 //!
-//! It is a model and shares no code with the functions: whoever changes `decide/` or `converge/` in a way that changes the
+//! It is a model and shares no code with the functions: whoever changes `decide/` or `engine/` in a way that changes the
 //! order of calls, or what is believed, changes it here as well.
 
 mod converging;

@@ -11,11 +11,14 @@ use std::process::ExitCode;
 use aws_config::BehaviorVersion;
 use lexopt::prelude::Long;
 use registrar::{
-    clients::{self, Clients},
+    aws::{
+        clients::{self, Clients},
+        http,
+    },
     config::{Mode, Scope},
-    converge::{Detail, Order, Registrar},
-    http,
+    engine::Registrar,
     report::Report,
+    workflow::{Detail, Order},
 };
 
 const HELP: &str = "\

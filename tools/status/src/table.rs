@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use anstyle::Style;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use registrar::{
-    id::InstanceId,
-    report::{Because, InstanceReport, Report},
-};
+use protocol::{because::Because, id::InstanceId};
+use registrar::report::{InstanceReport, Report};
 
 const BOLD: Style = Style::new().bold();
 
@@ -101,11 +99,9 @@ fn lines(texts: impl Iterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use protocol::{instance::State, observed::Health, registration::Registration};
     use registrar::{
-        balancer::Health,
         config::Mode,
-        instance::State,
-        registration::Registration,
         report::{Action, Recorder},
     };
 

@@ -9,23 +9,26 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::{
     Client,
-    types::{Instance as Member, LoadBalancerDescription},
+    types::{Instance as Member, LoadBalancerDescription, TagDescription},
 };
 use futures::{FutureExt, StreamExt, stream};
-
-use super::{
-    CALLS_IN_FLIGHT_MAX, Drain, Found, Health, Kind, Parting, Reason, Scan, Standing, Target, Unresolved, Wanted,
-    of_existing,
-};
-use crate::{
-    budget::{ApiSet, Budget},
+use protocol::{
+    call_error::CallError,
     declaration::Declaration,
-    ec2::following,
-    error::CallError,
     id::{InstanceId, LoadBalancerName},
     instance::Instance,
+    names::Name,
+    observed::{Drain, Found, Health, Parting, Reason, Standing, Target, Unresolved, Wanted},
     registration::{BalancerId, Registration},
-    tag::{self, Owner},
+    tag::Owner,
+};
+
+use super::{Kind, Marks, Scan, marks, of_existing};
+use crate::aws::{
+    CALLS_IN_FLIGHT_MAX,
+    budget::{ApiSet, Budget},
+    call::call_error,
+    ec2::following,
 };
 
 /// All Classic load balancers of an account in a Region.
@@ -58,7 +61,7 @@ impl ClassicLoadBalancers {
         while let Some(marker) = next {
             let page = async || {
                 let page = call.clone().set_marker(marker.clone()).send().await;
-                page.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancers", e))
+                page.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancers", e))
             };
             let page = self.budget.call(ApiSet::ClassicDescribe, page).await?;
             next = following(page.next_marker());
@@ -74,27 +77,24 @@ impl ClassicLoadBalancers {
         Ok(described.into_iter().filter_map(|found| Some((found.load_balancer_name()?.into(), found))).collect())
     }
 
-    /// Who else looks after load balancers, by their tags. Those that are gone have no owner.
-    async fn owners_of(
-        &self,
-        names: &BTreeSet<LoadBalancerName>,
-    ) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
+    /// What the tags of load balancers say. Those that are gone have none.
+    async fn marks(&self, names: &BTreeSet<LoadBalancerName>) -> Result<Marks<LoadBalancerName>, CallError> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        Ok(of_existing(&names, |names| self.owners_of_all(names).boxed()).await?.into_iter().collect())
+        let tagged = of_existing(&names, |names| self.describe_tags(names).boxed()).await?;
+        Ok(marks(tagged.iter().filter_map(|found| {
+            let keys = found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key).collect();
+            Some((found.load_balancer_name()?.into(), keys))
+        })))
     }
 
-    async fn owners_of_all(&self, names: &[String]) -> Result<Vec<(LoadBalancerName, Owner)>, CallError> {
+    async fn describe_tags(&self, names: &[String]) -> Result<Vec<TagDescription>, CallError> {
         let call = self.client.describe_tags().set_load_balancer_names(Some(names.to_vec()));
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTags", e))
         };
         let answer = self.budget.call(ApiSet::ClassicDescribe, call).await?;
-        let owned = answer.tag_descriptions().iter().filter_map(|found| {
-            let owner = tag::owner(found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key))?;
-            Some((found.load_balancer_name()?.into(), owner))
-        });
-        Ok(owned.collect())
+        Ok(answer.tag_descriptions.unwrap_or_default())
     }
 
     /// What a load balancer still does for an instance that is not a member any more.
@@ -106,7 +106,7 @@ impl ClassicLoadBalancers {
         let call = self.client.describe_instance_health().load_balancer_name(name).instances(member);
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeInstanceHealth", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeInstanceHealth", e))
         };
         let is_under_way = match self.budget.call(ApiSet::ClassicDescribe, call).await {
             Ok(answer) => answer.instance_states().iter().any(|state| state.state() == Some("InService")),
@@ -123,7 +123,7 @@ impl ClassicLoadBalancers {
         let call = self.client.describe_load_balancer_attributes().load_balancer_name(name);
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeLoadBalancerAttributes", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancerAttributes", e))
         };
         let answer = self.budget.call(ApiSet::ClassicDescribe, call).await;
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
@@ -142,7 +142,7 @@ impl ClassicLoadBalancers {
             let call = call.set_instances(Some(members));
             let call = async || {
                 let answer = call.clone().send().await;
-                answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeInstanceHealth", e))
+                answer.map_err(|e| call_error("elasticloadbalancing:DescribeInstanceHealth", e))
             };
             match self.budget.call(ApiSet::ClassicDescribe, call).await {
                 Ok(answer) => {
@@ -177,6 +177,11 @@ impl Kind for ClassicLoadBalancers {
         }
     }
 
+    async fn names(&self) -> Result<Vec<Name>, CallError> {
+        let balancers = self.list().await?;
+        Ok(balancers.iter().filter_map(|found| Some(Name::Classic(found.load_balancer_name()?.to_owned()))).collect())
+    }
+
     async fn scan(&self, instances: &[&Instance]) -> Scan {
         let balancers = match self.list().await {
             Ok(balancers) => balancers,
@@ -196,12 +201,13 @@ impl Kind for ClassicLoadBalancers {
             }));
         }
         let names = found.iter().filter_map(|found| name_of(&found.registration)).cloned().collect();
-        match self.owners_of(&names).await {
-            Ok(owners) => {
+        match self.marks(&names).await {
+            Ok(Marks { owners, odd_tags }) => {
                 for found in &mut found {
                     found.owner = name_of(&found.registration).and_then(|name| owners.get(name).copied());
                 }
-                Scan { found, ..Scan::default() }
+                let odd_tags = odd_tags.into_iter().map(|(name, key)| (BalancerId::Classic(name), key)).collect();
+                Scan { found, odd_tags, ..Scan::default() }
             }
             // Without the tags nobody knows what is foreign, so nothing of it is touched.
             Err(error) => Scan { failures: vec![error], ..Scan::default() },
@@ -216,7 +222,8 @@ impl Kind for ClassicLoadBalancers {
         };
         let is_open = |wanted: &&Wanted<'_>| !is_in_place(**wanted, &described);
         let open = wanted.iter().filter(is_open).filter_map(|wanted| name_of(wanted.registration));
-        let owners = self.owners_of(&open.filter(|name| described.contains_key(*name)).cloned().collect()).await;
+        let marks = self.marks(&open.filter(|name| described.contains_key(*name)).cloned().collect()).await;
+        let owners = marks.map(|marks| marks.owners);
         let mut present: BTreeMap<LoadBalancerName, Vec<InstanceId>> = BTreeMap::new();
         for wanted in wanted.iter().filter(|wanted| is_in_place(**wanted, &described)) {
             let members = name_of(wanted.registration).map(|name| present.entry(name.clone()).or_default());
@@ -253,7 +260,7 @@ impl Kind for ClassicLoadBalancers {
             BalancerId::Classic(name) => Some(name.clone()),
             BalancerId::TargetGroup(_) => None,
         });
-        let owners = self.owners_of(&names.collect()).await?;
+        let owners = self.marks(&names.collect()).await?.owners;
         Ok(owners.into_iter().map(|(name, owner)| (BalancerId::Classic(name), owner)).collect())
     }
 
@@ -261,7 +268,7 @@ impl Kind for ClassicLoadBalancers {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.register_instances_with_load_balancer().load_balancer_name(name.as_str());
         let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
+        answer.map(drop).map_err(|e| call_error("elasticloadbalancing:RegisterInstancesWithLoadBalancer", e))
     }
 
     async fn turn(&self) {
@@ -272,7 +279,7 @@ impl Kind for ClassicLoadBalancers {
         let BalancerId::Classic(name) = balancer else { return Ok(()) };
         let call = self.client.deregister_instances_from_load_balancer().load_balancer_name(name.as_str());
         let answer = call.set_instances(Some(members(targets))).send().await;
-        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterInstancesFromLoadBalancer", e))
+        answer.map(drop).map_err(|e| call_error("elasticloadbalancing:DeregisterInstancesFromLoadBalancer", e))
     }
 }
 

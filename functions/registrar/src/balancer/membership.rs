@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
-
-use super::{AddressTarget, Found, Health, Reason, Standing, Target, TargetGroup, TargetType, Wanted};
-use crate::{
+use protocol::{
     address::{Address, Family},
     instance::Instance,
+    observed::{AddressTarget, Found, Health, Reason, Standing, Target, Wanted},
     registration::{Registration, ZONE_ALL},
     tag::Owner,
+    target_group::{TargetGroup, TargetType},
 };
 
 /// One entry of a target group.

@@ -12,26 +12,32 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::{
     Client,
-    types::{TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
+    types::{TagDescription, TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
 };
 use futures::{FutureExt, StreamExt, stream};
+use protocol::{
+    address::Family,
+    call_error::CallError,
+    declaration::Declaration,
+    instance::Instance,
+    names::{Name, Sought},
+    observed::{AddressTarget, Drain, Parting, Reason, Standing, Target, Unresolved, Wanted},
+    registration::{BalancerId, Registration, TargetGroupId},
+    tag::Owner,
+    target_group::{TargetGroup, TargetType},
+};
 use tokio::time::Instant as MonotonicTime;
 
 use super::{
-    AddressTarget, CALLS_IN_FLIGHT_MAX, Drain, Kind, Part, Parting, Reason, Scan, ScannedPart, Standing, Target,
-    TargetGroup, TargetType, Unresolved, Wanted,
+    Kind, Marks, Part, Scan, ScannedPart, marks,
     membership::{Index, Member, address_target, can_have_one_of, claim, in_place, member, standing},
     of_existing,
 };
-use crate::{
-    address::Family,
+use crate::aws::{
+    CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
-    declaration::Declaration,
+    call::call_error,
     ec2::following,
-    error::CallError,
-    instance::Instance,
-    registration::{BalancerId, Registration, TargetGroupId},
-    tag::{self, Owner},
 };
 
 /// Groups that a sweep reads before it looks at the clock. At AWS's older limits that is ten seconds' worth.
@@ -143,7 +149,7 @@ impl TargetGroups {
         while let Some(marker) = next {
             let page = async || {
                 let page = call.clone().set_marker(marker.clone()).send().await;
-                page.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))
+                page.map_err(|e| call_error("elasticloadbalancing:DescribeTargetGroups", e))
             };
             let page = self.budget.call(ApiSet::Describe, page).await?;
             for group in page.target_groups() {
@@ -157,6 +163,27 @@ impl TargetGroups {
         Ok(groups)
     }
 
+    /// The load balancers that could have target groups, by their ARNs.
+    async fn load_balancers(&self) -> Result<Vec<(String, Name)>, CallError> {
+        let call = self.client.describe_load_balancers();
+        let mut balancers = Vec::new();
+        let mut next = Some(None);
+        while let Some(marker) = next {
+            let page = async || {
+                let page = call.clone().set_marker(marker.clone()).send().await;
+                page.map_err(|e| call_error("elasticloadbalancing:DescribeLoadBalancers", e))
+            };
+            let page = self.budget.call(ApiSet::Describe, page).await?;
+            balancers.extend(page.load_balancers().iter().filter_map(|found| {
+                let kind = found.r#type().map(|kind| kind.as_str().to_owned()).unwrap_or_default();
+                let name = found.load_balancer_name()?.to_owned();
+                Some((found.load_balancer_arn()?.to_owned(), Name::LoadBalancer { name, kind, groups: Vec::new() }))
+            }));
+            next = following(page.next_marker());
+        }
+        Ok(balancers)
+    }
+
     async fn describe_named(&self, name: &str) -> Result<Option<TargetGroup>, CallError> {
         if let Some(known) = self.recall_named(name) {
             return Ok(known);
@@ -164,7 +191,7 @@ impl TargetGroups {
         let call = self.client.describe_target_groups().names(name);
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroups", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTargetGroups", e))
         };
         match self.budget.call(ApiSet::Describe, call).await {
             Ok(answer) => {
@@ -210,7 +237,7 @@ impl TargetGroups {
         let call = self.client.describe_target_health().target_group_arn(self.arn(group));
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetHealth", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTargetHealth", e))
         };
         let answer = self.budget.call(ApiSet::Describe, call).await?;
         Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
@@ -239,7 +266,7 @@ impl TargetGroups {
         // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTargetGroupAttributes", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTargetGroupAttributes", e))
         };
         let answer = self.budget.call(ApiSet::Describe, call).await;
         let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
@@ -291,15 +318,24 @@ impl TargetGroups {
 
     /// Who else looks after groups: by their own tags, or by those of the load balancers in front of them.
     async fn owners_of(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
+        Ok(self.marks(groups).await?.owners)
+    }
+
+    /// What the tags of groups say, or those of the load balancers in front of them.
+    async fn marks(&self, groups: &[&TargetGroup]) -> Result<Marks<TargetGroupId>, CallError> {
         let arns = groups.iter().flat_map(|g| g.load_balancer_arns.iter().cloned().chain([self.arn(&g.id)]));
         let arns: Vec<String> = arns.collect::<BTreeSet<_>>().into_iter().collect();
-        let owned = of_existing(&arns, |arns| self.owners_of_all(arns).boxed()).await?;
-        let owners: BTreeMap<String, Owner> = owned.into_iter().collect();
-        let owner = |group: &TargetGroup| {
-            let own = owners.get(&self.arn(&group.id));
-            own.or_else(|| group.load_balancer_arns.iter().find_map(|arn| owners.get(arn))).copied()
+        let tagged = of_existing(&arns, |arns| self.describe_tags(arns).boxed()).await?;
+        let keys = |found: &'_ TagDescription| {
+            found.tags().iter().filter_map(|tag| tag.key().map(str::to_owned)).collect::<Vec<String>>()
         };
-        Ok(groups.iter().filter_map(|group| Some((group.id.clone(), owner(group)?))).collect())
+        let keys: BTreeMap<String, Vec<String>> =
+            tagged.iter().filter_map(|found| Some((found.resource_arn()?.to_owned(), keys(found)))).collect();
+        Ok(marks(groups.iter().map(|group| {
+            let arns = [self.arn(&group.id)].into_iter().chain(group.load_balancer_arns.iter().cloned());
+            let of_group = arns.filter_map(|arn| keys.get(&arn)).flatten().map(String::as_str);
+            (group.id.clone(), of_group.collect())
+        })))
     }
 
     /// Asks groups for their members: which of them are these instances', and which addresses there are.
@@ -337,12 +373,15 @@ impl TargetGroups {
                 BalancerId::Classic(_) => None,
             })
             .collect();
-        match self.owners_of(&with_ours).await {
-            Ok(owners) => scan.found.iter_mut().for_each(|found| {
-                if let BalancerId::TargetGroup(id) = found.registration.balancer() {
-                    found.owner = owners.get(&id).copied();
-                }
-            }),
+        match self.marks(&with_ours).await {
+            Ok(Marks { owners, odd_tags }) => {
+                scan.found.iter_mut().for_each(|found| {
+                    if let BalancerId::TargetGroup(id) = found.registration.balancer() {
+                        found.owner = owners.get(&id).copied();
+                    }
+                });
+                scan.odd_tags = odd_tags.into_iter().map(|(id, key)| (BalancerId::TargetGroup(id), key)).collect();
+            }
             // Without the tags nobody knows what is foreign, so nothing of it is touched.
             Err(error) => {
                 scan.found.clear();
@@ -372,20 +411,14 @@ impl TargetGroups {
         Ok(look)
     }
 
-    async fn owners_of_all(&self, arns: &[String]) -> Result<Vec<(String, Owner)>, CallError> {
+    async fn describe_tags(&self, arns: &[String]) -> Result<Vec<TagDescription>, CallError> {
         let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
         let call = async || {
             let answer = call.clone().send().await;
-            answer.map_err(|e| CallError::new("elasticloadbalancing:DescribeTags", e))
+            answer.map_err(|e| call_error("elasticloadbalancing:DescribeTags", e))
         };
         let answer = self.budget.call(ApiSet::Describe, call).await?;
-        let described = answer.tag_descriptions().iter();
-        Ok(described
-            .filter_map(|resource| {
-                let owner = tag::owner(resource.tags().iter().filter_map(|tag| tag.key()))?;
-                Some((resource.resource_arn()?.to_owned(), owner))
-            })
-            .collect())
+        Ok(answer.tag_descriptions.unwrap_or_default())
     }
 }
 
@@ -405,9 +438,26 @@ impl Kind for TargetGroups {
         let Declaration::Target { group: name, .. } = declaration else { return None };
         Some(match self.describe_named(name).await {
             Ok(Some(group)) => declaration.resolve(&group).map_err(|why| Unresolved::Reason(Reason::DoesNotFit(why))),
-            Ok(None) => Err(Unresolved::Reason(Reason::BalancerGone)),
+            Ok(None) => Err(Unresolved::Reason(Reason::NoSuchBalancer {
+                sought: Sought::TargetGroup,
+                name: name.clone(),
+                hint: String::new(),
+            })),
             Err(error) => Err(Unresolved::Unreadable(error)),
         })
+    }
+
+    async fn names(&self) -> Result<Vec<Name>, CallError> {
+        let groups = self.list().await?;
+        let mut names = self.load_balancers().await?;
+        for name in &mut names {
+            if let (arn, Name::LoadBalancer { groups: its, .. }) = name {
+                let in_front = |group: &&TargetGroup| group.load_balancer_arns.contains(arn);
+                its.extend(groups.iter().filter(in_front).map(|group| group.id.name.clone()));
+            }
+        }
+        let names = names.into_iter().map(|(_, name)| name);
+        Ok(names.chain(groups.into_iter().map(|group| Name::TargetGroup(group.id.name))).collect())
     }
 
     async fn scan(&self, instances: &[&Instance]) -> Scan {
@@ -435,6 +485,7 @@ impl Kind for TargetGroups {
             let ScannedPart { scan, addresses, .. } = self.scan_groups(chunk, instances).await;
             whole.scan.found.extend(scan.found);
             whole.scan.failures.extend(scan.failures);
+            whole.scan.odd_tags.extend(scan.odd_tags);
             whole.addresses.extend(addresses);
             whole.stopped_after = chunk.last().map(|group| group.id.clone());
         }
@@ -533,7 +584,7 @@ impl Kind for TargetGroups {
         let BalancerId::TargetGroup(group) = balancer else { return Ok(()) };
         let targets = targets.iter().map(description).collect();
         let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
-        call.send().await.map(drop).map_err(|e| CallError::new("elasticloadbalancing:RegisterTargets", e))
+        call.send().await.map(drop).map_err(|e| call_error("elasticloadbalancing:RegisterTargets", e))
     }
 
     async fn turn(&self) {
@@ -545,7 +596,7 @@ impl Kind for TargetGroups {
         let targets = targets.iter().map(description).collect();
         let call = self.client.deregister_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
         let answer = call.send().await;
-        answer.map(drop).map_err(|e| CallError::new("elasticloadbalancing:DeregisterTargets", e))
+        answer.map(drop).map_err(|e| call_error("elasticloadbalancing:DeregisterTargets", e))
     }
 }
 

@@ -2,30 +2,27 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::{Context, LambdaEvent};
-use serde_json::Value;
+use protocol::{
+    call_error::CallError,
+    event::{NotUnderstood, Place, Told},
+    id::InstanceId,
+    timing::{COMES_BACK_AFTER, FAILED_RETRY_MIN},
+};
+use serde_json::{Value, json};
 use tokio::time::Instant as MonotonicTime;
 
-use super::{Base, Failure, deadline, log};
+use super::{Base, Failure, deadline, log, records::Records};
 use crate::{
+    aws::queue::{Parked, Queue},
     config::Config,
-    converge::{Converged, Outcome, Registrar},
-    error::CallError,
-    id::InstanceId,
-    metrics::Metrics,
-    notice::{NotUnderstood, Place},
-    queue::{Parked, Queue},
+    engine::Registrar,
+    report::metrics::Metrics,
+    workflow::{Converged, Outcome},
 };
-
-/// How soon the first retry of a failure comes. Sooner, and a throttled account is throttled more.
-const FAILED_RETRY_MIN: Duration = Duration::from_secs(15);
-
-/// How long after the end of an invocation a message comes back that killed it, where that must be soon: while Lambda may still be
-/// ending it, another one must not work on the same.
-const COMES_BACK_AFTER: Duration = Duration::from_secs(5);
 
 /// What a function makes of its events.
 pub(super) trait Work: Send + Sync {
@@ -34,6 +31,9 @@ pub(super) trait Work: Send + Sync {
 
     /// The function's name.
     const FUNCTION: &'static str;
+
+    /// What it can read, for a person who sent something else.
+    const TAKES: &'static str;
 
     /// How late the last retries of a failure come. Later, and a person who has put something right waits for it; sooner, and
     /// the receives that the queue allows are used up before a person is there.
@@ -44,7 +44,7 @@ pub(super) trait Work: Send + Sync {
     const COMES_BACK_SOON: bool;
 
     /// Reads an event.
-    fn read(&self, text: &str, place: &Place) -> Result<Self::Notice, NotUnderstood>;
+    fn read(&self, text: &str, place: &Place) -> Result<Told<Self::Notice>, NotUnderstood>;
 
     /// The instance that it names.
     fn instance(notice: &Self::Notice) -> &InstanceId;
@@ -67,7 +67,7 @@ pub(super) struct BehindQueue<W> {
 /// One record of a batch, with what came of its reading.
 struct Record<N> {
     message: SqsMessage,
-    notice: Result<N, NotUnderstood>,
+    told: Result<Told<N>, NotUnderstood>,
 }
 
 impl<W: Work> BehindQueue<W> {
@@ -88,12 +88,16 @@ impl<W: Work> BehindQueue<W> {
         let place = self.place(&event.context);
         self.base.clients.budget.begin(deadline(&event.context));
         let mut metrics = Metrics::default();
-        let answer = match batch_of(&event.payload) {
-            Some(batch) => {
-                self.come_back_soon(&batch, &event.context).await;
-                Ok(self.batch(batch, &place, &mut metrics).await)
+        let answer = match Records::of(&event.payload, W::TAKES) {
+            Ok(Records::Sqs(messages)) => {
+                self.come_back_soon(&messages, &event.context).await;
+                Ok(self.batch(messages, &place, &mut metrics).await)
             }
-            None => self.bare(&event.payload, &place, &mut metrics).await,
+            Ok(Records::None) => self.bare(&event.payload, &place, &mut metrics).await,
+            Err(reason) => {
+                metrics.add_not_understood(1);
+                Err(reason.into())
+            }
         };
         self.base.write(metrics);
         answer
@@ -103,10 +107,10 @@ impl<W: Work> BehindQueue<W> {
         Place::of_function(&context.invoked_function_arn, &self.base.clients.region)
     }
 
-    async fn come_back_soon(&self, batch: &SqsEvent, context: &Context) {
+    async fn come_back_soon(&self, messages: &[SqsMessage], context: &Context) {
         let Some(deadline) = deadline(context).filter(|_| W::COMES_BACK_SOON) else { return };
         let wait = deadline.saturating_duration_since(MonotonicTime::now()) + COMES_BACK_AFTER;
-        let receipt_handles = batch.records.iter().filter_map(|message| message.receipt_handle.clone());
+        let receipt_handles = messages.iter().filter_map(|message| message.receipt_handle.clone());
         let parked: Vec<Parked> = receipt_handles.map(|receipt_handle| Parked { receipt_handle, wait }).collect();
         self.queue.park(&parked).await;
     }
@@ -114,9 +118,12 @@ impl<W: Work> BehindQueue<W> {
     async fn bare(&self, event: &Value, place: &Place, metrics: &mut Metrics) -> Result<Value, Failure> {
         // Whoever sends an event by hand wants it worked on.
         self.base.registrar.forget_stops();
-        let notice = self.work.read(&event.to_string(), place).inspect_err(|_| metrics.add_not_understood(1))?;
+        let notice = match self.work.read(&event.to_string(), place).inspect_err(|_| metrics.add_not_understood(1))? {
+            Told::Look(notice) => notice,
+            Told::Nothing(why) => return Ok(json!({ "nothing_to_do": why })),
+        };
         let converged = self.work.converge(&self.base.registrar, std::slice::from_ref(&notice)).await;
-        let Converged { report, outcomes } = converged.inspect_err(|error| metrics.add_failure(error.reason()))?;
+        let Converged { report, outcomes } = converged.inspect_err(|error| metrics.add_failure(error.into()))?;
         metrics.add_report(&report);
         match outcomes.into_iter().next() {
             Some(Outcome::NotUnderstood(reason)) => {
@@ -127,18 +134,29 @@ impl<W: Work> BehindQueue<W> {
         }
     }
 
-    async fn batch(&self, batch: SqsEvent, place: &Place, metrics: &mut Metrics) -> Value {
+    async fn batch(&self, messages: Vec<SqsMessage>, place: &Place, metrics: &mut Metrics) -> Value {
         let read = |message: SqsMessage| {
-            let notice = self.work.read(message.body.as_deref().unwrap_or_default(), place);
-            Record { message, notice }
+            let told = self.work.read(message.body.as_deref().unwrap_or_default(), place);
+            Record { message, told }
         };
-        let records: Vec<Record<W::Notice>> = batch.records.into_iter().map(read).collect();
-        let notices: Vec<W::Notice> = records.iter().filter_map(|record| record.notice.clone().ok()).collect();
+        let records: Vec<Record<W::Notice>> = messages.into_iter().map(read).collect();
+        let look = |record: &Record<W::Notice>| match &record.told {
+            Ok(Told::Look(notice)) => Some(notice.clone()),
+            Ok(Told::Nothing(_)) | Err(_) => None,
+        };
+        let notices: Vec<W::Notice> = records.iter().filter_map(look).collect();
         let mut outcomes = self.converge(&notices, metrics).await.into_iter();
         let (mut failed, mut parked) = (Vec::new(), Vec::new());
-        for Record { message, notice } in records {
-            // One outcome for each notice, in their order.
-            let outcome = notice.map_or_else(Outcome::NotUnderstood, |_| outcomes.next().unwrap_or(Outcome::Failed));
+        for Record { message, told } in records {
+            let outcome = match told {
+                // One outcome for each notice, in their order.
+                Ok(Told::Look(_)) => outcomes.next().unwrap_or(Outcome::Failed),
+                Ok(Told::Nothing(why)) => {
+                    tracing::info!(why, "nothing to do");
+                    Outcome::Done
+                }
+                Err(reason) => Outcome::NotUnderstood(reason),
+            };
             let retry = || back_off(message.attributes.get("ApproximateReceiveCount"), W::FAILED_RETRY_MAX);
             let wait = match outcome {
                 Outcome::Done => continue,
@@ -193,7 +211,7 @@ impl<W: Work> BehindQueue<W> {
             }
             Ok(Err(error)) => {
                 tracing::error!(why = error.to_sentence(), "nothing could be done");
-                metrics.add_failure(error.reason());
+                metrics.add_failure((&error).into());
                 Some(vec![Outcome::Failed; notices.len()])
             }
             Err(_) => {
@@ -209,12 +227,6 @@ impl<W: Work> BehindQueue<W> {
 fn back_off(receive_count: Option<&String>, longest: Duration) -> Duration {
     let count: u32 = receive_count.and_then(|count| count.parse().ok()).unwrap_or(1);
     FAILED_RETRY_MIN.saturating_mul(1 << count.saturating_sub(1).min(16)).min(longest)
-}
-
-/// The batch in a payload, if it is one from SQS.
-fn batch_of(payload: &Value) -> Option<SqsEvent> {
-    payload.get("Records")?;
-    serde_json::from_value(payload.clone()).ok()
 }
 
 fn response(failed: Vec<String>) -> SqsBatchResponse {

@@ -5,19 +5,18 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::LambdaEvent;
+use protocol::{
+    call_error::CallError,
+    event::{NotUnderstood, Notice, Place, Told},
+    id::InstanceId,
+};
 use serde_json::Value;
 
 use super::{
     Failure,
     batch::{BehindQueue, Work},
 };
-use crate::{
-    config::Config,
-    converge::{Converged, Registrar},
-    error::CallError,
-    id::InstanceId,
-    notice::{NotUnderstood, Notice, Place},
-};
+use crate::{config::Config, engine::Registrar, workflow::Converged};
 
 /// The function, with everything of it that outlives an invocation.
 pub struct InstanceState(BehindQueue<StateChanges>);
@@ -30,7 +29,7 @@ impl InstanceState {
         Self(BehindQueue::new(sdk, config, StateChanges))
     }
 
-    /// Opens the connections that every event needs: see [`crate::clients::Clients::connect`].
+    /// Opens the connections that every event needs: see [`crate::aws::clients::Clients::connect`].
     pub async fn connect(&self) {
         self.0.connect().await;
     }
@@ -48,11 +47,12 @@ impl Work for StateChanges {
     type Notice = Notice;
 
     const FUNCTION: &'static str = "instance-state";
+    const TAKES: &'static str = Notice::TAKES;
     const FAILED_RETRY_MAX: Duration = Duration::from_secs(600);
     const COMES_BACK_SOON: bool = false;
 
-    fn read(&self, text: &str, place: &Place) -> Result<Notice, NotUnderstood> {
-        Notice::of_event(text, place)
+    fn read(&self, text: &str, place: &Place) -> Result<Told<Notice>, NotUnderstood> {
+        Notice::of_event(text, place).map(Told::Look)
     }
 
     fn instance(notice: &Notice) -> &InstanceId {

@@ -6,6 +6,12 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::LambdaEvent;
+use protocol::{
+    call_error::CallError,
+    event::{LifecycleAction, NotUnderstood, Place, Told},
+    id::InstanceId,
+    timing::ACTION_FAILED_RETRY,
+};
 use serde_json::Value;
 
 use super::{
@@ -14,10 +20,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    converge::{Converged, FAILED_RETRY, LifecycleSettings, Registrar},
-    error::CallError,
-    id::InstanceId,
-    notice::{LifecycleAction, NotUnderstood, Place},
+    engine::Registrar,
+    workflow::{Converged, LifecycleSettings},
 };
 
 /// The function, with everything of it that outlives an invocation.
@@ -36,7 +40,7 @@ impl Lifecycle {
         Self(BehindQueue::new(sdk, config, LifecycleActions { hook_prefix, settings }))
     }
 
-    /// Opens the connections that every event needs: see [`crate::clients::Clients::connect`].
+    /// Opens the connections that every event needs: see [`crate::aws::clients::Clients::connect`].
     pub async fn connect(&self) {
         self.0.connect().await;
     }
@@ -54,13 +58,14 @@ impl Work for LifecycleActions {
     type Notice = LifecycleAction;
 
     const FUNCTION: &'static str = "lifecycle";
+    const TAKES: &'static str = LifecycleAction::TAKES;
     // Where nothing could be read there was no heartbeat either.
-    const FAILED_RETRY_MAX: Duration = FAILED_RETRY;
+    const FAILED_RETRY_MAX: Duration = ACTION_FAILED_RETRY;
     // A hook's clock runs meanwhile.
     const COMES_BACK_SOON: bool = true;
 
-    fn read(&self, text: &str, place: &Place) -> Result<LifecycleAction, NotUnderstood> {
-        LifecycleAction::of_event(text, place, &self.hook_prefix)
+    fn read(&self, text: &str, place: &Place) -> Result<Told<LifecycleAction>, NotUnderstood> {
+        LifecycleAction::of_text(text, place, &self.hook_prefix)
     }
 
     fn instance(action: &LifecycleAction) -> &InstanceId {

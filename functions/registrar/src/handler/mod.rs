@@ -4,27 +4,29 @@ mod batch;
 mod instance_state;
 mod lifecycle;
 mod reconcile;
+mod records;
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
 use aws_types::SdkConfig;
 use lambda_runtime::{Context, Diagnostic};
+use protocol::{call_error::CallError, event::NotUnderstood, id::InstanceId};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
-    clients::Clients,
+    aws::clients::Clients,
     config::Config,
-    converge::Registrar,
-    error::CallError,
-    id::InstanceId,
-    metrics::{Metrics, Source},
-    notice::NotUnderstood,
-    report::{Failed, Report},
+    engine::Registrar,
+    report::{
+        Failed, Report,
+        metrics::{Metrics, Source},
+    },
 };
 
 pub use instance_state::InstanceState;
@@ -78,7 +80,7 @@ fn log(report: &Report) {
 }
 
 /// Why an invocation could not be served.
-#[derive(Debug, Error)]
+#[derive(Error)]
 pub enum Failure {
     /// Nobody can: repeating it would not help.
     #[error(transparent)]
@@ -89,6 +91,13 @@ pub enum Failure {
     /// Something failed; what was done is done, and the rest is for the next attempt.
     #[error("{}", sentences(.0))]
     Incomplete(Box<Report>),
+}
+
+/// A sentence, as for people: `lambda_runtime` writes this form into the log.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 fn sentences(report: &Report) -> String {
@@ -114,6 +123,12 @@ impl From<Failure> for Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_form_for_the_log_is_a_sentence() {
+        let failure = Failure::from(NotUnderstood::State("exploded".to_owned()));
+        assert_eq!(format!("{failure:?}"), "`exploded` is not a state of an instance that this version knows");
+    }
 
     #[test]
     fn without_a_deadline_there_is_all_the_time_and_a_past_one_is_now() {

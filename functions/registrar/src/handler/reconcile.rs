@@ -7,22 +7,28 @@
 //! invokes it again. A queue, because it keeps what it was given until it is done, and because its client is here already;
 //! the functions keep no state of their own. What fails on the way is told, and is for the next sweep.
 
-use aws_lambda_events::sqs::SqsEvent;
 use aws_types::SdkConfig;
 use lambda_runtime::LambdaEvent;
-use serde::{Deserialize, Serialize};
+use protocol::{
+    because::Because,
+    event::NotUnderstood,
+    fields::{BadFields, Fields},
+};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant as MonotonicTime;
 
-use super::{Base, Failure, deadline, log};
+use super::{Base, Failure, deadline, log, records::Records};
 use crate::{
+    aws::queue::Queue,
     config::Config,
-    converge::{Detail, Order, Resume},
-    metrics::Metrics,
-    notice::NotUnderstood,
-    queue::Queue,
-    report::{Because, FailureReason, Report},
+    report::{FailureReason, Report, metrics::Metrics},
+    workflow::{Detail, Order, Resume},
 };
+
+/// What can be read, for a person who sent something else.
+const TAKES: &str = "`reconcile` takes `Scheduled Event` from `aws.events`, and orders such as `{}` and `{\"report\": \"all\"}`: \
+                     events/scheduled.json in the repository of elb-registrar is a sample";
 
 /// What EventBridge's schedules send.
 const SCHEDULED: &str = "Scheduled Event";
@@ -38,21 +44,20 @@ pub struct Reconcile {
 }
 
 /// What a person, or an earlier part of the sweep, may ask for. EventBridge's event asks for nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct Payload {
     /// `all`: every instance that is registered anywhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<Detailed>,
     /// Where to begin: what `left` of a report says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
     /// Which part of its sweep this is, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Detailed {
     All,
@@ -75,9 +80,17 @@ impl Reconcile {
         let deadline = deadline(&event.context);
         self.base.clients.budget.begin(deadline);
         let mut metrics = Metrics::default();
-        let answer = match rest_in(&event.payload) {
-            Some(body) => self.rest(&body, deadline, &mut metrics).await,
-            None => self.sweep(&event.payload, deadline, &mut metrics).await,
+        let answer = match Records::of(&event.payload, TAKES) {
+            Ok(Records::Sqs(messages)) => {
+                // The queue's batches have one message.
+                let body = messages.into_iter().next().and_then(|message| message.body).unwrap_or_default();
+                self.rest(&body, deadline, &mut metrics).await
+            }
+            Ok(Records::None) => self.sweep(&event.payload, deadline, &mut metrics).await,
+            Err(reason) => {
+                metrics.add_not_understood(1);
+                Err(reason.into())
+            }
         };
         self.base.write(metrics);
         answer
@@ -119,7 +132,7 @@ impl Reconcile {
     ) -> Result<(Report, bool), Failure> {
         let order = payload.order(deadline)?;
         let swept = self.base.registrar.sweep(&order).await;
-        let (mut report, resume) = swept.inspect_err(|error| metrics.add_failure(error.reason()))?;
+        let (mut report, resume) = swept.inspect_err(|error| metrics.add_failure(error.into()))?;
         let is_to_go_on = match resume {
             Some(resume) => self.go_on(payload, &resume, &mut report).await,
             None => false,
@@ -141,7 +154,7 @@ impl Reconcile {
         match self.queue.send(&serde_json::to_string(&next).unwrap_or_default()).await {
             Ok(is_sent) => is_sent,
             Err(error) => {
-                report.fail(error.reason(), Because::of(resume, error.to_sentence()));
+                report.fail((&error).into(), Because::of(resume, error.to_sentence()));
                 false
             }
         }
@@ -156,25 +169,29 @@ impl Payload {
         match detail_type.as_str() {
             SCHEDULED => Ok(Self::default()),
             "" if event.is_null() => Ok(Self::default()),
-            // Serde would take a list for an order with its fields in their order.
-            "" if !event.is_object() => Err(NotUnderstood::NotAnOrder("it is no JSON object".to_owned())),
-            "" => serde_json::from_value(event.clone()).map_err(|why| NotUnderstood::NotAnOrder(why.to_string())),
-            _ => Err(NotUnderstood::NotScheduled { source_name: field("source"), detail_type }),
+            "" => Self::of_order(event.clone()).map_err(|why| refuse(why.to_string())),
+            _ => Err(NotUnderstood::OtherEvent { source_name: field("source"), detail_type, takes: TAKES }),
         }
     }
 
+    fn of_order(order: Value) -> Result<Self, BadFields> {
+        let mut fields = Fields::of(order, &["report", "after", "part"])?;
+        Ok(Self {
+            report: fields.take("report", "`all`", |value| (value == "all").then_some(Detailed::All))?,
+            after: fields.take("after", "what `left` of a report says", |value| value.as_str().map(str::to_owned))?,
+            part: fields.take("part", "a number from 1", |value| value.as_u64()?.try_into().ok())?,
+        })
+    }
+
     fn order(&self, deadline: Option<MonotonicTime>) -> Result<Order, NotUnderstood> {
-        let resume = self.after.as_deref().map(str::parse).transpose().map_err(NotUnderstood::NotAnOrder)?;
+        let resume = self.after.as_deref().map(str::parse).transpose().map_err(refuse)?;
         let detail = self.report.map_or(Detail::Converged, |Detailed::All| Detail::All);
         Ok(Order { detail, resume, deadline })
     }
 }
 
-/// The body of the message in a payload from the function's own queue, whose batches have one.
-fn rest_in(payload: &Value) -> Option<String> {
-    payload.get("Records")?;
-    let batch: SqsEvent = serde_json::from_value(payload.clone()).ok()?;
-    batch.records.into_iter().next()?.body
+fn refuse(why: String) -> NotUnderstood {
+    NotUnderstood::NotAnOrder { why, takes: TAKES }
 }
 
 #[cfg(test)]
@@ -195,7 +212,7 @@ mod tests {
     #[test]
     fn an_order_with_a_slip_of_the_pen_is_refused() {
         for payload in [json!({ "reprot": "all" }), json!({ "report": "some" }), json!([]), json!("x"), json!(7)] {
-            assert!(matches!(Payload::of(&payload), Err(NotUnderstood::NotAnOrder(_))), "{payload}");
+            assert!(matches!(Payload::of(&payload), Err(NotUnderstood::NotAnOrder { .. })), "{payload}");
         }
         let nowhere = Payload::of(&json!({ "after": "somewhere" })).and_then(|payload| payload.order(None));
         assert!(nowhere.is_err_and(|error| error.to_string().contains("`somewhere`")));

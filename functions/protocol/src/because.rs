@@ -1,0 +1,43 @@
+//! Why something is as it is, for people: a thing of an instance, and a sentence.
+//!
+//! A decision hands it on with what it decides, so that reports, hooks and logs say the same. Nothing is decided by its words.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Something, with a reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Because {
+    /// A registration, a declaration, a tag; `None` for the instance as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+    /// Why.
+    pub why: String,
+}
+
+impl Because {
+    /// A reason for one thing of the instance.
+    pub fn of(what: &impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self { what: Some(what.to_string()), why: why.to_string() }
+    }
+
+    /// A reason for the whole instance.
+    pub fn all(why: impl fmt::Display) -> Self {
+        Self { what: None, why: why.to_string() }
+    }
+
+    /// The thing, or nothing for the instance as a whole.
+    pub fn what(&self) -> &str {
+        self.what.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            Some(what) => write!(f, "{what}: {}", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
+}

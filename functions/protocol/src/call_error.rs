@@ -1,0 +1,100 @@
+//! What can go wrong in a call to AWS, in the one form that callers ask.
+
+use std::{error::Error as StdError, sync::Arc};
+
+use thiserror::Error;
+
+/// A call to AWS that did not succeed, after the SDK's own retries.
+#[derive(Clone, Debug, Error)]
+pub enum CallError {
+    /// AWS refused: nothing was done.
+    #[error("{action} was refused: {code}: {message}")]
+    Refused {
+        /// What was asked, as IAM calls it: `elasticloadbalancing:RegisterTargets`.
+        action: &'static str,
+        /// AWS's code, on the wire.
+        code: String,
+        /// AWS's sentence.
+        message: String,
+    },
+    /// AWS did not answer, or not understandably: the work **may have been done**. Look before repeating what matters.
+    #[error("{action} was not answered")]
+    Unanswered {
+        /// What was asked, as IAM calls it.
+        action: &'static str,
+        /// What happened to the request or the answer.
+        source: Arc<dyn StdError + Send + Sync>,
+    },
+}
+
+/// Codes by which AWS says that a balancer is not there (any more): the wire's, and the names that the API references and
+/// the SDK give to the same errors.
+const GONE: [&str; 4] =
+    ["TargetGroupNotFound", "LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFoundException"];
+
+/// Codes by which AWS says that one of several targets or resources cannot be served, and that therefore nothing was done.
+const SPOILT: [&str; 6] = [
+    "InvalidTarget",
+    "InvalidInstance",
+    "InvalidInstanceID.NotFound",
+    "InvalidID",
+    "TooManyRegistrationsForTargetId",
+    "ValidationError",
+];
+
+/// Codes by which AWS says that a permission is missing.
+pub const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"];
+
+/// Codes by which AWS says that calls come too fast.
+pub const THROTTLED: [&str; 5] =
+    ["Throttling", "ThrottlingException", "RequestLimitExceeded", "DependencyThrottle", "TooManyRequestsException"];
+
+impl CallError {
+    /// AWS's code, where it refused.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            Self::Unanswered { .. } => None,
+        }
+    }
+
+    /// Whether the balancer named is not there (any more).
+    pub fn is_gone(&self) -> bool {
+        self.has_code(&GONE)
+    }
+
+    /// Whether one target or resource of several may have spoilt the call for the others, so that a part may succeed.
+    pub fn is_spoilt(&self) -> bool {
+        self.has_code(&SPOILT)
+    }
+
+    /// Whether a permission is missing.
+    pub fn is_denied(&self) -> bool {
+        self.has_code(&DENIED)
+    }
+
+    /// Whether calls came too fast.
+    pub fn is_throttled(&self) -> bool {
+        self.has_code(&THROTTLED)
+    }
+
+    fn has_code(&self, codes: &[&str]) -> bool {
+        self.code().is_some_and(|code| codes.contains(&code))
+    }
+
+    /// The error and its causes in one line, with what to do where that is known.
+    pub fn to_sentence(&self) -> String {
+        let mut sentence = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            sentence.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        if let Self::Refused { action, .. } = self
+            && self.is_denied()
+        {
+            sentence.push_str(&format!("; add the action {action} to the policy of the function's role"));
+        }
+        sentence
+    }
+}

@@ -1,0 +1,429 @@
+//! The decision over a lifecycle action: what the instance is on its way to, whether the hook is held, and until when.
+//!
+//! No function remembers an action: how long it has been waiting is told by the event, how far the work has come by what
+//! balancers and tags say now.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::{
+    because::Because,
+    event::{LifecycleAction, Transition},
+    hook::Hook,
+    instance::{Instance, State},
+    member::{ActionResult, Member},
+    time::Timestamp,
+    timing::{DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY, DRAINED_SLACK, LAST_MOMENT, LONG_LOOK_MAX, LOOK_MAX, LOOK_MIN},
+};
+
+/// Where an instance is to be brought, as far as its registrations are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// Out of everything, until nothing is drained any more.
+    Out,
+    /// Into everything that it shall have, until all of it is healthy.
+    In,
+    /// Nowhere as long as it does not run; it may yet.
+    NotRunning(State),
+    /// There is nothing to wait for: the action is completed at once.
+    Complete(ActionResult, String),
+    /// The action is over: somebody has completed it, or it ran out of time.
+    Over(&'static str),
+    /// What AWS says may be older than the event: look again so much later.
+    TooEarly(Duration),
+}
+
+/// Decides where the instance of an action is to be brought, by what EC2 and Auto Scaling said at `now`.
+pub fn course(
+    action: &LifecycleAction,
+    instance: Option<&Instance>,
+    member: Option<&Member>,
+    hook: Option<&Hook>,
+    now: Timestamp,
+) -> Course {
+    let is_young = now - action.started_at < DESCRIPTION_LAG_MAX;
+    let unless_young = |course: Course| if is_young { Course::TooEarly(DESCRIPTION_RETRY) } else { course };
+    if hook.is_none() {
+        // "If there are any outstanding lifecycle actions, they are completed first" (API reference, DeleteLifecycleHook).
+        return Course::Over("its hook, or its group, does not exist any more");
+    }
+    let is_launch = action.transition == Transition::Launching;
+    if is_launch && action.is_to_warm_pool {
+        let why = "it enters the warm pool, where it shall get no traffic";
+        return Course::Complete(ActionResult::Continue, why.to_owned());
+    }
+    let Some(member) = member else {
+        return unless_young(Course::Over("its instance is not a member of the group any more"));
+    };
+    if member.group != action.group {
+        return Course::Over("its instance is a member of another group by now");
+    }
+    // In which state a launch hook finds an instance with a new root volume is not documented.
+    let is_back = is_launch && action.is_for_root_volume && member.lifecycle_state.is_replacing_root_volume();
+    if member.lifecycle_state.is_leaving() == is_launch && !is_back {
+        return unless_young(Course::Over("its instance is on another way by now"));
+    }
+    match (is_launch, instance.map(|instance| instance.state)) {
+        (true, Some(State::Running)) => Course::In,
+        (true, None) => unless_young(gone(action)),
+        (true, Some(state)) if state.is_dying() => gone(action),
+        (true, Some(state)) => Course::NotRunning(state),
+        // Its address is known to nobody any more: what it left behind, the sweep finds.
+        (false, None | Some(State::Terminated)) => gone(action),
+        (false, Some(_)) => Course::Out,
+    }
+}
+
+/// What there is to do for an instance that is gone: the group may go on, whichever way.
+fn gone(action: &LifecycleAction) -> Course {
+    let result = match action.transition {
+        Transition::Launching => ActionResult::Abandon,
+        Transition::Terminating => ActionResult::Continue,
+    };
+    Course::Complete(result, "the instance is gone".to_owned())
+}
+
+/// Why an action cannot be completed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// What is not as it shall be.
+    pub because: Because,
+    /// What it waits for.
+    pub waits_for: WaitsFor,
+}
+
+/// What an action waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// The end of a draining, which comes by itself: after so long, where that is known to the second.
+    Draining(Option<Duration>),
+    /// A tag that may not show for so long, while nothing else need tell of what is drained.
+    Tag(Duration),
+    /// Health, a balancer that cannot be read or written, or a person: that may never come.
+    Anything,
+    /// Nothing: it is named, and the action goes on without it.
+    Nothing,
+}
+
+/// What shall become of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is completed.
+    Complete {
+        /// How.
+        result: ActionResult,
+        /// Why.
+        why: String,
+        /// Whether something was still open.
+        is_given_up: bool,
+    },
+    /// It is held, and looked at again so much later.
+    Hold(Duration),
+}
+
+/// Decides over an action whose instance was brought on its course, with what is still open at `now`. `timeout` is how long
+/// to wait for what may never come; without it, as long as the hook waits without a heartbeat.
+pub fn verdict(
+    action: &LifecycleAction,
+    hook: &Hook,
+    open: &[Open],
+    timeout: Option<Duration>,
+    now: Timestamp,
+) -> Verdict {
+    let (unwaited, open): (Vec<&Open>, Vec<&Open>) = open.iter().partition(|open| open.waits_for == WaitsFor::Nothing);
+    if open.is_empty() {
+        let mut why = match action.transition {
+            Transition::Launching => "all that it should have is registered and healthy".to_owned(),
+            Transition::Terminating => "it is registered nowhere, and nothing is drained any more".to_owned(),
+        };
+        if !unwaited.is_empty() {
+            why = format!("{why}, but for what cannot become healthy: {}", sentences(&unwaited));
+        }
+        return Verdict::Complete { result: ActionResult::Continue, why, is_given_up: false };
+    }
+    let waited = (now - action.started_at).max(TimeDelta::zero());
+    let last_moment = delta(hook.global_timeout) - LAST_MOMENT;
+    let is_of_drain = |open: &&Open| matches!(open.waits_for, WaitsFor::Draining(_) | WaitsFor::Tag(_));
+    let is_drained_only = open.iter().all(is_of_drain);
+    let limit = match is_drained_only {
+        true => last_moment,
+        false => last_moment.min(delta(timeout.unwrap_or(hook.heartbeat_timeout))),
+    };
+    // Where something drains, it is waited for even when something else has failed for too long.
+    let is_draining = open.iter().any(is_of_drain);
+    if waited >= last_moment || (waited >= limit && !is_draining) {
+        return give_up(action, hook, &open, waited);
+    }
+    let left = limit - waited;
+    let left = if left > TimeDelta::zero() { left } else { last_moment - waited };
+    Verdict::Hold(next_look(&open, waited).min(hook.heartbeat_timeout / 2).min(left.to_std().unwrap_or(LOOK_MIN)))
+}
+
+fn give_up(action: &LifecycleAction, hook: &Hook, open: &[&Open], waited: TimeDelta) -> Verdict {
+    let result = match action.transition {
+        Transition::Launching => hook.wishes.on_timeout.unwrap_or(hook.default_result),
+        // The instance ends anyway; abandoning would only skip the hooks after this one.
+        Transition::Terminating => ActionResult::Continue,
+    };
+    let why = format!("given up after {} s: {}", waited.num_seconds(), sentences(open));
+    Verdict::Complete { result, why, is_given_up: true }
+}
+
+fn sentences(open: &[&Open]) -> String {
+    open.iter().map(|open| open.because.to_string()).collect::<Vec<_>>().join("; ")
+}
+
+/// When to look again: at the end of a draining that is known, else after a sixth of the time that was waited so far; and not before what
+/// tells of the draining must show.
+///
+/// So an hour costs some dozens of looks, and what is ready is noticed after a sixth of its time, or 90 s, more.
+fn next_look(open: &[&Open], waited: TimeDelta) -> Duration {
+    let waited = waited.to_std().unwrap_or_default();
+    let cadence = (waited / 6).clamp(LOOK_MIN, LOOK_MAX.max((waited / 40).min(LONG_LOOK_MAX)));
+    let end = |open: &&Open| match open.waits_for {
+        WaitsFor::Draining(Some(left)) => Some((left + DRAINED_SLACK).max(LOOK_MIN).min(LONG_LOOK_MAX)),
+        WaitsFor::Draining(None) | WaitsFor::Anything => Some(cadence),
+        WaitsFor::Tag(_) | WaitsFor::Nothing => None,
+    };
+    let shows = |open: &&Open| match open.waits_for {
+        WaitsFor::Tag(left) => Some(left),
+        _ => None,
+    };
+    let shown = open.iter().filter_map(shows).max().unwrap_or_default();
+    open.iter().filter_map(end).min().unwrap_or(LOOK_MIN).max(shown)
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        hook::Wishes,
+        instance::tests::{at, instance},
+    };
+
+    static HOOK: Hook = Hook {
+        heartbeat_timeout: Duration::from_secs(600),
+        global_timeout: Duration::from_secs(60_000),
+        default_result: ActionResult::Abandon,
+        wishes: Wishes { register: String::new(), timeout: None, on_timeout: None, network_drain: None },
+    };
+
+    fn action(transition: Transition) -> LifecycleAction {
+        LifecycleAction {
+            instance: "i-1".into(),
+            group: "fleet".into(),
+            hook: "elb-registrar".into(),
+            token: "t".into(),
+            transition,
+            is_to_warm_pool: false,
+            is_for_root_volume: false,
+            started_at: at(0),
+        }
+    }
+
+    fn launch() -> LifecycleAction {
+        action(Transition::Launching)
+    }
+
+    fn terminate() -> LifecycleAction {
+        action(Transition::Terminating)
+    }
+
+    fn member(state: &str) -> Member {
+        Member { group: "fleet".into(), lifecycle_state: state.into() }
+    }
+
+    fn described(state: State) -> Instance {
+        Instance { state, ..instance("i-1") }
+    }
+
+    fn course_of(action: &LifecycleAction, state: State, lifecycle_state: &str, second: i64) -> Course {
+        course(action, Some(&described(state)), Some(&member(lifecycle_state)), Some(&HOOK), at(second))
+    }
+
+    fn unhealthy() -> Open {
+        Open { because: Because::of(&"tg:web", "initial"), waits_for: WaitsFor::Anything }
+    }
+
+    fn draining(left: Option<u64>) -> Open {
+        let waits_for = WaitsFor::Draining(left.map(Duration::from_secs));
+        Open { because: Because::of(&"tg:web", "draining"), waits_for }
+    }
+
+    #[test]
+    fn an_instance_is_brought_where_its_group_wants_it() {
+        assert_eq!(course_of(&launch(), State::Running, "Pending:Wait", 100), Course::In);
+        assert_eq!(course_of(&launch(), State::Pending, "Pending:Wait", 100), Course::NotRunning(State::Pending));
+        assert_eq!(course_of(&launch(), State::Stopped, "Pending:Wait", 100), Course::NotRunning(State::Stopped));
+        for state in ["Terminating:Wait", "Warmed:Pending:Wait", "ReplacingRootVolume:Wait"] {
+            assert_eq!(course_of(&terminate(), State::Running, state, 100), Course::Out);
+        }
+    }
+
+    #[test]
+    fn an_instance_with_a_new_root_volume_comes_back_in_whatever_state_its_launch_hook_finds_it() {
+        let back = LifecycleAction { is_for_root_volume: true, ..launch() };
+        for state in ["ReplacingRootVolume:Wait", "RootVolumeReplaced", "Pending:Wait", "InService"] {
+            assert_eq!(course_of(&back, State::Running, state, 100), Course::In, "{state}");
+        }
+        assert!(matches!(course_of(&back, State::Running, "Terminating:Wait", 100), Course::Over(_)));
+    }
+
+    #[test]
+    fn an_event_whose_action_is_over_touches_nothing() {
+        for (action, state) in [
+            (terminate(), "InService"),
+            (terminate(), "Standby"),
+            (launch(), "Terminating:Wait"),
+            (launch(), "Warmed:Stopped"),
+        ] {
+            assert!(matches!(course_of(&action, State::Running, state, 60), Course::Over(_)), "{state}");
+            let early = course_of(&action, State::Running, state, 59);
+            assert_eq!(early, Course::TooEarly(DESCRIPTION_RETRY), "{state}: Auto Scaling's description may lag");
+        }
+        let in_other = Member { group: "other".into(), ..member("Terminating:Wait") };
+        let running = described(State::Running);
+        let of = |member, hook| course(&terminate(), Some(&running), member, hook, at(100));
+        assert!(matches!(of(Some(&in_other), Some(&HOOK)), Course::Over(_)));
+        assert!(matches!(of(None, Some(&HOOK)), Course::Over(_)));
+        assert!(matches!(of(Some(&member("Terminating:Wait")), None), Course::Over(_)));
+    }
+
+    #[test]
+    fn a_group_does_not_wait_for_an_instance_that_is_gone() {
+        let of = |action: &LifecycleAction, state| course_of(action, state, "Pending:Wait", 1);
+        assert!(matches!(of(&launch(), State::ShuttingDown), Course::Complete(ActionResult::Abandon, _)));
+        let gone = course(&launch(), None, Some(&member("Pending:Wait")), Some(&HOOK), at(60));
+        assert!(matches!(gone, Course::Complete(ActionResult::Abandon, _)));
+        let gone = course_of(&terminate(), State::Terminated, "Terminating:Wait", 1);
+        assert!(matches!(gone, Course::Complete(ActionResult::Continue, _)));
+    }
+
+    #[test]
+    fn who_enters_the_warm_pool_is_not_waited_for() {
+        let action = LifecycleAction { is_to_warm_pool: true, ..launch() };
+        let course = course_of(&action, State::Running, "Warmed:Pending:Wait", 1);
+        assert!(matches!(course, Course::Complete(ActionResult::Continue, _)));
+    }
+
+    #[test]
+    fn an_action_is_completed_when_nothing_is_open() {
+        for action in [launch(), terminate()] {
+            let verdict = verdict(&action, &HOOK, &[], None, at(10));
+            assert!(matches!(verdict, Verdict::Complete { result: ActionResult::Continue, is_given_up: false, .. }));
+        }
+    }
+
+    #[test]
+    fn what_is_not_waited_for_is_named_when_the_action_is_completed() {
+        let idle = Open { because: Because::of(&"tg:idle", "unused"), waits_for: WaitsFor::Nothing };
+        let completed = |open: &[Open]| match verdict(&launch(), &HOOK, open, None, at(10)) {
+            Verdict::Complete { result: ActionResult::Continue, why, is_given_up: false } => Some(why),
+            _ => None,
+        };
+        let why = completed(std::slice::from_ref(&idle)).unwrap_or_default();
+        assert!(why.ends_with("but for what cannot become healthy: tg:idle: unused"), "{why}");
+        assert_eq!(completed(&[idle, unhealthy()]), None, "the other one is waited for");
+    }
+
+    #[test]
+    fn a_launch_that_is_not_healthy_in_time_ends_as_its_hook_wants() {
+        let at_end = |hook: &Hook, timeout: Option<u64>, second| match verdict(
+            &launch(),
+            hook,
+            &[unhealthy()],
+            timeout.map(Duration::from_secs),
+            at(second),
+        ) {
+            Verdict::Complete { result, is_given_up, why } => {
+                assert!(is_given_up && why.contains("tg:web: initial"), "{why}");
+                Some(result)
+            }
+            Verdict::Hold(_) => None,
+        };
+        assert_eq!(at_end(&HOOK, None, 599), None);
+        assert_eq!(at_end(&HOOK, None, 600), Some(ActionResult::Abandon), "the hook's own time and default result");
+        assert_eq!(at_end(&HOOK, Some(900), 600), None);
+        assert_eq!(at_end(&HOOK, Some(900), 900), Some(ActionResult::Abandon));
+        assert_eq!(
+            at_end(&HOOK, Some(90_000), 59_940),
+            Some(ActionResult::Abandon),
+            "a minute before the global limit"
+        );
+        let kind =
+            Hook { wishes: Wishes { on_timeout: Some(ActionResult::Continue), ..Wishes::default() }, ..HOOK.clone() };
+        assert_eq!(at_end(&kind, None, 600), Some(ActionResult::Continue));
+    }
+
+    #[test]
+    fn a_draining_is_waited_for_longer_than_the_hooks_heartbeat() {
+        assert_eq!(
+            verdict(&terminate(), &HOOK, &[draining(Some(100))], None, at(3_000)),
+            Verdict::Hold(Duration::from_secs(102))
+        );
+        let both = [draining(Some(100)), unhealthy()];
+        assert!(matches!(verdict(&terminate(), &HOOK, &both, None, at(3_000)), Verdict::Hold(_)));
+        let last = verdict(&terminate(), &HOOK, &[draining(None)], None, at(59_940));
+        assert!(matches!(last, Verdict::Complete { result: ActionResult::Continue, is_given_up: true, .. }));
+    }
+
+    #[test]
+    fn a_balancer_that_fails_does_not_hold_an_instance_for_ever() {
+        let failed = verdict(&terminate(), &HOOK, &[unhealthy()], None, at(600));
+        assert!(matches!(failed, Verdict::Complete { result: ActionResult::Continue, is_given_up: true, .. }));
+    }
+
+    #[test]
+    fn nobody_sleeps_past_half_the_heartbeat_or_the_limit() {
+        let wait = |hook: &Hook, open: Open, second| match verdict(&launch(), hook, &[open], None, at(second)) {
+            Verdict::Hold(wait) => wait.as_secs(),
+            Verdict::Complete { .. } => 0,
+        };
+        let short = Hook {
+            heartbeat_timeout: Duration::from_secs(30),
+            global_timeout: Duration::from_secs(3_000),
+            ..HOOK.clone()
+        };
+        assert_eq!(wait(&short, draining(Some(300)), 0), 15);
+        assert_eq!(wait(&HOOK, unhealthy(), 590), 10);
+        assert_eq!(wait(&HOOK, unhealthy(), 0), 5);
+        assert_eq!(wait(&HOOK, unhealthy(), 300), 50);
+    }
+
+    #[test]
+    fn nobody_looks_before_a_tag_must_show() {
+        let tag = |left| Open { waits_for: WaitsFor::Tag(Duration::from_secs(left)), ..draining(None) };
+        let wait = |open: &[Open]| verdict(&terminate(), &HOOK, open, None, at(0));
+        assert_eq!(wait(&[tag(15)]), Verdict::Hold(Duration::from_secs(15)));
+        assert_eq!(wait(&[draining(Some(1)), tag(9)]), Verdict::Hold(Duration::from_secs(9)));
+        assert_eq!(wait(&[draining(Some(60)), tag(9)]), Verdict::Hold(Duration::from_secs(62)));
+        assert!(
+            matches!(verdict(&terminate(), &HOOK, &[tag(9)], None, at(600)), Verdict::Hold(_)),
+            "as for a draining"
+        );
+    }
+
+    #[test]
+    fn an_hour_of_waiting_costs_some_dozens_of_looks_and_two_days_some_hundreds() {
+        let looks = |hours: u64| {
+            let hook = Hook { heartbeat_timeout: Duration::from_secs(7_200), global_timeout: GLOBAL, ..HOOK.clone() };
+            let (mut looks, mut waited) = (0, 0);
+            while waited < hours * 3_600 {
+                let seconds = i64::try_from(waited).unwrap();
+                match verdict(&terminate(), &hook, &[draining(None)], None, at(seconds)) {
+                    Verdict::Hold(wait) => waited += wait.as_secs(),
+                    Verdict::Complete { .. } => break,
+                }
+                looks += 1;
+            }
+            looks
+        };
+        const GLOBAL: Duration = Duration::from_secs(172_800);
+        assert_eq!((looks(1), looks(48)), (60, 385));
+    }
+}

@@ -1,0 +1,474 @@
+//! The decision: what to take, hold, register, forget, and when to look again, as pure functions of what was read.
+//!
+//! What was decided is a value that the log shows and at which `REGISTRAR_MODE=observe` stops. The order in which it is
+//! done, and why that order loses nothing, is in `registrar`.
+
+pub mod lifecycle;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crate::{
+    call_error::CallError,
+    event::Notice,
+    held::{Held, HeldTag},
+    id::{AutoScalingGroupName, InstanceId},
+    instance::{Instance, State},
+    names::Sought,
+    observed::{Found, Health, Reason, Standing, Target},
+    registration::{BalancerId, Registration},
+    time::Timestamp,
+    timing::{
+        CHECK_AFTER, DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN,
+        HELD_IS_FRESH_FOR, SETTLE, YOUNGER_THAN_A_SWEEP,
+    },
+};
+
+/// How many instances that stop in one batch are a storm: a zone fails, or a schedule stops a fleet. Fewer are taken out at once, each
+/// batch for itself; more would be written in several batches to the same balancers, of which AWS allows 4 calls a second.
+const STORM: usize = 50;
+
+/// How many may be a part of one, since a batch shows two seconds of what may last for a minute. It grows while so many have events of
+/// the last five seconds; and the second events of so many wait for the first.
+pub const PART_OF_A_STORM: usize = 20;
+
+/// How many that come late may be the rest of one. Fewer make so few calls that nobody waits for it to be over.
+pub const FEW_OF_A_STORM: usize = 5;
+
+/// How long a storm's event waits for the others at least. Those of one StopInstances take some seconds to get here.
+const GATHERED_FOR_SECONDS: i64 = 3;
+
+/// When a storm's events are worked on: at the next such mark of the clock after that, whichever batch each came with, so that they make
+/// one batch then. Larger, and the first of them wait for longer; smaller, and a storm is cut into more batches.
+const GATHERED_EVERY_SECONDS: i64 = 5;
+
+/// How long a storm's first events wait at the most while others join it: a schedule stops a fleet one by one. Longer, and the first
+/// ones are served dead for longer; shorter, and balancers are written to once more.
+const GATHERED_AT_MOST_SECONDS: i64 = 90;
+
+/// Balancers from which a storm is waited for: about twenty seconds' worth of registering or deregistering, 4 calls a second. With
+/// fewer, all is done sooner than another batch comes.
+pub const MANY_BALANCERS: usize = 80;
+
+/// How long those events of a storm wait that another batch sees to: second ones, `stopped` after `stopping`, and those of a batch that
+/// does not lead. Another process would begin to take what the first is about to take, with calls of its own for the same balancers.
+/// They are the insurance for events that are lost, and for a first batch that fails.
+const LATER_EVENTS_WAIT_SECONDS: i64 = 180;
+
+/// How long after its events a batch awaits that another one shows that it works on them, by holding something of its instances: a scan of
+/// two thousand target groups comes before that. Longer, and a batch that none leads is served dead for longer; shorter, and two work
+/// on the same balancers.
+const LEADER_SHOWS_WITHIN_SECONDS: i64 = 60;
+
+/// What an event is worth, beside what EC2 says now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// The description is not older than the event: converge the instance.
+    Converge,
+    /// The description may be older than the event: look again so much later.
+    TooEarly(Duration),
+    /// It is one of a storm, and the others are about to come: work on it together with them, so much later.
+    Gather(Duration),
+    /// There is nothing to do, and nothing more to come from this event.
+    Nothing(&'static str),
+}
+
+/// Instances of a batch that stop together, or that start together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Storm {
+    /// How many.
+    pub instances: usize,
+    /// How the storm goes on that they are a part of.
+    pub course: Course,
+}
+
+/// How a storm goes on of which a batch has a part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Course {
+    /// Nobody is waited for: there are too few instances, or too few balancers to write to ([`MANY_BALANCERS`]).
+    #[default]
+    Small,
+    /// Others join it all the time ([`is_growing`]).
+    Growing,
+    /// Nobody joins it any more, and this batch works on all of it ([`leads`]).
+    Leading,
+    /// Nobody joins it any more, and another batch should work on all of it: it has not shown yet that it does.
+    Awaiting,
+    /// Nobody joins it any more, and another batch works on all of it.
+    Following,
+}
+
+/// Whether a storm goes on whose events, of a batch, announced something at some times, and of which so many others do the same at
+/// present: then they are about to come. When the first of them have waited for long enough, all are worked on.
+pub fn is_growing(event_times: &[Timestamp], others: usize, now: Timestamp) -> bool {
+    // Older ones are looked at again for another reason.
+    let has_waited = GATHERED_AT_MOST_SECONDS..GATHERED_AT_MOST_SECONDS + GATHERED_EVERY_SECONDS;
+    let is_over = event_times.iter().any(|event_time| has_waited.contains(&(now - event_time).num_seconds()));
+    count_young(event_times, now) + others >= PART_OF_A_STORM && !is_over
+}
+
+/// How many of some times were a moment ago.
+pub fn count_young(times: &[Timestamp], now: Timestamp) -> usize {
+    // Clocks differ by a moment; a time to come by more is one that somebody made up.
+    times.iter().filter(|time| (now - *time).num_seconds().abs() < GATHERED_EVERY_SECONDS).count()
+}
+
+/// Whether so many of some times are so close together that there is a storm, and not a fleet that stops slowly: of that each batch is
+/// worked on for itself.
+pub fn is_dense(mut times: Vec<Timestamp>) -> bool {
+    times.sort();
+    let last_of_each = times.iter().skip(PART_OF_A_STORM - 1);
+    times.iter().zip(last_of_each).any(|(first, last)| (*last - *first).num_seconds() < GATHERED_EVERY_SECONDS)
+}
+
+/// Whether something happened so lately that it belongs to a storm that is under way.
+pub fn is_of_present_storm(time: Timestamp, now: Timestamp) -> bool {
+    (now - time).num_seconds().abs() < GATHERED_AT_MOST_SECONDS + 2 * GATHERED_EVERY_SECONDS
+}
+
+/// Whether a batch is the one that works on all of a storm, by its own instances and the others of the storm: each batch comes to the
+/// same, whichever part it has.
+///
+/// It is the one with more than half of them. Where there is none, it is the one with the lowest id, so that one of several large parts
+/// leads; but not of a small part, since the lowest may well be of an instance that is no part of the storm at all.
+pub fn leads<'i>(
+    own: impl IntoIterator<Item = &'i InstanceId>,
+    others: impl IntoIterator<Item = &'i InstanceId>,
+) -> bool {
+    let (own, others): (BTreeSet<_>, BTreeSet<_>) = (own.into_iter().collect(), others.into_iter().collect());
+    let all = own.len() + others.len();
+    let has_lowest = own.first().is_some_and(|own| others.first().is_none_or(|other| own < other));
+    2 * own.len() > all || (4 * own.len() >= all && has_lowest)
+}
+
+/// Whether an event has been looked at before, and was told to wait.
+pub fn has_waited(event_time: Timestamp, now: Timestamp) -> bool {
+    (now - event_time).num_seconds() >= 2 * GATHERED_EVERY_SECONDS
+}
+
+/// How a storm of stops goes on for a batch that does not lead, so many of whose instances hold something since they stopped.
+pub fn follow(event_times: &[Timestamp], holders: usize, now: Timestamp) -> Course {
+    // Fewer are those whose second events came alone.
+    if 10 * holders >= event_times.len() {
+        return Course::Following;
+    }
+    // A time to come is one that somebody made up, and would be awaited for ever.
+    match event_times.iter().any(|time| (0..LEADER_SHOWS_WITHIN_SECONDS).contains(&(now - *time).num_seconds())) {
+        true => Course::Awaiting,
+        // Who should lead was no part of the storm, or has failed.
+        false => Course::Leading,
+    }
+}
+
+/// Whether an event waits for others of its storm, and how long, with the state that it announced at a time.
+pub fn gather(storm: Storm, (state, event_time): (State, Timestamp), now: Timestamp) -> Option<Duration> {
+    // A time to come is one that somebody made up.
+    let event_time = event_time.min(now).timestamp();
+    let may_wait = now.timestamp() - event_time < GATHERED_AT_MOST_SECONDS;
+    let (earliest, at_least) = match (storm.course, state) {
+        (Course::Following, _) => (event_time + LATER_EVENTS_WAIT_SECONDS, 0),
+        (Course::Awaiting, _) => (now.timestamp() + GATHERED_EVERY_SECONDS + 1, 0),
+        (_, State::Stopped | State::Terminated) => (event_time + LATER_EVENTS_WAIT_SECONDS, PART_OF_A_STORM),
+        (Course::Growing, _) if may_wait => (now.timestamp() + 1, 0),
+        (Course::Leading, _) => return None,
+        // Who starts is waited for by nobody else.
+        (_, State::Running) => return None,
+        _ => (event_time + GATHERED_FOR_SECONDS, STORM),
+    };
+    let due = earliest + (-earliest).rem_euclid(GATHERED_EVERY_SECONDS);
+    let wait = u64::try_from(due - now.timestamp()).ok().filter(|wait| *wait > 0)?;
+    (storm.instances >= at_least).then_some(Duration::from_secs(wait))
+}
+
+/// Weighs an event against the description of its instance, which was read at `now`.
+pub fn weigh(notice: &Notice, instance: Option<&Instance>, now: Timestamp) -> Weight {
+    let young = |time: Timestamp| now - time < DESCRIPTION_LAG_MAX;
+    let Some(instance) = instance else {
+        return match notice.announced {
+            Some((state, time)) if !state.is_dying() && young(time) => Weight::TooEarly(DESCRIPTION_RETRY),
+            _ => Weight::Nothing("EC2 does not know the instance (any more)"),
+        };
+    };
+    if let Some((announced, time)) = notice.announced
+        && young(time)
+        && may_be_older(instance, announced, time)
+    {
+        return Weight::TooEarly(DESCRIPTION_RETRY);
+    }
+    match instance.state {
+        State::Pending => Weight::Nothing("the instance is starting: another event tells when it runs"),
+        State::Unknown => Weight::Nothing("the instance is in a state that this version does not know"),
+        _ => Weight::Converge,
+    }
+}
+
+/// How soon to look again where a description of an instance that was out is older than the one that said so: it runs in it, and has not
+/// been started since, for a start renews `LaunchTime`.
+pub fn look_again_at_older(before: &Instance, now: &Instance) -> Option<Duration> {
+    let is_older = before.state.is_out() && !now.state.is_out();
+    let is_same_run = now.launch_time.is_some() && now.launch_time == before.launch_time;
+    (is_older && is_same_run).then_some(DESCRIPTION_RETRY)
+}
+
+/// Whether a description contradicts an event and does not prove to be younger.
+fn may_be_older(instance: &Instance, announced: State, event_time: Timestamp) -> bool {
+    let state = instance.state;
+    if announced.is_dying() {
+        // There is no way back from dying.
+        return !state.is_dying();
+    }
+    if announced.is_out() {
+        // A start after the event proves that the event is the older one.
+        return !state.is_out() && instance.launch_time.is_none_or(|start| start <= event_time);
+    }
+    if announced == State::Running {
+        // So does a stop; but EC2 does not always tell its time.
+        return match state {
+            State::Running => false,
+            State::Pending => instance.launch_time.is_none_or(|start| start <= event_time),
+            _ => !state.is_dying() && instance.stop_time.is_none_or(|stop| stop <= event_time),
+        };
+    }
+    false
+}
+
+/// What shall be done about an instance that is out.
+#[derive(Clone, Debug, Default)]
+pub struct TakeOut {
+    /// Registrations to take.
+    pub take: Vec<(Registration, Target)>,
+    /// Of those, and of what older tags hold, what has to be written into tags before anything is taken.
+    pub hold: BTreeSet<Registration>,
+    /// Older tags of which `hold` has everything: to be deleted when it is written.
+    pub superseded: Vec<HeldTag>,
+    /// Registrations that stay, and why.
+    pub left_alone: Vec<(Registration, Reason)>,
+}
+
+/// Who of the balancers' guardians is to be respected for an instance.
+#[derive(Clone, Debug, Default)]
+pub struct Attached {
+    /// The group that the instance is a member of.
+    pub group: Option<AutoScalingGroupName>,
+    /// What is attached to that group.
+    pub balancers: BTreeSet<BalancerId>,
+}
+
+impl Attached {
+    /// Why a registration is its group's affair; `None` where it is not.
+    pub fn reason(&self, registration: &Registration) -> Option<Reason> {
+        let group = self.group.as_ref()?;
+        self.balancers.contains(&registration.balancer()).then(|| Reason::AttachedToGroup(group.clone()))
+    }
+}
+
+/// Decides over an instance that is out, read at `now`, with everything that a scan found of it.
+///
+/// `ambiguous` says of a target outside its group's VPC whether its address is another interface's, too.
+pub fn take_out(
+    instance: &Instance,
+    now: Timestamp,
+    found: &[Found],
+    attached: &Attached,
+    ambiguous: impl Fn(&Target) -> bool,
+) -> TakeOut {
+    let mut decision = TakeOut::default();
+    for found in found {
+        let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
+        let ambiguity =
+            || (found.is_far && ambiguous(&found.target)).then(|| Reason::AddressNotUnique(found.target.id.clone()));
+        match reason.or_else(ambiguity) {
+            Some(reason) => decision.left_alone.push((found.registration.clone(), reason)),
+            None => decision.take.push((found.registration.clone(), found.target.clone())),
+        }
+    }
+    decision.decide_holding(instance, now);
+    decision
+}
+
+/// Whether a holding that was decided at a time can still be relied on at another.
+fn is_fresh(taken_at: Timestamp, now: Timestamp) -> bool {
+    now - taken_at < HELD_IS_FRESH_FOR
+}
+
+impl TakeOut {
+    /// Whether a registration is to be taken.
+    pub fn takes(&self, registration: &Registration) -> bool {
+        self.take.iter().any(|(other, _)| other == registration)
+    }
+
+    /// Decides what has to be held, by the tags that the instance had at `now`: the time of the reading that entitles to
+    /// take, since a tag that was fresh at an earlier one need not be any more.
+    pub fn decide_holding(&mut self, instance: &Instance, now: Timestamp) {
+        if instance.state.is_dying() {
+            // It never runs again, so there is nothing to give back.
+            (self.hold, self.superseded) = Default::default();
+            return;
+        }
+        let held = instance.held();
+        let is_fresh = |tag: &HeldTag| tag.taken_at.is_some_and(|taken_at| is_fresh(taken_at, now));
+        let (fresh, older): (Vec<_>, Vec<_>) = held.tags.into_iter().partition(is_fresh);
+        let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).collect();
+        let taken = self.take.iter().map(|(registration, _)| registration);
+        self.hold = taken.filter(|registration| !safe.contains(registration)).cloned().collect();
+        self.superseded = Vec::new();
+        if !self.hold.is_empty() {
+            // An instance that is stopped again and again before it settles would otherwise collect a tag each time.
+            self.superseded = older.into_iter().filter(|tag| tag.malformed.is_empty()).collect();
+            self.hold.extend(self.superseded.iter().flat_map(|tag| tag.registrations.iter().cloned()));
+        }
+    }
+}
+
+/// What shall be done about an instance that runs.
+#[derive(Debug, Default)]
+pub struct GiveBack {
+    /// Registrations to make.
+    pub register: Vec<(Registration, Target)>,
+    /// Registrations that are there, and how healthy.
+    pub in_place: Vec<(Registration, Health)>,
+    /// Registrations that have to wait, and for how long.
+    pub draining: Vec<(Registration, Duration)>,
+    /// Registrations that are given up, and forgotten.
+    pub let_go: Vec<(Registration, Reason)>,
+    /// Registrations that are declared, but somebody else's affair.
+    pub left_alone: Vec<(Registration, Reason)>,
+    /// Registrations that cannot be made until a person does something.
+    pub stuck: Vec<(Registration, Reason)>,
+    /// Registrations of which nobody knows.
+    pub unreadable: Vec<(Registration, CallError)>,
+    /// Tags all of whose registrations are settled.
+    pub forget: Vec<HeldTag>,
+    /// Tags that can be forgotten at once when what they hold is registered, and the instance still runs then.
+    pub forget_when_given: Vec<HeldTag>,
+    /// When to look again; `None` where all is settled.
+    pub look_again: Option<Duration>,
+}
+
+/// Decides over an instance that runs, read at `now`, with how everything stands that it shall have.
+pub fn give_back(
+    instance: &Instance,
+    now: Timestamp,
+    standings: Vec<(Registration, Standing)>,
+    attached: &Attached,
+) -> GiveBack {
+    let held = instance.held();
+    let is_held = held.registrations();
+    let mut decision = GiveBack::default();
+    for (registration, standing) in standings {
+        match (standing, attached.reason(&registration)) {
+            (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
+            (_, Some(reason)) | (Standing::Never(reason), None) => {
+                // What is only declared cannot be forgotten: it stands in the operator's own tag.
+                match (is_held.contains(&registration), reason.is_foreign()) {
+                    (true, _) => decision.let_go.push((registration, reason)),
+                    (false, true) => decision.left_alone.push((registration, reason)),
+                    (false, false) => {
+                        let reason = as_of_declared(&registration, reason);
+                        decision.stuck.push((registration, reason));
+                    }
+                }
+            }
+            (Standing::Absent(target), None) => decision.register.push((registration, target)),
+            (Standing::Draining { delay }, None) => {
+                let left = draining_left(&held, &registration, delay, now);
+                decision.draining.push((registration, left));
+            }
+            (Standing::Stuck(reason), None) => decision.stuck.push((registration, reason)),
+            (Standing::Unreadable(error), None) => decision.unreadable.push((registration, error)),
+        }
+    }
+    let settled_in = settled_in(&held, now);
+    if settled_in.is_zero() {
+        // A member may leave its group while it runs: then "it still runs" says nothing.
+        let may_be_forgotten_at_once = attached.group.is_none();
+        let forgettable = forgettable(held, &decision);
+        decision.forget_when_given = forgettable.when_given.into_iter().filter(|_| may_be_forgotten_at_once).collect();
+        decision.forget = forgettable.now;
+    }
+    decision.look_again = look_again(&decision, settled_in);
+    decision
+}
+
+/// What is held did exist, so it was deleted. What is only declared may never have been there.
+fn as_of_declared(registration: &Registration, reason: Reason) -> Reason {
+    let (sought, name) = match registration {
+        Registration::Classic(name) => (Sought::Classic, name.to_string()),
+        Registration::Target { group, .. } => (Sought::TargetGroup, group.name.clone()),
+    };
+    match reason {
+        Reason::BalancerGone => Reason::NoSuchBalancer { sought, name, hint: String::new() },
+        reason => reason,
+    }
+}
+
+/// How long it takes until no function can rely on any of the tags any more.
+///
+/// The instance's start does not count. Who saw it out before that start and takes late has written a tag of its own, unless it
+/// relied on one that was fresh: so what matters is how old the youngest tag is (checked by the model of the protocol).
+fn settled_in(held: &Held, now: Timestamp) -> Duration {
+    // A sweep counts from its first reading, and reads tags later that are younger. A time much later is a key that a person made up.
+    let is_real = |taken_at: &Timestamp| *taken_at <= now + YOUNGER_THAN_A_SWEEP;
+    let taken_at = held.tags.iter().filter_map(|tag| tag.taken_at).filter(is_real).max();
+    taken_at.map_or(Duration::ZERO, |taken_at| (taken_at + SETTLE - now).to_std().unwrap_or_default())
+}
+
+/// Whether an instance that starts gets back what nobody can have given it, and no balancer can be draining any more: it may be
+/// registered without a look at who is there, which is a call for each target group.
+///
+/// An instance id need not wait for draining; an address has to, "for the deregistration delay" (SEED elbv2-register-targets), which
+/// is an hour at the most.
+pub fn is_surely_absent(instance: &Instance, held: &Held, registration: &Registration, now: Timestamp) -> bool {
+    let (Some(start), Some(taken_at)) = (instance.launch_time, held.taken_at(registration)) else { return false };
+    let is_first_look = now - start < FIRST_LOOK_WITHIN;
+    let has_address = matches!(registration, Registration::Target { address: Some(_), .. });
+    let wait = if has_address { DRAINING_MAX } else { SETTLE };
+    is_first_look && taken_at + wait < start
+}
+
+/// Tags to be forgotten, of those that nobody relies on. A tag that a person broke is left as it is.
+#[derive(Default)]
+struct Forgettable {
+    /// Every registration is in place or given up.
+    now: Vec<HeldTag>,
+    /// The others are about to be registered.
+    when_given: Vec<HeldTag>,
+}
+
+fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
+    let in_place = decision.in_place.iter().map(|(registration, _)| registration);
+    let given_up = decision.let_go.iter().map(|(registration, _)| registration);
+    let settled: BTreeSet<&Registration> = in_place.chain(given_up).collect();
+    let given = decision.register.iter().map(|(registration, _)| registration);
+    let settled_soon: BTreeSet<&Registration> = settled.iter().copied().chain(given).collect();
+    let mut forgettable = Forgettable::default();
+    for tag in held.tags.into_iter().filter(|tag| tag.malformed.is_empty()) {
+        let are_all_in = |these: &BTreeSet<&Registration>| tag.registrations.iter().all(|r| these.contains(r));
+        match (are_all_in(&settled), are_all_in(&settled_soon)) {
+            (true, _) => forgettable.now.push(tag),
+            (false, true) => forgettable.when_given.push(tag),
+            (false, false) => {}
+        }
+    }
+    forgettable
+}
+
+/// How long an address will still be drained: until its delay after it was taken, where both are known.
+fn draining_left(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Duration {
+    let end = held.taken_at(registration).zip(delay).map(|(taken, delay)| taken + delay);
+    // The deregistration came a little after the holding, so an end in the past is near.
+    end.and_then(|end| (end - now).to_std().ok()).map_or(DRAINING_RETRY, |left| left.max(DESCRIPTION_RETRY))
+}
+
+fn look_again(decision: &GiveBack, settled_in: Duration) -> Option<Duration> {
+    let drained = decision.draining.iter().map(|(_, left)| *left).min();
+    let forgotten: BTreeSet<&Registration> =
+        decision.forget_when_given.iter().flat_map(|tag| &tag.registrations).collect();
+    let is_checked = decision.register.iter().any(|(registration, _)| !forgotten.contains(registration));
+    let checked = is_checked.then(|| settled_in.max(CHECK_AFTER));
+    let settled = (!settled_in.is_zero() && !decision.in_place.is_empty()).then_some(settled_in);
+    let given_up = (!settled_in.is_zero() && !decision.let_go.is_empty()).then_some(settled_in);
+    [drained, checked, settled, given_up].into_iter().flatten().min()
+}
+
+#[cfg(test)]
+mod tests;

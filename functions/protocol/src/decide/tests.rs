@@ -1,0 +1,414 @@
+use chrono::TimeDelta;
+
+use super::*;
+use crate::{
+    held::{Stamp, tags_to_hold},
+    instance::tests::{at, instance},
+    tag::Owner,
+};
+
+fn clb(name: &str) -> Registration {
+    Registration::Classic(name.into())
+}
+
+fn target(id: &str) -> Target {
+    Target { id: id.into(), port: None, zone: None, quic_id: None }
+}
+
+fn found(name: &str) -> Found {
+    Found { instance: "i-1".into(), registration: clb(name), target: target("i-1"), owner: None, is_far: false }
+}
+
+/// An instance in a state, whose tags hold registrations that were taken at some second.
+fn holding(state: State, held: &[(i64, &[&str])]) -> Instance {
+    let mut instance = instance("i-1");
+    instance.state = state;
+    for (second, names) in held {
+        let registrations = names.iter().map(|name| clb(name)).collect();
+        instance.tags.extend(tags_to_hold(&registrations, Stamp { taken_at: at(*second), nonce: 7 }));
+    }
+    instance
+}
+
+fn healthy() -> Standing {
+    Standing::InPlace(Health { state: "InService".into(), reason: None })
+}
+
+fn notice(state: State, second: i64) -> Notice {
+    Notice { instance: "i-1".into(), announced: Some((state, at(second))) }
+}
+
+#[test]
+fn an_event_and_a_description_that_agree_converge() {
+    for (announced, described) in [
+        (State::Running, State::Running),
+        (State::Stopping, State::Stopped),
+        (State::Stopped, State::Stopping),
+        (State::ShuttingDown, State::Terminated),
+        (State::Pending, State::Running),
+    ] {
+        let instance = holding(described, &[]);
+        assert_eq!(weigh(&notice(announced, 100), Some(&instance), at(101)), Weight::Converge, "{announced:?}");
+    }
+}
+
+#[test]
+fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit() {
+    for (announced, described) in [
+        (State::Stopping, State::Running),
+        (State::Stopped, State::Running),
+        (State::ShuttingDown, State::Running),
+        (State::Terminated, State::Stopped),
+        (State::Running, State::Stopped),
+        (State::Running, State::Pending),
+    ] {
+        let instance = holding(described, &[]);
+        let weight = |now| weigh(&notice(announced, 100), Some(&instance), at(now));
+        assert_eq!(weight(101), Weight::TooEarly(DESCRIPTION_RETRY), "{announced:?} {described:?}");
+        assert!(!matches!(weight(160), Weight::TooEarly(_)), "{announced:?} {described:?}");
+    }
+}
+
+#[test]
+fn the_events_of_a_storm_wait_for_each_other_until_a_common_mark_and_no_longer() {
+    let storm = |instances| Storm { instances, course: Course::Small };
+    let [growing, leading, awaiting, following] =
+        [Course::Growing, Course::Leading, Course::Awaiting, Course::Following]
+            .map(|course| Storm { instances: 50, course });
+    // 1,767,600,000 is such a mark.
+    for (storm, state, event_at, now, wait) in [
+        (storm(50), State::Stopping, 0, 1, Some(4)),
+        (storm(50), State::Stopping, 2, 4, Some(1)),
+        (storm(50), State::Stopping, 2, 5, None),
+        (storm(50), State::ShuttingDown, 3, 5, Some(5)),
+        (storm(50), State::ShuttingDown, 3, 10, None),
+        (storm(49), State::Stopping, 0, 1, None),
+        // The first event is being worked on.
+        (storm(20), State::Stopped, 1, 2, Some(183)),
+        (storm(20), State::Terminated, 1, 185, None),
+        (storm(19), State::Terminated, 1, 2, None),
+        // A time that somebody made up.
+        (storm(50), State::Stopping, 9_000, 1, Some(4)),
+        // More are about to come.
+        (growing, State::Stopping, 2, 5, Some(5)),
+        (growing, State::Stopping, 2, 88, Some(2)),
+        (growing, State::Stopping, 2, 92, None),
+        (growing, State::Stopped, 1, 2, Some(183)),
+        (growing, State::Running, 2, 4, Some(1)),
+        (growing, State::Running, 2, 92, None),
+        (leading, State::Stopping, 2, 3, None),
+        (leading, State::Stopped, 1, 2, Some(183)),
+        // Another batch works on them, or should.
+        (awaiting, State::Stopping, 2, 5, Some(10)),
+        (following, State::Stopping, 2, 5, Some(180)),
+        (following, State::Running, 2, 5, Some(180)),
+        (following, State::Running, 2, 185, None),
+        (storm(500), State::Running, 2, 4, None),
+    ] {
+        let found = gather(storm, (state, at(event_at)), at(now));
+        assert_eq!(found, wait.map(Duration::from_secs), "{storm:?} {state:?} at {event_at}, seen at {now}");
+    }
+}
+
+#[test]
+fn a_storm_grows_while_many_of_its_events_are_young_and_the_first_have_not_waited_for_long() {
+    let events = |times: &[(i64, usize)]| -> Vec<Timestamp> {
+        times.iter().flat_map(|(time, count)| std::iter::repeat_n(at(*time), *count)).collect()
+    };
+    for (times, others, now, expected) in [
+        (&[(0, 30), (3, 20)][..], 0, 7, true),
+        (&[(0, 30), (3, 20)], 0, 8, false),
+        (&[(0, 30), (3, 19)], 0, 7, false),
+        // Those that are still to come.
+        (&[(0, 30), (3, 19)], 1, 7, true),
+        (&[(0, 30)], 20, 60, true),
+        (&[(0, 1), (86, 20)], 0, 89, true),
+        (&[(0, 1), (86, 20)], 20, 90, false),
+        // Parked for another reason.
+        (&[(0, 1), (94, 20)], 0, 96, true),
+        // Times that somebody made up.
+        (&[(9_000, 20)], 0, 7, false),
+    ] {
+        assert_eq!(is_growing(&events(times), others, at(now)), expected, "{times:?} and {others} at {now}");
+    }
+}
+
+#[test]
+fn twenty_stops_in_five_seconds_are_a_storm_and_a_fleet_that_stops_slowly_is_none() {
+    let every = |milliseconds: i64, count: i64| -> Vec<Timestamp> {
+        (0..count).map(|number| at(0) + TimeDelta::milliseconds(number * milliseconds)).collect()
+    };
+    for (times, expected) in [
+        (every(0, 20), true),
+        (every(0, 19), false),
+        (every(250, 100), true),
+        (every(600, 100), false),
+        ([every(600, 100), every(100, 20)].concat(), true),
+        (Vec::new(), false),
+    ] {
+        assert_eq!(is_dense(times.clone()), expected, "{times:?}");
+    }
+}
+
+#[test]
+fn of_the_batches_of_a_storm_one_leads() {
+    let ids = |numbers: std::ops::Range<usize>| -> Vec<InstanceId> {
+        numbers.map(|number| InstanceId::from(format!("i-{number:04}").as_str())).collect()
+    };
+    for parts in [&[0..1, 1..100][..], &[0..50, 50..100], &[50..100, 0..50], &[0..30, 30..65, 65..100]] {
+        let leading = parts.iter().filter(|own| {
+            let others: Vec<InstanceId> =
+                parts.iter().filter(|other| other != own).flat_map(|o| ids(o.clone())).collect();
+            leads(&ids((*own).clone()), &others)
+        });
+        assert_eq!(leading.count(), 1, "{parts:?}");
+    }
+    assert!(leads(&ids(0..100), &[]));
+    assert!(!leads(&ids(0..20), &ids(20..100)), "a small part may have the lowest id by chance");
+    assert!(leads(&ids(50..100), &ids(0..49)), "others that have nothing to do with it are few");
+    assert!(!leads(&ids(0..0), &ids(0..0)));
+}
+
+#[test]
+fn a_batch_that_does_not_lead_waits_for_a_sign_of_who_does_and_no_longer_than_a_minute() {
+    for (holders, now, expected) in [
+        (0, 5, Course::Awaiting),
+        (1, 59, Course::Awaiting),
+        (1, 60, Course::Leading),
+        (2, 5, Course::Following),
+        (2, 170, Course::Following),
+    ] {
+        assert_eq!(follow(&[at(0); 20], holders, at(now)), expected, "{holders} of 20 at {now}");
+    }
+    let made_up = [&[at(0); 20][..], &[at(9_000)]].concat();
+    assert_eq!(follow(&made_up, 0, at(60)), Course::Leading, "nobody waits for a time that somebody made up");
+}
+
+#[test]
+fn who_was_out_and_runs_without_having_been_started_is_described_as_he_was() {
+    let described =
+        |state, started_at: Option<i64>| Instance { launch_time: started_at.map(at), ..holding(state, &[]) };
+    for (before, now, is_older) in [
+        (described(State::Stopping, Some(0)), described(State::Running, Some(0)), true),
+        (described(State::Stopped, Some(0)), described(State::Running, Some(60)), false),
+        (described(State::Stopping, Some(0)), described(State::Stopped, Some(0)), false),
+        // On its way out of its group.
+        (described(State::Running, Some(0)), described(State::Running, Some(0)), false),
+        (described(State::Stopping, None), described(State::Running, None), false),
+    ] {
+        assert_eq!(look_again_at_older(&before, &now).is_some(), is_older, "{before:?} {now:?}");
+    }
+}
+
+#[test]
+fn an_event_older_than_the_present_run_or_stop_is_not_waited_for() {
+    let mut instance = holding(State::Running, &[]);
+    instance.launch_time = Some(at(101));
+    assert_eq!(weigh(&notice(State::Stopped, 100), Some(&instance), at(102)), Weight::Converge);
+    instance.state = State::Stopped;
+    instance.stop_time = Some(at(105));
+    assert_eq!(weigh(&notice(State::Running, 104), Some(&instance), at(106)), Weight::Converge);
+}
+
+#[test]
+fn an_unknown_instance_is_waited_for_only_while_it_may_be_new() {
+    assert_eq!(weigh(&notice(State::Running, 100), None, at(101)), Weight::TooEarly(DESCRIPTION_RETRY));
+    assert!(matches!(weigh(&notice(State::Running, 100), None, at(160)), Weight::Nothing(_)));
+    assert!(matches!(weigh(&notice(State::Terminated, 100), None, at(101)), Weight::Nothing(_)));
+}
+
+#[test]
+fn an_instance_that_starts_is_left_to_the_next_event() {
+    let instance = holding(State::Pending, &[]);
+    assert!(matches!(weigh(&notice(State::Pending, 100), Some(&instance), at(101)), Weight::Nothing(_)));
+}
+
+#[test]
+fn what_a_stopped_instance_has_is_held_and_taken() {
+    let decision =
+        take_out(&holding(State::Stopped, &[]), at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
+    assert_eq!(decision.take, [(clb("a"), target("i-1")), (clb("b"), target("i-1"))]);
+    assert_eq!(decision.hold, [clb("a"), clb("b")].into());
+}
+
+#[test]
+fn what_was_held_a_moment_ago_is_not_held_twice() {
+    let instance = holding(State::Stopped, &[(61, &["a"])]);
+    let decision = take_out(&instance, at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
+    assert_eq!(decision.hold, [clb("b")].into());
+    assert_eq!(decision.superseded, []);
+}
+
+#[test]
+fn what_was_held_long_ago_is_held_anew() {
+    // A function that saw the instance run with everything back may be about to delete the old tag.
+    let instance = holding(State::Stopped, &[(60, &["a", "c"])]);
+    let decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
+    assert_eq!(decision.hold, [clb("a"), clb("c")].into());
+    assert_eq!(decision.superseded.len(), 1);
+}
+
+#[test]
+fn what_was_fresh_at_an_earlier_reading_is_held_anew_if_it_is_not_any_more() {
+    let instance = holding(State::Stopped, &[(61, &["a"])]);
+    let mut decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
+    assert_eq!(decision.hold, [].into());
+    decision.decide_holding(&instance, at(101));
+    assert_eq!((decision.hold, decision.superseded.len()), ([clb("a")].into(), 1));
+}
+
+#[test]
+fn a_dying_instance_is_taken_out_and_nothing_is_held() {
+    let decision =
+        take_out(&holding(State::ShuttingDown, &[]), at(100), &[found("a")], &Attached::default(), |_| false);
+    assert_eq!(decision.take.len(), 1);
+    assert!(decision.hold.is_empty());
+}
+
+#[test]
+fn what_is_foreign_is_neither_held_nor_taken() {
+    let foreign = [
+        Found { owner: Some(Owner::Ignored), ..found("ignored") },
+        Found { owner: Some(Owner::Kubernetes), ..found("kubernetes") },
+        found("attached"),
+        Found { is_far: true, ..found("far") },
+    ];
+    let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
+    let decision = take_out(&holding(State::Stopped, &[]), at(100), &foreign, &attached, |_| true);
+    assert_eq!((decision.take, decision.hold), (vec![], BTreeSet::new()));
+    let reasons: Vec<Reason> = decision.left_alone.into_iter().map(|(_, reason)| reason).collect();
+    let asg = Reason::AttachedToGroup("asg".into());
+    assert_eq!(reasons, [Reason::Ignored, Reason::Kubernetes, asg, Reason::AddressNotUnique("i-1".into())]);
+}
+
+#[test]
+fn what_is_absent_is_registered_and_checked_when_nobody_can_rely_on_the_tag() {
+    let instance = holding(State::Running, &[(-30, &["a"])]);
+    let absent = || vec![(clb("a"), Standing::Absent(target("i-1")))];
+    for (now, look_again) in [(20, 70), (80, 15)] {
+        let decision = give_back(&instance, at(now), absent(), &Attached::default());
+        assert_eq!(decision.register, [(clb("a"), target("i-1"))]);
+        assert_eq!((decision.forget.len(), decision.forget_when_given.len()), (0, 0));
+        assert_eq!(decision.look_again, Some(Duration::from_secs(look_again)), "at {now}");
+    }
+}
+
+#[test]
+fn what_is_absent_is_forgotten_as_soon_as_it_is_given_where_nobody_can_rely_on_the_tag() {
+    let instance = holding(State::Running, &[(-100, &["a", "b"]), (-110, &["a"])]);
+    let standings = || vec![(clb("a"), healthy()), (clb("b"), Standing::Absent(target("i-1")))];
+    let decision = give_back(&instance, at(20), standings(), &Attached::default());
+    assert_eq!((decision.forget.len(), decision.forget_when_given.len(), decision.look_again), (1, 1, None));
+    let member = Attached { group: Some("asg".into()), balancers: BTreeSet::new() };
+    let decision = give_back(&instance, at(20), standings(), &member);
+    assert_eq!(
+        (decision.forget.len(), decision.forget_when_given.len()),
+        (1, 0),
+        "it may leave its group while it runs"
+    );
+    assert_eq!(decision.look_again, Some(CHECK_AFTER));
+    let waiting = vec![(clb("a"), Standing::Draining { delay: None }), (clb("b"), Standing::Absent(target("i-1")))];
+    let decision = give_back(&instance, at(20), waiting, &Attached::default());
+    assert_eq!((decision.forget.len(), decision.forget_when_given.len()), (0, 0), "not all of it is given");
+}
+
+#[test]
+fn a_tag_is_forgotten_only_when_all_is_back_and_nobody_can_rely_on_it() {
+    let instance = holding(State::Running, &[(10, &["a", "b"])]);
+    let back = || vec![(clb("a"), healthy()), (clb("b"), healthy())];
+    let early = give_back(&instance, at(129), back(), &Attached::default());
+    assert_eq!((early.forget.len(), early.look_again), (0, Some(Duration::from_secs(1))));
+    let settled = give_back(&instance, at(130), back(), &Attached::default());
+    assert_eq!((settled.forget.len(), settled.look_again), (1, None));
+    let half = vec![(clb("a"), healthy()), (clb("b"), Standing::Stuck(Reason::BalancerGone))];
+    assert!(give_back(&instance, at(500), half, &Attached::default()).forget.is_empty());
+}
+
+#[test]
+fn only_at_the_first_look_after_a_long_stop_nobody_need_look() {
+    let address = |text: &str| text.parse::<Registration>().unwrap();
+    let (by_id, by_address) = (address("tg:web/0123456789abcdef:80"), address("tg:web/0123456789abcdef:80=eth0"));
+    for (taken_at, now, is_absent, is_address_absent) in [
+        (-121, 5, true, false),
+        (-120, 5, false, false),
+        (-3_661, 5, true, true),
+        (-3_660, 5, true, false),
+        (-9_000, 59, true, true),
+        (-9_000, 60, false, false),
+    ] {
+        let mut instance = instance("i-1");
+        let both = [by_id.clone(), by_address.clone()].into();
+        instance.tags.extend(tags_to_hold(&both, Stamp { taken_at: at(taken_at), nonce: 7 }));
+        let is_surely_absent = |registration| is_surely_absent(&instance, &instance.held(), registration, at(now));
+        let found = (is_surely_absent(&by_id), is_surely_absent(&by_address));
+        assert_eq!(found, (is_absent, is_address_absent), "taken at {taken_at}, looked for at {now}");
+        assert!(!is_surely_absent(&clb("declared")), "nothing is known of what is not held");
+    }
+}
+
+#[test]
+fn each_tag_is_forgotten_by_itself_and_a_broken_one_never() {
+    let mut instance = holding(State::Running, &[(-100, &["a"]), (-50, &["b"])]);
+    instance.tags.insert("elb-registrar:held.by-hand".into(), "clb:a oops".into());
+    let standings = vec![(clb("a"), healthy()), (clb("b"), Standing::Draining { delay: None })];
+    let decision = give_back(&instance, at(500), standings, &Attached::default());
+    let forgotten: Vec<_> = decision.forget.iter().map(|tag| tag.value.as_str()).collect();
+    assert_eq!(forgotten, ["clb:a"]);
+}
+
+#[test]
+fn what_can_never_be_given_back_is_let_go_with_the_tag() {
+    let instance = holding(State::Running, &[(-100, &["gone", "attached"])]);
+    let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
+    let standings =
+        vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("attached"), Standing::Absent(target("i-1")))];
+    let decision = give_back(&instance, at(500), standings, &attached);
+    assert_eq!((decision.let_go.len(), decision.register.len(), decision.forget.len()), (2, 0, 1));
+}
+
+#[test]
+fn what_is_only_declared_is_never_let_go() {
+    let standings =
+        vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("ignored"), Standing::Never(Reason::Ignored))];
+    let decision = give_back(&instance("i-1"), at(500), standings, &Attached::default());
+    assert_eq!(decision.let_go, []);
+    let never_seen = Reason::NoSuchBalancer { sought: Sought::Classic, name: "gone".to_owned(), hint: String::new() };
+    assert_eq!(decision.stuck, [(clb("gone"), never_seen)], "a person has to correct it");
+    assert_eq!(decision.left_alone, [(clb("ignored"), Reason::Ignored)]);
+}
+
+#[test]
+fn a_stuck_or_unreadable_registration_stays_held() {
+    let instance = holding(State::Running, &[(-100, &["a", "b"])]);
+    let error = CallError::Refused { action: "X", code: "Y".into(), message: "Z".into() };
+    let standings = vec![(clb("a"), Standing::Stuck(Reason::BalancerGone)), (clb("b"), Standing::Unreadable(error))];
+    let decision = give_back(&instance, at(500), standings, &Attached::default());
+    assert_eq!((decision.stuck.len(), decision.unreadable.len(), decision.forget.len()), (1, 1, 0));
+}
+
+#[test]
+fn a_draining_address_waits_until_its_delay_is_over() {
+    let instance = holding(State::Running, &[(-100, &["a"])]);
+    let draining = |delay: Option<u64>| vec![(clb("a"), Standing::Draining { delay: delay.map(Duration::from_secs) })];
+    for (delay, now, wait) in [(Some(300), 150, 50), (Some(300), 198, 5), (Some(300), 250, 20), (None, 150, 20)] {
+        let decision = give_back(&instance, at(now), draining(delay), &Attached::default());
+        assert_eq!(decision.look_again, Some(Duration::from_secs(wait)), "{delay:?} at {now}");
+    }
+}
+
+#[test]
+fn an_instance_that_has_everything_and_holds_nothing_is_done() {
+    let decision = give_back(&instance("i-1"), at(500), vec![(clb("declared"), healthy())], &Attached::default());
+    assert_eq!((decision.look_again, decision.forget.len()), (None, 0));
+}
+
+#[test]
+fn a_tag_that_is_younger_than_the_reading_a_sweep_counts_from_is_not_forgotten() {
+    // The sweep's first reading came at 100, its reading of the tags some seconds later. Nobody holds anything two hours ahead.
+    for (taken_at, is_forgotten) in [(104, false), (100 + 900, false), (100 + 7_200, true)] {
+        let instance = holding(State::Running, &[(taken_at, &["a"])]);
+        let standings = vec![(clb("a"), healthy())];
+        let decision = give_back(&instance, at(100), standings, &Attached::default());
+        assert_eq!(!decision.forget.is_empty(), is_forgotten, "taken at {taken_at}");
+    }
+}

@@ -1,0 +1,168 @@
+//! What an operator declares in the tag `elb-registrar:register`: registrations that the instance shall have when it runs.
+//!
+//! The same text form as what is held, except that a target group's id and the port may be left out.
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+
+use crate::{
+    address::Address,
+    id::LoadBalancerName,
+    registration::{Malformed, Parts, Registration, fmt_options, read_value},
+    target_group::{TargetGroup, TargetType},
+};
+
+/// One declared registration, as it stands in the tag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Declaration {
+    /// With a Classic load balancer.
+    Classic(LoadBalancerName),
+    /// With a target group.
+    Target {
+        /// The group's name.
+        group: String,
+        /// The group's id, where the operator means this very group and no later one of its name.
+        id: Option<String>,
+        /// The port; the group's own where it is left out.
+        port: Option<u16>,
+        /// The address in a group of type `ip`; `eth0` where it is left out.
+        address: Option<Address>,
+        /// `all`, or a zone, for an address outside the group's VPC.
+        zone: Option<String>,
+        /// The server id for QUIC.
+        quic_id: Option<String>,
+    },
+}
+
+impl Declaration {
+    /// Reads the value of the tag: what could be understood, and what could not with the reason.
+    pub fn all_in(value: &str) -> (Vec<Self>, Vec<(String, Malformed)>) {
+        read_value(value)
+    }
+
+    /// Completes the declaration with what its target group has.
+    ///
+    /// # Errors
+    /// Where the declaration and the group do not fit: there is nothing to register until a person changes one of them.
+    pub fn resolve(&self, found: &TargetGroup) -> Result<Registration, DoesNotFit> {
+        let Self::Target { id, port, address, zone, quic_id, .. } = self else {
+            return Err(DoesNotFit::NotATargetGroup);
+        };
+        if id.as_ref().is_some_and(|id| *id != found.id.id) {
+            return Err(DoesNotFit::OtherGroup { found: found.id.id.clone() });
+        }
+        let address = match (&found.target_type, address) {
+            (TargetType::Instance, None) => None,
+            (TargetType::Instance, Some(_)) => return Err(DoesNotFit::AddressInInstanceGroup),
+            (TargetType::Ip(_), address) => Some(address.unwrap_or(Address::ETH0)),
+            (TargetType::Other(kind), _) => return Err(DoesNotFit::TargetType(kind.clone())),
+        };
+        let port = port.or(found.port).ok_or(DoesNotFit::NoPort)?;
+        let (zone, quic_id) = (zone.clone(), quic_id.clone());
+        Ok(Registration::Target { group: found.id.clone(), port, address, zone, quic_id })
+    }
+}
+
+impl FromStr for Declaration {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Ok(match Parts::of(text)? {
+            Parts::Classic(name) => Self::Classic(name.into()),
+            Parts::Target { name, id, port, address, zone, quic_id } => Self::Target {
+                group: name.to_owned(),
+                id: id.map(str::to_owned),
+                port,
+                address,
+                zone: zone.map(str::to_owned),
+                quic_id: quic_id.map(str::to_owned),
+            },
+        })
+    }
+}
+
+impl fmt::Display for Declaration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Classic(name) => write!(f, "clb:{name}"),
+            Self::Target { group, id, port, address, zone, quic_id } => {
+                write!(f, "tg:{group}")?;
+                if let Some(id) = id {
+                    write!(f, "/{id}")?;
+                }
+                if let Some(port) = port {
+                    write!(f, ":{port}")?;
+                }
+                fmt_options(f, *address, zone.as_deref(), quic_id.as_deref())
+            }
+        }
+    }
+}
+
+/// Why a declaration and the target group that it names do not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DoesNotFit {
+    /// Asked of a Classic load balancer.
+    #[error("a Classic load balancer has nothing to complete")]
+    NotATargetGroup,
+    /// The group of that name is another one.
+    #[error("the target group of that name has the id {found}, and not this one: correct the id, or leave it out")]
+    OtherGroup {
+        /// The id that the group of that name has.
+        found: String,
+    },
+    /// The group takes instances.
+    #[error("the target group takes instances: leave out the address")]
+    AddressInInstanceGroup,
+    /// The group takes neither instances nor addresses.
+    #[error("the target group takes targets of type {0}: only `instance` and `ip` are registered here")]
+    TargetType(String),
+    /// The group has no port of its own.
+    #[error("the target group has no port of its own: add `:PORT`")]
+    NoPort,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{address::Family, target_group::tests::target_group};
+
+    fn resolved(text: &str, found: &TargetGroup) -> Result<String, DoesNotFit> {
+        text.parse::<Declaration>().unwrap().resolve(found).map(|registration| registration.to_string())
+    }
+
+    #[test]
+    fn what_a_declaration_leaves_out_comes_from_the_group() {
+        let instances = target_group("api", TargetType::Instance);
+        let addresses = target_group("nlb", TargetType::Ip(Family::V4));
+        for (text, group, full) in [
+            ("tg:api", &instances, "tg:api/00000000000000aa:80"),
+            ("tg:api:8080", &instances, "tg:api/00000000000000aa:8080"),
+            ("tg:api/00000000000000aa", &instances, "tg:api/00000000000000aa:80"),
+            ("tg:nlb", &addresses, "tg:nlb/00000000000000aa:80=eth0"),
+            ("tg:nlb:53=eth1@all", &addresses, "tg:nlb/00000000000000aa:53=eth1@all"),
+        ] {
+            assert_eq!(resolved(text, group), Ok(full.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_declaration_that_does_not_fit_its_group_says_why() {
+        let instances = target_group("api", TargetType::Instance);
+        let lambdas = target_group("fn", TargetType::Other("lambda".into()));
+        let later = DoesNotFit::OtherGroup { found: "00000000000000aa".into() };
+        assert_eq!(resolved("tg:api=eth0", &instances), Err(DoesNotFit::AddressInInstanceGroup));
+        assert_eq!(resolved("tg:fn", &lambdas), Err(DoesNotFit::TargetType("lambda".into())));
+        assert_eq!(resolved("tg:api/0", &instances), Err(later));
+    }
+
+    #[test]
+    fn a_declaration_reads_back_as_it_was_written() {
+        let value = "clb:web tg:api tg:api:8080 tg:nlb/0123456789abcdef:53=eth0@all broken:x";
+        let (declarations, malformed) = Declaration::all_in(value);
+        let texts: Vec<String> = declarations.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.join(" ") + " broken:x", value);
+        assert_eq!(malformed, [("broken:x".to_owned(), Malformed::UnknownKind)]);
+    }
+}

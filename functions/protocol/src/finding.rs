@@ -1,0 +1,106 @@
+//! Why a sweep finds what it finds: what each thing that should not be so can have come from.
+//!
+//! Nobody tells for certain: CloudTrail would know, and costs a call and a permission for each. What EC2 and the tags say
+//! narrows it down to a sentence.
+
+use chrono::SecondsFormat;
+
+use crate::{instance::Instance, registration::Registration, time::Timestamp, timing::EVENT_UNDER_WAY};
+
+/// Why an instance that is out can still be registered.
+pub fn registered_though_out(instance: &Instance, now: Timestamp) -> String {
+    let state = instance.state.name();
+    match instance.stop_time {
+        Some(stop) if now - stop < EVENT_UNDER_WAY => {
+            format!("registered though {state} since {}: its event may still be under way", utc(stop))
+        }
+        Some(stop) => format!(
+            "registered though {state} since {}: its event was missed or could not be served, or somebody registered it after \
+             that",
+            utc(stop)
+        ),
+        None => format!(
+            "registered though {state}, since when EC2 does not say: its event was missed, or could not be served, or is under \
+             way; or somebody registered it after that"
+        ),
+    }
+}
+
+/// Why a registration of an instance that runs can be missing.
+pub fn missing_though_running(instance: &Instance, registration: &Registration, now: Timestamp) -> String {
+    let held = instance.held();
+    let is_held = held.registrations().contains(registration);
+    let word = if is_held { "held" } else { "declared and not registered" };
+    match (instance.launch_time, is_held) {
+        (Some(start), _) if now - start < EVENT_UNDER_WAY => {
+            format!("{word} though running since {}: its event may still be under way", utc(start))
+        }
+        (Some(start), true) => {
+            let taken = held.taken_at(registration);
+            let taken = taken.map(|taken| format!(" (taken at {})", utc(taken))).unwrap_or_default();
+            format!(
+                "{word}{taken} though running since {}: its event was missed or could not be served, or somebody wrote the tag",
+                utc(start)
+            )
+        }
+        (Some(start), false) => format!(
+            "{word} though running since {}: somebody declared it or deregistered it since, or its event was missed",
+            utc(start)
+        ),
+        (None, _) => format!("{word} though running: its event was missed, or somebody changed tags or balancer"),
+    }
+}
+
+/// Why a tag can still hold what has been back for long.
+pub fn held_though_settled(instance: &Instance, registration: &Registration, now: Timestamp) -> String {
+    let held = instance.held();
+    let since = instance.launch_time.map(|start| format!(" since {}", utc(start))).unwrap_or_default();
+    if instance.launch_time.is_some_and(|start| now - start < EVENT_UNDER_WAY) {
+        return format!("still held though in place and running{since}: its event may still be under way");
+    }
+    let taken = held.taken_at(registration);
+    let taken = taken.map(|taken| format!(", taken at {}", utc(taken))).unwrap_or_default();
+    format!(
+        "still held{taken}, though in place and running{since}: its event was missed, or ended before it was settled"
+    )
+}
+
+fn utc(time: Timestamp) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::{
+        State,
+        tests::{at, instance},
+    };
+
+    #[test]
+    fn a_change_of_just_now_is_no_missed_event_yet() {
+        let mut instance = instance("i-1");
+        let clb = Registration::Classic("shop".into());
+        assert!(missing_though_running(&instance, &clb, at(299)).contains("may still be under way"));
+        assert!(missing_though_running(&instance, &clb, at(300)).contains("somebody declared it or deregistered it"));
+        instance.tags.insert("elb-registrar:held".into(), "clb:shop".into());
+        assert!(missing_though_running(&instance, &clb, at(300)).contains("its event was missed"));
+        assert!(held_though_settled(&instance, &clb, at(299)).contains("may still be under way"));
+        assert!(held_though_settled(&instance, &clb, at(300)).contains("its event was missed"));
+        (instance.state, instance.stop_time) = (State::Stopped, Some(at(10)));
+        let start = "registered though stopped since 2026-01-05T08:00:10Z: ";
+        assert_eq!(registered_though_out(&instance, at(309)), format!("{start}its event may still be under way"));
+        let late = registered_though_out(&instance, at(310));
+        assert!(late.starts_with(start) && late.contains("missed"), "{late}");
+    }
+
+    #[test]
+    fn where_ec2_tells_no_time_the_sentence_says_so() {
+        let mut instance = instance("i-1");
+        (instance.state, instance.launch_time) = (State::Stopping, None);
+        assert!(registered_though_out(&instance, at(0)).contains("since when EC2 does not say"));
+        let clb = Registration::Classic("shop".into());
+        assert!(missing_though_running(&instance, &clb, at(0)).contains("though running: "));
+        assert!(held_though_settled(&instance, &clb, at(0)).contains("in place and running: "));
+    }
+}

@@ -1,0 +1,185 @@
+//! What was taken from an instance, kept in its own tags until it is given back.
+//!
+//! Every act of holding writes tags of its own, under keys that nobody else writes: `elb-registrar:held.STAMP`, then
+//! `elb-registrar:held.STAMP.2` where one value is too short. What is held is the union of all. So two functions that hold
+//! at the same time cannot overwrite each other (EC2 has no conditional write), and a function that forgets deletes only
+//! what it has read: never what another one has written since. Under one common key both would lose registrations.
+//!
+//! The stamp is the time of EC2's answer on which the holding was decided, for people and to tell how old the holding is,
+//! and a few random digits. Nothing in it belongs to one instance, so one CreateTags call serves a thousand.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::{
+    registration::{Malformed, Registration, read_value},
+    tag,
+    time::Timestamp,
+};
+
+/// Characters of a tag's value, a limit of EC2. Registrations are ASCII, so bytes are characters.
+const VALUE_LENGTH_MAX: usize = 256;
+
+/// Tags of a resource, a limit of EC2. Those that begin with `aws:` do not count.
+const TAGS_MAX: usize = 50;
+
+/// What an instance's tags say was taken from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// In the order of their keys, which is that of their time.
+    pub tags: Vec<HeldTag>,
+}
+
+/// One tag that holds registrations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldTag {
+    /// The tag's key.
+    pub key: String,
+    /// The tag's value, as it was read: DeleteTags compares it.
+    pub value: String,
+    /// When the holding was decided; `None` for a key that a person made up.
+    pub taken_at: Option<Timestamp>,
+    /// What could be understood.
+    pub registrations: Vec<Registration>,
+    /// What could not, and why. Such a tag is never deleted.
+    pub malformed: Vec<(String, Malformed)>,
+}
+
+impl Held {
+    /// Reads what is held from an instance's tags.
+    pub fn of(tags: &BTreeMap<String, String>) -> Self {
+        let ours = tags.range(tag::HELD.to_owned()..).take_while(|(key, _)| key.starts_with(tag::HELD));
+        Self { tags: ours.filter_map(|(key, value)| HeldTag::of(key, value)).collect() }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.tags.is_empty()
+    }
+
+    /// Everything that is held, each once.
+    pub fn registrations(&self) -> BTreeSet<Registration> {
+        self.tags.iter().flat_map(|tag| tag.registrations.iter().cloned()).collect()
+    }
+
+    /// When a registration was taken last.
+    pub fn taken_at(&self, registration: &Registration) -> Option<Timestamp> {
+        self.tags.iter().filter(|tag| tag.registrations.contains(registration)).filter_map(|tag| tag.taken_at).max()
+    }
+}
+
+impl HeldTag {
+    fn of(key: &str, value: &str) -> Option<Self> {
+        let stamp = match key.strip_prefix(tag::HELD)? {
+            "" => "",
+            rest => rest.strip_prefix('.')?,
+        };
+        let (registrations, malformed) = read_value(value);
+        let taken_at = Stamp::time_of(stamp);
+        Some(Self { key: key.to_owned(), value: value.to_owned(), taken_at, registrations, malformed })
+    }
+}
+
+/// What makes the keys of one act of holding different from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// When EC2 gave the description on which the holding was decided.
+    pub taken_at: Timestamp,
+    /// Keeps two functions apart that decided in the same second.
+    pub nonce: u32,
+}
+
+impl Stamp {
+    fn time_of(text: &str) -> Option<Timestamp> {
+        let time = text.split('.').next()?;
+        DateTime::parse_from_rfc3339(time).ok().map(|time| time.with_timezone(&Utc))
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:08x}", self.taken_at.to_rfc3339_opts(SecondsFormat::Secs, true), self.nonce)
+    }
+}
+
+/// The tags that hold some registrations: cut between registrations at the length that a value may have.
+pub fn tags_to_hold(registrations: &BTreeSet<Registration>, stamp: Stamp) -> Vec<(String, String)> {
+    let mut values: Vec<String> = Vec::new();
+    for registration in registrations {
+        let text = registration.to_string();
+        match values.last_mut() {
+            Some(value) if value.len() + 1 + text.len() <= VALUE_LENGTH_MAX => {
+                value.push(' ');
+                value.push_str(&text);
+            }
+            _ => values.push(text),
+        }
+    }
+    let first_key = format!("{}.{stamp}", tag::HELD);
+    let key = |index: usize| if index == 0 { first_key.clone() } else { format!("{first_key}.{}", index + 1) };
+    values.into_iter().enumerate().map(|(index, value)| (key(index), value)).collect()
+}
+
+/// Whether so many more tags fit beside those that a resource has.
+pub fn has_room_for(tags: &BTreeMap<String, String>, more: usize) -> bool {
+    let counted = tags.keys().filter(|key| !key.starts_with("aws:")).count();
+    counted + more <= TAGS_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{instance::tests::at, registration::tests::any_registration};
+
+    const STAMP: Stamp = Stamp { taken_at: DateTime::UNIX_EPOCH, nonce: 0xbeef };
+
+    proptest! {
+        #[test]
+        fn what_is_held_in_tags_is_read_back(registrations in proptest::collection::btree_set(any_registration(), 0..40)) {
+            let tags: BTreeMap<String, String> = tags_to_hold(&registrations, STAMP).into_iter().collect();
+            prop_assert!(tags.iter().all(|(key, value)| key.len() <= 127 && value.len() <= VALUE_LENGTH_MAX));
+            prop_assert!(Held::of(&tags).tags.iter().all(|tag| tag.taken_at == Some(STAMP.taken_at)));
+            prop_assert_eq!(Held::of(&tags).registrations(), registrations);
+        }
+    }
+
+    fn held(tags: &[(&str, &str)]) -> Held {
+        Held::of(&tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn tags_of_all_stamps_are_one_memory_and_other_keys_are_none() {
+        let held = held(&[
+            ("Name", "web"),
+            ("elb-registrar:held", "clb:a"),
+            ("elb-registrar:held.2", "clb:b"),
+            ("elb-registrar:held.2026-01-05T08:00:00Z.0000beef.2", "clb:c"),
+            ("elb-registrar:heldback", "clb:d"),
+            ("elb-registrar:ignored", "clb:e"),
+        ]);
+        let names: Vec<String> = held.registrations().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["clb:a", "clb:b", "clb:c"]);
+        assert_eq!(held.taken_at(&Registration::Classic("c".into())), Some(at(0)));
+        assert_eq!(held.taken_at(&Registration::Classic("a".into())), None);
+    }
+
+    #[test]
+    fn a_broken_part_is_named_and_the_others_are_still_held() {
+        let held = held(&[("elb-registrar:held", "clb:a tg:b clb:c")]);
+        assert_eq!(held.registrations().len(), 2);
+        assert_eq!(held.tags[0].malformed, [("tg:b".to_owned(), Malformed::GroupWithoutId)]);
+    }
+
+    #[test]
+    fn tags_of_aws_itself_take_no_room() {
+        let tags = |count: usize, key: &str| (0..count).map(|n| (format!("{key}{n}"), String::new())).collect();
+        assert!(has_room_for(&tags(60, "aws:"), 50));
+        assert!(!has_room_for(&tags(49, "user:"), 2));
+    }
+}

@@ -1,0 +1,267 @@
+//! An instance as EC2 describes it, reduced to what the decision needs: its state, its addresses, its tags.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use crate::{
+    address::{Address, Family},
+    held::Held,
+    id::{AutoScalingGroupName, InstanceId, VpcId},
+    tag,
+    time::Timestamp,
+};
+
+/// An EC2 instance, as one DescribeInstances call showed it.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Which one.
+    pub id: InstanceId,
+    /// The account that owns it.
+    pub account: String,
+    /// What it was doing when the description was made.
+    pub state: State,
+    /// The start of the present run, or of the last one: renewed at every start, not only at the launch.
+    pub launch_time: Option<Timestamp>,
+    /// When it was told to stop, where EC2 says so. It usually does, and not always (cloud-custodian issue 6924).
+    pub stop_time: Option<Timestamp>,
+    /// Its network. A terminated instance has none any more.
+    pub vpc: Option<VpcId>,
+    /// In no certain order.
+    pub interfaces: Vec<Interface>,
+    /// All of its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What an instance is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Being started: not able to take traffic yet.
+    Pending,
+    /// Up.
+    Running,
+    /// On its way to `stopped`.
+    Stopping,
+    /// Down, and able to run again.
+    Stopped,
+    /// On its way to `terminated`; there is no way back.
+    ShuttingDown,
+    /// Gone for ever.
+    Terminated,
+    /// A word that AWS has introduced since: nothing is done about such an instance.
+    Unknown,
+}
+
+/// A network interface of an instance.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Place on its network card; 0 is the primary interface there.
+    pub device_index: u32,
+    /// Other cards have an interface with device index 0, too (EFA): only card 0 has the instance's `eth0`.
+    pub network_card_index: u32,
+    /// IPv4 addresses, with whether each is the primary one.
+    pub ipv4: Vec<(Ipv4Addr, bool)>,
+    /// IPv6 addresses, with whether each is the primary one.
+    pub ipv6: Vec<(Ipv6Addr, bool)>,
+}
+
+impl State {
+    /// The state of a word of DescribeInstances or of an event.
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "pending" => Self::Pending,
+            "running" => Self::Running,
+            "stopping" => Self::Stopping,
+            "stopped" => Self::Stopped,
+            "shutting-down" => Self::ShuttingDown,
+            "terminated" => Self::Terminated,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// AWS's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether it is down, or going down, for now or for ever.
+    pub fn is_out(self) -> bool {
+        matches!(self, Self::Stopping | Self::Stopped) || self.is_dying()
+    }
+
+    /// Whether it is gone, or going, for ever.
+    pub fn is_dying(self) -> bool {
+        matches!(self, Self::ShuttingDown | Self::Terminated)
+    }
+}
+
+impl Instance {
+    /// The address that a registration means, of the family that its target group takes; `None` where there is none.
+    pub fn look_up(&self, address: Address, family: Family) -> Option<IpAddr> {
+        match address {
+            Address::Interface(index) => self.interface(index)?.primary(family),
+            Address::Literal(literal) => (family.has(literal) && self.owns(literal)).then_some(literal),
+        }
+    }
+
+    /// How a registration should name one of the instance's addresses; `None` where it is not its own.
+    ///
+    /// A primary address is named by its interface, so that the registration survives a change of address.
+    pub fn name_of(&self, address: IpAddr) -> Option<Address> {
+        let family = Family::of(address);
+        let on_card_0 = self.interfaces.iter().filter(|interface| interface.network_card_index == 0);
+        on_card_0
+            .filter(|interface| interface.primary(family) == Some(address))
+            .map(|interface| Address::Interface(interface.device_index))
+            .min()
+            .or_else(|| self.owns(address).then_some(Address::Literal(address)))
+    }
+
+    /// Whether an address is one of the instance's own, on whichever interface.
+    pub fn owns(&self, address: IpAddr) -> bool {
+        self.addresses().any(|own| own == address)
+    }
+
+    /// All private addresses, in no certain order.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.interfaces.iter().flat_map(|interface| {
+            let ipv4 = interface.ipv4.iter().map(|(address, _)| IpAddr::V4(*address));
+            ipv4.chain(interface.ipv6.iter().map(|(address, _)| IpAddr::V6(*address)))
+        })
+    }
+
+    /// The registrations that we took from it.
+    pub fn held(&self) -> Held {
+        Held::of(&self.tags)
+    }
+
+    /// Whether its operator wants it left alone.
+    pub fn is_ignored(&self) -> bool {
+        self.tags.contains_key(tag::IGNORE)
+    }
+
+    /// The Auto Scaling group that it is a member of.
+    pub fn auto_scaling_group(&self) -> Option<AutoScalingGroupName> {
+        self.tags.get(tag::AUTO_SCALING_GROUP).map(|name| name.as_str().into())
+    }
+
+    /// The interface with a device index, on network card 0. Never "the first one": EC2 lists them in any order.
+    fn interface(&self, device_index: u32) -> Option<&Interface> {
+        let mut interfaces = self.interfaces.iter();
+        interfaces.find(|interface| interface.network_card_index == 0 && interface.device_index == device_index)
+    }
+}
+
+impl Interface {
+    /// The primary address of a family. An interface may have none (`efa-only`, or a network of the other family only).
+    fn primary(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => sole_or_primary(&self.ipv4).map(IpAddr::V4),
+            Family::V6 => sole_or_primary(&self.ipv6).map(IpAddr::V6),
+        }
+    }
+}
+
+/// The primary one, else the only one: EC2 marks a primary IPv6 address only where somebody asked for one.
+fn sole_or_primary<A: Copy>(addresses: &[(A, bool)]) -> Option<A> {
+    let primary = addresses.iter().find(|(_, is_primary)| *is_primary);
+    primary.or(if addresses.len() == 1 { addresses.first() } else { None }).map(|(address, _)| *address)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    /// A running instance with one interface at 10.0.0.10.
+    pub(crate) fn instance(id: &str) -> Instance {
+        Instance {
+            id: id.into(),
+            account: "123456789012".into(),
+            state: State::Running,
+            launch_time: Some(at(0)),
+            stop_time: None,
+            vpc: Some("vpc-1".into()),
+            interfaces: vec![interface(0, 0, &["10.0.0.10"], &[])],
+            tags: BTreeMap::new(),
+        }
+    }
+
+    /// An interface whose first IPv4 address is its primary one.
+    pub(crate) fn interface(device_index: u32, network_card_index: u32, ipv4: &[&str], ipv6: &[&str]) -> Interface {
+        let ipv4 = ipv4.iter().enumerate().map(|(i, a)| (a.parse().unwrap(), i == 0)).collect();
+        let ipv6 = ipv6.iter().map(|a| (a.parse().unwrap(), false)).collect();
+        Interface { device_index, network_card_index, ipv4, ipv6 }
+    }
+
+    /// A time, in seconds of an arbitrary clock.
+    pub(crate) fn at(seconds: i64) -> Timestamp {
+        DateTime::from_timestamp(1_767_600_000 + seconds, 0).unwrap()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn eth0_is_device_0_on_card_0_wherever_it_is_listed() {
+        let mut instance = instance("i-1");
+        instance.interfaces = vec![
+            interface(0, 1, &["10.0.9.9"], &[]),
+            interface(1, 0, &["10.0.1.1"], &[]),
+            interface(0, 0, &["10.0.0.10", "10.0.0.11"], &["2001:db8::1"]),
+        ];
+        assert_eq!(instance.look_up(Address::ETH0, Family::V4), Some(ip("10.0.0.10")));
+        assert_eq!(instance.look_up(Address::ETH0, Family::V6), Some(ip("2001:db8::1")));
+        assert_eq!(instance.look_up(Address::Interface(1), Family::V4), Some(ip("10.0.1.1")));
+        instance.interfaces.reverse();
+        assert_eq!(instance.look_up(Address::ETH0, Family::V4), Some(ip("10.0.0.10")));
+    }
+
+    #[test]
+    fn an_interface_without_addresses_has_no_primary_one() {
+        let mut instance = instance("i-1");
+        instance.interfaces = vec![interface(0, 0, &[], &[])];
+        assert_eq!(instance.look_up(Address::ETH0, Family::V4), None);
+        assert_eq!(instance.look_up(Address::ETH0, Family::V6), None);
+    }
+
+    #[test]
+    fn of_several_ipv6_addresses_only_a_marked_one_is_primary() {
+        let mut instance = instance("i-1");
+        instance.interfaces = vec![interface(0, 0, &[], &["2001:db8::1", "2001:db8::2"])];
+        assert_eq!(instance.look_up(Address::ETH0, Family::V6), None);
+        instance.interfaces[0].ipv6[1].1 = true;
+        assert_eq!(instance.look_up(Address::ETH0, Family::V6), Some(ip("2001:db8::2")));
+    }
+
+    #[test]
+    fn a_primary_address_is_named_by_its_interface_and_a_secondary_one_by_itself() {
+        let mut instance = instance("i-1");
+        instance.interfaces =
+            vec![interface(0, 0, &["10.0.0.10", "10.0.0.11"], &[]), interface(0, 1, &["10.0.9.9"], &[])];
+        assert_eq!(instance.name_of(ip("10.0.0.10")), Some(Address::ETH0));
+        assert_eq!(instance.name_of(ip("10.0.0.11")), Some(Address::Literal(ip("10.0.0.11"))));
+        assert_eq!(instance.name_of(ip("10.0.9.9")), Some(Address::Literal(ip("10.0.9.9"))), "card 1 has no symbol");
+        assert_eq!(instance.name_of(ip("10.0.0.12")), None);
+    }
+
+    #[test]
+    fn a_literal_address_counts_only_while_it_is_owned() {
+        let instance = instance("i-1");
+        assert_eq!(instance.look_up(Address::Literal(ip("10.0.0.10")), Family::V4), Some(ip("10.0.0.10")));
+        assert_eq!(instance.look_up(Address::Literal(ip("10.0.0.10")), Family::V6), None);
+        assert_eq!(instance.look_up(Address::Literal(ip("10.0.0.99")), Family::V4), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! Names of balancers: what an operator may have meant who declares one that is not there.
+
+use std::fmt;
+
+use crate::nearest::nearest;
+
+/// A name that something in the account has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// A Classic load balancer's.
+    Classic(String),
+    /// A target group's.
+    TargetGroup(String),
+    /// That of an Application, Network or Gateway Load Balancer, which takes no targets itself.
+    LoadBalancer {
+        /// The name.
+        name: String,
+        /// Such as `application`, in the API's word.
+        kind: String,
+        /// The names of the target groups that it forwards to.
+        groups: Vec<String>,
+    },
+}
+
+/// What a declaration names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// `clb:NAME`.
+    Classic,
+    /// `tg:NAME`.
+    TargetGroup,
+}
+
+impl Name {
+    fn is(&self, sought: Sought) -> bool {
+        matches!((self, sought), (Self::Classic(_), Sought::Classic) | (Self::TargetGroup(_), Sought::TargetGroup))
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Classic(name) | Self::TargetGroup(name) | Self::LoadBalancer { name, .. } => name,
+        }
+    }
+}
+
+/// A declaration as it would be written.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Classic(name) => write!(f, "clb:{name}"),
+            Self::TargetGroup(name) => write!(f, "tg:{name}"),
+            Self::LoadBalancer { name, .. } => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Sought {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Classic => "Classic load balancer",
+            Self::TargetGroup => "target group",
+        })
+    }
+}
+
+/// Says what an operator may have meant who declares a name that is not there, as the end of a sentence. Empty if nothing is near.
+pub fn hint(sought: Sought, name: &str, names: &[Name]) -> String {
+    let same_name = names.iter().find(|other| other.text() == name && !other.is(sought));
+    match same_name {
+        Some(Name::LoadBalancer { kind, groups, .. }) => {
+            let kind = match kind.as_str() {
+                "application" => "an Application Load Balancer",
+                "network" => "a Network Load Balancer",
+                "gateway" => "a Gateway Load Balancer",
+                _ => "another kind of load balancer",
+            };
+            let groups: Vec<String> = groups.iter().map(|group| format!("`tg:{group}`")).collect();
+            match groups.as_slice() {
+                [] => format!(": `{name}` is {kind}, which has no target group yet"),
+                groups => format!(": `{name}` is {kind}; name its target group, {}", groups.join(" or ")),
+            }
+        }
+        Some(other) => format!(": did you mean `{other}`?"),
+        None => {
+            let near = |names: &mut dyn Iterator<Item = &Name>| {
+                let names: Vec<&Name> = names.collect();
+                let text = nearest(name, names.iter().map(|name| name.text()))?;
+                names.into_iter().find(|name| name.text() == text).map(ToString::to_string)
+            };
+            let meant = near(&mut names.iter().filter(|name| name.is(sought)));
+            meant.map(|meant| format!(": did you mean `{meant}`?")).unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_may_have_meant_is_named_as_it_would_be_written() {
+        let names = [
+            Name::Classic("shop".into()),
+            Name::TargetGroup("web".into()),
+            Name::LoadBalancer { name: "front".into(), kind: "application".into(), groups: vec!["web".into()] },
+            Name::LoadBalancer { name: "bare".into(), kind: "network".into(), groups: vec![] },
+        ];
+        for (sought, name, said) in [
+            (Sought::Classic, "shpo", ": did you mean `clb:shop`?"),
+            (Sought::TargetGroup, "wbe", ": did you mean `tg:web`?"),
+            (Sought::Classic, "web", ": did you mean `tg:web`?"),
+            (Sought::TargetGroup, "shop", ": did you mean `clb:shop`?"),
+            (Sought::Classic, "front", ": `front` is an Application Load Balancer; name its target group, `tg:web`"),
+            (Sought::TargetGroup, "bare", ": `bare` is a Network Load Balancer, which has no target group yet"),
+            (Sought::TargetGroup, "nowhere", ""),
+        ] {
+            assert_eq!(hint(sought, name, &names), said, "{sought} {name}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Networks: which addresses a VPC's subnets give out, and whether any interface has one of them.
+//!
+//! An address belongs to an interface that lists it, or that was delegated a prefix around it. What other accounts have in a
+//! VPC that they share with us is not shown: there nobody can say that an address is free.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    str::FromStr,
+};
+
+use crate::{address::Family, id::VpcId};
+
+/// Addresses at the beginning of a subnet that AWS keeps to itself, and so is the last one: the router, the resolver (VPC
+/// guide, "Subnet CIDR blocks"). No interface has them, and something answers there all the same.
+const RESERVED: u128 = 4;
+
+/// A range of addresses, such as `10.0.0.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    family: Family,
+    first: u128,
+    /// How many bits are free.
+    host_bits: u32,
+}
+
+/// A part of a VPC.
+#[derive(Clone, Debug)]
+pub struct Subnet {
+    /// The account that it belongs to: another one where the VPC is shared with us.
+    pub owner: String,
+    /// Its ranges, of either family.
+    pub blocks: Vec<Block>,
+}
+
+/// What was read of some VPCs.
+#[derive(Clone, Debug, Default)]
+pub struct Networks {
+    subnets: BTreeMap<VpcId, Vec<Subnet>>,
+    /// Addresses that an interface lists.
+    taken: BTreeSet<(VpcId, IpAddr)>,
+    /// Prefixes that were delegated to interfaces: all addresses in them are the interface's, and none is listed.
+    delegated: BTreeMap<VpcId, Vec<Block>>,
+}
+
+/// Whose an address is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// An interface's that we can see.
+    Interface,
+    /// None of the VPC's own: in none of its subnets, or kept by AWS.
+    Outside,
+    /// Perhaps an interface's of another account, which shares the subnet with us.
+    Unknown {
+        /// The account that owns the subnet.
+        owner: String,
+    },
+    /// Nobody's: a subnet can give it to the next host.
+    Nobody,
+}
+
+impl Networks {
+    /// What is known when the subnets were read, and no interface yet.
+    pub fn of(subnets: BTreeMap<VpcId, Vec<Subnet>>) -> Self {
+        Self { subnets, ..Self::default() }
+    }
+
+    /// Notes an interface of a VPC: the addresses that it lists, and the prefixes that were delegated to it.
+    pub fn note(
+        &mut self,
+        vpc: &VpcId,
+        addresses: impl IntoIterator<Item = IpAddr>,
+        delegated: impl IntoIterator<Item = Block>,
+    ) {
+        self.taken.extend(addresses.into_iter().map(|address| (vpc.clone(), address)));
+        self.delegated.entry(vpc.clone()).or_default().extend(delegated);
+    }
+
+    /// Whether an interface of the VPC lists an address.
+    pub fn is_listed(&self, place: &(VpcId, IpAddr)) -> bool {
+        self.taken.contains(place)
+    }
+
+    /// Whose an address in a VPC is, as the account sees it that the reading was made in.
+    pub fn whose(&self, vpc: &VpcId, address: IpAddr, account: &str) -> Whose {
+        let Some(subnet) = self.subnet_of(vpc, address) else { return Whose::Outside };
+        let is_delegated = || self.delegated.get(vpc).is_some_and(|blocks| blocks.iter().any(|b| b.contains(address)));
+        if self.taken.contains(&(vpc.clone(), address)) || is_delegated() {
+            return Whose::Interface;
+        }
+        // "Participants cannot view ... resources that belong to other participants or the VPC owner"; the owner "can view
+        // the details for all the network interfaces" (VPC guide, "Share your VPC subnets with other accounts").
+        match subnet.owner == account {
+            true => Whose::Nobody,
+            false => Whose::Unknown { owner: subnet.owner.clone() },
+        }
+    }
+
+    /// The subnet that can give out an address in a VPC.
+    pub fn subnet_of(&self, vpc: &VpcId, address: IpAddr) -> Option<&Subnet> {
+        self.subnets.get(vpc)?.iter().find(|subnet| subnet.blocks.iter().any(|block| block.gives_out(address)))
+    }
+}
+
+impl Block {
+    /// Whether an address is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.offset(address).is_some()
+    }
+
+    /// Whether a subnet with this block can give an address to an interface.
+    fn gives_out(&self, address: IpAddr) -> bool {
+        self.offset(address).is_some_and(|offset| offset >= RESERVED && offset != self.last_offset())
+    }
+
+    fn offset(&self, address: IpAddr) -> Option<u128> {
+        let offset = number(address).checked_sub(self.first)?;
+        (self.family.has(address) && offset <= self.last_offset()).then_some(offset)
+    }
+
+    fn last_offset(&self) -> u128 {
+        1_u128.checked_shl(self.host_bits).map_or(u128::MAX, |size| size - 1)
+    }
+}
+
+impl FromStr for Block {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (address, length) = text.split_once('/').ok_or(())?;
+        let (address, length): (IpAddr, u32) = (address.parse().map_err(drop)?, length.parse().map_err(drop)?);
+        let bits = if address.is_ipv4() { 32_u32 } else { 128 };
+        let host_bits = bits.checked_sub(length).ok_or(())?;
+        let block = Self { family: Family::of(address), first: 0, host_bits };
+        Ok(Self { first: number(address) & !block.last_offset(), ..block })
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: &str = "123456789012";
+
+    fn networks(owner: &str) -> Networks {
+        let blocks = ["10.0.0.0/24", "2600:1f18::/64"].map(|text| text.parse().unwrap()).to_vec();
+        let subnets = BTreeMap::from([("vpc-1".into(), vec![Subnet { owner: owner.to_owned(), blocks }])]);
+        let delegated = ["10.0.0.32/28", "2600:1f18::5:0:0:0/80"].map(|text| text.parse().unwrap()).to_vec();
+        let taken = BTreeSet::from([("vpc-1".into(), "10.0.0.10".parse().unwrap())]);
+        Networks { subnets, taken, delegated: BTreeMap::from([("vpc-1".into(), delegated)]) }
+    }
+
+    #[test]
+    fn an_address_is_nobodys_only_where_a_subnet_of_ours_can_give_it_out() {
+        let unknown = || Whose::Unknown { owner: "210987654321".to_owned() };
+        for (address, whose, whose_if_shared) in [
+            ("10.0.0.10", Whose::Interface, Whose::Interface),
+            ("10.0.0.11", Whose::Nobody, unknown()),
+            // In a delegated prefix, which ends at .47.
+            ("10.0.0.40", Whose::Interface, Whose::Interface),
+            ("10.0.0.48", Whose::Nobody, unknown()),
+            // The resolver, and the last one.
+            ("10.0.0.2", Whose::Outside, Whose::Outside),
+            ("10.0.0.255", Whose::Outside, Whose::Outside),
+            ("10.0.1.10", Whose::Outside, Whose::Outside),
+            ("2600:1f18::5:0:0:7", Whose::Interface, Whose::Interface),
+            ("2600:1f18::6:0:0:7", Whose::Nobody, unknown()),
+            ("2600:1f19::7", Whose::Outside, Whose::Outside),
+        ] {
+            let ask = |owner| networks(owner).whose(&"vpc-1".into(), address.parse().unwrap(), ACCOUNT);
+            assert_eq!((ask(ACCOUNT), ask("210987654321")), (whose, whose_if_shared), "{address}");
+        }
+        let elsewhere = networks(ACCOUNT).whose(&"vpc-2".into(), "10.0.0.11".parse().unwrap(), ACCOUNT);
+        assert_eq!(elsewhere, Whose::Outside);
+    }
+
+    #[test]
+    fn blocks_are_read_with_their_host_bits_cleared_and_nonsense_is_refused() {
+        let block: Block = "10.0.0.7/24".parse().unwrap();
+        assert!(block.contains("10.0.0.0".parse().unwrap()) && !block.contains("10.0.1.0".parse().unwrap()));
+        assert!("0.0.0.0/0".parse::<Block>().unwrap().contains("255.255.255.255".parse().unwrap()));
+        assert!("::/0".parse::<Block>().unwrap().contains("ffff::".parse().unwrap()));
+        assert!(!"::/0".parse::<Block>().unwrap().contains("10.0.0.1".parse().unwrap()));
+        for text in ["", "10.0.0.0", "10.0.0.0/33", "x/8", "10.0.0.0/x"] {
+            assert_eq!(text.parse::<Block>(), Err(()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Auto Scaling at the edge: what a group looks after by itself, where its members are in their life, its hooks, and their actions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_autoscaling::{Client, types::LifecycleHook};
+use protocol::{
+    call_error::CallError,
+    event::{LifecycleAction, NotUnderstood},
+    hook::{self, Hook},
+    id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
+    member::{ActionResult, AttachedBalancers, Member},
+    registration::{BalancerId, TargetGroupId},
+};
+
+use crate::aws::call::call_error;
+
+/// Names that one DescribeAutoScalingGroups call takes: the largest page (API reference, `MaxRecords`).
+const NAMES_PER_CALL_MAX: usize = 100;
+
+/// Ids that one DescribeAutoScalingInstances call takes (API reference).
+const IDS_PER_CALL_MAX: usize = 50;
+
+/// The code of every refusal of a lifecycle action that is over, or never was: "No active Lifecycle Action found with...".
+const VALIDATION_ERROR: &str = "ValidationError";
+
+/// Reads what is attached to groups. Those that are gone are left out, as the call does.
+///
+/// # Errors
+/// Where a call fails: then nobody knows what is attached, and nothing of the members may be touched.
+pub async fn attached_balancers(
+    client: &Client,
+    names: &BTreeSet<AutoScalingGroupName>,
+) -> Result<BTreeMap<AutoScalingGroupName, AttachedBalancers>, CallError> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut groups = BTreeMap::new();
+    for chunk in names.chunks(NAMES_PER_CALL_MAX) {
+        let call = client.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(chunk.to_vec()));
+        let mut pages = call.into_paginator().items().send();
+        while let Some(found) = pages.next().await {
+            let found = found.map_err(|e| call_error("autoscaling:DescribeAutoScalingGroups", e))?;
+            if let Some(name) = found.auto_scaling_group_name() {
+                groups.insert(name.into(), attached(&found));
+            }
+        }
+    }
+    Ok(groups)
+}
+
+fn attached(found: &aws_sdk_autoscaling::types::AutoScalingGroup) -> AttachedBalancers {
+    let classic = found.load_balancer_names().iter().map(|name| BalancerId::Classic(name.as_str().into()));
+    let target_groups = found.target_group_arns().iter().filter_map(|arn| TargetGroupId::from_arn(arn));
+    // The newer list of the same; its identifiers are ARNs of target groups, and names of Classic load balancers.
+    let sources = found.traffic_sources().iter().filter_map(|source| {
+        let identifier = source.identifier()?;
+        match source.r#type() {
+            Some("elb") => Some(BalancerId::Classic(identifier.into())),
+            _ => TargetGroupId::from_arn(identifier).map(BalancerId::TargetGroup),
+        }
+    });
+    classic.chain(target_groups.map(BalancerId::TargetGroup)).chain(sources).collect()
+}
+
+/// Reads instances as members of groups. Those that are members of none are left out, as the call does.
+///
+/// Not DescribeAutoScalingGroups, which also lists members: those of a warm pool it leaves out.
+///
+/// # Errors
+/// Where a call fails: then nobody knows who shall get traffic.
+pub async fn members(client: &Client, ids: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Member>, CallError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let mut members = BTreeMap::new();
+    for chunk in ids.chunks(IDS_PER_CALL_MAX) {
+        let call = client.describe_auto_scaling_instances().set_instance_ids(Some(chunk.to_vec()));
+        let mut pages = call.into_paginator().items().send();
+        while let Some(found) = pages.next().await {
+            let found = found.map_err(|e| call_error("autoscaling:DescribeAutoScalingInstances", e))?;
+            let group = found.auto_scaling_group_name().map(Into::into);
+            let state = found.lifecycle_state().map(Into::into);
+            if let (Some(id), Some(group), Some(lifecycle_state)) = (found.instance_id(), group, state) {
+                members.insert(id.into(), Member { group, lifecycle_state });
+            }
+        }
+    }
+    Ok(members)
+}
+
+/// Reads a lifecycle hook; `None` where the hook or its group is gone.
+///
+/// # Errors
+/// Where the call fails, or where nobody understands what the operator wrote at the hook.
+pub async fn hook(
+    client: &Client,
+    group: &AutoScalingGroupName,
+    name: &LifecycleHookName,
+) -> Result<Option<Hook>, HookError> {
+    let call = client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
+    let answer = match call.lifecycle_hook_names(name.as_str()).send().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error = call_error("autoscaling:DescribeLifecycleHooks", error);
+            // "AutoScalingGroup name not found", or a hook that is not there: both are gone.
+            return if error.code() == Some(VALIDATION_ERROR) { Ok(None) } else { Err(HookError::Call(error)) };
+        }
+    };
+    let found = answer.lifecycle_hooks().iter().find(|found| found.lifecycle_hook_name() == Some(name.as_str()));
+    found.map(|found| Hook::of(name, &described(found))).transpose().map_err(HookError::NotUnderstood)
+}
+
+fn described(found: &LifecycleHook) -> hook::LifecycleHook {
+    hook::LifecycleHook {
+        lifecycle_transition: found.lifecycle_transition().map(str::to_owned),
+        heartbeat_timeout: found.heartbeat_timeout(),
+        global_timeout: found.global_timeout(),
+        default_result: found.default_result().map(str::to_owned),
+        notification_metadata: found.notification_metadata().map(str::to_owned),
+    }
+}
+
+/// Why a hook could not be read.
+#[derive(Debug)]
+pub enum HookError {
+    /// The call failed: it shall be repeated.
+    Call(CallError),
+    /// What the operator wrote there says nothing to this function: that is for a person.
+    NotUnderstood(NotUnderstood),
+}
+
+/// Restarts the heartbeat timeout of an action. Says whether the action is still there.
+///
+/// # Errors
+/// Where the call fails for another reason.
+pub async fn record_heartbeat(client: &Client, action: &LifecycleAction) -> Result<bool, CallError> {
+    let call = client
+        .record_lifecycle_action_heartbeat()
+        .auto_scaling_group_name(action.group.as_str())
+        .lifecycle_hook_name(action.hook.as_str())
+        .lifecycle_action_token(&action.token);
+    still_there(call.send().await.map_err(|e| call_error("autoscaling:RecordLifecycleActionHeartbeat", e)))
+}
+
+/// Ends an action. Says whether it was still there: one that somebody has completed, or that ran out of time, is no error
+/// (others retried that for hours).
+///
+/// # Errors
+/// Where the call fails for another reason.
+pub async fn complete(client: &Client, action: &LifecycleAction, result: ActionResult) -> Result<bool, CallError> {
+    let call = client
+        .complete_lifecycle_action()
+        .auto_scaling_group_name(action.group.as_str())
+        .lifecycle_hook_name(action.hook.as_str())
+        .lifecycle_action_token(&action.token)
+        .lifecycle_action_result(result.word());
+    still_there(call.send().await.map_err(|e| call_error("autoscaling:CompleteLifecycleAction", e)))
+}
+
+fn still_there<T>(answer: Result<T, CallError>) -> Result<bool, CallError> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some(VALIDATION_ERROR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,309 @@
+//! How fast AWS is called: within a part of what the account may, and slower where that is still too fast.
+//!
+//! The limits on calls are an account's and Region's: a token bucket for each set of APIs, from which every other controller
+//! lives, too (the AWS Load Balancer Controller, ECS, Auto Scaling, Terraform). So a process takes at most half of what a
+//! bucket holds, and of what flows in four fifths for reading and nineteen twentieths for writing (`ApiSet::share`). Where
+//! others use more than what that leaves, or where an account has smaller buckets than those published, AWS refuses: then the
+//! rate is halved, and grows again as long as nothing is refused.
+//!
+//! Waiting for a token costs time and is no failure. A call that is refused for all that, after the SDK's own attempts, is
+//! made again as long as the invocation has time left: a scan of 500 groups must not be lost to its last call.
+
+use std::{
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use protocol::{call_error::CallError, timing::INVOCATION_RESERVE};
+use tokio::time::{Instant as MonotonicTime, sleep};
+
+/// What part of a bucket's size is taken at once. More, and nothing is there for others at the moment of a storm; less, and
+/// a single stop among a hundred target groups waits.
+const SHARE_OF_SIZE: f64 = 0.5;
+
+/// How much of the rate comes back in a second without a refusal.
+const RECOVERY: f64 = 0.02;
+
+/// What is left of the rate after many refusals: at 4 a second, one call in five seconds.
+const SLOWEST: f64 = 0.05;
+
+/// How often the rate is halved: refusals of calls that were under way together are one message.
+const SLOWED_EVERY: Duration = Duration::from_secs(1);
+
+/// Calls that take their tokens from one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiSet {
+    /// `Describe*` of EC2.
+    Ec2Describe,
+    /// `CreateTags`.
+    CreateTags,
+    /// `DeleteTags`.
+    DeleteTags,
+    /// `Describe*` of Classic Load Balancing.
+    ClassicDescribe,
+    /// `Register*` and `Deregister*` of Classic Load Balancing.
+    ClassicRegister,
+    /// `Describe*` of the newer load balancers.
+    Describe,
+    /// `RegisterTargets` and `DeregisterTargets`.
+    Register,
+}
+
+const API_SETS: [ApiSet; 7] = [
+    ApiSet::Ec2Describe,
+    ApiSet::CreateTags,
+    ApiSet::DeleteTags,
+    ApiSet::ClassicDescribe,
+    ApiSet::ClassicRegister,
+    ApiSet::Describe,
+    ApiSet::Register,
+];
+
+/// A service with published limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// EC2.
+    Ec2,
+    /// Classic Load Balancing.
+    Classic,
+    /// The newer load balancers.
+    ElasticLoadBalancingV2,
+}
+
+impl ApiSet {
+    /// The set of an operation.
+    pub fn of(service: Service, operation: &str) -> Option<Self> {
+        let is_description = operation.starts_with("Describe");
+        match (service, operation) {
+            (Service::Ec2, "CreateTags") => Some(Self::CreateTags),
+            (Service::Ec2, "DeleteTags") => Some(Self::DeleteTags),
+            (Service::Ec2, _) => is_description.then_some(Self::Ec2Describe),
+            (Service::Classic, _) if is_description => Some(Self::ClassicDescribe),
+            (Service::Classic, _) => Some(Self::ClassicRegister),
+            (Service::ElasticLoadBalancingV2, _) if is_description => Some(Self::Describe),
+            (Service::ElasticLoadBalancingV2, _) => Some(Self::Register),
+        }
+    }
+
+    /// What part of the bucket's refill is used. More leaves others nothing for as long as a storm lasts; less makes the storm last
+    /// longer. What it lasts for is writing, 4 calls a second of which are two minutes for 500 groups; reading them takes ten seconds.
+    fn share(self) -> f64 {
+        match self {
+            Self::Ec2Describe | Self::ClassicDescribe | Self::Describe => 0.8,
+            Self::CreateTags | Self::DeleteTags | Self::ClassicRegister | Self::Register => 0.95,
+        }
+    }
+
+    /// The published bucket: calls at once, and calls a second ("Request throttling for the Amazon EC2 API"; "Request
+    /// throttling for the Elastic Load Balancing API", whose descriptions had 40 and 10 until early 2026).
+    fn published(self) -> (f64, f64) {
+        match self {
+            Self::Ec2Describe => (100.0, 20.0),
+            Self::CreateTags | Self::DeleteTags => (100.0, 10.0),
+            Self::ClassicDescribe | Self::Describe => (200.0, 50.0),
+            Self::ClassicRegister | Self::Register => (20.0, 4.0),
+        }
+    }
+}
+
+/// A process's share of the buckets, and how much of the invocation's time is left.
+#[derive(Debug, Default)]
+pub struct Budget {
+    buckets: [Mutex<Bucket>; API_SETS.len()],
+    patient_until: Mutex<Option<MonotonicTime>>,
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    /// Tokens that were taken and have not flowed in again.
+    missing: f64,
+    /// When that was reckoned last.
+    reckoned_at: Option<MonotonicTime>,
+    /// What part of the rate refusals have taken away.
+    slowed: f64,
+    slowed_at: Option<MonotonicTime>,
+}
+
+impl Budget {
+    /// An invocation begins, which will be ended at its deadline; `None` where nobody knows, and nothing is tried for long.
+    pub fn begin(&self, deadline: Option<MonotonicTime>) {
+        // A machine that has just booted knows no time so long ago: then there is nothing to spare.
+        let until =
+            deadline.map(|deadline| deadline.checked_sub(INVOCATION_RESERVE).unwrap_or_else(MonotonicTime::now));
+        *self.patient_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// Whether there is time to begin something that may take as long as a call takes.
+    pub fn has_time(&self) -> bool {
+        self.patient_until().is_none_or(|until| MonotonicTime::now() < until)
+    }
+
+    /// Makes a call when there is a token for it, and again where it was refused as coming too fast.
+    ///
+    /// # Errors
+    /// What the call says; that it came too fast, where the invocation has no time left for another.
+    pub async fn call<'c, T, F>(&self, set: ApiSet, call: impl Fn() -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>> + Send + 'c,
+    {
+        loop {
+            self.spend(set).await;
+            // Boxed, or the futures of callers are too deep for the compiler's default limits.
+            match call().boxed().await {
+                Err(error) if error.is_throttled() && self.is_patient() => {
+                    tracing::info!(why = error.to_sentence(), "called too fast, and calls again");
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Waits for a token, and takes it.
+    pub async fn spend(&self, set: ApiSet) {
+        while let Some(wait) = self.bucket(set, |bucket| bucket.take(set, MonotonicTime::now())) {
+            sleep(wait).await;
+        }
+    }
+
+    /// A call came too fast.
+    pub fn slow_down(&self, set: ApiSet) {
+        self.bucket(set, |bucket| bucket.slow_down(set, MonotonicTime::now()));
+    }
+
+    /// Whether what was refused shall be tried again: there is time, as far as anybody knows.
+    pub fn is_patient(&self) -> bool {
+        self.patient_until().is_some_and(|until| MonotonicTime::now() < until)
+    }
+
+    fn patient_until(&self) -> Option<MonotonicTime> {
+        *self.patient_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bucket<T>(&self, set: ApiSet, act: impl FnOnce(&mut Bucket) -> T) -> T {
+        act(&mut self.buckets[set as usize].lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Bucket {
+    /// Takes a token; where there is none, says how long to wait for it.
+    fn take(&mut self, set: ApiSet, now: MonotonicTime) -> Option<Duration> {
+        let rate = self.reckon(set, now);
+        let size = set.published().0 * SHARE_OF_SIZE;
+        if self.missing + 1.0 > size {
+            return Some(Duration::from_secs_f64((self.missing + 1.0 - size) / rate).max(Duration::from_millis(1)));
+        }
+        self.missing += 1.0;
+        None
+    }
+
+    fn slow_down(&mut self, set: ApiSet, now: MonotonicTime) {
+        self.reckon(set, now);
+        // AWS has none, so what is thought to be left is wrong.
+        self.missing = self.missing.max(set.published().0 * SHARE_OF_SIZE);
+        if self.slowed_at.is_none_or(|at| now - at >= SLOWED_EVERY) {
+            self.slowed_at = Some(now);
+            self.slowed = f64::min(1.0 - SLOWEST, 1.0 - (1.0 - self.slowed) / 2.0);
+        }
+    }
+
+    /// Lets flow in what has since the last time. Answers the rate, in tokens a second.
+    fn reckon(&mut self, set: ApiSet, now: MonotonicTime) -> f64 {
+        let passed = self.reckoned_at.map_or(0.0, |at| (now - at).as_secs_f64());
+        self.reckoned_at = Some(now);
+        let full = set.published().1 * set.share();
+        self.missing = f64::max(0.0, self.missing - passed * full * (1.0 - self.slowed));
+        self.slowed = f64::max(0.0, self.slowed - passed * RECOVERY);
+        full * (1.0 - self.slowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn refusal() -> CallError {
+        CallError::Refused { action: "X", code: "Throttling".to_owned(), message: "Rate exceeded".to_owned() }
+    }
+
+    /// Seconds that some calls take which are answered at once.
+    async fn seconds_for(budget: &Budget, set: ApiSet, calls: usize) -> f64 {
+        let begun = MonotonicTime::now();
+        for _ in 0..calls {
+            budget.spend(set).await;
+        }
+        begun.elapsed().as_secs_f64()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_a_bucket_is_there_at_once_and_then_a_share_of_what_flows_in() {
+        for set in API_SETS {
+            let budget = Budget::default();
+            let (size, refill) = set.published();
+            assert_eq!(seconds_for(&budget, set, (size / 2.0) as usize).await, 0.0, "{set:?}");
+            let more = seconds_for(&budget, set, 100).await;
+            assert!((more - 100.0 / refill / set.share()).abs() < 0.2, "{set:?}: {more} s for 100 calls");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_refusal_halves_the_rate_once_a_second_and_it_comes_back() {
+        let budget = Budget::default();
+        (0..8).for_each(|_| budget.slow_down(ApiSet::Describe));
+        let slowed = seconds_for(&budget, ApiSet::Describe, 40).await;
+        assert!((1.8..=2.1).contains(&slowed), "{slowed} s at half of 40 a second");
+        sleep(Duration::from_secs(60)).await;
+        seconds_for(&budget, ApiSet::Describe, 100).await;
+        let full = seconds_for(&budget, ApiSet::Describe, 40).await;
+        assert!((0.9..=1.1).contains(&full), "{full} s at 40 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_much_is_refused_a_call_is_made_again_and_again() {
+        let budget = Budget::default();
+        for _ in 0..100 {
+            budget.slow_down(ApiSet::Register);
+            sleep(SLOWED_EVERY).await;
+        }
+        assert!(seconds_for(&budget, ApiSet::Register, 20).await < 120.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_too_fast_is_called_again_as_long_as_there_is_time() {
+        let calls = AtomicUsize::new(0);
+        let refuses = |times: usize| {
+            let calls = &calls;
+            move || {
+                let is_refused = calls.fetch_add(1, Ordering::Relaxed) < times;
+                async move { if is_refused { Err(refusal()) } else { Ok(()) } }
+            }
+        };
+        let budget = Budget::default();
+        assert!(budget.call(ApiSet::Describe, refuses(1)).await.is_err(), "nobody knows how long there is time");
+        calls.store(0, Ordering::Relaxed);
+        budget.begin(Some(MonotonicTime::now() + Duration::from_secs(120)));
+        assert!(budget.call(ApiSet::Describe, refuses(5)).await.is_ok());
+        calls.store(0, Ordering::Relaxed);
+        sleep(Duration::from_secs(80)).await;
+        assert!(budget.call(ApiSet::Describe, refuses(1)).await.is_err(), "the invocation is about to end");
+    }
+
+    #[test]
+    fn operations_are_told_apart_as_the_limits_are() {
+        for (service, operation, set) in [
+            (Service::Ec2, "DescribeInstances", Some(ApiSet::Ec2Describe)),
+            (Service::Ec2, "CreateTags", Some(ApiSet::CreateTags)),
+            (Service::Ec2, "DeleteTags", Some(ApiSet::DeleteTags)),
+            (Service::Ec2, "RunInstances", None),
+            (Service::Classic, "DescribeTags", Some(ApiSet::ClassicDescribe)),
+            (Service::Classic, "DeregisterInstancesFromLoadBalancer", Some(ApiSet::ClassicRegister)),
+            (Service::ElasticLoadBalancingV2, "DescribeTargetHealth", Some(ApiSet::Describe)),
+            (Service::ElasticLoadBalancingV2, "RegisterTargets", Some(ApiSet::Register)),
+        ] {
+            assert_eq!(ApiSet::of(service, operation), set, "{operation}");
+        }
+    }
+}

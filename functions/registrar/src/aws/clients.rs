@@ -1,0 +1,235 @@
+//! How AWS is called: time limits, retries, one HTTP stack. The SDK sets no time limit by itself.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_types::{
+    SdkConfig,
+    region::Region,
+    service_config::{LoadServiceConfig, ServiceConfigKey},
+};
+use protocol::timing::{ATTEMPT_TIMEOUT, CONNECT_WITHIN, OPERATION_TIMEOUT};
+use tokio::time::timeout;
+
+use crate::aws::{
+    budget::{Budget, Service},
+    call_watch::{CallCounts, CallWatch},
+    ec2::{self, Ec2},
+    http,
+};
+
+/// Attempts of one call. Enough to wait for a token bucket that refills 4 times a second; more would only keep other
+/// events waiting, and the queue brings this one back anyway.
+const ATTEMPTS_MAX: u32 = 6;
+
+/// An instance that there is not: EC2 draws its ids, and never drew this one.
+const NO_INSTANCE: &str = "i-00000000000000000";
+
+/// One client for each service, built once and kept for the life of the process.
+pub struct Clients {
+    /// EC2.
+    pub ec2: Ec2,
+    /// Classic load balancers.
+    pub classic: aws_sdk_elasticloadbalancing::Client,
+    /// Target groups.
+    pub target_groups: aws_sdk_elasticloadbalancingv2::Client,
+    /// Auto Scaling groups.
+    pub auto_scaling: aws_sdk_autoscaling::Client,
+    /// Queues.
+    pub sqs: aws_sdk_sqs::Client,
+    /// Where they are, such as `us-east-1`.
+    pub region: String,
+    /// What they did.
+    pub counts: Arc<CallCounts>,
+    /// How fast they may go on.
+    pub budget: Arc<Budget>,
+}
+
+/// A client of a service whose calls are watched, with a quota of retries of its own.
+///
+/// The SDK's default is one quota for all clients of a service and Region in the process, kept in a static. A function has one
+/// such client, so that is the same; but a simulation runs thousands of functions in a process, and one must not feel
+/// the faults of another.
+macro_rules! watched {
+    ($service:ident, $sdk:expr, $watch:expr) => {
+        $service::Client::from_conf(
+            $service::config::Builder::from($sdk)
+                .retry_partition($service::config::retry::RetryPartition::custom("elb-registrar").build())
+                .interceptor($watch)
+                .build(),
+        )
+    };
+}
+
+impl Clients {
+    /// Clients for an SDK configuration.
+    pub fn new(sdk: &SdkConfig) -> Self {
+        Self::watched(sdk, CallWatch::counting_in)
+    }
+
+    /// Clients that refuse every call that is not one to describe something, before it leaves the process.
+    pub fn that_only_read(sdk: &SdkConfig) -> Self {
+        Self::watched(sdk, |counts| CallWatch::counting_in(counts).refusing_writes())
+    }
+
+    /// Opens the connections that every event needs, so that the first one finds them.
+    ///
+    /// Costs one call each of ec2:DescribeInstances, for an instance that there is not, and of DescribeLoadBalancers for a
+    /// page of one Classic load balancer, both at once and never repeated. Not a bare connection: a call goes to the endpoint that the
+    /// SDK finds for itself, and has its code in memory afterwards. Classic load balancers and target groups are one
+    /// host; of the two, the former have the quieter bucket of calls. Not Auto Scaling and SQS, which many an event never asks.
+    ///
+    /// Whatever goes wrong is the first event's to find out, and to report: here it is neither waited for, nor counted.
+    pub async fn connect(&self) {
+        let once = || RetryConfig::disabled();
+        let instances =
+            self.ec2.client.describe_instances().filters(ec2::filter("instance-id", vec![NO_INSTANCE.into()]));
+        let instances = instances.customize().config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
+        let balancers = self.classic.describe_load_balancers().page_size(1).customize();
+        let balancers = balancers.config_override(aws_sdk_elasticloadbalancing::Config::builder().retry_config(once()));
+        let calls = async { tokio::join!(instances.send(), balancers.send()) };
+        match timeout(CONNECT_WITHIN, calls).await {
+            Ok((instances, balancers)) => {
+                tracing::debug!(ec2 = instances.is_ok(), balancers = balancers.is_ok(), "connected");
+            }
+            Err(_) => tracing::debug!("no connection yet"),
+        }
+        self.counts.take();
+    }
+
+    fn watched(sdk: &SdkConfig, watch: impl Fn(&Arc<CallCounts>) -> CallWatch) -> Self {
+        let counts = Arc::default();
+        let budget: Arc<Budget> = Arc::default();
+        // One watch a client: each service has a clock of its own.
+        let watch = || watch(&counts);
+        let of = |service| watch().slowing(service, &budget);
+        let of_ec2 = of(Service::Ec2);
+        Self {
+            ec2: Ec2::new(watched!(aws_sdk_ec2, sdk, of_ec2.clone()), of_ec2, budget.clone()),
+            classic: watched!(aws_sdk_elasticloadbalancing, sdk, of(Service::Classic)),
+            target_groups: watched!(aws_sdk_elasticloadbalancingv2, sdk, of(Service::ElasticLoadBalancingV2)),
+            auto_scaling: watched!(aws_sdk_autoscaling, sdk, watch()),
+            sqs: watched!(aws_sdk_sqs, sdk, watch()),
+            region: sdk.region().map(ToString::to_string).unwrap_or_default(),
+            counts,
+            budget,
+        }
+    }
+}
+
+/// Time limits of every client; that of a connection is its HTTP stack's.
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(OPERATION_TIMEOUT).build()
+}
+
+/// Retries of every client: the standard mode, with exponential back-off and a quota that stops a storm of retries.
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX)
+}
+
+/// Why there are no clients.
+#[derive(Debug, thiserror::Error)]
+pub enum BadEnvironment {
+    /// A variable is not there, or empty.
+    #[error(
+        "the environment variable {0} is missing: Lambda sets it for a function that has a role; elsewhere, set it by hand"
+    )]
+    Missing(&'static str),
+    /// TLS cannot be had.
+    #[error("TLS cannot be spoken: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Reads credentials, Region and endpoints from the environment, where
+/// [Lambda puts them](https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime).
+///
+/// Not with aws-config, which looks in files, too, and asks STS and the machine for credentials: a megabyte in a binary that has no use
+/// for it.
+///
+/// # Errors
+///
+/// Where a variable is missing, and where there is no TLS.
+pub fn from_env() -> Result<SdkConfig, BadEnvironment> {
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    let ours = variables.filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty());
+    from_variables(&ours.collect())
+}
+
+fn from_variables(variables: &BTreeMap<String, String>) -> Result<SdkConfig, BadEnvironment> {
+    let needed = |name| variables.get(name).cloned().ok_or(BadEnvironment::Missing(name));
+    let credentials = Credentials::new(
+        needed("AWS_ACCESS_KEY_ID")?,
+        needed("AWS_SECRET_ACCESS_KEY")?,
+        variables.get("AWS_SESSION_TOKEN").cloned(),
+        None,
+        "environment",
+    );
+    let is_true = |name| variables.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let is_of_endpoint = |(name, _): &(&String, &String)| name.starts_with(ENDPOINT);
+    let endpoints = variables.iter().filter(is_of_endpoint).map(|(name, url)| (name.clone(), url.clone()));
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .region(Region::new(needed("AWS_REGION")?))
+        .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
+        .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"))
+        .service_config(Endpoints(endpoints.collect()))
+        .http_client(http::client()?)
+        .timeout_config(timeouts())
+        .retry_config(retries());
+    Ok(sdk.build())
+}
+
+/// The variable that says where all services are; with a service's id behind it, where that one is
+/// ([service-specific endpoints](https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html)).
+const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+
+/// URLs by the names of their variables.
+#[derive(Debug)]
+struct Endpoints(BTreeMap<String, String>);
+
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let of_service = format!("{}_{}", key.env(), key.service_id().to_uppercase().replace(' ', "_"));
+        self.0.get(&of_service).or_else(|| self.0.get(key.env())).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(set: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let lambdas =
+            [("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "eu-west-1")];
+        lambdas.iter().chain(set).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn endpoints_are_those_of_the_environment() {
+        let sdk = from_variables(&variables(&[
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
+            ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", "http://127.0.0.1:4567"),
+            ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ]))
+        .unwrap();
+        let of = |service| {
+            let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url");
+            sdk.service_config().unwrap().load_config(key.build().unwrap()).unwrap()
+        };
+        assert_eq!([of("EC2"), of("Elastic Load Balancing v2")], ["http://127.0.0.1:4566", "http://127.0.0.1:4567"]);
+        assert_eq!((sdk.use_fips(), sdk.use_dual_stack()), (Some(true), Some(false)));
+        assert_eq!(sdk.region().unwrap().as_ref(), "eu-west-1");
+    }
+
+    #[test]
+    fn a_variable_that_is_missing_is_named() {
+        let mut variables = variables(&[]);
+        variables.remove("AWS_REGION");
+        let sentence = from_variables(&variables).unwrap_err().to_string();
+        assert!(sentence.starts_with("the environment variable AWS_REGION is missing: "), "{sentence}");
+    }
+}

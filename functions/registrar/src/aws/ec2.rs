@@ -1,0 +1,249 @@
+//! EC2 at the edge: instances are read, tags are written and compared away.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use aws_sdk_ec2::{
+    Client,
+    types::{Filter, Tag},
+};
+use aws_smithy_types::DateTime as SdkDateTime;
+use chrono::{DateTime, NaiveDateTime};
+use protocol::{
+    call_error::CallError,
+    id::InstanceId,
+    instance::{Instance, Interface, State},
+    tag,
+    time::Timestamp,
+};
+
+use crate::aws::{
+    budget::{ApiSet, Budget},
+    call::call_error,
+    call_watch::CallWatch,
+};
+
+/// Values that a filter of a Describe call takes, a limit of EC2.
+pub(crate) const FILTER_VALUES_MAX: usize = 200;
+
+/// Elements of a page, the most that EC2 gives. Without it EC2 tries to answer with everything at once, which times out for
+/// many and has a token bucket of half the size.
+pub(crate) const PAGE_SIZE: i32 = 1_000;
+
+/// Resources that CreateTags and DeleteTags take, a limit of EC2.
+pub(crate) const RESOURCES_PER_CALL_MAX: usize = 1_000;
+
+/// States of instances that shall be registered nowhere.
+const OUT_STATES: [State; 4] = [State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated];
+
+/// All states that there are. Asked for by name, since DescribeInstances without a filter has a token bucket of half the size.
+const STATES: [State; 6] =
+    [State::Pending, State::Running, State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated];
+
+/// EC2 of one Region.
+#[derive(Clone)]
+pub struct Ec2 {
+    pub(crate) client: Client,
+    watch: CallWatch,
+    pub(crate) budget: Arc<Budget>,
+}
+
+/// What one reading of EC2 showed.
+#[derive(Debug)]
+pub struct Reading {
+    /// When EC2 answered, by its own clock: the same that wrote `LaunchTime`, whatever ours says.
+    pub at: Timestamp,
+    /// Those of the instances asked for that EC2 knows.
+    pub instances: BTreeMap<InstanceId, Instance>,
+}
+
+impl Ec2 {
+    /// EC2 behind a client, the watch over that client's calls, and their budget.
+    pub fn new(client: Client, watch: CallWatch, budget: Arc<Budget>) -> Self {
+        Self { client, watch, budget }
+    }
+
+    /// Describes instances. Those that EC2 does not know are left out.
+    ///
+    /// # Errors
+    /// Where a call fails. An unknown id is no failure, since the ids go into a filter: as `InstanceIds`, one of them would
+    /// fail the whole call.
+    pub async fn read(&self, ids: &BTreeSet<InstanceId>) -> Result<Reading, CallError> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let filters = ids.chunks(FILTER_VALUES_MAX).map(|chunk| vec![filter("instance-id", chunk.to_vec())]);
+        self.describe(filters.collect()).await
+    }
+
+    /// Describes the instances that a sweep has to look at: those that are out, those that hold or declare something, and those with a
+    /// tag that nearly is one of ours.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn read_for_sweep(&self) -> Result<Reading, CallError> {
+        let keys = LIKE_OURS.map(str::to_owned).to_vec();
+        let mut reading = self.describe(vec![vec![in_states(&OUT_STATES)], vec![filter("tag-key", keys)]]).await?;
+        let is_ours = |key: &String| key == tag::REGISTER || key.starts_with(tag::HELD) || tag::odd(key).is_some();
+        reading.instances.retain(|_, instance| instance.state.is_out() || instance.tags.keys().any(is_ours));
+        Ok(reading)
+    }
+
+    /// Describes every instance there is.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn read_all(&self) -> Result<Reading, CallError> {
+        self.describe(vec![vec![in_states(&STATES)]]).await
+    }
+
+    /// Describes the instances that are out.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn read_out(&self) -> Result<Reading, CallError> {
+        self.describe(vec![vec![in_states(&OUT_STATES)]]).await
+    }
+
+    /// Describes the instances that hold something and start, or run.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn read_holders_up(&self) -> Result<Reading, CallError> {
+        let up = in_states(&[State::Pending, State::Running]);
+        self.describe(vec![vec![up, filter("tag-key", held_keys().into())]]).await
+    }
+
+    /// Describes the instances that match any of some sets of filters, all of the set.
+    async fn describe(&self, filters: Vec<Vec<Filter>>) -> Result<Reading, CallError> {
+        let mut instances = BTreeMap::new();
+        let mut at: Option<Timestamp> = None;
+        for filters in filters {
+            let call = self.client.describe_instances().set_filters(Some(filters)).max_results(PAGE_SIZE);
+            let mut next = Some(None);
+            while let Some(token) = next {
+                let page = async || {
+                    let page = call.clone().set_next_token(token.clone()).send().await;
+                    page.map_err(|e| call_error("ec2:DescribeInstances", e))
+                };
+                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
+                let answered_at = self.watch.service_time();
+                at = Some(at.map_or(answered_at, |earlier| earlier.min(answered_at)));
+                for reservation in page.reservations() {
+                    let account = reservation.owner_id().unwrap_or_default();
+                    let described = reservation.instances().iter().filter_map(|found| instance(found, account));
+                    instances.extend(described.map(|instance| (instance.id.clone(), instance)));
+                }
+                next = following(page.next_token());
+            }
+        }
+        Ok(Reading { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
+    }
+
+    /// Writes the same tags on some instances, of which EC2 does all or none.
+    ///
+    /// # Errors
+    /// Where the call fails; not answered, the tags may be there.
+    pub async fn tag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
+        let call = self.client.create_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
+        let call = async || call.clone().send().await.map(drop).map_err(|e| call_error("ec2:CreateTags", e));
+        self.budget.call(ApiSet::CreateTags, call).await
+    }
+
+    /// Deletes tags from some instances, each only where it still has the value given.
+    ///
+    /// # Errors
+    /// Where the call fails; not answered, the tags may be gone.
+    pub async fn untag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
+        assert!(!tags.is_empty(), "DeleteTags without tags deletes all of them");
+        let call = self.client.delete_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
+        let call = async || call.clone().send().await.map(drop).map_err(|e| call_error("ec2:DeleteTags", e));
+        self.budget.call(ApiSet::DeleteTags, call).await
+    }
+}
+
+/// The token of the page after one that bears some token; `None` after the last page.
+pub(crate) fn following(token: Option<&str>) -> Option<Option<String>> {
+    token.filter(|token| !token.is_empty()).map(|token| Some(token.to_owned()))
+}
+
+fn in_states(states: &[State]) -> Filter {
+    filter("instance-state-name", states.iter().map(|state| state.name().to_owned()).collect())
+}
+
+/// What finds all keys of ours, and those that nearly are: a filter's values may have `*`, and their case counts.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>
+const LIKE_OURS: [&str; 4] = ["elb-registrar:*", "*lb*egis*", "*LB*egis*", "*LB*EGIS*"];
+
+/// The keys of tags that hold something.
+fn held_keys() -> [String; 2] {
+    [tag::HELD.to_owned(), format!("{}.*", tag::HELD)]
+}
+
+pub(crate) fn filter(name: &str, values: Vec<String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+fn resources(ids: &[InstanceId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
+fn sdk_tags(tags: &[(String, String)]) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+fn instance(found: &aws_sdk_ec2::types::Instance, account: &str) -> Option<Instance> {
+    let state = found.state().and_then(|state| state.name()).map_or("", |name| name.as_str());
+    let tags = found.tags().iter();
+    Some(Instance {
+        id: found.instance_id()?.into(),
+        account: account.to_owned(),
+        state: State::from_name(state),
+        launch_time: found.launch_time().and_then(timestamp),
+        stop_time: found.state_transition_reason().and_then(time_in_reason),
+        vpc: found.vpc_id().map(Into::into),
+        interfaces: found.network_interfaces().iter().filter_map(interface).collect(),
+        tags: tags
+            .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
+            .collect(),
+    })
+}
+
+fn interface(found: &aws_sdk_ec2::types::InstanceNetworkInterface) -> Option<Interface> {
+    let attachment = found.attachment()?;
+    let ipv4 = found.private_ip_addresses().iter();
+    let ipv6 = found.ipv6_addresses().iter();
+    Some(Interface {
+        device_index: u32::try_from(attachment.device_index()?).ok()?,
+        // Instance types with one card may leave it out.
+        network_card_index: u32::try_from(attachment.network_card_index().unwrap_or(0)).ok()?,
+        ipv4: ipv4.filter_map(|a| Some((a.private_ip_address()?.parse().ok()?, a.primary() == Some(true)))).collect(),
+        ipv6: ipv6.filter_map(|a| Some((a.ipv6_address()?.parse().ok()?, a.is_primary_ipv6() == Some(true)))).collect(),
+    })
+}
+
+fn timestamp(time: &SdkDateTime) -> Option<Timestamp> {
+    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
+}
+
+/// The time in `User initiated (2026-01-05 08:00:00 GMT)`, where there is one.
+fn time_in_reason(reason: &str) -> Option<Timestamp> {
+    let (_, time) = reason.rsplit_once('(')?;
+    let time = NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S GMT)").ok()?;
+    Some(time.and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::at;
+
+    #[test]
+    fn the_time_of_a_stop_is_read_where_there_is_one() {
+        let time = at(0).format("User initiated (%Y-%m-%d %H:%M:%S GMT)").to_string();
+        assert_eq!(time_in_reason(&time), Some(at(0)));
+        for reason in ["", "Server.SpotInstanceTermination", "User initiated", "User initiated (today)"] {
+            assert_eq!(time_in_reason(reason), None, "{reason}");
+        }
+    }
+}

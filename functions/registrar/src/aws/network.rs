@@ -1,0 +1,133 @@
+//! Networks as EC2 shows them: the subnets of VPCs, and the interfaces that have an address.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use aws_sdk_ec2::types::NetworkInterface;
+use protocol::{
+    call_error::CallError,
+    id::VpcId,
+    network::{Block, Networks, Subnet},
+};
+
+use crate::aws::{
+    budget::ApiSet,
+    call::call_error,
+    ec2::{Ec2, FILTER_VALUES_MAX, PAGE_SIZE, filter, following},
+};
+
+impl Ec2 {
+    /// Reads whose some addresses are. Interfaces are asked for last: whatever lists one of the addresses by then has it.
+    ///
+    /// Addresses are asked for by name, which is one call for 200 of them. Only for those that no interface lists all
+    /// interfaces of their VPC are read, since no filter finds a delegated prefix by an address in it.
+    ///
+    /// # Errors
+    /// Where a call fails: then nothing is known.
+    pub async fn read_networks(&self, addresses: &BTreeSet<(VpcId, IpAddr)>) -> Result<Networks, CallError> {
+        let mut networks = Networks::of(self.subnets(addresses).await?);
+        let inside: Vec<&(VpcId, IpAddr)> =
+            addresses.iter().filter(|(vpc, address)| networks.subnet_of(vpc, *address).is_some()).collect();
+        let asked = inside.iter().map(|(_, address)| *address).collect();
+        self.interfaces_with(&asked, |found| note(&mut networks, found)).await?;
+        let open = inside.into_iter().filter(|pair| !networks.is_listed(pair));
+        let open: BTreeSet<&VpcId> = open.map(|(vpc, _)| vpc).collect();
+        self.interfaces("vpc-id", open.iter().map(ToString::to_string).collect(), |found| note(&mut networks, found))
+            .await?;
+        Ok(networks)
+    }
+
+    async fn subnets(&self, addresses: &BTreeSet<(VpcId, IpAddr)>) -> Result<BTreeMap<VpcId, Vec<Subnet>>, CallError> {
+        let vpcs: BTreeSet<&VpcId> = addresses.iter().map(|(vpc, _)| vpc).collect();
+        let vpcs: Vec<String> = vpcs.into_iter().map(ToString::to_string).collect();
+        let mut subnets: BTreeMap<VpcId, Vec<Subnet>> = BTreeMap::new();
+        for chunk in vpcs.chunks(FILTER_VALUES_MAX) {
+            let call = self.client.describe_subnets().filters(filter("vpc-id", chunk.to_vec())).max_results(PAGE_SIZE);
+            let mut next = Some(None);
+            while let Some(token) = next {
+                let page = async || {
+                    let page = call.clone().set_next_token(token.clone()).send().await;
+                    page.map_err(|e| call_error("ec2:DescribeSubnets", e))
+                };
+                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
+                for found in page.subnets() {
+                    let Some(vpc) = found.vpc_id() else { continue };
+                    let ipv6 = found.ipv6_cidr_block_association_set().iter().filter_map(|set| set.ipv6_cidr_block());
+                    let blocks = found.cidr_block().into_iter().chain(ipv6);
+                    let blocks = blocks.filter_map(|text| text.parse().ok()).collect();
+                    let owner = found.owner_id().unwrap_or_default().to_owned();
+                    subnets.entry(vpc.into()).or_default().push(Subnet { owner, blocks });
+                }
+                next = following(page.next_token());
+            }
+        }
+        Ok(subnets)
+    }
+
+    /// Counts the interfaces that have each of some addresses, in whatever network of the account.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn count_interfaces(&self, addresses: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, usize>, CallError> {
+        let mut counts = BTreeMap::new();
+        let count = |found: &NetworkInterface| {
+            addresses_of(found).for_each(|address| *counts.entry(address).or_default() += 1);
+        };
+        self.interfaces_with(addresses, count).await?;
+        Ok(counts)
+    }
+
+    /// Reads the interfaces that list any of some addresses.
+    async fn interfaces_with(
+        &self,
+        addresses: &BTreeSet<IpAddr>,
+        mut see: impl FnMut(&NetworkInterface),
+    ) -> Result<(), CallError> {
+        let (ipv4, ipv6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| address.is_ipv4());
+        for (name, addresses) in [("addresses.private-ip-address", ipv4), ("ipv6-addresses.ipv6-address", ipv6)] {
+            self.interfaces(name, addresses.iter().map(ToString::to_string).collect(), &mut see).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the interfaces that have any of some values under a filter's name.
+    async fn interfaces(
+        &self,
+        name: &str,
+        values: Vec<String>,
+        mut see: impl FnMut(&NetworkInterface),
+    ) -> Result<(), CallError> {
+        for chunk in values.chunks(FILTER_VALUES_MAX) {
+            let call = self.client.describe_network_interfaces().filters(filter(name, chunk.to_vec()));
+            let call = call.max_results(PAGE_SIZE);
+            let mut next = Some(None);
+            while let Some(token) = next {
+                let page = async || {
+                    let page = call.clone().set_next_token(token.clone()).send().await;
+                    page.map_err(|e| call_error("ec2:DescribeNetworkInterfaces", e))
+                };
+                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
+                page.network_interfaces().iter().for_each(&mut see);
+                next = following(page.next_token());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn addresses_of(found: &NetworkInterface) -> impl Iterator<Item = IpAddr> + '_ {
+    let ipv4 = found.private_ip_addresses().iter().filter_map(|a| a.private_ip_address());
+    let ipv6 = found.ipv6_addresses().iter().filter_map(|a| a.ipv6_address());
+    ipv4.chain(ipv6).filter_map(|text| text.parse().ok())
+}
+
+/// Adds to what is known of networks an interface, as EC2 describes it.
+fn note(networks: &mut Networks, found: &NetworkInterface) {
+    let Some(vpc) = found.vpc_id().map(VpcId::from) else { return };
+    let ipv4 = found.ipv4_prefixes().iter().filter_map(|prefix| prefix.ipv4_prefix());
+    let ipv6 = found.ipv6_prefixes().iter().filter_map(|prefix| prefix.ipv6_prefix());
+    let blocks = ipv4.chain(ipv6).filter_map(|text| text.parse::<Block>().ok());
+    networks.note(&vpc, addresses_of(found), blocks);
+}

@@ -1,0 +1,602 @@
+//! Giving back: what an instance shall have that runs is registered, and what is settled is forgotten.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures::future::join_all;
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    decide::{self, Attached, GiveBack},
+    declaration::Declaration,
+    finding,
+    held::{Held, HeldTag},
+    id::InstanceId,
+    instance::{Instance, State},
+    observed::{Standing, Unresolved, Wanted},
+    registration::{BalancerId, Registration},
+    tag,
+    time::Timestamp,
+    timing::{AT_ONCE, CHECK_AFTER, EVENT_TAKES_AT_LEAST, READING_GOOD_FOR, RENEWED_AFTER},
+};
+use tokio::time::{Instant as MonotonicTime, timeout_at};
+
+use super::{
+    Item, Run,
+    hints::Hints,
+    parts::{in_chunks, in_parts},
+};
+use crate::{
+    aws::{budget::Budget, ec2::RESOURCES_PER_CALL_MAX},
+    balancer::Kind,
+    config::Mode,
+    report::Action,
+};
+
+const REGISTER_WHY: &str = "the instance runs";
+
+/// Balancers that are looked at between two looks at the clock, after something was registered with them: a few seconds' worth. More, and an
+/// invocation may end among them; fewer, and more round trips are waited for.
+const BALANCERS_A_LOOK: usize = 100;
+
+/// How far an instance has come that is given back what it should have. What failed stands in the report.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrival {
+    /// What is not registered or not healthy yet, and why. It includes what only a person can put right: a launch that is
+    /// continued without it would put an instance into service that gets no traffic.
+    pub(crate) unready: Vec<Because>,
+    /// What is registered and cannot become healthy.
+    pub(crate) in_vain: Vec<Because>,
+}
+
+impl Arrival {
+    /// Sums up a decision, with what could not even be decided on because its text does not name a registration.
+    fn of(decision: &GiveBack, unnamed: Vec<Because>) -> Self {
+        let (in_vain, unhealthy): (Vec<_>, Vec<_>) = decision
+            .in_place
+            .iter()
+            .filter(|(_, health)| !health.is_healthy())
+            .map(|(registration, health)| (Because::of(registration, health), health.is_in_vain()))
+            .partition(|(_, is_in_vain)| *is_in_vain);
+        let unhealthy = unhealthy.into_iter().map(|(because, _)| because);
+        let registering =
+            decision.register.iter().map(|(registration, _)| Because::of(registration, "just registered"));
+        let draining = decision
+            .draining
+            .iter()
+            .map(|(registration, _)| Because::of(registration, "the same address is being drained"));
+        let stuck = decision.stuck.iter().map(|(registration, reason)| Because::of(registration, reason));
+        Self {
+            unready: unhealthy.chain(registering).chain(draining).chain(stuck).chain(unnamed).collect(),
+            in_vain: in_vain.into_iter().map(|(because, _)| because).collect(),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Registers what instances that run shall have, and forgets what is settled. Answers how far those have come that shall
+    /// have anything.
+    pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> BTreeMap<InstanceId, Arrival> {
+        let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
+            instances.iter().copied().partition(|i| is_wanting(i));
+        for instance in others {
+            self.recorder.nothing_to_do(&instance.id, "it holds and declares nothing");
+        }
+        let Some(first) = wanting.first() else { return BTreeMap::new() };
+        let kinds = self.kinds(&first.account);
+        let mut wanted: Vec<(usize, Registration)> = Vec::new();
+        let mut receivers = Vec::new();
+        let mut unnamed = Vec::new();
+        let mut hints = Hints::new(&kinds);
+        let in_service = self.in_service(wanting).await;
+        for (instance, attached) in self.attached(&in_service).await {
+            let wishes = self.wanted_by(instance, &kinds, &mut hints).await;
+            wanted.extend(wishes.registrations.into_iter().map(|registration| (receivers.len(), registration)));
+            receivers.push((instance, attached));
+            unnamed.push(wishes.unnamed);
+        }
+        // A sweep looks for what is wrong, and who only observes has to see it.
+        let may_be_blind = self.registrar.mode == Mode::Enforce && !self.recorder.is_of_sweep();
+        let blind_at = may_be_blind.then_some(self.read_at_ec2);
+        let standings = look(&kinds, &receivers, wanted, blind_at).await;
+        let mut decisions = Vec::new();
+        for ((instance, attached), standings) in receivers.into_iter().zip(standings) {
+            let mut decision = decide::give_back(instance, self.read_at_ec2, standings, &attached);
+            for (_, reason) in &mut decision.stuck {
+                *reason = hints.complete(reason.clone()).await;
+            }
+            self.note(instance, &decision);
+            self.note_findings(instance, &decision);
+            decisions.push((instance, decision));
+        }
+        let arrivals = decisions
+            .iter()
+            .zip(unnamed)
+            .map(|((instance, decision), unnamed)| (instance.id.clone(), Arrival::of(decision, unnamed)))
+            .collect();
+        if self.registrar.mode == Mode::Observe {
+            self.rehearse_giving_back(&decisions);
+            return arrivals;
+        }
+        let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
+        let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
+        let given = self.register(&kinds, &mut decisions).await;
+        let given_at = MonotonicTime::now();
+        self.given.extend(due.iter().map(|id| (id.clone(), given_at)));
+        self.look_after_giving(&kinds, due, &given, &mut decisions).await;
+        self.forget(&mut decisions).await;
+        arrivals
+    }
+
+    /// Reads what an instance should have: all that is held, and all that is declared and can be completed.
+    async fn wanted_by(&mut self, instance: &Instance, kinds: &[Box<dyn Kind>], hints: &mut Hints<'_>) -> Wishes {
+        let mut wishes = Wishes { registrations: instance.held().registrations(), unnamed: broken_tags(instance) };
+        wishes.unnamed.extend(misspelt_declarations(instance));
+        let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
+        let (declarations, malformed) = Declaration::all_in(declared);
+        let mut misdeclared = Vec::new();
+        for (text, why) in malformed {
+            let why = format!("`{text}` is not a registration: {why}");
+            misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
+        }
+        for declaration in declarations {
+            for kind in kinds {
+                match kind.resolve(&declaration).await {
+                    None => continue,
+                    Some(Ok(registration)) => {
+                        wishes.registrations.insert(registration);
+                    }
+                    Some(Err(Unresolved::Reason(reason))) => {
+                        misdeclared.push(Because::of(&declaration, hints.complete(reason).await));
+                    }
+                    Some(Err(Unresolved::Unreadable(error))) => {
+                        self.recorder.call_failed(&instance.id, Some(&declaration), &error);
+                    }
+                }
+            }
+        }
+        for because in &misdeclared {
+            self.recorder.needs_a_person(&instance.id, because.clone());
+        }
+        wishes.unnamed.extend(misdeclared);
+        wishes
+    }
+
+    /// Writes down what needs no deed.
+    fn note(&mut self, instance: &Instance, decision: &GiveBack) {
+        let id = &instance.id;
+        for (registration, health) in &decision.in_place {
+            tracing::info!(instance = %id, %registration, %health, "in place");
+            let part = self.recorder.instance(id);
+            part.registered.insert(registration.clone());
+            part.health.insert(registration.clone(), health.clone());
+        }
+        for (registration, left) in &decision.draining {
+            let why = format!("the same address is still being drained, for about {} s", left.as_secs());
+            self.recorder.waiting(id, Because::of(registration, why));
+            self.still_drained.insert(id.clone());
+        }
+        for (registration, reason) in &decision.let_go {
+            self.recorder.let_go(id, Because::of(registration, reason));
+        }
+        for (registration, reason) in &decision.stuck {
+            self.recorder.needs_a_person(id, Because::of(registration, reason));
+        }
+        for (registration, error) in &decision.unreadable {
+            self.recorder.call_failed(id, Some(registration), error);
+        }
+        for (registration, reason) in &decision.left_alone {
+            self.recorder.left_alone(id, Because::of(registration, reason));
+        }
+        // Who only observes changes nothing that would be worth another look.
+        if let (Some(wait), Mode::Enforce) = (decision.look_again, self.registrar.mode) {
+            self.recorder.look_again(id, wait);
+        }
+    }
+
+    /// Writes down what a sweep finds, before anything is done about it: events have no findings, they are why one looks.
+    fn note_findings(&mut self, instance: &Instance, decision: &GiveBack) {
+        if !self.recorder.is_of_sweep() {
+            return;
+        }
+        let (id, now) = (&instance.id, self.read_at_ec2);
+        for (registration, _) in &decision.register {
+            let why = finding::missing_though_running(instance, registration, now);
+            self.recorder.wrong(id, Because::of(registration, why));
+        }
+        for registration in decision.forget.iter().flat_map(|tag| &tag.registrations) {
+            let why = finding::held_though_settled(instance, registration, now);
+            self.recorder.wrong(id, Because::of(registration, why));
+        }
+    }
+
+    fn rehearse_giving_back(&mut self, decisions: &[(&Instance, GiveBack)]) {
+        for (instance, decision) in decisions {
+            for (registration, _) in &decision.register {
+                self.recorder.deed(&instance.id, Action::Register, registration, REGISTER_WHY);
+            }
+            for registration in decision.forget.iter().flat_map(|tag| &tag.registrations) {
+                self.recorder.deed(&instance.id, Action::Forget, registration, forget_why(decision, registration));
+            }
+        }
+    }
+
+    /// Registers what was decided. Where the reading grows old meanwhile, whoever is left is read again: a start is as short-lived as
+    /// a stop, and AWS allows 4 calls a second.
+    ///
+    /// If the process dies here, a part is registered and all of it still held: the redelivery registers the rest.
+    ///
+    /// Answers what is registered now.
+    async fn register(
+        &mut self,
+        kinds: &[Box<dyn Kind>],
+        decisions: &mut [(&Instance, GiveBack)],
+    ) -> BTreeSet<(InstanceId, Registration)> {
+        let instances: BTreeMap<&InstanceId, &Instance> =
+            decisions.iter().map(|(instance, _)| (&instance.id, *instance)).collect();
+        let items = decisions.iter_mut().flat_map(|(instance, decision)| {
+            let id = &instance.id;
+            decision.register.drain(..).map(|(registration, target)| (id.clone(), registration, target))
+        });
+        let mut left: Vec<Item> = items.collect();
+        let mut given = BTreeSet::new();
+        // The balancers were read after the instances.
+        let (mut read_at, mut balancers_read_at) = (self.read_at, self.read_at);
+        while !left.is_empty() {
+            if read_at.elapsed() >= RENEWED_AFTER {
+                if balancers_read_at.elapsed() >= READING_GOOD_FOR {
+                    balancers_read_at = MonotonicTime::now();
+                    left = self.without_guarded(kinds, left, &instances).await;
+                }
+                read_at = MonotonicTime::now();
+                left = self.still_wanted(left, &instances).await;
+            }
+            let (before, items) = (given.len(), std::mem::take(&mut left));
+            for (item, result) in register(kinds, items, &self.registrar.clients.budget, read_at).await {
+                let (id, registration, _) = &item;
+                match result {
+                    Ok(false) => left.push(item),
+                    Ok(true) => {
+                        self.recorder.deed(id, Action::Register, registration, REGISTER_WHY);
+                        let started_at = instances[id].launch_time;
+                        self.recorder.instance(id).seconds_to_back = self.seconds_since(started_at);
+                        given.insert((item.0, item.1));
+                    }
+                    Err(error) if error.is_gone() => {
+                        self.recorder.waiting(id, Because::of(registration, "its balancer was deleted just now"));
+                    }
+                    Err(error) => self.recorder.call_failed(id, Some(registration), &error),
+                }
+            }
+            if given.len() == before || !self.registrar.clients.budget.has_time() {
+                break;
+            }
+        }
+        for (id, registration, _) in left {
+            self.recorder.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
+            self.recorder.look_again(&id, AT_ONCE);
+        }
+        given
+    }
+
+    /// Reads again, and leaves out who was stopped since, or started anew, or put out of service; and what is neither held nor declared
+    /// any more, or at an address that the instance has lost. Another look decides what holds of such an instance now.
+    async fn still_wanted(&mut self, items: Vec<Item>, instances: &BTreeMap<&InstanceId, &Instance>) -> Vec<Item> {
+        let ids: BTreeSet<InstanceId> = items.iter().map(|(id, _, _)| id.clone()).collect();
+        let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
+        let same = reading.instances.values().filter(|now| is_same_run(instances[&now.id], now) && !now.is_ignored());
+        self.members = None;
+        let mut same = self.in_service(same.collect()).await;
+        // What a hook declares is in no tag.
+        let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();
+        same.retain(|now| self.let_in.contains(&now.id) || declares(now) == declares(instances[&now.id]));
+        let held = |instance: &Instance| instance.held().registrations();
+        let by_id: BTreeMap<&InstanceId, (&Instance, BTreeSet<Registration>)> = same
+            .into_iter()
+            .map(|now| (&now.id, (now, held(instances[&now.id]).difference(&held(now)).cloned().collect())))
+            .collect();
+        let (still, changed): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|(id, registration, target)| {
+            by_id.get(id).is_some_and(|(now, forgotten)| {
+                target.address().is_none_or(|address| now.owns(address)) && !forgotten.contains(registration)
+            })
+        });
+        for (id, registration, _) in changed {
+            let why = "the instance was changed while its balancers were read";
+            self.recorder.waiting(&id, Because::of(&registration, why));
+            self.recorder.look_again(&id, AT_ONCE);
+        }
+        still
+    }
+
+    /// Looks for who was stopped meanwhile of those that were due: the stop's events may have found nothing a moment ago. And decides of
+    /// what was given just now whether it may be forgotten at once: all that a tag holds is seen in place, and the instance still runs.
+    ///
+    /// If the process dies here, all is in place and held: the redelivery forgets it.
+    async fn look_after_giving(
+        &mut self,
+        kinds: &[Box<dyn Kind>],
+        mut due: BTreeSet<InstanceId>,
+        given: &BTreeSet<(InstanceId, Registration)>,
+        decisions: &mut [(&Instance, GiveBack)],
+    ) {
+        let seen = self.seen_back(kinds, given, decisions).await;
+        for (instance, decision) in decisions.iter_mut() {
+            let is_back = |registration: &Registration| {
+                let in_place = decision.in_place.iter().map(|(other, _)| other);
+                let settled = in_place.chain(decision.let_go.iter().map(|(other, _)| other));
+                settled.into_iter().any(|other| other == registration)
+                    || seen.contains(&(instance.id.clone(), registration.clone()))
+            };
+            let (back, other): (Vec<HeldTag>, Vec<HeldTag>) = std::mem::take(&mut decision.forget_when_given)
+                .into_iter()
+                .partition(|tag| tag.registrations.iter().all(is_back));
+            if !other.is_empty() {
+                self.recorder.look_again(&instance.id, CHECK_AFTER);
+            }
+            if !back.is_empty() {
+                decision.forget_when_given = back;
+                due.insert(instance.id.clone());
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        let still_running = self.still_running_after_giving(due, decisions).await;
+        for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| !decision.forget_when_given.is_empty())
+        {
+            let tags = std::mem::take(&mut decision.forget_when_given);
+            if still_running.contains(&instance.id) {
+                decision.forget.extend(tags);
+            }
+        }
+    }
+
+    /// What of the registrations given just now the balancers show, of those whose tags could be forgotten.
+    async fn seen_back(
+        &mut self,
+        kinds: &[Box<dyn Kind>],
+        given: &BTreeSet<(InstanceId, Registration)>,
+        decisions: &[(&Instance, GiveBack)],
+    ) -> BTreeSet<(InstanceId, Registration)> {
+        let mut looked_for = Vec::new();
+        for (instance, decision) in decisions {
+            let held: BTreeSet<&Registration> =
+                decision.forget_when_given.iter().flat_map(|tag| &tag.registrations).collect();
+            let held = held.into_iter().filter(|r| given.contains(&(instance.id.clone(), (*r).clone())));
+            looked_for.extend(held.map(|registration| Wanted { instance, registration, is_surely_absent: false }));
+        }
+        let mut by_balancer: BTreeMap<BalancerId, Vec<Wanted<'_>>> = BTreeMap::new();
+        for wanted in looked_for {
+            by_balancer.entry(wanted.registration.balancer()).or_default().push(wanted);
+        }
+        let by_balancer: Vec<(BalancerId, Vec<Wanted<'_>>)> = by_balancer.into_iter().collect();
+        let mut seen = BTreeSet::new();
+        for part in by_balancer.chunks(BALANCERS_A_LOOK) {
+            if !self.registrar.clients.budget.has_time() {
+                break;
+            }
+            for kind in kinds {
+                let own = part.iter().filter(|(balancer, _)| kind.serves(balancer));
+                let own: Vec<Wanted<'_>> = own.flat_map(|(_, wanted)| wanted).copied().collect();
+                let answers = if own.is_empty() { Vec::new() } else { kind.sees(&own).await };
+                for (Wanted { instance, registration, .. }, answer) in own.into_iter().zip(answers) {
+                    match answer {
+                        Ok(true) => drop(seen.insert((instance.id.clone(), registration.clone()))),
+                        Ok(false) => {}
+                        Err(error) => self.recorder.call_failed(&instance.id, Some(registration), &error),
+                    }
+                }
+            }
+        }
+        seen
+    }
+
+    /// Who still runs of some instances to which something was given just now.
+    async fn still_running_after_giving(
+        &mut self,
+        ids: BTreeSet<InstanceId>,
+        decisions: &[(&Instance, GiveBack)],
+    ) -> BTreeSet<InstanceId> {
+        if self.read_at.elapsed() < EVENT_TAKES_AT_LEAST {
+            return ids;
+        }
+        let Some(reading) = self.read_again(&ids).await else { return BTreeSet::new() };
+        let mut still_running = BTreeSet::new();
+        for (instance, _) in decisions.iter().filter(|(instance, _)| ids.contains(&instance.id)) {
+            if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) {
+                still_running.insert(instance.id.clone());
+                continue;
+            }
+            let why = "it was stopped while it was given back";
+            self.recorder.waiting(&instance.id, Because::all(why));
+            self.recorder.look_again(&instance.id, AT_ONCE);
+        }
+        still_running
+    }
+
+    /// Deletes tags whose registrations are settled, where they still have the value that was read. As for every deed, a reading entitles
+    /// to it for a short time only: who is out by then may soon have no address any more by which its registrations are known.
+    async fn forget(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
+        let has_time = self.registrar.clients.budget.has_time();
+        if has_time && self.running_at.elapsed() >= RENEWED_AFTER {
+            self.forget_nothing_of_who_is_out(decisions).await;
+        }
+        let tags =
+            decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
+        let decisions: BTreeMap<&InstanceId, &GiveBack> =
+            decisions.iter().map(|(i, decision)| (&i.id, decision)).collect();
+        let results = match has_time {
+            true => timeout_at(self.running_at + READING_GOOD_FOR, self.untag(tags)).await.ok(),
+            false => None,
+        };
+        let Some(results) = results else {
+            for (id, _) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
+                self.recorder.look_again(id, AT_ONCE);
+            }
+            return;
+        };
+        for (id, registrations, result) in results {
+            match result {
+                Ok(()) => {
+                    for registration in registrations {
+                        let why = forget_why(decisions[&id], &registration);
+                        self.recorder.deed(&id, Action::Forget, &registration, why);
+                    }
+                }
+                Err(error) => self.recorder.call_failed(&id, None, &error),
+            }
+        }
+    }
+
+    /// Reads again the instances of which something is to be forgotten, and forgets nothing of those that do not run as they did.
+    async fn forget_nothing_of_who_is_out(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
+        let is_due = |decision: &GiveBack| !decision.forget.is_empty();
+        let due = decisions.iter().filter(|(_, decision)| is_due(decision));
+        let ids: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let running_at = MonotonicTime::now();
+        let reading = self.read_again(&ids).await;
+        for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| is_due(decision)) {
+            match &reading {
+                Some(reading) if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) => {
+                    continue;
+                }
+                Some(_) => self.recorder.look_again(&instance.id, AT_ONCE),
+                None => {}
+            }
+            decision.forget.clear();
+        }
+        self.running_at = running_at;
+    }
+
+    /// Deletes held tags: one call for all instances that have the same.
+    pub(crate) async fn untag(
+        &self,
+        tags: BTreeMap<InstanceId, Vec<HeldTag>>,
+    ) -> Vec<(InstanceId, Vec<Registration>, Result<(), CallError>)> {
+        let mut by_content: BTreeMap<Vec<(String, String)>, Vec<InstanceId>> = BTreeMap::new();
+        for (id, tags) in tags.iter().filter(|(_, tags)| !tags.is_empty()) {
+            let content = tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
+            by_content.entry(content).or_default().push(id.clone());
+        }
+        let mut results = Vec::new();
+        for (content, ids) in by_content {
+            let ec2 = &self.registrar.clients.ec2;
+            let outcomes = in_parts(ids.len(), RESOURCES_PER_CALL_MAX, |part| ec2.untag(&ids[part], &content)).await;
+            for (id, outcome) in ids.iter().zip(outcomes) {
+                let registrations = tags[id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();
+                results.push((id.clone(), registrations, outcome));
+            }
+        }
+        results
+    }
+}
+
+/// Registers, as long as the reading entitles to it and there is time. Answers `false` for what had no turn.
+async fn register(
+    kinds: &[Box<dyn Kind>],
+    items: Vec<Item>,
+    budget: &Arc<Budget>,
+    read_at: MonotonicTime,
+) -> Vec<(Item, Result<bool, CallError>)> {
+    // Later, the instance may have been stopped and taken out by its event.
+    let is_entitled = move |budget: &Budget| budget.has_time() && read_at.elapsed() <= READING_GOOD_FOR;
+    in_chunks(kinds, items, move |kind, balancer, targets| {
+        let budget = budget.clone();
+        Box::pin(async move {
+            // Before, too: a turn is a token that somebody else waits for.
+            while is_entitled(&budget) {
+                kind.turn().await;
+                if !is_entitled(&budget) {
+                    break;
+                }
+                match kind.register(balancer, targets).await {
+                    Err(error) if error.is_throttled() && budget.is_patient() => {}
+                    result => return result.map(|()| true),
+                }
+            }
+            Ok(false)
+        })
+    })
+    .await
+}
+
+/// What an instance should have.
+struct Wishes {
+    registrations: BTreeSet<Registration>,
+    /// Texts in its tags that do not name a registration which could be made, and why not.
+    unnamed: Vec<Because>,
+}
+
+/// Texts in the held tags of an instance that are no registrations, and what to do about each.
+pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
+    let broken = |held: HeldTag| {
+        held.malformed.into_iter().map(move |(text, why)| {
+            let why = format!("`{text}` is not a registration: {why}. Correct or delete it; the tag is left as it is");
+            Because::of(&format!("tag {}", held.key), why)
+        })
+    };
+    instance.held().tags.into_iter().flat_map(broken).collect()
+}
+
+/// Tags of an instance whose keys nearly are the one that declares. (Others that nearly are ours keep no launch waiting.)
+fn misspelt_declarations(instance: &Instance) -> impl Iterator<Item = Because> {
+    let odd = instance.tags.keys().filter_map(|key| Some((key, tag::odd(key)?)));
+    let declaring = odd.filter(|(_, odd)| odd.meant == Some(tag::REGISTER));
+    declaring.map(|(key, odd)| Because::of(&format!("tag {key}"), odd))
+}
+
+/// Whether an instance runs that ran before, without having been started anew.
+fn is_same_run(then: &Instance, now: &Instance) -> bool {
+    now.state == State::Running && now.launch_time == then.launch_time
+}
+
+/// Whether an instance shall have anything, by its tags.
+pub(crate) fn is_wanting(instance: &Instance) -> bool {
+    !instance.held().is_empty()
+        || instance.tags.contains_key(tag::REGISTER)
+        || misspelt_declarations(instance).next().is_some()
+}
+
+/// Reads how everything wanted stands: for each receiver its own. Where the time is given at which the instances were read, what is
+/// surely absent then is not looked for.
+pub(crate) async fn look(
+    kinds: &[Box<dyn Kind>],
+    receivers: &[(&Instance, Attached)],
+    wanted: Vec<(usize, Registration)>,
+    blind_at: Option<Timestamp>,
+) -> Vec<Vec<(Registration, Standing)>> {
+    // Parsed once, and not again for each registration.
+    let held: Vec<Held> = receivers.iter().map(|(instance, _)| instance.held()).collect();
+    let of_kind = kinds.iter().map(|kind| async {
+        let own: Vec<&(usize, Registration)> =
+            wanted.iter().filter(|(_, registration)| kind.serves(&registration.balancer())).collect();
+        let asked: Vec<Wanted<'_>> = own
+            .iter()
+            .map(|(index, registration)| {
+                let (instance, _) = &receivers[*index];
+                let is_surely_absent =
+                    blind_at.is_some_and(|now| decide::is_surely_absent(instance, &held[*index], registration, now));
+                Wanted { instance, registration, is_surely_absent }
+            })
+            .collect();
+        let standings = if asked.is_empty() { Vec::new() } else { kind.look(&asked).await };
+        own.into_iter().cloned().zip(standings).collect::<Vec<_>>()
+    });
+    let mut standings: Vec<Vec<(Registration, Standing)>> = receivers.iter().map(|_| Vec::new()).collect();
+    for ((index, registration), standing) in join_all(of_kind).await.into_iter().flatten() {
+        standings[index].push((registration, standing));
+    }
+    standings
+}
+
+fn forget_why(decision: &GiveBack, registration: &Registration) -> &'static str {
+    match decision.let_go.iter().any(|(let_go, _)| let_go == registration) {
+        true => "it is let go",
+        false => "it is back in place",
+    }
+}

@@ -1,0 +1,67 @@
+//! Guards: who else looks after a balancer may have begun to since it was read, where registering or deregistering takes long.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join_all;
+use protocol::{
+    because::Because, call_error::CallError, decide::Attached, id::InstanceId, instance::Instance, observed::Reason,
+    registration::BalancerId, tag::Owner,
+};
+
+use super::{Item, Run};
+use crate::{aws::auto_scaling, balancer::Kind};
+
+impl Run<'_> {
+    /// Reads again who looks after the balancers of some items, and leaves out what is somebody else's by now.
+    pub(crate) async fn without_guarded(
+        &mut self,
+        kinds: &[Box<dyn Kind>],
+        items: Vec<Item>,
+        instances: &BTreeMap<&InstanceId, &Instance>,
+    ) -> Vec<Item> {
+        let balancers: BTreeSet<BalancerId> =
+            items.iter().map(|(_, registration, _)| registration.balancer()).collect();
+        let owners = join_all(kinds.iter().map(|kind| {
+            let own = balancers.iter().filter(|balancer| kind.serves(balancer)).cloned().collect();
+            async move { kind.owners(&own).await }
+        }));
+        let owners: Result<Vec<BTreeMap<BalancerId, Owner>>, _> = owners.await.into_iter().collect();
+        let owners: BTreeMap<BalancerId, Owner> = match owners {
+            Ok(owners) => owners.into_iter().flatten().collect(),
+            Err(error) => {
+                for (id, registration, _) in items {
+                    self.recorder.call_failed(&id, Some(&registration), &error);
+                }
+                return Vec::new();
+            }
+        };
+        let ids: BTreeSet<&InstanceId> = items.iter().map(|(id, _, _)| id).collect();
+        let instances: Vec<&Instance> = ids.into_iter().map(|id| instances[id]).collect();
+        self.groups.clear();
+        let attached: BTreeMap<InstanceId, Attached> =
+            self.attached(&instances).await.into_iter().map(|(i, attached)| (i.id.clone(), attached)).collect();
+        let mut left = Vec::new();
+        for item in items {
+            let (id, registration, _) = &item;
+            // One whose group could not be read was marked as failed.
+            let Some(attached) = attached.get(id) else { continue };
+            let owner = owners.get(&registration.balancer()).map(|owner| Reason::from(*owner));
+            match owner.or_else(|| attached.reason(registration)) {
+                Some(reason) => self.recorder.left_alone(id, Because::of(registration, reason)),
+                None => left.push(item),
+            }
+        }
+        left
+    }
+
+    /// Reads again who is still leaving.
+    pub(crate) async fn renew_leaving(&mut self) -> Result<(), CallError> {
+        if self.leaving.is_empty() {
+            return Ok(());
+        }
+        let ids = self.leaving.keys().cloned().collect();
+        let members = auto_scaling::members(&self.registrar.clients.auto_scaling, &ids).await?;
+        self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
+        Ok(())
+    }
+}

@@ -1,0 +1,47 @@
+//! What an operator may have meant who declares a balancer that is not there.
+
+use futures::future::join_all;
+use protocol::{
+    names::{Name, hint},
+    observed::Reason,
+};
+
+use crate::balancer::Kind;
+
+/// The names that there are, listed once, and only if one is looked for.
+pub(crate) struct Hints<'k> {
+    kinds: &'k [Box<dyn Kind>],
+    names: Option<Vec<Name>>,
+}
+
+impl<'k> Hints<'k> {
+    pub(crate) fn new(kinds: &'k [Box<dyn Kind>]) -> Self {
+        Self { kinds, names: None }
+    }
+
+    /// Adds to a name that is not there what the operator may have meant. Other reasons stay as they are.
+    pub(crate) async fn complete(&mut self, reason: Reason) -> Reason {
+        match reason {
+            Reason::NoSuchBalancer { sought, name, .. } => {
+                let hint = hint(sought, &name, self.names().await);
+                Reason::NoSuchBalancer { sought, name, hint }
+            }
+            reason => reason,
+        }
+    }
+
+    async fn names(&mut self) -> &[Name] {
+        if self.names.is_none() {
+            let mut names = Vec::new();
+            for listed in join_all(self.kinds.iter().map(|kind| kind.names())).await {
+                match listed {
+                    Ok(listed) => names.extend(listed),
+                    // The name is wrong all the same. Only what it is near to is not known.
+                    Err(error) => tracing::warn!(why = error.to_sentence(), "names unknown"),
+                }
+            }
+            self.names = Some(names);
+        }
+        self.names.as_deref().unwrap_or_default()
+    }
+}

@@ -1,0 +1,402 @@
+//! The acts of taking out: what is taken is held, and then deregistered, wave by wave.
+//!
+//! Of deregistering AWS allows least, 4 calls a second, and a reading entitles to it for [`READING_GOOD_FOR`] only. So the
+//! balancers are gone through in waves of a few seconds. While one wave is deregistered, tags are written for the next; where
+//! the reading grows old, whoever is left is read again. A storm over hundreds of balancers needs one scan for that, and an
+//! invocation that is about to end stops between two waves, and says what is left.
+//!
+//! A storm's second events, `stopped` after `stopping`, often meet another process while the first is at work. So the waves
+//! come in any order, and each but the first is looked at once more: what another one has taken is left out, and two share the
+//! work instead of doing it twice. Looking costs little, for AWS allows ten times as much of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+    ops::Range,
+};
+
+use futures::{FutureExt, StreamExt, future::join, stream};
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    decide::TakeOut,
+    held::{Stamp, has_room_for, tags_to_hold},
+    id::InstanceId,
+    instance::Instance,
+    observed::{Target, Wanted},
+    registration::{BalancerId, Registration},
+    timing::{AT_ONCE, READING_GOOD_FOR, RENEWED_AFTER},
+};
+use tokio::time::Instant as MonotonicTime;
+
+use super::{
+    Item, Run,
+    parts::{TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
+};
+use crate::{
+    aws::ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
+    balancer::Kind,
+    report::{Action, FailureReason},
+};
+
+/// Deregistering calls of a wave: about four seconds' worth. More, and the first of them waits for the tags of them all; fewer,
+/// and the tags of the next wave are not written meanwhile.
+const CALLS_A_WAVE: usize = 16;
+
+/// Instances with something left to take, and what was decided for each.
+type Open<'i> = BTreeMap<InstanceId, (&'i Instance, TakeOut)>;
+
+/// Instances that get the same tags.
+struct Holding {
+    registrations: BTreeSet<Registration>,
+    tags: Vec<(String, String)>,
+    ids: Vec<InstanceId>,
+}
+
+/// What became of deregistering: `false` where there was no time left for it.
+type Deregistered = Vec<(Item, Result<bool, CallError>)>;
+
+impl Run<'_> {
+    /// Holds and deregisters what was decided. Says whether anything was taken, or may have been.
+    pub(crate) async fn take_by_waves<'i>(
+        &mut self,
+        kinds: &[Box<dyn Kind>],
+        decisions: Vec<(&'i Instance, TakeOut)>,
+    ) -> bool {
+        let decisions = decisions.into_iter().filter(|(_, decision)| !decision.take.is_empty());
+        let mut open: Open<'i> = decisions.map(|(i, decision)| (i.id.clone(), (i, decision))).collect();
+        let mut waves = waves(&open);
+        // What is held, and may be deregistered.
+        let mut ready: Vec<Item> = Vec::new();
+        let (mut is_any, mut is_first) = (false, true);
+        // The balancers were read after the instances.
+        let mut balancers_read_at = self.read_at;
+        while !(waves.is_empty() && ready.is_empty()) {
+            if !self.registrar.clients.budget.has_time() {
+                self.leave(open);
+                break;
+            }
+            if balancers_read_at.elapsed() >= READING_GOOD_FOR {
+                balancers_read_at = MonotonicTime::now();
+                self.drop_what_is_guarded(kinds, &mut open, &mut ready).await;
+            }
+            let expired = self.renew(&mut open, &mut ready).await;
+            waves.extend(Some(expired).filter(|wave| !wave.is_empty()));
+            let wave = waves.pop_front().unwrap_or_default();
+            if !is_first {
+                self.look_before_taking(kinds, &wave, &mut open).await;
+            }
+            is_first = false;
+            let holdings = self.holdings(&mut open, &wave);
+            let ec2 = self.registrar.clients.ec2.clone();
+            is_any |= !ready.is_empty();
+            let (deregistered, held) = join(deregister(kinds, ready, self.read_at), hold(ec2, holdings)).await;
+            ready = self.note_deregistered(deregistered, &mut open);
+            self.note_held(held, &mut open).await;
+            ready.extend(items_of(&open, &wave));
+        }
+        is_any
+    }
+
+    /// Leaves what is left to another invocation.
+    fn leave(&mut self, open: Open<'_>) {
+        for (id, (_, decision)) in open {
+            for (registration, _) in decision.take {
+                self.recorder.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
+            }
+            self.recorder.look_again(&id, AT_ONCE);
+        }
+    }
+
+    /// Reads again where the reading is about to expire, and drops who is not out any more, or is out again after having run
+    /// meanwhile: what was decided for the stop before does not hold for this one.
+    ///
+    /// Answers the balancers whose wave has to come again, since its tags are too old by now to be relied on.
+    async fn renew(&mut self, open: &mut Open<'_>, ready: &mut Vec<Item>) -> BTreeSet<BalancerId> {
+        if open.is_empty() || self.read_at.elapsed() < RENEWED_AFTER {
+            return BTreeSet::new();
+        }
+        let read_at = MonotonicTime::now();
+        let ids = open.keys().cloned().collect();
+        let read = self.registrar.clients.ec2.read(&ids).await;
+        let leaving = if read.is_ok() { self.renew_leaving().await } else { Ok(()) };
+        let reading = match (read, leaving) {
+            (Ok(reading), Ok(())) => reading,
+            (Err(error), _) | (_, Err(error)) => {
+                ids.iter().for_each(|id| self.recorder.call_failed(id, None, &error));
+                open.clear();
+                ready.clear();
+                return BTreeSet::new();
+            }
+        };
+        (self.read_at, self.read_at_ec2) = (read_at, reading.at);
+        let is_same_stop = |then: &Instance| {
+            let now = reading.instances.get(&then.id);
+            let is_out = |now: &Instance| now.state.is_out() || self.leaving.contains_key(&now.id);
+            now.is_some_and(|now| is_out(now) && now.launch_time == then.launch_time)
+        };
+        let back: Vec<InstanceId> =
+            open.values().filter(|(then, _)| !is_same_stop(then)).map(|(then, _)| then.id.clone()).collect();
+        for id in back {
+            open.remove(&id);
+            self.recorder.waiting(&id, Because::all("it came back while the balancers were read"));
+            self.recorder.look_again(&id, AT_ONCE);
+        }
+        // Its operator may want it left alone by now.
+        open.retain(|id, _| self.is_ours(&reading.instances[id]));
+        self.drop_what_is_anothers(open, &reading).await;
+        for (id, (_, decision)) in open.iter_mut() {
+            decision.decide_holding(&reading.instances[id], reading.at);
+        }
+        ready.retain(|(id, registration, _)| open.get(id).is_some_and(|(_, decision)| decision.takes(registration)));
+        let (held, expired): (Vec<Item>, Vec<Item>) = std::mem::take(ready)
+            .into_iter()
+            .partition(|(id, registration, _)| !open[id].1.hold.contains(registration));
+        *ready = held;
+        expired.into_iter().map(|(_, registration, _)| registration.balancer()).collect()
+    }
+
+    /// Drops what somebody else has begun to look after.
+    async fn drop_what_is_guarded(&mut self, kinds: &[Box<dyn Kind>], open: &mut Open<'_>, ready: &mut Vec<Item>) {
+        let instances: BTreeMap<&InstanceId, &Instance> = open.values().map(|(i, _)| (&i.id, *i)).collect();
+        let items: Vec<Item> =
+            open.iter().flat_map(|(id, (_, decision))| decision.take.iter().map(|taken| item(id, taken))).collect();
+        let left: BTreeSet<Item> = self.without_guarded(kinds, items.clone(), &instances).await.into_iter().collect();
+        for (id, registration, _) in items.iter().filter(|item| !left.contains(item)) {
+            drop_from(open, id, registration);
+        }
+        ready.retain(|item| left.contains(item));
+    }
+
+    /// Drops what is registered at addresses that their instances have lost since they were looked for, and that somebody else
+    /// has by now: an address is free as soon as its instance is terminated.
+    async fn drop_what_is_anothers(&mut self, open: &mut Open<'_>, reading: &Reading) {
+        let mut lost: Vec<(InstanceId, Registration, IpAddr)> = Vec::new();
+        for (id, (_, decision)) in open.iter() {
+            let addresses = decision.take.iter().filter_map(|(registration, target)| {
+                let address = target.address().filter(|address| !reading.instances[id].owns(*address))?;
+                Some((id.clone(), registration.clone(), address))
+            });
+            lost.extend(addresses);
+        }
+        if lost.is_empty() {
+            return;
+        }
+        let addresses = lost.iter().map(|(_, _, address)| *address).collect();
+        let counts = self.registrar.clients.ec2.count_interfaces(&addresses).await;
+        for (id, registration, address) in lost {
+            match &counts {
+                Ok(counts) if !counts.contains_key(&address) => continue,
+                Ok(_) => {
+                    let why = format!("its address {address} was given to somebody else meanwhile");
+                    self.recorder.left_alone(&id, Because::of(&registration, why));
+                }
+                Err(error) => self.recorder.call_failed(&id, Some(&registration), error),
+            }
+            drop_from(open, &id, &registration);
+        }
+    }
+
+    /// Looks whether what a wave takes is still there, and drops what is not: another function has taken it, and held it.
+    async fn look_before_taking(&mut self, kinds: &[Box<dyn Kind>], wave: &BTreeSet<BalancerId>, open: &mut Open<'_>) {
+        let mut gone: Vec<(InstanceId, Registration)> = Vec::new();
+        for kind in kinds {
+            let of_wave = open.values().flat_map(|(instance, decision)| {
+                let taken = decision.take.iter().map(|(registration, _)| registration);
+                let own = taken.filter(|registration| {
+                    let balancer = registration.balancer();
+                    wave.contains(&balancer) && kind.serves(&balancer)
+                });
+                own.map(|registration| Wanted { instance, registration, is_surely_absent: false })
+            });
+            let of_wave: Vec<Wanted<'_>> = of_wave.collect();
+            let seen = if of_wave.is_empty() { Vec::new() } else { kind.sees(&of_wave).await };
+            for (wanted, seen) in of_wave.iter().zip(seen) {
+                // Of what cannot be read nobody knows, and deregistering what is not there is no error.
+                if matches!(seen, Ok(false)) {
+                    gone.push((wanted.instance.id.clone(), wanted.registration.clone()));
+                }
+            }
+        }
+        for (id, registration) in gone {
+            drop_from(open, &id, &registration);
+        }
+    }
+
+    /// What has to be written into tags before a wave is taken: one call for all instances that get the same. What has to be
+    /// held of an instance is held at once, whichever wave takes it.
+    fn holdings(&mut self, open: &mut Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Holding> {
+        let stamp = Stamp { taken_at: self.read_at_ec2, nonce: fastrand::u32(..) };
+        let mut by_content: BTreeMap<BTreeSet<Registration>, Vec<InstanceId>> = BTreeMap::new();
+        for (id, (_, decision)) in open.iter().filter(|(_, (_, decision))| is_in(decision, wave)) {
+            if !decision.hold.is_empty() {
+                by_content.entry(decision.hold.clone()).or_default().push(id.clone());
+            }
+        }
+        let mut holdings = Vec::new();
+        for (registrations, ids) in by_content {
+            let tags = tags_to_hold(&registrations, stamp);
+            let (ids, full): (Vec<_>, Vec<_>) =
+                ids.into_iter().partition(|id| has_room_for(&open[id].0.tags, tags.len()));
+            for id in full {
+                let why = format!(
+                    "{} more tag(s) are needed to hold {} registration(s), and an instance can have 50: nothing was deregistered. \
+                     Remove tags, then send the event again",
+                    tags.len(),
+                    registrations.len()
+                );
+                self.recorder.failed(&id, FailureReason::NoRoom, Because::all(why));
+                open.remove(&id);
+            }
+            holdings.push(Holding { registrations, tags, ids });
+        }
+        holdings
+    }
+
+    /// Writes down what is held by now, and drops who could not be.
+    async fn note_held(&mut self, held: Vec<(Holding, Vec<Result<(), CallError>>)>, open: &mut Open<'_>) {
+        let mut superseded = BTreeMap::new();
+        for (Holding { registrations, ids, .. }, results) in &held {
+            for (id, result) in ids.iter().zip(results) {
+                let Some((instance, decision)) = open.get_mut(id) else { continue };
+                match result {
+                    Ok(()) => {
+                        let why = self.why_out(instance);
+                        for registration in registrations {
+                            self.recorder.deed(id, Action::Hold, registration, &why);
+                        }
+                        decision.hold.clear();
+                        superseded.insert(id.clone(), std::mem::take(&mut decision.superseded));
+                    }
+                    Err(error) => {
+                        let why = format!("cannot hold, so nothing was deregistered: {}", error.to_sentence());
+                        self.recorder.failed(id, error.into(), Because::all(why));
+                        open.remove(id);
+                    }
+                }
+            }
+        }
+        // Older tags of which the new ones have everything. Dying before it leaves tags that say the same twice.
+        for (id, _, result) in self.untag(superseded).await {
+            if let Err(error) = result {
+                self.recorder.call_failed(&id, None, &error);
+            }
+        }
+    }
+
+    /// Writes down what was deregistered, and drops it. Answers what came too fast, and has its turn again.
+    fn note_deregistered(&mut self, deregistered: Deregistered, open: &mut Open<'_>) -> Vec<Item> {
+        let mut again = Vec::new();
+        for (item, result) in deregistered {
+            let (id, registration, _) = &item;
+            let Some((instance, _)) = open.get(id) else { continue };
+            let instance: &Instance = instance;
+            match result {
+                Err(error) if error.is_throttled() && self.registrar.clients.budget.is_patient() => {
+                    again.push(item);
+                    continue;
+                }
+                Ok(true) => {
+                    let why = self.why_out(instance);
+                    self.recorder.deed(id, Action::Deregister, registration, &why);
+                    // Of an instance that runs, the time may be that of an earlier stop.
+                    let stop_time = instance.stop_time.filter(|_| instance.state.is_out());
+                    self.recorder.instance(id).seconds_to_out = self.seconds_since(stop_time);
+                }
+                Ok(false) => {
+                    let why = "there was no time left to deregister it before the instance has to be looked at again";
+                    self.recorder.waiting(id, Because::of(registration, why));
+                    self.recorder.look_again(id, AT_ONCE);
+                }
+                // Gone with its balancer.
+                Err(error) if error.is_gone() => {}
+                Err(error) => self.recorder.call_failed(id, Some(registration), &error),
+            }
+            drop_from(open, id, registration);
+        }
+        again
+    }
+}
+
+/// Drops a registration that is not to be taken any more, and with its last one the instance. What is to be held stays: it may be
+/// what older tags hold, which are deleted when it is written.
+fn drop_from(open: &mut Open<'_>, id: &InstanceId, registration: &Registration) {
+    let Some((_, decision)) = open.get_mut(id) else { return };
+    decision.take.retain(|(other, _)| other != registration);
+    if decision.take.is_empty() {
+        open.remove(id);
+    }
+}
+
+/// Writes tags. Answers for each holding's instances, in their order.
+///
+/// If the process dies here, tags hold what is still in place: the redelivery takes it, or the restart finds it there.
+async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Vec<(Holding, Vec<Result<(), CallError>>)> {
+    let calls = holdings.into_iter().map(|holding| {
+        let ec2 = ec2.clone();
+        // Owned, and boxed: of what is borrowed here the compiler cannot tell that it is `Send`.
+        async move {
+            let call = |part: Range<usize>| ec2.tag(&holding.ids[part], &holding.tags);
+            let results = in_parts(holding.ids.len(), RESOURCES_PER_CALL_MAX, call).await;
+            (holding, results)
+        }
+        .boxed()
+    });
+    stream::iter(calls).buffer_unordered(WRITES_IN_FLIGHT_MAX).collect().await
+}
+
+/// Takes what is held.
+///
+/// If the process dies here, a part is taken and all of it is held: the redelivery takes the rest.
+async fn deregister(kinds: &[Box<dyn Kind>], items: Vec<Item>, read_at: MonotonicTime) -> Deregistered {
+    in_chunks(kinds, items, |kind, balancer, targets| {
+        Box::pin(async move {
+            kind.turn().await;
+            // Later, the instance may have been started and given everything back: the reading does not tell.
+            if read_at.elapsed() > READING_GOOD_FOR {
+                return Ok(false);
+            }
+            kind.deregister(balancer, targets).await.map(|()| true)
+        })
+    })
+    .await
+}
+
+/// Cuts the balancers from which something is taken into waves.
+fn waves(open: &Open<'_>) -> VecDeque<BTreeSet<BalancerId>> {
+    let mut targets: BTreeMap<BalancerId, usize> = BTreeMap::new();
+    for (registration, _) in open.values().flat_map(|(_, decision)| &decision.take) {
+        *targets.entry(registration.balancer()).or_default() += 1;
+    }
+    let mut waves = VecDeque::new();
+    let (mut wave, mut calls) = (BTreeSet::new(), 0);
+    for (balancer, count) in targets {
+        wave.insert(balancer);
+        calls += count.div_ceil(TARGETS_PER_CALL_MAX);
+        if calls >= CALLS_A_WAVE {
+            waves.push_back(std::mem::take(&mut wave));
+            calls = 0;
+        }
+    }
+    waves.extend(Some(wave).filter(|wave| !wave.is_empty()));
+    fastrand::shuffle(waves.make_contiguous());
+    waves
+}
+
+fn is_in(decision: &TakeOut, wave: &BTreeSet<BalancerId>) -> bool {
+    decision.take.iter().any(|(registration, _)| wave.contains(&registration.balancer()))
+}
+
+/// What a wave takes of those that are held.
+fn items_of(open: &Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Item> {
+    let held = open.iter().filter(|(_, (_, decision))| decision.hold.is_empty());
+    let items = held.flat_map(|(id, (_, decision))| {
+        let of_wave = decision.take.iter().filter(|(registration, _)| wave.contains(&registration.balancer()));
+        of_wave.map(|taken| item(id, taken))
+    });
+    items.collect()
+}
+
+fn item(id: &InstanceId, (registration, target): &(Registration, Target)) -> Item {
+    (id.clone(), registration.clone(), target.clone())
+}

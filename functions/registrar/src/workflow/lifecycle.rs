@@ -1,0 +1,336 @@
+//! Lifecycle actions: an instance on its way into its group or out of it is converged while it waits at the hook, and the
+//! hook is let go when the work is done.
+//!
+//! Each look is made anew from what AWS says: is the action still going on, is the instance registered, drained, healthy?
+//! In between, the message is parked and a heartbeat keeps the action alive. An action is completed only by a look that
+//! changed nothing and found nothing left to do; and that the same function might die after any call, or come twice, costs
+//! another look at the most: an action that is over already answers so, and the way that an instance goes is told by its
+//! group at the time, not by the event.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::join_all, try_join};
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
+    event::{LifecycleAction, Transition},
+    hook::Hook,
+    id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
+    instance::{Instance, State},
+    member::{ActionResult, Member},
+    tag,
+    timing::ACTION_FAILED_RETRY,
+};
+use tokio::time::Instant as MonotonicTime;
+
+use super::{
+    Converged, Outcome,
+    see_out::{Leaving, anything},
+};
+use crate::{
+    aws::auto_scaling::{self, HookError},
+    config::{Mode, Scope},
+    engine::{Registrar, Run, give_back::Arrival},
+    report::ActionReport,
+};
+
+/// What an operator has set for lifecycle actions; a hook's own metadata has precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifecycleSettings {
+    /// How long a launch may take to become healthy. `None`: as long as its hook waits without a heartbeat.
+    pub health_timeout: Option<Duration>,
+    /// How long a target behind a Network Load Balancer may still get new connections when it is deregistered.
+    pub network_drain: Duration,
+}
+
+/// The hooks of some actions; `None` for one that is gone.
+type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, HookError>>;
+
+/// An action under way.
+struct UnderWay<'a> {
+    action: &'a LifecycleAction,
+    hook: Option<&'a Hook>,
+    course: Course,
+}
+
+impl Registrar {
+    /// Converges the instances of some lifecycle actions, and completes those whose work is done.
+    ///
+    /// # Errors
+    /// Where the instances or their places in their groups cannot be described: nothing was done.
+    pub async fn converge_actions(
+        &self,
+        actions: &[LifecycleAction],
+        settings: &LifecycleSettings,
+    ) -> Result<Converged, CallError> {
+        let read_at = MonotonicTime::now();
+        let named: BTreeSet<InstanceId> = actions.iter().map(|action| action.instance.clone()).collect();
+        let (reading, members, hooks) = try_join!(
+            self.clients.ec2.read(&named),
+            auto_scaling::members(&self.clients.auto_scaling, &named),
+            self.hooks(actions).map(Ok),
+        )?;
+        // Who puts a hook of ours on a group wants its members seen in and out, with a tag or without.
+        let mut run = Run { scope: Scope::All, ..self.run(read_at, &reading) };
+        // An event that came twice is one action.
+        let by_token: BTreeMap<&str, &LifecycleAction> =
+            actions.iter().map(|action| (action.token.as_str(), action)).collect();
+        let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
+        let mut under_way = Vec::new();
+        for (token, action) in by_token {
+            let instance = reading.instances.get(&action.instance);
+            run.recorder.instance(&action.instance).state = instance.map(|instance| instance.state);
+            match &hooks[&(action.group.clone(), action.hook.clone())] {
+                Err(HookError::Call(error)) => {
+                    run.recorder.call_failed(&action.instance, Some(&action.hook), error);
+                    outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
+                }
+                Err(HookError::NotUnderstood(why)) => {
+                    outcomes.insert(token, Outcome::NotUnderstood(why.clone()));
+                }
+                Ok(hook) => {
+                    let hook = hook.as_ref();
+                    let course = course(action, instance, members.get(&action.instance), hook, run.read_at_ec2);
+                    under_way.push(UnderWay { action, hook, course });
+                }
+            }
+        }
+        let declared: BTreeMap<InstanceId, Instance> = reading
+            .instances
+            .into_iter()
+            .map(|(id, instance)| (id, with_wishes(instance, &under_way, &members)))
+            .collect();
+        let open = run.steer(&mut under_way, &declared, members, settings).boxed().await;
+        for UnderWay { action, hook, course } in &under_way {
+            let open = open.get(&action.instance).map_or(&[][..], Vec::as_slice);
+            let verdict = run.weigh_action(action, *hook, course, open, settings);
+            let outcome = run.act_on(action, verdict).boxed().await;
+            outcomes.insert(&action.token, outcome);
+        }
+        let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()].clone()).collect();
+        Ok(Converged { report: run.recorder.into_report(), outcomes })
+    }
+
+    /// Reads each hook once.
+    async fn hooks(&self, actions: &[LifecycleAction]) -> Hooks {
+        let named: BTreeSet<_> = actions.iter().map(|action| (action.group.clone(), action.hook.clone())).collect();
+        let client = &self.clients.auto_scaling;
+        let asked = named.into_iter().map(|(group, name)| async move {
+            let hook = auto_scaling::hook(client, &group, &name).await;
+            ((group, name), hook)
+        });
+        join_all(asked).await.into_iter().collect()
+    }
+}
+
+impl Run<'_> {
+    /// Brings every instance where its action wants it. Answers what is still open, by instance.
+    async fn steer(
+        &mut self,
+        under_way: &mut [UnderWay<'_>],
+        instances: &BTreeMap<InstanceId, Instance>,
+        members: BTreeMap<InstanceId, Member>,
+        settings: &LifecycleSettings,
+    ) -> BTreeMap<InstanceId, Vec<Open>> {
+        let mut leaving: BTreeMap<&InstanceId, Leaving<'_>> = BTreeMap::new();
+        let mut arriving: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
+        for UnderWay { action, hook, course } in under_way.iter_mut() {
+            let Some(instance) = instances.get(&action.instance) else { continue };
+            let is_moved = matches!(course, Course::In | Course::Out | Course::NotRunning(_));
+            if is_moved && !self.is_ours(instance) {
+                *course = Course::Complete(ActionResult::Continue, "its instance is left alone".to_owned());
+            }
+            let member = members.get(&action.instance);
+            match course {
+                Course::Out => {
+                    let wished = hook.and_then(|hook| hook.wishes.network_drain);
+                    let network_drain = wished.unwrap_or(settings.network_drain);
+                    let of_this = Leaving { instance, since: action.started_at, network_drain };
+                    let known = leaving.entry(&instance.id).or_insert(of_this);
+                    known.since = known.since.min(action.started_at);
+                    known.network_drain = known.network_drain.max(network_drain);
+                }
+                Course::In => {
+                    self.let_in.insert(instance.id.clone());
+                    arriving.insert(&instance.id, instance);
+                }
+                // What a function took that came too late is given back by the event's other copy.
+                Course::Over(_) if is_in_service(instance, member) && self.is_ours(instance) => {
+                    arriving.insert(&instance.id, instance);
+                }
+                _ => {}
+            }
+        }
+        let of_leaving = |member: &Member| member.lifecycle_state.is_leaving().then(|| member.lifecycle_state.clone());
+        let running = leaving.values().filter(|leaving| !leaving.instance.state.is_out());
+        self.leaving = running
+            .filter_map(|leaving| Some((leaving.instance.id.clone(), of_leaving(members.get(&leaving.instance.id)?)?)))
+            .collect();
+        self.members = Some(members);
+        for instance in leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied()) {
+            self.recorder.instance(&instance.id).held = instance.held().registrations();
+            self.name_wrong_tags(instance);
+        }
+        let mut open = self.see_in(&arriving.into_values().collect::<Vec<_>>()).await;
+        open.extend(self.see_out(leaving.into_values().collect()).await);
+        for (id, open) in &mut open {
+            let failed = self.recorder.report().instances.get(id).into_iter().flat_map(|part| &part.failed);
+            open.extend(failed.map(|failed| anything(failed.because.clone())));
+        }
+        open
+    }
+
+    /// Registers what instances shall have that are on their way in.
+    async fn see_in(&mut self, arriving: &[&Instance]) -> BTreeMap<InstanceId, Vec<Open>> {
+        let mut arrivals = self.give_back(arriving).await;
+        let open = arriving.iter().map(|instance| {
+            let Arrival { unready, in_vain } = arrivals.remove(&instance.id).unwrap_or_default();
+            for because in &in_vain {
+                tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "cannot become healthy");
+            }
+            let in_vain = in_vain.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
+            (instance.id.clone(), unready.into_iter().map(anything).chain(in_vain).collect())
+        });
+        open.collect()
+    }
+
+    /// Decides what becomes of an action whose instance was brought on its course.
+    fn weigh_action(
+        &self,
+        action: &LifecycleAction,
+        hook: Option<&Hook>,
+        course: &Course,
+        open: &[Open],
+        settings: &LifecycleSettings,
+    ) -> Step {
+        let complete = |result, why: &str| Step::Complete { result, why: why.to_owned(), is_given_up: false };
+        match course {
+            Course::Over(why) => Step::Nothing((*why).to_owned()),
+            // A fleet is never held up by a rehearsal.
+            _ if self.registrar.mode == Mode::Observe => complete(ActionResult::Continue, "the mode is `observe`"),
+            Course::Complete(result, why) => complete(*result, why),
+            Course::TooEarly(wait) => {
+                Step::Hold(*wait, vec![Because::all("what AWS says of the instance may be older than the event")])
+            }
+            Course::In | Course::Out | Course::NotRunning(_) => {
+                // Without a hook the course would be over.
+                let Some(hook) = hook else { return Step::Nothing("its hook is gone".to_owned()) };
+                let not_running = match course {
+                    Course::NotRunning(state) => vec![anything(Because::all(format!("it is {}", state.name())))],
+                    _ => Vec::new(),
+                };
+                let open: Vec<Open> = open.iter().cloned().chain(not_running).collect();
+                let timeout = hook.wishes.timeout.or(match action.transition {
+                    Transition::Launching => settings.health_timeout,
+                    Transition::Terminating => None,
+                });
+                match verdict(action, hook, &open, timeout, self.read_at_ec2) {
+                    Verdict::Hold(wait) => Step::Hold(wait, open.into_iter().map(|open| open.because).collect()),
+                    Verdict::Complete { result, why, is_given_up } => Step::Complete { result, why, is_given_up },
+                }
+            }
+        }
+    }
+
+    /// Completes an action, or keeps it alive until the next look.
+    async fn act_on(&mut self, action: &LifecycleAction, step: Step) -> Outcome {
+        let client = &self.registrar.clients.auto_scaling;
+        let id = &action.instance;
+        // A look at balancers may have asked to come again: of that, the action alone decides.
+        self.recorder.instance(id).look_again_in_seconds = None;
+        match step {
+            Step::Nothing(why) => {
+                self.recorder.lifecycle_action(id, ActionReport::of(action, None, why));
+                Outcome::Done
+            }
+            Step::Hold(wait, open) => match auto_scaling::record_heartbeat(client, action).await {
+                Ok(true) => {
+                    let why = open.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                    self.recorder.lifecycle_action(id, ActionReport::of(action, None, format!("held: {why}")));
+                    self.recorder.look_again(id, wait);
+                    Outcome::Later(wait)
+                }
+                Ok(false) => {
+                    self.recorder.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
+                    Outcome::Done
+                }
+                Err(error) => {
+                    self.recorder.call_failed(id, Some(&action.hook), &error);
+                    self.recorder.look_again(id, wait.min(ACTION_FAILED_RETRY));
+                    Outcome::Later(wait.min(ACTION_FAILED_RETRY))
+                }
+            },
+            Step::Complete { result, why, is_given_up } => match auto_scaling::complete(client, action, result).await {
+                Ok(true) => {
+                    if !is_given_up {
+                        self.measure(action);
+                    }
+                    let report = ActionReport { is_given_up, ..ActionReport::of(action, Some(result), why) };
+                    self.recorder.lifecycle_action(id, report);
+                    Outcome::Done
+                }
+                Ok(false) => {
+                    self.recorder.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
+                    Outcome::Done
+                }
+                Err(error) => {
+                    self.recorder.call_failed(id, Some(&action.hook), &error);
+                    self.recorder.look_again(id, ACTION_FAILED_RETRY);
+                    Outcome::Later(ACTION_FAILED_RETRY)
+                }
+            },
+        }
+    }
+
+    /// Notes how long the work took.
+    fn measure(&mut self, action: &LifecycleAction) {
+        let seconds = self.seconds_since(Some(action.started_at));
+        let part = self.recorder.instance(&action.instance);
+        match action.transition {
+            Transition::Launching if !part.health.is_empty() => part.seconds_to_healthy = seconds,
+            Transition::Launching => {}
+            Transition::Terminating => part.seconds_to_drained = seconds,
+        }
+    }
+}
+
+const OVER: &str = "it is over already: completed by somebody else, or out of time";
+
+/// What is done about an action.
+enum Step {
+    /// Nothing: it is over.
+    Nothing(String),
+    /// It is kept alive, and looked at again.
+    Hold(Duration, Vec<Because>),
+    /// It is completed.
+    Complete { result: ActionResult, why: String, is_given_up: bool },
+}
+
+fn is_in_service(instance: &Instance, member: Option<&Member>) -> bool {
+    instance.state == State::Running && member.is_none_or(|member| !member.lifecycle_state.is_out_of_service())
+}
+
+/// An instance as if it bore in its own tag what the hooks of its launch declare for it: as long as its group says that it is on its
+/// way in. An event that comes hours later, or that somebody made up, declares nothing.
+fn with_wishes(mut instance: Instance, under_way: &[UnderWay<'_>], members: &BTreeMap<InstanceId, Member>) -> Instance {
+    let member = members.get(&instance.id).filter(|member| member.lifecycle_state.is_entering());
+    let own = |under_way: &&UnderWay<'_>| {
+        let action = under_way.action;
+        action.instance == instance.id && member.is_some_and(|member| member.group == action.group)
+    };
+    // More than one event can name a hook, and each hook declares once.
+    let hooks = under_way.iter().filter(own).filter_map(|under_way| Some((&under_way.action.hook, under_way.hook?)));
+    let declared: BTreeMap<&LifecycleHookName, &str> =
+        hooks.map(|(name, hook)| (name, hook.wishes.register.as_str())).collect();
+    let register = declared.into_values().collect::<Vec<_>>().join(" ");
+    if !register.trim().is_empty() {
+        let declared = instance.tags.entry(tag::REGISTER.to_owned()).or_default();
+        declared.push(' ');
+        declared.push_str(&register);
+    }
+    instance
+}

@@ -1,0 +1,171 @@
+//! Orphans: found in what a sweep has read, confirmed, told, and taken out where the operator says so.
+//!
+//! *Read* targets, then the interfaces; *decide* ([`protocol::orphan`]); *read again*, since what a sweep read of a group may be
+//! minutes old, and a target may have gone with its host since. Before anything is taken, look once more, a minute later: an
+//! interface that EC2 does not show yet, or a controller that is about to deregister a dead host, is through by then. If the
+//! process dies anywhere here, the next sweep finds the same.
+//!
+//! Between the last reading of the interfaces and the deregistering, the subnet may give an address away. That takes
+//! [`PRUNE_WITHIN`] at most, and the new host would also have to be registered by then, with the very same port.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{
+    network::Whose,
+    observed::{AddressTarget, Target},
+    orphan::{self, Fate, Orphan},
+    registration::{BalancerId, TargetGroupId},
+    tag::Owner,
+    timing::{PRUNE_WITHIN, SECOND_LOOK_AFTER, TIME_TO_PRUNE},
+};
+use tokio::time::Instant as MonotonicTime;
+
+use super::sweep::Order;
+use crate::{
+    balancer::Kind,
+    config::{Mode, Orphans},
+    engine::{
+        Run,
+        parts::{TARGETS_PER_CALL_MAX, in_parts},
+    },
+};
+
+/// What tells a target of one group from those of all groups.
+type Place = (TargetGroupId, Target);
+
+/// What a look has confirmed.
+struct Confirmed {
+    orphans: Vec<(AddressTarget, Whose)>,
+    owners: BTreeMap<TargetGroupId, Owner>,
+}
+
+impl Run<'_> {
+    /// Tells which of some addresses nobody has, and takes them out where that is wanted.
+    pub(super) async fn see_to_orphans(&mut self, listed: &[AddressTarget], account: &str, order: &Order) {
+        if listed.is_empty() {
+            return;
+        }
+        let networks = match self.registrar.clients.ec2.read_networks(&orphan::places(listed)).await {
+            Ok(networks) => networks,
+            Err(error) => return self.recorder.sweep_call_failed(Some(&"orphans"), &error),
+        };
+        let suspects: BTreeSet<Place> =
+            orphan::among(listed, &networks, account).into_iter().map(|(target, _)| place(target)).collect();
+        let Some(confirmed) = self.confirm(&suspects, account).await else { return };
+        let mut to_prune = Vec::new();
+        for (target, whose) in &confirmed.orphans {
+            let found = orphan::judge(target, whose, &confirmed.owners);
+            match (found.fate, self.registrar.orphans, self.registrar.mode) {
+                (Fate::Found, Orphans::Prune, Mode::Enforce) => to_prune.push((place(target), found)),
+                (Fate::Found, Orphans::Prune, Mode::Observe) => {
+                    self.recorder.orphan(Orphan { fate: Fate::WouldPrune, ..found });
+                }
+                _ => self.recorder.orphan(found),
+            }
+        }
+        self.prune(to_prune, account, order).await;
+    }
+
+    /// Takes out what is still an orphan at a second look.
+    async fn prune(&mut self, found: Vec<(Place, Orphan)>, account: &str, order: &Order) {
+        if found.is_empty() {
+            return;
+        }
+        if !order.has_time_for(TIME_TO_PRUNE) {
+            return self.end(
+                found,
+                Fate::NotPruned,
+                "there is no time left for a second look: the next sweep takes it out",
+            );
+        }
+        tokio::time::sleep(SECOND_LOOK_AFTER).await;
+        let Some(confirmed) = self.confirm(&found.iter().map(|(place, _)| place.clone()).collect(), account).await
+        else {
+            return self.end(found, Fate::NotPruned, "the second look failed: the next sweep tries again");
+        };
+        let seen_at = MonotonicTime::now();
+        let is_ours = |(target, whose): &&(AddressTarget, Whose)| {
+            *whose == Whose::Nobody && !confirmed.owners.contains_key(&target.group)
+        };
+        let still: BTreeSet<Place> =
+            confirmed.orphans.iter().filter(is_ours).map(|(target, _)| place(target)).collect();
+        let (still, gone): (Vec<_>, Vec<_>) = found.into_iter().partition(|(place, _)| still.contains(place));
+        self.end(gone, Fate::Gone, "at a second look it is no orphan any more");
+        let mut by_group: BTreeMap<TargetGroupId, Vec<(Place, Orphan)>> = BTreeMap::new();
+        for orphan in still {
+            by_group.entry(orphan.0.0.clone()).or_default().push(orphan);
+        }
+        for (group, orphans) in by_group {
+            self.deregister_orphans(group, orphans, account, seen_at).await;
+        }
+    }
+
+    async fn deregister_orphans(
+        &mut self,
+        group: TargetGroupId,
+        orphans: Vec<(Place, Orphan)>,
+        account: &str,
+        seen_at: MonotonicTime,
+    ) {
+        let groups = self.registrar.target_groups(account);
+        let targets: Vec<Target> = orphans.iter().map(|((_, target), _)| target.clone()).collect();
+        let balancer = BalancerId::TargetGroup(group);
+        let results = in_parts(targets.len(), TARGETS_PER_CALL_MAX, async |part| {
+            groups.turn().await;
+            if seen_at.elapsed() > PRUNE_WITHIN {
+                return Ok(false);
+            }
+            groups.deregister(&balancer, &targets[part]).await.map(|()| true)
+        })
+        .await;
+        for ((place, orphan), result) in orphans.into_iter().zip(results) {
+            match result {
+                Ok(true) => self.recorder.orphan(Orphan { fate: Fate::Pruned, ..orphan }),
+                Ok(false) => {
+                    let why = "the second look is too old by now: the next sweep takes it out";
+                    self.end(vec![(place, orphan)], Fate::NotPruned, why);
+                }
+                Err(error) if error.is_gone() => {
+                    self.end(vec![(place, orphan)], Fate::Gone, "its target group was deleted just now");
+                }
+                Err(error) => {
+                    self.recorder.sweep_call_failed(Some(&orphan.registration), &error);
+                    self.end(vec![(place, orphan)], Fate::NotPruned, "the call failed: the next sweep tries again");
+                }
+            }
+        }
+    }
+
+    /// Reads the groups of suspects again, and then whose the addresses are. `None` where that failed, which is written down.
+    async fn confirm(&mut self, suspects: &BTreeSet<Place>, account: &str) -> Option<Confirmed> {
+        if suspects.is_empty() {
+            return None;
+        }
+        let groups = suspects.iter().map(|(group, _)| group.clone()).collect();
+        let confirmed = async {
+            let mut look = self.registrar.target_groups(account).look_again(&groups).await?;
+            look.addresses.retain(|target| suspects.contains(&place(target)));
+            let networks = self.registrar.clients.ec2.read_networks(&orphan::places(&look.addresses)).await?;
+            let orphans = orphan::among(&look.addresses, &networks, account).into_iter();
+            let orphans = orphans.map(|(target, whose)| (target.clone(), whose)).collect();
+            Ok(Confirmed { orphans, owners: look.owners })
+        };
+        match confirmed.await {
+            Ok(confirmed) => Some(confirmed),
+            Err(error) => {
+                self.recorder.sweep_call_failed(Some(&"orphans"), &error);
+                None
+            }
+        }
+    }
+
+    fn end(&mut self, orphans: Vec<(Place, Orphan)>, fate: Fate, why: &str) {
+        for (_, orphan) in orphans {
+            self.recorder.orphan(Orphan { fate, why: why.to_owned(), ..orphan });
+        }
+    }
+}
+
+fn place(target: &AddressTarget) -> Place {
+    (target.group.clone(), target.target.clone())
+}

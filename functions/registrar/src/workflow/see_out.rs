@@ -1,0 +1,180 @@
+//! Seeing out: an instance on its way out of its Auto Scaling group is taken out of everything, and what drains is waited for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use protocol::{
+    because::Because,
+    decide::lifecycle::{Open, WaitsFor},
+    id::InstanceId,
+    instance::Instance,
+    observed::{Drain, Parting},
+    registration::BalancerId,
+    time::Timestamp,
+    timing::SHOWS_WITHIN,
+};
+
+use crate::{config::Mode, engine::Run, report::Action};
+
+/// An instance that is being seen out.
+pub(super) struct Leaving<'i> {
+    pub(super) instance: &'i Instance,
+    /// When the first of its actions began.
+    pub(super) since: Timestamp,
+    pub(super) network_drain: Duration,
+}
+
+impl Leaving<'_> {
+    /// When something was last taken from it in the same action, as a description has it.
+    fn taken_at(&self, described: &Instance) -> Option<Timestamp> {
+        let tags = described.held().tags;
+        tags.iter().filter_map(|tag| tag.taken_at).filter(|taken_at| *taken_at >= self.since).max()
+    }
+}
+
+impl Run<'_> {
+    /// Takes instances out that are on their way out, and sees what is still being drained.
+    ///
+    /// While something is drained that was taken before in the same action, nothing else is looked at: a scan of all balancers
+    /// is made by the first look and by the last.
+    ///
+    /// A Classic load balancer shows nothing of what it drains: only the tag tells. So whoever finds nothing looks once more whether
+    /// another copy of the event has held something meanwhile, and nobody looks again before what was held must show.
+    pub(super) async fn see_out(&mut self, leaving: Vec<Leaving<'_>>) -> BTreeMap<InstanceId, Vec<Open>> {
+        let (known, unknown): (Vec<&Leaving<'_>>, Vec<&Leaving<'_>>) =
+            leaving.iter().partition(|leaving| leaving.taken_at(leaving.instance).is_some());
+        let mut open = self.drained(&known).await;
+        let is_drained = |leaving: &&Leaving<'_>| open.get(&leaving.instance.id).is_none_or(Vec::is_empty);
+        let last: Vec<&Leaving<'_>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
+        let instances: Vec<&Instance> = last.iter().map(|leaving| leaving.instance).collect();
+        if self.take_out(&instances).await {
+            self.look_after_taking(&instances).await;
+        }
+        open.extend(self.drained(&last).await);
+        let mut empty_handed = Vec::new();
+        for leaving in &last {
+            let id = &leaving.instance.id;
+            let part = self.recorder.instance(id);
+            let is_taken = part.was_taken_out();
+            let waiting = part.waiting.clone();
+            let open = open.entry(id.clone()).or_default();
+            if is_taken {
+                open.push(just_taken("just deregistered", SHOWS_WITHIN));
+            }
+            open.extend(waiting.into_iter().map(anything));
+            if open.is_empty() && leaving.taken_at(leaving.instance).is_none() {
+                empty_handed.push(*leaving);
+            }
+        }
+        for leaving in &leaving {
+            let open = open.entry(leaving.instance.id.clone()).or_default();
+            let age = leaving.taken_at(leaving.instance).map(|taken_at| self.read_at_ec2 - taken_at);
+            let left = age.and_then(|age| SHOWS_WITHIN.checked_sub(age.to_std().unwrap_or_default()));
+            if let Some(left) = left.filter(|_| !open.is_empty()) {
+                open.push(just_taken("deregistered a moment ago", left));
+            }
+        }
+        for leaving in self.taken_by_others(&empty_handed).await {
+            open.entry(leaving.instance.id.clone())
+                .or_default()
+                .push(just_taken("another copy of its event takes it out", SHOWS_WITHIN));
+        }
+        open
+    }
+
+    /// Of those that nothing was found of, the ones whose tags by now say that somebody has taken them out.
+    async fn taken_by_others<'l, 'i>(&mut self, leaving: &[&'l Leaving<'i>]) -> Vec<&'l Leaving<'i>> {
+        if leaving.is_empty() || self.registrar.mode == Mode::Observe {
+            return Vec::new();
+        }
+        let ids = leaving.iter().map(|leaving| leaving.instance.id.clone()).collect();
+        let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
+        let taken_at = |leaving: &Leaving<'_>| leaving.taken_at(reading.instances.get(&leaving.instance.id)?);
+        leaving.iter().copied().filter(|leaving| taken_at(leaving).is_some()).collect()
+    }
+
+    /// Sees what balancers still drain: those that something was taken from, those of the group, which takes its instances out by
+    /// itself, and those that a scan saw draining.
+    async fn drained(&mut self, leaving: &[&Leaving<'_>]) -> BTreeMap<InstanceId, Vec<Open>> {
+        let Some(first) = leaving.first() else { return BTreeMap::new() };
+        let kinds = self.registrar.kinds(&first.instance.account);
+        let instances: Vec<&Instance> = leaving.iter().map(|leaving| leaving.instance).collect();
+        let attached: BTreeMap<InstanceId, BTreeSet<BalancerId>> = self
+            .attached(&instances)
+            .await
+            .into_iter()
+            .map(|(i, attached)| (i.id.clone(), attached.balancers))
+            .collect();
+        let mut asked: Vec<(&Leaving<'_>, BalancerId)> = Vec::new();
+        for leaving in leaving {
+            let id = &leaving.instance.id;
+            let held = leaving.instance.held().registrations();
+            let part = self.recorder.instance(id);
+            let taken = part.done.iter().filter(|deed| deed.action == Action::Deregister);
+            let taken = taken.map(|deed| deed.registration.balancer());
+            let ours = held.iter().map(|registration| registration.balancer()).chain(taken);
+            let seen = [attached.get(id), self.draining.get(id)].into_iter().flatten().flatten().cloned();
+            asked.extend(ours.chain(seen).collect::<BTreeSet<_>>().into_iter().map(|balancer| (*leaving, balancer)));
+        }
+        let mut open: BTreeMap<InstanceId, Vec<Open>> =
+            leaving.iter().map(|leaving| (leaving.instance.id.clone(), Vec::new())).collect();
+        for kind in &kinds {
+            let own: Vec<&(&Leaving<'_>, BalancerId)> = asked.iter().filter(|(_, b)| kind.serves(b)).collect();
+            let partings: Vec<Parting<'_>> =
+                own.iter().map(|(leaving, balancer)| Parting { instance: leaving.instance, balancer }).collect();
+            let drains = if partings.is_empty() { Vec::new() } else { kind.drains(&partings).await };
+            for ((leaving, balancer), drain) in own.into_iter().zip(drains) {
+                let found = match drain {
+                    Ok(drain) => self.still_open(leaving, balancer, drain),
+                    Err(error) => {
+                        self.recorder.call_failed(&leaving.instance.id, Some(balancer), &error);
+                        None
+                    }
+                };
+                open.entry(leaving.instance.id.clone()).or_default().extend(found);
+            }
+        }
+        open
+    }
+
+    /// What a balancer's drain means for the action: how long it lasts, counted from the taking, where that is known.
+    fn still_open(&self, leaving: &Leaving<'_>, balancer: &BalancerId, drain: Drain) -> Option<Open> {
+        let held = leaving.instance.held();
+        let registrations = held.registrations();
+        let of_balancer = registrations.iter().filter(|registration| registration.balancer() == *balancer);
+        let taken_at = of_balancer.filter_map(|registration| held.taken_at(registration)).max();
+        // What the group takes itself it takes before the action begins.
+        let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));
+        // Not `since + whole`: an event may bear any time, and after the last of all times there is none.
+        let waited = self.read_at_ec2 - since;
+        let left_of = |whole: Duration| {
+            let left = TimeDelta::from_std(whole).ok().and_then(|whole| whole.checked_sub(&waited));
+            left.and_then(|left| left.to_std().ok()).unwrap_or_default()
+        };
+        // What such a balancer opens last has as long to end as the operator gives every connection.
+        let last_opened = if drain.is_network { leaving.network_drain } else { Duration::ZERO };
+        let left = |delay: Duration| Some(left_of(last_opened.saturating_add(delay))).filter(|left| !left.is_zero());
+        let (left, why) = match drain {
+            Drain { is_under_way: true, delay, is_exact, .. } => {
+                (delay.filter(|_| is_exact).and_then(left), "connections are still being drained")
+            }
+            Drain { is_network: true, delay, .. } => {
+                let why = "a Network Load Balancer goes on opening new connections for a while, which then have to end";
+                (Some(left(delay.unwrap_or_default())?), why)
+            }
+            Drain { .. } => return None,
+        };
+        Some(Open { because: Because::of(balancer, why), waits_for: WaitsFor::Draining(left) })
+    }
+}
+
+fn just_taken(why: &str, shows_within: Duration) -> Open {
+    Open { because: Because::all(why), waits_for: WaitsFor::Tag(shows_within) }
+}
+
+pub(super) fn anything(because: Because) -> Open {
+    Open { because, waits_for: WaitsFor::Anything }
+}

@@ -1,0 +1,335 @@
+//! The sweep: everything that no event told, in parts that fit into an invocation's time.
+//!
+//! First the instances that run and hold or declare something, in the order of their ids; then the balancers, in the order of
+//! their names, for what instances have that are out, and for orphans. The two are apart because a tag may be forgotten only
+//! when all of its registrations were looked at together, and because an instance that is out gets one tag for all that is
+//! taken from it at once. Each group is read once: what was read for the one serves the other.
+//!
+//! Where the time is up, the sweep ends at such a boundary and says where it goes on ([`Resume`]). It keeps nothing itself:
+//! whoever called it calls again. If the process dies, the next sweep begins anew, and finds what was done done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{FutureExt, future::join_all};
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    id::InstanceId,
+    instance::{Instance, State},
+    observed::{Found, Reason, Standing},
+    registration::{Registration, TargetGroupId},
+    timing::{RENEWED_AFTER, SHOWS_WITHIN, SWEEP_RESERVE},
+};
+use tokio::time::Instant as MonotonicTime;
+
+use crate::{
+    balancer::{Kind, Part},
+    engine::{
+        Registrar, Run,
+        give_back::{is_wanting, look},
+    },
+    report::{Recorder, Report},
+};
+
+/// Instances given back to between two looks at the clock. More, and a boundary comes too late; fewer, and instances of one
+/// service share fewer calls.
+const INSTANCES_A_LOOK: usize = 100;
+
+/// How often a sweep looks again at who runs although it was taken out: when its address is drained, and where that took longer than said.
+const LOOKS_AT_DRAINED: usize = 3;
+
+/// How [`Resume::Balancers`] is written where no group is done with yet.
+const BALANCERS: &str = "balancers";
+
+/// What a sweep shall do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// What is reported.
+    pub detail: Detail,
+    /// Where to begin; `None` at the beginning.
+    pub resume: Option<Resume>,
+    /// When the time is up; `None` where there is all the time in the world.
+    pub deadline: Option<MonotonicTime>,
+}
+
+/// What a sweep reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Instances that are out or hold or declare something, where there is anything to say.
+    #[default]
+    Converged,
+    /// Every instance of the account that is registered anywhere, too, with its health. It costs a reading of all instances.
+    All,
+}
+
+/// Where a sweep goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// At the instances after this one, in the order of their ids; then the balancers.
+    Instances(InstanceId),
+    /// At the target groups after this one, in the order of their names; at the first balancer without one.
+    Balancers(Option<TargetGroupId>),
+}
+
+impl Order {
+    pub(super) fn is_time_up(&self) -> bool {
+        self.until().is_some_and(|until| MonotonicTime::now() >= until)
+    }
+
+    /// Whether there is time for something that takes so long.
+    pub(super) fn has_time_for(&self, work: Duration) -> bool {
+        self.deadline.is_none_or(|deadline| MonotonicTime::now() + work < deadline)
+    }
+
+    /// When to begin nothing more.
+    fn until(&self) -> Option<MonotonicTime> {
+        self.deadline.map(|deadline| deadline.checked_sub(SWEEP_RESERVE).unwrap_or_else(MonotonicTime::now))
+    }
+}
+
+impl Registrar {
+    /// Converges every instance that is out, or that holds or declares something, whether or not an event named it, and looks
+    /// for orphans. Answers where to go on, too, if the time was up.
+    ///
+    /// # Errors
+    /// Where the instances cannot be described: nothing was done.
+    pub async fn sweep(&self, order: &Order) -> Result<(Report, Option<Resume>), CallError> {
+        let read_at = MonotonicTime::now();
+        let reading = match order.detail {
+            Detail::Converged => self.clients.ec2.read_for_sweep().await?,
+            Detail::All => self.clients.ec2.read_all().await?,
+        };
+        let account = reading.instances.values().next().map(|instance| instance.account.clone()).unwrap_or_default();
+        let kinds: Arc<[Box<dyn Kind>]> = self.kinds_that_remember(&account).into();
+        let recorder = Recorder::of_sweep(self.mode);
+        let mut run = Run { recorder, kinds: Some(kinds.clone()), ..self.run(read_at, &reading) };
+        let instances: Vec<&Instance> =
+            reading.instances.values().filter(|instance| !is_done_with(instance, order)).collect();
+        instances.iter().for_each(|instance| run.recorder.seen(instance));
+        let (out, running) = run.sort_by_state(&instances);
+        let mut resume = run.sweep_running(&running, order).boxed().await;
+        if resume.is_none() {
+            let seen = if order.detail == Detail::All { instances } else { out.clone() };
+            resume = run.sweep_balancers(&seen, &out, &kinds, order).boxed().await;
+        }
+        match &resume {
+            None => run.give_back_what_is_drained(order).boxed().await,
+            Some(resume) => {
+                run.recorder
+                    .left(Because::of(resume, "the time of this invocation is up; what comes after this is left"));
+            }
+        }
+        run.take_out_who_was_given_in_vain(order).boxed().await;
+        Ok((run.recorder.into_report(), resume))
+    }
+}
+
+/// Whether an earlier part of the sweep has seen to an instance. Those that are out are part of what balancers are read for.
+fn is_done_with(instance: &Instance, order: &Order) -> bool {
+    if instance.state.is_out() || order.detail == Detail::All {
+        return false;
+    }
+    match &order.resume {
+        None => false,
+        Some(Resume::Instances(after)) => instance.id <= *after,
+        Some(Resume::Balancers(_)) => true,
+    }
+}
+
+impl Run<'_> {
+    /// Gives back to instances that run, a chunk at a time. Answers where to go on, if the time is up.
+    async fn sweep_running(&mut self, running: &[&Instance], order: &Order) -> Option<Resume> {
+        let after = match &order.resume {
+            None => None,
+            Some(Resume::Instances(after)) => Some(after),
+            Some(Resume::Balancers(_)) => return None,
+        };
+        // In the order of their ids, as a reading has them.
+        let is_left = |instance: &Instance| after.is_none_or(|after| instance.id > *after) && is_wanting(instance);
+        let wanting: Vec<&Instance> = running.iter().copied().filter(|instance| is_left(instance)).collect();
+        let mut chunks = wanting.chunks(INSTANCES_A_LOOK).peekable();
+        while let Some(chunk) = chunks.next() {
+            let current = self.still_running(chunk).await;
+            self.give_back(&current.iter().collect::<Vec<_>>()).await;
+            if order.is_time_up() {
+                let is_last = chunks.peek().is_none();
+                let last = chunk.last().filter(|_| !is_last);
+                return Some(last.map_or(Resume::Balancers(None), |last| Resume::Instances(last.id.clone())));
+            }
+        }
+        None
+    }
+
+    /// Takes out who was stopped while it was given something, or had been when it was described as running. The events of that stop may have
+    /// found nothing, and no message comes again for a sweep. So it reads all again that it gave to, when EC2 must show it.
+    async fn take_out_who_was_given_in_vain(&mut self, order: &Order) {
+        let given = std::mem::take(&mut self.given);
+        let Some(last) = given.values().max() else { return };
+        let wait = SHOWS_WITHIN.saturating_sub(last.elapsed());
+        // In parts, the reserve is there for what is begun.
+        if order.has_time_for(wait + SWEEP_RESERVE / 2) {
+            tokio::time::sleep(wait).await;
+        }
+        let Some(reading) = self.begin_anew(&given.into_keys().collect()).await else { return };
+        let mut out: Vec<&Instance> = reading.instances.values().filter(|now| now.state.is_out()).collect();
+        out.retain(|instance| self.is_ours(instance));
+        if self.take_out(&out).await {
+            self.look_after_taking(&out).await;
+        }
+    }
+
+    /// Waits for the addresses that this sweep has taken from instances which run by now, and whose group still drains them: the events of
+    /// their start found nothing held yet, and no message comes again for them.
+    async fn give_back_what_is_drained(&mut self, order: &Order) {
+        for _ in 0..LOOKS_AT_DRAINED {
+            let parts = &self.recorder.report().instances;
+            let waits = std::mem::take(&mut self.still_drained).into_iter().filter_map(|id| {
+                let part = parts.get(&id)?;
+                Some((id, Duration::from_secs(part.look_again_in_seconds.filter(|_| part.was_taken_out())?)))
+            });
+            // What drains for longer stays held: the next sweep gives it back.
+            let in_time = waits.filter(|(_, wait)| order.has_time_for(*wait + SWEEP_RESERVE));
+            let (ids, waits): (BTreeSet<InstanceId>, Vec<Duration>) = in_time.unzip();
+            let Some(wait) = waits.into_iter().max() else { return };
+            tokio::time::sleep(wait).await;
+            let Some(reading) = self.begin_anew(&ids).await else { return };
+            for id in reading.instances.keys() {
+                let part = self.recorder.instance(id);
+                part.waiting.clear();
+                part.look_again_in_seconds = None;
+            }
+            let mut running: Vec<&Instance> =
+                reading.instances.values().filter(|now| now.state == State::Running).collect();
+            running.retain(|now| self.is_ours(now));
+            self.give_back(&running).await;
+        }
+    }
+
+    /// Reads instances again where their reading has become old, and leaves out who does not run any more: registered now, it
+    /// would be registered dead.
+    ///
+    /// The time of the first reading stays the one that settling is counted by: what balancers list may have been read at any
+    /// time since.
+    async fn still_running(&mut self, chunk: &[&Instance]) -> Vec<Instance> {
+        if self.read_at.elapsed() < RENEWED_AFTER {
+            return chunk.iter().copied().cloned().collect();
+        }
+        self.running_at = MonotonicTime::now();
+        let ids = chunk.iter().map(|instance| instance.id.clone()).collect();
+        let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
+        reading.instances.into_values().filter(|now| now.state == State::Running && !now.is_ignored()).collect()
+    }
+
+    /// Reads balancers, as far as the time suffices: takes what instances have that are out, tells what the others have that are
+    /// `seen`, and looks for orphans. Answers where to go on.
+    async fn sweep_balancers(
+        &mut self,
+        seen: &[&Instance],
+        out: &[&Instance],
+        kinds: &[Box<dyn Kind>],
+        order: &Order,
+    ) -> Option<Resume> {
+        let after = match &order.resume {
+            Some(Resume::Balancers(after)) => after.clone(),
+            _ => None,
+        };
+        let part = Part { after, until: order.until() };
+        let parts = join_all(kinds.iter().map(|kind| kind.scan_part(seen, &part))).await;
+        let (mut scans, mut addresses, mut stopped_after, mut account) = (Vec::new(), Vec::new(), None, String::new());
+        for part in parts {
+            scans.push(part.scan);
+            if !part.addresses.is_empty() {
+                account = part.account;
+            }
+            addresses.extend(part.addresses);
+            stopped_after = stopped_after.or(part.stopped_after);
+        }
+        let found = self.found_by(scans, seen);
+        if self.take(kinds, &found, out).await {
+            self.look_after_taking(out).await;
+        }
+        if order.detail == Detail::All {
+            self.tell_of_others(kinds, &found, seen).await;
+        }
+        self.see_to_orphans(&addresses, &account, order).await;
+        stopped_after.map(|group| Resume::Balancers(Some(group)))
+    }
+
+    /// Adds to the report how healthy the registrations are of instances that run, and who else looks after them.
+    async fn tell_of_others(&mut self, kinds: &[Box<dyn Kind>], found: &[Found], seen: &[&Instance]) {
+        let mut by_instance: BTreeMap<&InstanceId, Vec<&Found>> = BTreeMap::new();
+        for found in found {
+            by_instance.entry(&found.instance).or_default().push(found);
+        }
+        let others: Vec<&Instance> =
+            seen.iter().copied().filter(|i| !i.state.is_out() && by_instance.contains_key(&i.id)).collect();
+        let mut receivers = Vec::new();
+        let mut wanted: Vec<(usize, Registration)> = Vec::new();
+        for (instance, attached) in self.attached(&others).await {
+            for found in &by_instance[&instance.id] {
+                let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
+                if let Some(reason) = reason {
+                    self.recorder.left_alone(&instance.id, Because::of(&found.registration, reason));
+                }
+                wanted.push((receivers.len(), found.registration.clone()));
+            }
+            receivers.push((instance, attached));
+        }
+        let standings = look(kinds, &receivers, wanted, None).await;
+        for ((instance, _), standings) in receivers.iter().zip(standings) {
+            for (registration, standing) in standings {
+                if let Standing::InPlace(health) = standing {
+                    self.recorder.instance(&instance.id).health.insert(registration, health);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Resume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instances(after) => after.fmt(f),
+            Self::Balancers(None) => f.write_str(BALANCERS),
+            Self::Balancers(Some(after)) => write!(f, "tg:{after}"),
+        }
+    }
+}
+
+impl FromStr for Resume {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == BALANCERS {
+            return Ok(Self::Balancers(None));
+        }
+        let wrong = || format!("`{text}` is neither an instance's id, nor `{BALANCERS}`, nor `tg:NAME/ID`");
+        match text.strip_prefix("tg:") {
+            Some(group) => group.parse().map(|group| Self::Balancers(Some(group))).map_err(|_| wrong()),
+            None => {
+                Some(InstanceId::from(text)).filter(InstanceId::is_well_formed).map(Self::Instances).ok_or_else(wrong)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_sweep_goes_on_is_read_as_it_was_written() {
+        for text in ["i-0123456789abcdef0", "balancers", "tg:web/0123456789abcdef"] {
+            assert_eq!(text.parse::<Resume>().map(|resume| resume.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", "i-1", "tg:", "tg:web", "clb:shop"] {
+            assert!(text.parse::<Resume>().is_err_and(|why| why.contains(text)), "{text}");
+        }
+    }
+}
