@@ -73,7 +73,7 @@ async fn clients_that_only_read_let_no_change_out_even_for_a_registrar_that_enfo
     stage.stop_and_rest("web-1").await;
     let clients = Clients::that_only_read(&stage.operator_sdk());
     let registrar = Registrar::new(clients.into(), Mode::Enforce, Scope::All);
-    let (report, _) = registrar.sweep(&Order::default()).await.expect("a report");
+    let report = registrar.sweep(&Order::default()).await.expect("a report").report;
     let why = report.failures().map(|(_, failed)| failed.because.to_string()).collect::<Vec<_>>().join("; ");
     assert!(why.contains("CreateTags is not a call that only describes"), "{why}");
     assert_eq!(stage.places("web-1"), ["clb:shop"]);

@@ -87,7 +87,7 @@ async fn look(scope: Scope) -> Result<Report, String> {
     }
     let registrar = Registrar::new(Clients::that_only_read(&sdk).into(), Mode::Observe, scope);
     let order = Order { detail: Detail::All, ..Order::default() };
-    registrar.sweep(&order).await.map(|(report, _)| report).map_err(|error| error.to_sentence())
+    registrar.sweep(&order).await.map(|swept| swept.report).map_err(|error| error.to_sentence())
 }
 
 fn show(report: &Report, is_json: bool) {

@@ -176,7 +176,6 @@ impl Run<'_> {
         for (registration, left) in &decision.draining {
             let why = format!("the same address is still being drained, for about {} s", left.as_secs());
             self.recorder.waiting(id, Because::of(registration, why));
-            self.still_drained.insert(id.clone());
         }
         for (registration, reason) in &decision.let_go {
             self.recorder.let_go(id, Because::of(registration, reason));

@@ -30,6 +30,7 @@ mod guards;
 mod hints;
 pub(crate) mod parts;
 mod stops;
+mod storms;
 mod take_out;
 mod waves;
 
@@ -60,6 +61,7 @@ use crate::{
 
 use give_back::broken_tags;
 use stops::Stops;
+use storms::Storms;
 
 /// Converges instances of one account and Region.
 pub struct Registrar {
@@ -68,6 +70,7 @@ pub struct Registrar {
     pub(crate) scope: Scope,
     pub(crate) orphans: Orphans,
     pub(crate) stops: Stops,
+    pub(crate) storms: Storms,
 }
 
 /// A registration that was, or is to be, taken or given.
@@ -76,7 +79,7 @@ pub(crate) type Item = (InstanceId, Registration, Target);
 impl Registrar {
     /// A registrar that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
-        Self { clients, mode, scope, orphans: Orphans::Report, stops: Stops::default() }
+        Self { clients, mode, scope, orphans: Orphans::Report, stops: Stops::default(), storms: Storms::default() }
     }
 
     /// The same, with something to be done about orphans.
@@ -85,9 +88,10 @@ impl Registrar {
         Self { orphans, ..self }
     }
 
-    /// Forgets which stops were seen through: the next event of each is worked on again.
+    /// Forgets which stops were seen through, and which storms: the next event of each is worked on again.
     pub fn forget_stops(&self) {
         self.stops.forget();
+        self.storms.forget();
     }
 
     pub(crate) fn run(&self, read_at: MonotonicTime, reading: &Reading) -> Run<'_> {
@@ -103,7 +107,6 @@ impl Registrar {
             leaving: BTreeMap::new(),
             let_in: BTreeSet::new(),
             draining: BTreeMap::new(),
-            still_drained: BTreeSet::new(),
             given: BTreeMap::new(),
             running_at: read_at,
         }
@@ -152,8 +155,6 @@ pub(crate) struct Run<'r> {
     pub(crate) let_in: BTreeSet<InstanceId>,
     /// Balancers that a scan saw draining something of an instance.
     pub(crate) draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
-    /// Instances that run, and are given something back only when the same address is no longer drained.
-    pub(crate) still_drained: BTreeSet<InstanceId>,
     /// Instances that were due something, and when: they may be out by now, or may have been all the time.
     pub(crate) given: BTreeMap<InstanceId, MonotonicTime>,
     /// When the instances were last read that are given something back.
@@ -220,16 +221,20 @@ impl Run<'_> {
             self.recorder.left_alone(&instance.id, Because::all(why));
             return false;
         }
-        // What is held was ours when it was taken, whatever the scope is by now.
-        let in_scope = match self.scope {
-            Scope::All => true,
-            Scope::Tagged => instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty(),
-        };
+        let in_scope = self.is_in_scope(instance);
         if !in_scope {
             let why = format!("the scope is `tagged`, and it does not bear the tag {}", tag::REGISTER);
             self.recorder.nothing_to_do(&instance.id, &why);
         }
         in_scope
+    }
+
+    /// Whether an instance is one of those that the operator has chosen. What is held was ours when it was taken, whatever the scope is by now.
+    pub(crate) fn is_in_scope(&self, instance: &Instance) -> bool {
+        match self.scope {
+            Scope::All => true,
+            Scope::Tagged => instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty(),
+        }
     }
 
     /// Names what a person should correct in an instance's tags: texts that are no registrations, and keys that nearly are one of ours.

@@ -8,13 +8,7 @@
 //! Where the time is up, the sweep ends at such a boundary and says where it goes on ([`Resume`]). It keeps nothing itself:
 //! whoever called it calls again. If the process dies, the next sweep begins anew, and finds what was done done.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::join_all};
 use protocol::{
@@ -24,7 +18,7 @@ use protocol::{
     instance::{Instance, State},
     observed::{Found, Reason, Standing},
     registration::{Registration, TargetGroupId},
-    timing::{RENEWED_AFTER, SHOWS_WITHIN, SWEEP_RESERVE},
+    timing::{AT_ONCE, RENEWED_AFTER, SHOWS_WITHIN, SWEEP_RESERVE},
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -40,9 +34,6 @@ use crate::{
 /// Instances given back to between two looks at the clock. More, and a boundary comes too late; fewer, and instances of one
 /// service share fewer calls.
 const INSTANCES_A_LOOK: usize = 100;
-
-/// How often a sweep looks again at who runs although it was taken out: when its address is drained, and where that took longer than said.
-const LOOKS_AT_DRAINED: usize = 3;
 
 /// How [`Resume::Balancers`] is written where no group is done with yet.
 const BALANCERS: &str = "balancers";
@@ -66,6 +57,17 @@ pub enum Detail {
     Converged,
     /// Every instance of the account that is registered anywhere, too, with its health. It costs a reading of all instances.
     All,
+}
+
+/// What a sweep did, and what is left to others.
+#[derive(Debug)]
+pub struct Swept {
+    /// For a person.
+    pub report: Report,
+    /// Where to go on, if the time was up.
+    pub resume: Option<Resume>,
+    /// Instances that have to be looked at once more, and how soon: no event comes again for a sweep.
+    pub look_at: BTreeMap<InstanceId, Duration>,
 }
 
 /// Where a sweep goes on.
@@ -95,11 +97,11 @@ impl Order {
 
 impl Registrar {
     /// Converges every instance that is out, or that holds or declares something, whether or not an event named it, and looks
-    /// for orphans. Answers where to go on, too, if the time was up.
+    /// for orphans.
     ///
     /// # Errors
     /// Where the instances cannot be described: nothing was done.
-    pub async fn sweep(&self, order: &Order) -> Result<(Report, Option<Resume>), CallError> {
+    pub async fn sweep(&self, order: &Order) -> Result<Swept, CallError> {
         let read_at = MonotonicTime::now();
         let reading = match order.detail {
             Detail::Converged => self.clients.ec2.read_for_sweep().await?,
@@ -118,15 +120,13 @@ impl Registrar {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
             resume = run.sweep_balancers(&seen, &out, &kinds, order).boxed().await;
         }
-        match &resume {
-            None => run.give_back_what_is_drained(order).boxed().await,
-            Some(resume) => {
-                run.recorder
-                    .left(Because::of(resume, "the time of this invocation is up; what comes after this is left"));
-            }
+        if let Some(resume) = &resume {
+            let why = "the time of this invocation is up; what comes after this is left";
+            run.recorder.left(Because::of(resume, why));
         }
-        run.take_out_who_was_given_in_vain(order).boxed().await;
-        Ok((run.recorder.into_report(), resume))
+        let mut look_at = run.changed_meanwhile();
+        look_at.extend(run.given_in_vain(order).boxed().await.into_iter().map(|id| (id, AT_ONCE)));
+        Ok(Swept { report: run.recorder.into_report(), resume, look_at })
     }
 }
 
@@ -166,49 +166,28 @@ impl Run<'_> {
         None
     }
 
-    /// Takes out who was stopped while it was given something, or had been when it was described as running. The events of that stop may have
-    /// found nothing, and no message comes again for a sweep. So it reads all again that it gave to, when EC2 must show it.
-    async fn take_out_who_was_given_in_vain(&mut self, order: &Order) {
+    /// Instances that have changed while the sweep worked on them: those that it took out and that run again, perhaps with an address that is still
+    /// drained, and those that are known to be described wrongly. The events of that change may have found nothing to do.
+    fn changed_meanwhile(&self) -> BTreeMap<InstanceId, Duration> {
+        let open = self.recorder.report().instances.iter().filter_map(|(id, part)| {
+            let wait = Duration::from_secs(part.look_again_in_seconds?);
+            (part.was_taken_out() || wait <= AT_ONCE).then(|| (id.clone(), wait))
+        });
+        open.collect()
+    }
+
+    /// Instances that are out although they were given something: they were stopped meanwhile, or had been when they were described as running. The
+    /// events of that stop may have found nothing. So all that were given something are read again, when EC2 must show it.
+    async fn given_in_vain(&mut self, order: &Order) -> Vec<InstanceId> {
         let given = std::mem::take(&mut self.given);
-        let Some(last) = given.values().max() else { return };
+        let Some(last) = given.values().max() else { return Vec::new() };
         let wait = SHOWS_WITHIN.saturating_sub(last.elapsed());
         // In parts, the reserve is there for what is begun.
         if order.has_time_for(wait + SWEEP_RESERVE / 2) {
             tokio::time::sleep(wait).await;
         }
-        let Some(reading) = self.begin_anew(&given.into_keys().collect()).await else { return };
-        let mut out: Vec<&Instance> = reading.instances.values().filter(|now| now.state.is_out()).collect();
-        out.retain(|instance| self.is_ours(instance));
-        if self.take_out(&out).await {
-            self.look_after_taking(&out).await;
-        }
-    }
-
-    /// Waits for the addresses that this sweep has taken from instances which run by now, and whose group still drains them: the events of
-    /// their start found nothing held yet, and no message comes again for them.
-    async fn give_back_what_is_drained(&mut self, order: &Order) {
-        for _ in 0..LOOKS_AT_DRAINED {
-            let parts = &self.recorder.report().instances;
-            let waits = std::mem::take(&mut self.still_drained).into_iter().filter_map(|id| {
-                let part = parts.get(&id)?;
-                Some((id, Duration::from_secs(part.look_again_in_seconds.filter(|_| part.was_taken_out())?)))
-            });
-            // What drains for longer stays held: the next sweep gives it back.
-            let in_time = waits.filter(|(_, wait)| order.has_time_for(*wait + SWEEP_RESERVE));
-            let (ids, waits): (BTreeSet<InstanceId>, Vec<Duration>) = in_time.unzip();
-            let Some(wait) = waits.into_iter().max() else { return };
-            tokio::time::sleep(wait).await;
-            let Some(reading) = self.begin_anew(&ids).await else { return };
-            for id in reading.instances.keys() {
-                let part = self.recorder.instance(id);
-                part.waiting.clear();
-                part.look_again_in_seconds = None;
-            }
-            let mut running: Vec<&Instance> =
-                reading.instances.values().filter(|now| now.state == State::Running).collect();
-            running.retain(|now| self.is_ours(now));
-            self.give_back(&running).await;
-        }
+        let Some(reading) = self.begin_anew(&given.into_keys().collect()).await else { return Vec::new() };
+        reading.instances.into_values().filter(|now| now.state.is_out()).map(|now| now.id).collect()
     }
 
     /// Reads instances again where their reading has become old, and leaves out who does not run any more: registered now, it
