@@ -626,6 +626,27 @@ pub fn state_change(stage: &Stage, instance: &str, state: &str) -> Value {
     })
 }
 
+/// Returns an event of `events/` as EventBridge delivers it here: with account, Region and resources, which the files leave out. An
+/// order for a sweep is no event, and stays as it is.
+pub fn delivered(event: &Value) -> Value {
+    let mut event = event.clone();
+    let Some(source) = event.get("source").and_then(Value::as_str) else { return event };
+    let named = |field: &str| event["detail"][field].as_str().unwrap_or_default().to_owned();
+    let resource = match source {
+        "aws.ec2" => format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{}", named("instance-id")),
+        "aws.autoscaling" => {
+            let group = "1a2b3c4d-1111-2222-3333-444455556666:autoScalingGroupName";
+            let name = named("AutoScalingGroupName");
+            format!("arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:{group}/{name}")
+        }
+        _ => format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/my-scheduled-rule"),
+    };
+    for (field, value) in [("account", json!(ACCOUNT)), ("region", json!(REGION)), ("resources", json!([resource]))] {
+        event[field] = value;
+    }
+    event
+}
+
 fn balancers(world: &World) -> Vec<String> {
     let classic = world.elb.load_balancers.keys().map(|name| format!("clb:{name}"));
     let groups = world.elbv2.target_groups.values().map(|group| format!("tg:{}", group.spec.name));

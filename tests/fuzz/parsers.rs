@@ -10,7 +10,7 @@ use protocol::{
     declaration::Declaration,
     event::{LifecycleAction, Notice, Place, Told},
     held::Held,
-    registration::{Registration, TargetGroupId},
+    registration::{BalancerId, Registration, TargetGroupId},
 };
 use registrar::{
     config::{self, Config},
@@ -143,7 +143,8 @@ fn a_place_to_go_on_from_is_read_as_it_was_written() {
             prop_assert_eq!(group.to_string(), text.as_str());
         }
         // Its ARN is made here, and cannot lead to another account.
-        if let Ok(Registration::Target { group, .. }) = text.parse::<Registration>() {
+        let registration = text.parse::<Registration>();
+        if let Ok(Registration { balancer: BalancerId::TargetGroup(group), .. }) = registration {
             prop_assert_eq!(TargetGroupId::from_arn(&group.arn(REGION, ACCOUNT)), Some(group));
         }
         Ok(())

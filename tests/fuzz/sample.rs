@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use end_to_end::delivered;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use sandbox::{ACCOUNT, REGION};
 use serde_json::{Value, json};
@@ -40,14 +41,16 @@ pub(crate) fn any_payload() -> impl Strategy<Value = Payload> {
     ]
 }
 
-/// The files in `events/` whose names begin so: documented events, and orders for a sweep.
+/// Returns the files in `events/` whose names begin so: documented events, and orders for a sweep. Each event comes twice: as it stands in
+/// its file, and as EventBridge delivers it.
 pub(crate) fn samples(name: &str) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
     let files = fs::read_dir(folder).expect("the folder events/").map(|file| file.expect("a file"));
     let mut files: Vec<_> = files.filter(|file| file.file_name().to_string_lossy().starts_with(name)).collect();
     files.sort_by_key(fs::DirEntry::file_name);
     let read = |file: &fs::DirEntry| fs::read_to_string(file.path()).expect("a text");
-    files.iter().map(|file| serde_json::from_str(&read(file)).expect("JSON")).collect()
+    let written = files.iter().map(|file| serde_json::from_str(&read(file)).expect("JSON"));
+    written.flat_map(|event: Value| event.get("source").map(|_| delivered(&event)).into_iter().chain([event])).collect()
 }
 
 impl Draft {

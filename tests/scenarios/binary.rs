@@ -27,8 +27,8 @@ use serde_json::Value;
 /// Simulated seconds in a second.
 const SPEED: f64 = 60.0;
 
-/// Builds each function once, one after the other.
-fn binary(function: &'static str) -> PathBuf {
+/// Builds each program once, one after the other.
+pub(crate) fn binary(function: &'static str) -> PathBuf {
     static BINARIES: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut binaries = BINARIES.lock().expect("no function that does not build");
     binaries.entry(function).or_insert_with(|| deployment::build(function).expect("a function that builds")).clone()

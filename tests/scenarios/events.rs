@@ -1,8 +1,14 @@
-//! The files in `events/`, usable as they are.
+//! The files in `events/`, usable as they are in any account and Region.
 
 use std::{fs, path::Path};
 
-use end_to_end::Stage;
+use aws_types::{SdkConfig, region::Region};
+use end_to_end::{Stage, delivered};
+use lambda_runtime::{Context, LambdaEvent};
+use registrar::{
+    config::Config,
+    handler::{Failure, InstanceState, Lifecycle, Reconcile},
+};
 use sandbox::deployment::{INSTANCE_STATE, LIFECYCLE, LIFECYCLE_RULE, RECONCILE, RULE};
 use serde_json::Value;
 
@@ -48,7 +54,7 @@ async fn each_file_matches_the_rule_that_is_meant_for_it_and_no_other() {
             name if name.starts_with("lifecycle-") => vec![LIFECYCLE_RULE],
             _ => vec![RULE],
         };
-        assert_eq!(rules_wanting(&stage, &event), meant, "{name}");
+        assert_eq!(rules_wanting(&stage, &delivered(&event)), meant, "{name}");
     }
 }
 
@@ -57,7 +63,8 @@ async fn near_misses_match_no_rule() {
     let stage = Stage::new();
     let files = state_changes();
     let (_, good) = files.iter().find(|(name, _)| name == "instance-stopped").expect("a file");
-    assert_eq!(rules_wanting(&stage, good), [RULE]);
+    let good = delivered(good);
+    assert_eq!(rules_wanting(&stage, &good), [RULE]);
     for (pointer, other) in [
         ("/source", "com.example"),
         ("/source", "aws.autoscaling"),
@@ -111,6 +118,7 @@ async fn a_lifecycle_action_of_a_hook_with_another_name_matches_no_rule() {
     let stage = Stage::new();
     let files = files();
     let (_, good) = files.iter().find(|(name, _)| name == "lifecycle-launch").expect("a file");
+    let good = delivered(good);
     for (pointer, other) in [
         ("/detail/LifecycleHookName", "ecs-managed-draining-termination-hook"),
         ("/detail/LifecycleHookName", "my-elb-registrar"),
@@ -136,16 +144,64 @@ fn rules_wanting(stage: &Stage, event: &Value) -> Vec<String> {
     })
 }
 
+/// Which function a file is for, by its name.
+fn function_for(name: &str) -> &'static str {
+    match name.split_once('-') {
+        Some(("instance", _)) => INSTANCE_STATE,
+        Some(("lifecycle", _)) => LIFECYCLE,
+        _ => RECONCILE,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_file_is_understood_by_the_function() {
     let stage = Stage::new();
     for (name, event) in files() {
-        let function = match name.split_once('-') {
-            Some(("instance", _)) => INSTANCE_STATE,
-            Some(("lifecycle", _)) => LIFECYCLE,
-            _ => RECONCILE,
-        };
-        let report = stage.sandbox.invoke(function, event).await;
-        assert!(report.is_ok(), "{name}: {report:?}");
+        for event in [delivered(&event), event] {
+            let report = stage.sandbox.invoke(function_for(&name), event).await;
+            assert!(report.is_ok(), "{name}: {report:?}");
+        }
+    }
+}
+
+/// Hands an event to a function with this ARN, as a person does with a file of `events/`.
+async fn answer(function: &str, sdk: &SdkConfig, arn: &str, event: Value) -> Result<Value, Failure> {
+    let mut context = Context::default();
+    context.invoked_function_arn = arn.to_owned();
+    let (event, config) = (LambdaEvent::new(event, context), Config { has_metrics: false, ..Config::default() });
+    match function {
+        INSTANCE_STATE => InstanceState::new(sdk, &config).invoke(event).await,
+        LIFECYCLE => Lifecycle::new(sdk, &config).invoke(event).await,
+        _ => Reconcile::new(sdk, &config).invoke(event).await,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_file_is_understood_in_any_account_and_region() {
+    let stage = Stage::new();
+    for (account, region) in
+        [("123456789012", "us-east-1"), ("210987654321", "eu-west-1"), ("012345678912", "ap-south-1")]
+    {
+        let sdk = stage.operator_sdk().into_builder().region(Region::new(region)).build();
+        for (name, event) in files() {
+            let function = function_for(&name);
+            let arn = format!("arn:aws:lambda:{region}:{account}:function:{function}");
+            let report = answer(function, &sdk, &arn, event).await;
+            assert!(report.is_ok(), "{name} in {account}, {region}: {report:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_another_account_or_region_is_refused_with_a_sentence() {
+    let stage = Stage::new();
+    let (_, event) = files().into_iter().find(|(name, _)| name == "instance-stopped").expect("a file");
+    for (arn, region, words) in [
+        ("arn:aws:lambda:us-east-1:210987654321:function:f", "us-east-1", "the event is of account 123456789012"),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:f", "eu-west-1", "the event is of Region us-east-1"),
+    ] {
+        let sdk = stage.operator_sdk().into_builder().region(Region::new(region)).build();
+        let refusal = answer(INSTANCE_STATE, &sdk, arn, delivered(&event)).await.expect_err(arn).to_string();
+        assert!(refusal.contains(words), "{refusal}");
     }
 }

@@ -2,7 +2,7 @@
 
 use end_to_end::{Stage, state_change};
 use sandbox::{
-    Verdict,
+    ACCOUNT, Verdict,
     deployment::{DEAD_LETTERS, INSTANCE_STATE, LIFECYCLE, QUEUE, RECONCILE},
     fault::every,
     sqs,
@@ -187,4 +187,60 @@ async fn a_reason_with_characters_that_a_queue_refuses_is_told_without_them() {
     stage.sandbox.advance(std::time::Duration::from_secs(60)).await;
     let reasons: Vec<String> = stage.dead_letters().into_iter().filter_map(|(_, reason)| reason).collect();
     assert!(reasons.len() == 1 && reasons[0].contains("from `ab`"), "{reasons:?}");
+}
+
+async fn refusal(stage: &Stage, function: &str, payload: &Value) -> String {
+    let error = stage.sandbox.invoke(function, payload.clone()).await.expect_err("a refusal");
+    error["errorMessage"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_odd_record_does_not_spoil_its_batch() {
+    let stage = Stage::new();
+    stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
+    stage.deliver_only(&[]);
+    stage.stop_and_rest("web-1").await;
+    let event = state_change(&stage, "web-1", "stopped").to_string();
+    let payload = json!({ "Records": [
+        { "messageId": "1", "eventSource": "aws:sqs", "body": event },
+        { "messageId": "2", "eventSource": "aws:sqs", "body": { "a": 1 } },
+    ] });
+    let answer = stage.invoke(payload).await;
+    assert_eq!(stage.places("web-1"), Vec::<String>::new(), "{answer:?}");
+}
+
+/// Auto Scaling's own notification to a topic, as people have posted it
+/// (<https://gist.github.com/johnnaegle/1203a7aa9a4b74abe3229d0efbbdf118>), and S3's test of a notification.
+#[tokio::test(start_paused = true)]
+async fn a_notification_is_refused_by_its_name() {
+    let stage = Stage::new();
+    let launched = json!({
+        "Progress": 50, "AccountId": ACCOUNT, "Description": "Launching a new EC2 instance: i-0123456789abcdef0",
+        "Service": "AWS Auto Scaling", "Time": "2016-07-05T19:44:17.908Z", "EC2InstanceId": "i-0123456789abcdef0",
+        "StatusCode": "InProgress", "AutoScalingGroupName": "fleet", "Event": "autoscaling:EC2_INSTANCE_LAUNCH",
+    });
+    let said = refusal(&stage, LIFECYCLE, &launched).await;
+    assert!(said.contains("autoscaling:EC2_INSTANCE_LAUNCH"), "{said}");
+    let s3 =
+        json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2014-10-13T15:57:02.089Z", "Bucket": "b" });
+    for function in [INSTANCE_STATE, LIFECYCLE] {
+        let said = refusal(&stage, function, &s3).await;
+        assert!(!said.contains("lifecycle hook"), "{function}: {said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_blames_nobody_that_it_does_not_know() {
+    let stage = Stage::new();
+    for (payload, wrong) in [
+        (json!({ "Records": [] }), "an unknown service send"),
+        (json!({ "Records": [{ "body": "{}" }] }), "an unknown service send"),
+        (json!({ "Type": "AWS::EC2::Instance", "Name": "x" }), "SNS delivered"),
+    ] {
+        let said = refusal(&stage, INSTANCE_STATE, &payload).await;
+        assert!(!said.contains(wrong), "{payload}: {said}");
+    }
+    // A bucket's events are of no use in any queue of these functions; and the queue's policy lets in nobody but the rule.
+    let said = refusal(&stage, RECONCILE, &json!({ "Records": [{ "eventSource": "aws:s3", "s3": {} }] })).await;
+    assert!(!said.contains("let aws:s3 send to that queue"), "{said}");
 }

@@ -17,7 +17,17 @@ async fn an_ignored_instance_keeps_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_is_nearly_ours_is_named_by_event_sweep_and_status() {
-    for key in ["elb-registrar:ignored", "elb-registar:ignore", "Elb-Registrar:Ignore", "ELB-REGISTRAR:IGNORE"] {
+    for key in [
+        "elb-registrar:ignored",
+        "elb-registar:ignore",
+        "Elb-Registrar:Ignore",
+        "ELB-REGISTRAR:IGNORE",
+        // Whatever filter finds them in EC2.
+        "elb-regstrar:ignore",
+        "eb-registrar:ignore",
+        "elb-reigstrar:ignore",
+        "elb_registrar_ignored",
+    ] {
         let stage = Stage::new();
         stage.classic("shop").instance("web-1").registered("web-1", "clb:shop").tagged("web-1", key, "");
         let id = stage.id("web-1");

@@ -1,15 +1,18 @@
 //! The Lambda function `instance-state`: converges the instances that EC2's state changes name.
 
-use lambda_runtime::{Error, LambdaEvent, service_fn};
-use registrar::{aws::clients, config::Config, handler::InstanceState, logging};
+use std::process::ExitCode;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use registrar::{aws::clients, config::Config, handler::InstanceState, logging, runtime};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     logging::start();
+    logging::or_exit(runtime::check());
     let config = logging::or_exit(Config::from_env());
     config.announce();
     let function = InstanceState::new(&logging::or_exit(clients::from_env()), &config);
     // Here, because nobody waits for a start of Lambda's own; and it is said to get more of a processor than an event (*not verified*).
     function.connect().await;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await
+    runtime::ended(lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await)
 }

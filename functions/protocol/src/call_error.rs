@@ -68,6 +68,11 @@ impl CallError {
         self.has_code(&SPOILT)
     }
 
+    /// Whether AWS refused what was asked, neither for want of a permission nor because calls came too fast: it may refuse it for ever.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused { .. }) && !self.is_denied() && !self.is_throttled()
+    }
+
     /// Whether a permission is missing.
     pub fn is_denied(&self) -> bool {
         self.has_code(&DENIED)
@@ -84,12 +89,7 @@ impl CallError {
 
     /// The error and its causes in one line, with what to do where that is known.
     pub fn to_sentence(&self) -> String {
-        let mut sentence = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            sentence.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
+        let mut sentence = chain(self);
         if let Self::Refused { action, .. } = self
             && self.is_denied()
         {
@@ -97,4 +97,15 @@ impl CallError {
         }
         sentence
     }
+}
+
+/// Returns an error and its causes in one line.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    sentence
 }

@@ -9,30 +9,35 @@ use thiserror::Error;
 use crate::{
     address::Address,
     id::LoadBalancerName,
-    registration::{Malformed, Parts, Registration, fmt_options, read_value},
+    registration::{Balancer, Malformed, Registration, TargetName, parts_of, read_value},
     target_group::{TargetGroup, TargetType},
 };
 
 /// One declared registration, as it stands in the tag.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Declaration {
-    /// With a Classic load balancer.
+pub struct Declaration {
+    /// With which balancer.
+    pub balancer: Declared,
+    /// The target. In a group, the port is the group's own where it is left out; in one of type `ip`, the address is `eth0`.
+    pub target: TargetName,
+}
+
+/// A balancer as a declaration names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Declared {
+    /// A Classic load balancer.
     Classic(LoadBalancerName),
-    /// With a target group.
-    Target {
-        /// The group's name.
-        group: String,
-        /// The group's id, where the operator means this very group and no later one of its name.
-        id: Option<String>,
-        /// The port; the group's own where it is left out.
-        port: Option<u16>,
-        /// The address in a group of type `ip`; `eth0` where it is left out.
-        address: Option<Address>,
-        /// `all`, or a zone, for an address outside the group's VPC.
-        zone: Option<String>,
-        /// The server id for QUIC.
-        quic_id: Option<String>,
-    },
+    /// A target group.
+    TargetGroup(DeclaredGroup),
+}
+
+/// A target group as a declaration names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeclaredGroup {
+    /// The group's name.
+    pub name: String,
+    /// The group's id, where the operator means this very group and no later one of its name.
+    pub id: Option<String>,
 }
 
 impl Declaration {
@@ -40,27 +45,25 @@ impl Declaration {
     pub fn all_in(value: &str) -> (Vec<Self>, Vec<(String, Malformed)>) {
         read_value(value)
     }
+}
 
-    /// Completes the declaration with what its target group has.
+impl DeclaredGroup {
+    /// Completes what is declared with what the target group of that name has.
     ///
     /// # Errors
     /// Where the declaration and the group do not fit: there is nothing to register until a person changes one of them.
-    pub fn resolve(&self, found: &TargetGroup) -> Result<Registration, DoesNotFit> {
-        let Self::Target { id, port, address, zone, quic_id, .. } = self else {
-            return Err(DoesNotFit::NotATargetGroup);
-        };
-        if id.as_ref().is_some_and(|id| *id != found.id.id) {
+    pub fn resolve(&self, target: &TargetName, found: &TargetGroup) -> Result<Registration, DoesNotFit> {
+        if self.id.as_ref().is_some_and(|id| *id != found.id.id) {
             return Err(DoesNotFit::OtherGroup { found: found.id.id.clone() });
         }
-        let address = match (&found.target_type, address) {
+        let address = match (&found.target_type, target.address) {
             (TargetType::Instance, None) => None,
             (TargetType::Instance, Some(_)) => return Err(DoesNotFit::AddressInInstanceGroup),
             (TargetType::Ip(_), address) => Some(address.unwrap_or(Address::ETH0)),
             (TargetType::Other(kind), _) => return Err(DoesNotFit::TargetType(kind.clone())),
         };
-        let port = port.or(found.port).ok_or(DoesNotFit::NoPort)?;
-        let (zone, quic_id) = (zone.clone(), quic_id.clone());
-        Ok(Registration::Target { group: found.id.clone(), port, address, zone, quic_id })
+        let port = target.port.or(found.port).ok_or(DoesNotFit::NoPort)?;
+        Ok(Registration::in_group(found.id.clone(), TargetName { port: Some(port), address, ..target.clone() }))
     }
 }
 
@@ -68,44 +71,31 @@ impl FromStr for Declaration {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        Ok(match Parts::of(text)? {
-            Parts::Classic(name) => Self::Classic(name.into()),
-            Parts::Target { name, id, port, address, zone, quic_id } => Self::Target {
-                group: name.to_owned(),
-                id: id.map(str::to_owned),
-                port,
-                address,
-                zone: zone.map(str::to_owned),
-                quic_id: quic_id.map(str::to_owned),
-            },
-        })
+        let (balancer, target) = parts_of(text)?;
+        let balancer = match balancer {
+            Balancer::Classic(name) => Declared::Classic(name.into()),
+            Balancer::TargetGroup { name, id } => {
+                Declared::TargetGroup(DeclaredGroup { name: name.to_owned(), id: id.map(str::to_owned) })
+            }
+        };
+        Ok(Self { balancer, target })
     }
 }
 
 impl fmt::Display for Declaration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Classic(name) => write!(f, "clb:{name}"),
-            Self::Target { group, id, port, address, zone, quic_id } => {
-                write!(f, "tg:{group}")?;
-                if let Some(id) = id {
-                    write!(f, "/{id}")?;
-                }
-                if let Some(port) = port {
-                    write!(f, ":{port}")?;
-                }
-                fmt_options(f, *address, zone.as_deref(), quic_id.as_deref())
-            }
+        match &self.balancer {
+            Declared::Classic(name) => write!(f, "clb:{name}")?,
+            Declared::TargetGroup(DeclaredGroup { name, id: None }) => write!(f, "tg:{name}")?,
+            Declared::TargetGroup(DeclaredGroup { name, id: Some(id) }) => write!(f, "tg:{name}/{id}")?,
         }
+        self.target.fmt(f)
     }
 }
 
 /// Why a declaration and the target group that it names do not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DoesNotFit {
-    /// Asked of a Classic load balancer.
-    #[error("a Classic load balancer has nothing to complete")]
-    NotATargetGroup,
     /// The group of that name is another one.
     #[error("the target group of that name has the id {found}, and not this one: correct the id, or leave it out")]
     OtherGroup {
@@ -129,7 +119,9 @@ mod tests {
     use crate::{address::Family, target_group::tests::target_group};
 
     fn resolved(text: &str, found: &TargetGroup) -> Result<String, DoesNotFit> {
-        text.parse::<Declaration>().unwrap().resolve(found).map(|registration| registration.to_string())
+        let Declaration { balancer, target } = text.parse().unwrap();
+        let Declared::TargetGroup(group) = balancer else { panic!("{text} declares a target group") };
+        group.resolve(&target, found).map(|registration| registration.to_string())
     }
 
     #[test]

@@ -1,15 +1,36 @@
 //! A JSON object that a person wrote by hand: every field in it is known, or named with what was meant.
 
-use serde_json::{Map, Value};
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::nearest::nearest;
 
 /// The fields that were not taken yet.
 #[derive(Debug)]
-pub struct Fields(Map<String, Value>);
+pub struct Fields(BTreeMap<String, Value>);
 
 impl Fields {
+    /// Reads the text of an object that can have the `known` fields.
+    ///
+    /// # Errors
+    /// If it is no JSON, no object, or has a field that is not known, or one twice.
+    pub fn read(text: &str, known: &[&str]) -> Result<Self, BadFields> {
+        let value: Value = serde_json::from_str(text).map_err(|_| BadFields::NotJson)?;
+        let Self(fields) = Self::of(value, known)?;
+        // A `Value` has lost a field that is there twice.
+        let Pairs(pairs) = serde_json::from_str(text).map_err(|_| BadFields::NotAnObject)?;
+        match fields.keys().find(|name| pairs.iter().filter(|pair| pair == name).count() > 1) {
+            None => Ok(Self(fields)),
+            Some(name) => Err(BadFields::Twice(name.clone())),
+        }
+    }
+
     /// Takes apart an object that can have the `known` fields.
     ///
     /// # Errors
@@ -17,7 +38,7 @@ impl Fields {
     pub fn of(value: Value, known: &[&str]) -> Result<Self, BadFields> {
         let Value::Object(object) = value else { return Err(BadFields::NotAnObject) };
         match object.keys().find(|name| !known.contains(&name.as_str())) {
-            None => Ok(Self(object)),
+            None => Ok(Self(object.into_iter().collect())),
             Some(name) => {
                 let listed: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
                 let meant = match nearest(name, known.iter().copied()) {
@@ -29,7 +50,7 @@ impl Fields {
         }
     }
 
-    /// Takes a field; `None` if it is not there, or `null`. `wanted` says what it has to be.
+    /// Takes a field; `None` if it is not there. `wanted` says what it has to be.
     ///
     /// # Errors
     /// If `read` makes nothing of its value.
@@ -39,22 +60,51 @@ impl Fields {
         wanted: &'static str,
         read: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<Option<T>, BadFields> {
-        match self.0.remove(name).unwrap_or_default() {
-            Value::Null => Ok(None),
-            value => match read(&value) {
-                Some(read) => Ok(Some(read)),
-                None => Err(BadFields::Value { name, value: value.to_string(), wanted }),
-            },
+        let Some(value) = self.0.remove(name) else { return Ok(None) };
+        let read = read(&value).ok_or_else(|| BadFields::Value { name, value: value.to_string(), wanted })?;
+        Ok(Some(read))
+    }
+}
+
+/// The names of an object's fields, each as often as it is there.
+struct Pairs(Vec<String>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EveryName)
+    }
+}
+
+struct EveryName;
+
+impl<'de> Visitor<'de> for EveryName {
+    type Value = Pairs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Pairs, A::Error> {
+        let mut names = Vec::new();
+        while let Some((name, _)) = object.next_entry::<String, serde::de::IgnoredAny>()? {
+            names.push(name);
         }
+        Ok(Pairs(names))
     }
 }
 
 /// Why an object is not what a person meant to write.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadFields {
+    /// No JSON at all.
+    #[error("it is not JSON")]
+    NotJson,
     /// A list, a text, a number.
-    #[error("it is no JSON object")]
+    #[error("it is no JSON object: write `{{...}}`")]
     NotAnObject,
+    /// A field that is there more than once: only the last one would count.
+    #[error("it has the field `{0}` twice")]
+    Twice(String),
     /// A slip of the pen.
     #[error("`{name}` is no field of it: {meant}")]
     Unknown {
@@ -85,7 +135,7 @@ mod tests {
     fn a_slip_of_the_pen_is_named_with_what_was_meant() {
         let refused = |value| Fields::of(value, &["register", "on_timeout"]).map(drop).map_err(|why| why.to_string());
         assert_eq!(refused(json!({ "register": [] })), Ok(()));
-        assert_eq!(refused(json!([])), Err("it is no JSON object".to_owned()));
+        assert_eq!(refused(json!([])), Err("it is no JSON object: write `{...}`".to_owned()));
         assert_eq!(
             refused(json!({ "registre": [] })),
             Err("`registre` is no field of it: did you mean `register`?".to_owned())
@@ -95,10 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_is_there_twice_is_refused() {
+        let read = |text| Fields::read(text, &["a", "b"]).map(drop).map_err(|why| why.to_string());
+        assert_eq!(read(r#"{"a": 1, "b": 2}"#), Ok(()));
+        assert_eq!(read(r#"{"a": 1, "b": 2, "a": 1}"#), Err("it has the field `a` twice".to_owned()));
+        assert_eq!(read(r#"{"a": "#), Err("it is not JSON".to_owned()));
+    }
+
+    #[test]
     fn a_field_is_taken_once_and_a_wrong_value_is_named() {
         let mut fields = Fields::of(json!({ "a": 1, "b": null }), &["a", "b", "c"]).expect("an object");
         assert_eq!(fields.take("a", "a number", Value::as_u64), Ok(Some(1)));
-        assert_eq!(fields.take("b", "a number", Value::as_u64), Ok(None));
+        let null = fields.take("b", "a number", Value::as_u64).map_err(|why| why.to_string());
+        assert_eq!(null, Err("`b` is `null`, and has to be a number".to_owned()));
         assert_eq!(fields.take("c", "a number", Value::as_u64), Ok(None));
         let mut fields = Fields::of(json!({ "a": "x" }), &["a"]).expect("an object");
         let refused = fields.take("a", "a number", Value::as_u64).map_err(|why| why.to_string());

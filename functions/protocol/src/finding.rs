@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_change_of_just_now_is_no_missed_event_yet() {
         let mut instance = instance("i-1");
-        let clb = Registration::Classic("shop".into());
+        let clb = Registration::classic("shop");
         assert!(missing_though_running(&instance, &clb, at(299)).contains("may still be under way"));
         assert!(missing_though_running(&instance, &clb, at(300)).contains("somebody declared it or deregistered it"));
         instance.tags.insert("elb-registrar:held".into(), "clb:shop".into());
@@ -99,7 +99,7 @@ mod tests {
         let mut instance = instance("i-1");
         (instance.state, instance.launch_time) = (State::Stopping, None);
         assert!(registered_though_out(&instance, at(0)).contains("since when EC2 does not say"));
-        let clb = Registration::Classic("shop".into());
+        let clb = Registration::classic("shop");
         assert!(missing_though_running(&instance, &clb, at(0)).contains("though running: "));
         assert!(held_though_settled(&instance, &clb, at(0)).contains("in place and running: "));
     }

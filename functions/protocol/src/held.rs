@@ -165,8 +165,8 @@ mod tests {
         ]);
         let names: Vec<String> = held.registrations().iter().map(ToString::to_string).collect();
         assert_eq!(names, ["clb:a", "clb:b", "clb:c"]);
-        assert_eq!(held.taken_at(&Registration::Classic("c".into())), Some(at(0)));
-        assert_eq!(held.taken_at(&Registration::Classic("a".into())), None);
+        assert_eq!(held.taken_at(&Registration::classic("c")), Some(at(0)));
+        assert_eq!(held.taken_at(&Registration::classic("a")), None);
     }
 
     #[test]

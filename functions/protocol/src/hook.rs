@@ -34,8 +34,11 @@ pub struct LifecycleHook {
 /// Metadata as an operator would write it.
 const SAMPLE: &str = r#"{"register": ["tg:web"]}"#;
 
-/// What a field of seconds has to be.
-const SECONDS: &str = "a whole number of seconds";
+/// What a field of seconds has to be: 48 hours are the longest that an action can wait.
+const SECONDS: &str = "a whole number of seconds from 0 to 172800";
+
+/// What the field `register` has to be.
+const REGISTRATIONS: &str = "a list of registrations, each a text such as `tg:web`";
 
 /// A lifecycle hook, reduced to what matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,16 +49,18 @@ pub struct Hook {
     pub global_timeout: Duration,
     /// How Auto Scaling ends it then.
     pub default_result: ActionResult,
-    /// What the operator wants of it.
-    pub wishes: Wishes,
+    /// What its operator wrote there.
+    pub metadata: Metadata,
+    /// Why that could not be read. Then the metadata is as if there were none, and must not be acted on.
+    pub unread: Option<NotUnderstood>,
 }
 
 /// What an operator wants of one hook, by its `NotificationMetadata`. What is left out follows the function's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wishes {
-    /// Registrations to make at the launch, beside those of the instance's own tags. As the text of the tag.
-    pub register: String,
-    /// How long to wait for health, or for a balancer that cannot be read or written. `None` for 0, too: as long as the hook.
+pub struct Metadata {
+    /// Registrations to make at the launch, beside those of the instance's own tags.
+    pub register: Vec<Declaration>,
+    /// How long to wait for health, or for a balancer that cannot be read or written. 0 is as long as the hook, whatever the setting.
     pub timeout: Option<Duration>,
     /// How the launch ends that is not healthy in time.
     pub on_timeout: Option<ActionResult>,
@@ -65,75 +70,86 @@ pub struct Wishes {
 
 impl Hook {
     /// Reads a hook as Auto Scaling describes it.
-    ///
-    /// # Errors
-    /// Where its metadata, or the way that it is for, is not what this version knows.
-    pub fn of(name: &LifecycleHookName, described: &LifecycleHook) -> Result<Self, NotUnderstood> {
+    pub fn of(name: &LifecycleHookName, described: &LifecycleHook) -> Self {
         let seconds = |value: Option<i32>| value.and_then(|value| u64::try_from(value).ok()).map(Duration::from_secs);
         let heartbeat_timeout = seconds(described.heartbeat_timeout).unwrap_or(HEARTBEAT_TIMEOUT_DEFAULT);
         let global_timeout = seconds(described.global_timeout);
-        Ok(Self {
+        let (metadata, unread) = match Metadata::of(name, described) {
+            Ok(metadata) => (metadata, None),
+            Err(why) => (Metadata::default(), Some(why)),
+        };
+        Self {
             heartbeat_timeout,
             global_timeout: global_timeout.unwrap_or_else(|| (heartbeat_timeout * 100).min(GLOBAL_TIMEOUT_MAX)),
             default_result: match described.default_result.as_deref() {
                 Some("CONTINUE") => ActionResult::Continue,
                 _ => ActionResult::Abandon,
             },
-            wishes: Wishes::of(name, described)?,
-        })
+            metadata,
+            unread,
+        }
     }
 }
 
-impl Wishes {
+impl Metadata {
     fn of(name: &LifecycleHookName, described: &LifecycleHook) -> Result<Self, NotUnderstood> {
         let refuse = |why: String| NotUnderstood::Metadata { hook: name.clone(), why };
         let transition = described.lifecycle_transition.as_deref().unwrap_or_default();
         let transition = Transition::from_name(transition)
             .ok_or_else(|| refuse(format!("`{transition}` is not a lifecycle transition that this version knows")))?;
-        let metadata = match described.notification_metadata.as_deref().unwrap_or_default().trim() {
+        let written = match described.notification_metadata.as_deref().unwrap_or_default().trim() {
             "" => return Ok(Self::default()),
-            text => serde_json::from_str(text).map_err(|_| refuse(format!("it is not JSON, such as `{SAMPLE}`")))?,
+            text => text,
         };
-        let wishes = match transition {
-            Transition::Launching => Self::of_launch(metadata),
-            Transition::Terminating => Self::of_termination(metadata),
+        let refuse = |why: BadFields| match why {
+            BadFields::NotJson => refuse(format!("it is not JSON, such as `{SAMPLE}`")),
+            why => refuse(why.to_string()),
         };
-        let wishes = wishes.map_err(|why| refuse(why.to_string()))?;
-        match Declaration::all_in(&wishes.register).1.into_iter().next() {
-            Some((text, why)) => Err(NotUnderstood::Declaration { hook: name.clone(), text, why }),
-            None => Ok(wishes),
+        match transition {
+            Transition::Launching => {
+                let (metadata, register) = Self::of_launch(written).map_err(refuse)?;
+                let (register, unread) = Declaration::all_in(&register);
+                match unread.into_iter().next() {
+                    None => Ok(Self { register, ..metadata }),
+                    Some((text, why)) => Err(NotUnderstood::Declaration { hook: name.clone(), text, why }),
+                }
+            }
+            Transition::Terminating => Self::of_termination(written).map_err(refuse),
         }
     }
 
-    fn of_launch(metadata: Value) -> Result<Self, BadFields> {
-        let mut fields = Fields::of(metadata, &["register", "timeout_seconds", "on_timeout"])?;
-        Ok(Self {
-            register: fields.take("register", "a list of registrations, each a text", texts)?.unwrap_or_default(),
-            timeout: fields.take("timeout_seconds", SECONDS, seconds)?.filter(|timeout| !timeout.is_zero()),
+    /// Reads what a launch hook says, with the texts of its registrations.
+    fn of_launch(written: &str) -> Result<(Self, String), BadFields> {
+        let mut fields = Fields::read(written, &["register", "timeout_seconds", "on_timeout"])?;
+        let register = fields.take("register", REGISTRATIONS, texts)?;
+        let metadata = Self {
+            timeout: fields.take("timeout_seconds", SECONDS, seconds)?,
             on_timeout: fields
                 .take("on_timeout", "`ABANDON` or `CONTINUE`", |value| ActionResult::from_word(value.as_str()?))?,
-            network_drain: None,
-        })
+            ..Self::default()
+        };
+        Ok((metadata, register.unwrap_or_default()))
     }
 
-    fn of_termination(metadata: Value) -> Result<Self, BadFields> {
-        let mut fields = Fields::of(metadata, &["timeout_seconds", "network_drain_seconds"])?;
+    fn of_termination(written: &str) -> Result<Self, BadFields> {
+        let mut fields = Fields::read(written, &["timeout_seconds", "network_drain_seconds"])?;
         Ok(Self {
-            timeout: fields.take("timeout_seconds", SECONDS, seconds)?.filter(|timeout| !timeout.is_zero()),
+            timeout: fields.take("timeout_seconds", SECONDS, seconds)?,
             network_drain: fields.take("network_drain_seconds", SECONDS, seconds)?,
             ..Self::default()
         })
     }
 }
 
-/// Reads a list of texts, as the text of the tag has them.
+/// Reads a list of texts, none of them empty, as the text of the tag has them.
 fn texts(value: &Value) -> Option<String> {
-    let texts: Option<Vec<&str>> = value.as_array()?.iter().map(Value::as_str).collect();
+    let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+    let texts: Option<Vec<String>> = value.as_array()?.iter().map(text).collect();
     Some(texts?.join(" "))
 }
 
 fn seconds(value: &Value) -> Option<Duration> {
-    value.as_u64().filter(|seconds| *seconds <= u32::MAX.into()).map(Duration::from_secs)
+    value.as_u64().map(Duration::from_secs).filter(|time| *time <= GLOBAL_TIMEOUT_MAX)
 }
 
 #[cfg(test)]
@@ -148,32 +164,28 @@ mod tests {
     }
 
     fn hook_of(described: LifecycleHook) -> Result<Hook, String> {
-        Hook::of(&"elb-registrar-hook".into(), &described).map_err(|error| error.to_string())
+        let hook = Hook::of(&"elb-registrar-hook".into(), &described);
+        hook.unread.clone().map_or(Ok(hook), |why| Err(why.to_string()))
     }
 
-    fn read_of(transition: &str, metadata: &str) -> Result<Wishes, String> {
+    fn read_of(transition: &str, metadata: &str) -> Result<Metadata, String> {
         let notification_metadata = Some(metadata.to_owned());
-        hook_of(LifecycleHook { notification_metadata, ..described(transition) }).map(|hook| hook.wishes)
+        hook_of(LifecycleHook { notification_metadata, ..described(transition) }).map(|hook| hook.metadata)
     }
 
     #[test]
     fn what_an_operator_writes_at_the_hook_is_read() {
         let metadata = r#"{"register": ["tg:web:8080", "clb:shop"], "timeout_seconds": 600, "on_timeout": "CONTINUE"}"#;
-        let wishes = read_of("LAUNCHING", metadata).unwrap();
-        assert_eq!(wishes.register, "tg:web:8080 clb:shop");
-        assert_eq!((wishes.timeout, wishes.on_timeout), (Some(Duration::from_secs(600)), Some(ActionResult::Continue)));
-        let wishes = read_of("TERMINATING", r#"{"network_drain_seconds": 180}"#).unwrap();
-        assert_eq!(wishes.network_drain, Some(Duration::from_secs(180)));
-        assert_eq!(read_of("LAUNCHING", " "), Ok(Wishes::default()));
-    }
-
-    #[test]
-    fn a_timeout_of_0_is_as_long_as_the_hook() {
-        for transition in ["LAUNCHING", "TERMINATING"] {
-            assert_eq!(read_of(transition, r#"{"timeout_seconds": 0}"#), Ok(Wishes::default()), "{transition}");
-        }
-        let drain = read_of("TERMINATING", r#"{"network_drain_seconds": 0}"#).unwrap().network_drain;
-        assert_eq!(drain, Some(Duration::ZERO), "no time at all, as in the setting");
+        let metadata = read_of("LAUNCHING", metadata).unwrap();
+        let register: Vec<String> = metadata.register.iter().map(ToString::to_string).collect();
+        assert_eq!(register, ["tg:web:8080", "clb:shop"]);
+        assert_eq!(
+            (metadata.timeout, metadata.on_timeout),
+            (Some(Duration::from_secs(600)), Some(ActionResult::Continue))
+        );
+        let metadata = read_of("TERMINATING", r#"{"network_drain_seconds": 180}"#).unwrap();
+        assert_eq!(metadata.network_drain, Some(Duration::from_secs(180)));
+        assert_eq!(read_of("LAUNCHING", " "), Ok(Metadata::default()));
     }
 
     #[test]
@@ -198,7 +210,7 @@ mod tests {
         let hook = hook_of(described("LAUNCHING")).unwrap();
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         assert_eq!((hook.heartbeat_timeout, hook.global_timeout), (hours(1), hours(48)));
-        assert_eq!((hook.default_result, hook.wishes), (ActionResult::Abandon, Wishes::default()));
+        assert_eq!((hook.default_result, hook.metadata), (ActionResult::Abandon, Metadata::default()));
     }
 
     proptest! {

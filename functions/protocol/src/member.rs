@@ -36,6 +36,10 @@ pub enum ActionResult {
 /// How the states begin in which a member waits for its new root volume; the last one, `RootVolumeReplaced`, is another.
 const REPLACING_ROOT_VOLUME: &str = "ReplacingRootVolume";
 
+/// How a member is called whose new root volume is there
+/// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/replace-root-volume.html>).
+const ROOT_VOLUME_REPLACED: &str = "RootVolumeReplaced";
+
 impl LifecycleState {
     /// Whether the member is on its way out, or out, and shall be registered nowhere: the group ends it, keeps it in its warm
     /// pool or gives it a new root volume.
@@ -50,7 +54,12 @@ impl LifecycleState {
 
     /// Whether the member is on its way into its group, or back with a new root volume.
     pub fn is_entering(&self) -> bool {
-        self.0.starts_with("Pending") || self.is_replacing_root_volume()
+        self.0.starts_with("Pending") || self.is_replacing_root_volume() || self.0 == ROOT_VOLUME_REPLACED
+    }
+
+    /// Whether the member is on its way into the group's warm pool.
+    pub fn is_entering_warm_pool(&self) -> bool {
+        self.0.starts_with("Warmed:Pending")
     }
 
     /// Whether the member gets a new root volume.

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::nearest::nearest;
 
+/// Characters in which a name may differ from one that is suggested.
+const SLIPS_MAX: usize = 2;
+
 /// A name that something in the account has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
@@ -76,7 +79,7 @@ pub fn hint(sought: Sought, name: &str, names: &[Name]) -> String {
             };
             let groups: Vec<String> = groups.iter().map(|group| format!("`tg:{group}`")).collect();
             match groups.as_slice() {
-                [] => format!(": `{name}` is {kind}, which has no target group yet"),
+                [] => format!(": `{name}` is {kind}, which has no target group for instances or addresses"),
                 groups => format!(": `{name}` is {kind}; name its target group, {}", groups.join(" or ")),
             }
         }
@@ -85,6 +88,11 @@ pub fn hint(sought: Sought, name: &str, names: &[Name]) -> String {
             let near = |names: &mut dyn Iterator<Item = &Name>| {
                 let names: Vec<&Name> = names.collect();
                 let text = nearest(name, names.iter().map(|name| name.text()))?;
+                // Another number is another thing, and so is a name that differs by a word: a suggestion would lead to it.
+                let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+                if letters(name) == letters(text) || strsim::osa_distance(name, text) > SLIPS_MAX {
+                    return None;
+                }
                 names.into_iter().find(|name| name.text() == text).map(ToString::to_string)
             };
             let meant = near(&mut names.iter().filter(|name| name.is(sought)));
@@ -111,8 +119,13 @@ mod tests {
             (Sought::Classic, "web", ": did you mean `tg:web`?"),
             (Sought::TargetGroup, "shop", ": did you mean `clb:shop`?"),
             (Sought::Classic, "front", ": `front` is an Application Load Balancer; name its target group, `tg:web`"),
-            (Sought::TargetGroup, "bare", ": `bare` is a Network Load Balancer, which has no target group yet"),
+            (
+                Sought::TargetGroup,
+                "bare",
+                ": `bare` is a Network Load Balancer, which has no target group for instances or addresses",
+            ),
             (Sought::TargetGroup, "nowhere", ""),
+            (Sought::TargetGroup, "web2", ""),
         ] {
             assert_eq!(hint(sought, name, &names), said, "{sought} {name}");
         }

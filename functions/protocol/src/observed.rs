@@ -132,19 +132,14 @@ pub struct Health {
     pub state: String,
     /// Such as `Target.Timeout`, with the balancer's description.
     pub reason: Option<String>,
+    /// Whether waiting for it is in vain: no load balancer uses the group, or health checks are switched off.
+    pub is_in_vain: bool,
 }
 
 impl Health {
     /// Whether it gets traffic.
     pub fn is_healthy(&self) -> bool {
         matches!(self.state.as_str(), "healthy" | "InService")
-    }
-
-    /// Whether waiting for its health is in vain: no load balancer uses the group, or uses it in the target's zone, or
-    /// health checks are switched off.
-    pub fn is_in_vain(&self) -> bool {
-        let is_code = |code: &str| self.reason.as_deref().is_some_and(|reason| reason.starts_with(code));
-        is_code("Target.NotInUse") || is_code("Target.HealthCheckDisabled")
     }
 }
 
@@ -184,6 +179,14 @@ pub enum Reason {
     /// Moved to somebody else, perhaps.
     #[error("the address {0} does not belong to the instance")]
     AddressNotOwned(Address),
+    /// The instance's, and not what the group takes.
+    #[error("the target group takes {family} addresses, and {address} is none: write `=eth0` for the instance's own")]
+    OtherFamily {
+        /// The address.
+        address: Address,
+        /// What the group takes.
+        family: Family,
+    },
     /// An operator may add one.
     #[error("the instance has no {family} address at {address}")]
     NoAddress {

@@ -34,34 +34,38 @@ pub struct TargetGroupId {
     pub id: String,
 }
 
-/// One place where an instance receives traffic.
+/// One place where an instance receives traffic: a balancer, and the target that the instance is there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Registration {
-    /// As an instance of a Classic load balancer.
-    Classic(LoadBalancerName),
-    /// As a target of a target group.
-    Target {
-        /// The group.
-        group: TargetGroupId,
-        /// Always known: a target group reports the port of every target.
-        port: u16,
-        /// The address, in a group of type `ip`; `None` in a group of type `instance`.
-        address: Option<Address>,
-        /// `all`, or a zone, for an address outside the group's VPC. For one inside, AWS reports the zone that it found by
-        /// itself and refuses to be told.
-        zone: Option<String>,
-        /// The server id for QUIC.
-        quic_id: Option<String>,
-    },
+pub struct Registration {
+    /// What sends the traffic.
+    pub balancer: BalancerId,
+    /// What it sends it to.
+    pub target: TargetName,
+}
+
+/// A target by name: without the id that it has at the moment. All is `None` at a Classic load balancer, which knows instances alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetName {
+    /// The port. A target group reports that of every target.
+    pub port: Option<u16>,
+    /// The address, in a group of type `ip`; `None` in a group of type `instance`.
+    pub address: Option<Address>,
+    /// `all`, or a zone, for an address outside the group's VPC. For one inside, AWS reports the zone that it found by
+    /// itself and refuses to be told.
+    pub zone: Option<String>,
+    /// The server id for QUIC.
+    pub quic_id: Option<String>,
 }
 
 impl Registration {
-    /// What sends the traffic.
-    pub fn balancer(&self) -> BalancerId {
-        match self {
-            Self::Classic(name) => BalancerId::Classic(name.clone()),
-            Self::Target { group, .. } => BalancerId::TargetGroup(group.clone()),
-        }
+    /// An instance of a Classic load balancer.
+    pub fn classic(name: impl Into<LoadBalancerName>) -> Self {
+        Self { balancer: BalancerId::Classic(name.into()), target: TargetName::default() }
+    }
+
+    /// A target of a target group.
+    pub fn in_group(group: TargetGroupId, target: TargetName) -> Self {
+        Self { balancer: BalancerId::TargetGroup(group), target }
     }
 }
 
@@ -109,31 +113,28 @@ impl fmt::Display for BalancerId {
 
 impl fmt::Display for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.balancer().fmt(f)?;
-        if let Self::Target { port, address, zone, quic_id, .. } = self {
-            write!(f, ":{port}")?;
-            fmt_options(f, *address, zone.as_deref(), quic_id.as_deref())?;
-        }
-        Ok(())
+        write!(f, "{}{}", self.balancer, self.target)
     }
 }
 
-pub(crate) fn fmt_options(
-    f: &mut fmt::Formatter<'_>,
-    address: Option<Address>,
-    zone: Option<&str>,
-    quic_id: Option<&str>,
-) -> fmt::Result {
-    if let Some(address) = address {
-        write!(f, "={address}")?;
+/// What follows the balancer in the text form.
+impl fmt::Display for TargetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { port, address, zone, quic_id } = self;
+        if let Some(port) = port {
+            write!(f, ":{port}")?;
+        }
+        if let Some(address) = address {
+            write!(f, "={address}")?;
+        }
+        if let Some(zone) = zone {
+            write!(f, "@{zone}")?;
+        }
+        if let Some(quic_id) = quic_id {
+            write!(f, "+{quic_id}")?;
+        }
+        Ok(())
     }
-    if let Some(zone) = zone {
-        write!(f, "@{zone}")?;
-    }
-    if let Some(quic_id) = quic_id {
-        write!(f, "+{quic_id}")?;
-    }
-    Ok(())
 }
 
 impl Serialize for BalancerId {
@@ -161,15 +162,14 @@ impl FromStr for Registration {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        match Parts::of(text)? {
-            Parts::Classic(name) => Ok(Self::Classic(name.into())),
-            Parts::Target { name, id, port, address, zone, quic_id } => Ok(Self::Target {
-                group: TargetGroupId { name: name.to_owned(), id: id.ok_or(Malformed::GroupWithoutId)?.to_owned() },
-                port: port.ok_or(Malformed::NoPort)?,
-                address,
-                zone: zone.map(str::to_owned),
-                quic_id: quic_id.map(str::to_owned),
-            }),
+        let (balancer, target) = parts_of(text)?;
+        match balancer {
+            Balancer::Classic(name) => Ok(Self::classic(name)),
+            Balancer::TargetGroup { name, id } => {
+                let (name, id) = (name.to_owned(), id.ok_or(Malformed::GroupWithoutId)?.to_owned());
+                target.port.ok_or(Malformed::NoPort)?;
+                Ok(Self::in_group(TargetGroupId { name, id }, target))
+            }
         }
     }
 }
@@ -186,41 +186,49 @@ pub(crate) fn read_value<T: FromStr<Err = Malformed>>(value: &str) -> (Vec<T>, V
     (understood, malformed)
 }
 
-/// The parts of the text form, which a declaration may leave out in part.
-pub(crate) enum Parts<'t> {
+/// A balancer in the text form, of which a declaration may leave out a part.
+pub(crate) enum Balancer<'t> {
     /// `clb:NAME`
     Classic(&'t str),
-    /// `tg:NAME[/ID][:PORT][=ADDRESS][@ZONE][+QUICID]`
-    Target {
-        name: &'t str,
-        id: Option<&'t str>,
-        port: Option<u16>,
-        address: Option<Address>,
-        zone: Option<&'t str>,
-        quic_id: Option<&'t str>,
-    },
+    /// `tg:NAME[/ID]`
+    TargetGroup { name: &'t str, id: Option<&'t str> },
 }
 
-impl<'t> Parts<'t> {
-    pub(crate) fn of(text: &'t str) -> Result<Self, Malformed> {
-        if let Some(name) = text.strip_prefix("clb:") {
-            return Ok(Self::Classic(name_of(name)?));
+/// Takes the text form apart: `clb:NAME`, or `tg:NAME[/ID][:PORT][=ADDRESS][@ZONE][+QUICID]`.
+pub(crate) fn parts_of(text: &str) -> Result<(Balancer<'_>, TargetName), Malformed> {
+    if let Some(name) = text.strip_prefix("clb:") {
+        return Ok((Balancer::Classic(name_of(name)?), TargetName::default()));
+    }
+    let rest = text.strip_prefix("tg:").ok_or_else(|| unknown_kind(text))?;
+    if text.contains([',', ';']) {
+        return Err(Malformed::NoSpace);
+    }
+    // From the end: neither a QUIC id nor a zone can contain what introduces the part before it.
+    let (rest, quic_id) = split_off(rest, '+');
+    let (rest, zone) = split_off(rest, '@');
+    let (rest, address) = split_off(rest, '=');
+    let (rest, port) = split_off(rest, ':');
+    let (name, id) = split_off(rest, '/');
+    let balancer = Balancer::TargetGroup { name: name_of(name)?, id: id.map(group_id_of).transpose()? };
+    let target = TargetName {
+        port: port.map(port_of).transpose()?,
+        address: address.map(|a| a.parse().map_err(|()| Malformed::Address(a.to_owned()))).transpose()?,
+        zone: zone.map(zone_of).transpose()?.map(str::to_owned),
+        quic_id: quic_id.map(quic_id_of).transpose()?.map(str::to_owned),
+    };
+    Ok((balancer, target))
+}
+
+/// What is wrong with a text that begins with neither kind, and what would be right where that is known.
+fn unknown_kind(text: &str) -> Malformed {
+    let lower = text.to_ascii_lowercase();
+    match TargetGroupId::from_arn(text) {
+        Some(group) => Malformed::Meant(format!("tg:{group}")),
+        None if lower.starts_with("tg:") || lower.starts_with("clb:") => {
+            let (kind, rest) = lower.split_at(lower.find(':').unwrap_or_default());
+            Malformed::Meant(format!("{kind}{}", &text[text.len() - rest.len()..]))
         }
-        let rest = text.strip_prefix("tg:").ok_or(Malformed::UnknownKind)?;
-        // From the end: neither a QUIC id nor a zone can contain what introduces the part before it.
-        let (rest, quic_id) = split_off(rest, '+');
-        let (rest, zone) = split_off(rest, '@');
-        let (rest, address) = split_off(rest, '=');
-        let (rest, port) = split_off(rest, ':');
-        let (name, id) = split_off(rest, '/');
-        Ok(Self::Target {
-            name: name_of(name)?,
-            id: id.map(group_id_of).transpose()?,
-            port: port.map(port_of).transpose()?,
-            address: address.map(|a| a.parse().map_err(|()| Malformed::Address(a.to_owned()))).transpose()?,
-            zone: zone.map(zone_of).transpose()?,
-            quic_id: quic_id.map(quic_id_of).transpose()?,
-        })
+        None => Malformed::UnknownKind,
     }
 }
 
@@ -265,8 +273,14 @@ fn quic_id_of(text: &str) -> Result<&str, Malformed> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// Neither kind of balancer.
-    #[error("it begins with neither `clb:` nor `tg:`")]
+    #[error("it begins with neither `clb:` (a Classic load balancer) nor `tg:` (a target group)")]
     UnknownKind,
+    /// An ARN, or a kind in capital letters.
+    #[error("did you mean `{0}`?")]
+    Meant(String),
+    /// More than one in one text.
+    #[error("several registrations are separated by a space, and by nothing else")]
+    NoSpace,
     /// Not a name that AWS would accept.
     #[error("`{0}` is not a name of up to 32 letters, digits and hyphens")]
     Name(String),
@@ -313,13 +327,10 @@ pub(crate) mod tests {
             proptest::option::of("0x[0-9a-f]{16}"),
         );
         prop_oneof![
-            name.prop_map(|name| Registration::Classic(name.into())),
-            target.prop_map(|((name, id), port, address, zone, quic_id)| Registration::Target {
-                group: TargetGroupId { name, id },
-                port,
-                address,
-                zone,
-                quic_id
+            name.prop_map(Registration::classic),
+            target.prop_map(|((name, id), port, address, zone, quic_id)| {
+                let target = TargetName { port: Some(port), address, zone, quic_id };
+                Registration::in_group(TargetGroupId { name, id }, target)
             }),
         ]
     }

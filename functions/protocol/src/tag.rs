@@ -38,34 +38,48 @@ pub struct Odd {
 }
 
 /// Tells a key that is nearly one of ours: an operator who misspells `elb-registrar:ignore` believes that production is left alone.
+///
+/// The words of the key tell, whatever stands between them: one is nearly `elb`, the next nearly `registrar`, and the one after that
+/// nearly a name of ours. Another name after exactly `elb-registrar` is odd as well.
 pub fn odd(key: &str) -> Option<Odd> {
-    const OURS: [&str; 3] = [REGISTER, IGNORE, HELD];
     let is_held = key.strip_prefix(HELD).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    if is_held || OURS.contains(&key) {
+    if is_held || [REGISTER, IGNORE].contains(&key) {
         return None;
     }
     let lower = key.to_lowercase();
-    // Keys under which something is held have a stamp after a point.
-    let start = if lower.contains(HELD_NAME) { lower.split('.').next().unwrap_or_default() } else { &lower };
-    let slips = |ours: &&str| strsim::osa_distance(start, ours);
-    let near = OURS.into_iter().filter(|ours| slips(ours) <= SLIPS_MAX).min_by_key(slips);
-    match near {
-        Some(near) => Some(Odd { meant: Some(near) }),
-        None => {
-            let name = start.strip_prefix(PREFIX)?;
-            let meant = nearest(name, OURS.iter().filter_map(|ours| ours.strip_prefix(PREFIX)));
-            Some(Odd { meant: OURS.into_iter().find(|ours| ours.strip_prefix(PREFIX) == meant) })
-        }
+    let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let slips = |word: &str, ours: &str| strsim::osa_distance(word, ours);
+    for (place, word) in words.iter().enumerate() {
+        let next = words.get(place + 1).copied().unwrap_or_default();
+        let (slips, after) = match (is_nearly_elb(word), slips(word, "elbregistrar")) {
+            (true, _) if slips(next, "registrar") <= SLIPS_MAX => {
+                (slips(next, "registrar") + usize::from(*word != "elb"), place + 2)
+            }
+            (_, slips) if slips <= SLIPS_MAX => (slips, place + 1),
+            _ => continue,
+        };
+        let meant = words.get(after).and_then(|name| name_meant(name));
+        return (meant.is_some() || slips == 0).then_some(Odd { meant });
     }
+    None
 }
 
-/// What stands before the colon in each key of ours.
-const PREFIX: &str = "elb-registrar:";
+/// Whether a word is `elb`, or lacks a letter of it, has one too many, or two in the wrong order. With another letter it is another
+/// service: `ecs`, `alb`, `eip`.
+fn is_nearly_elb(word: &str) -> bool {
+    let is_turned = word.len() == 3 && ["leb", "ebl"].contains(&word);
+    word == "elb" || is_turned || (word.len() != 3 && strsim::osa_distance(word, "elb") == 1)
+}
 
-/// What stands after it in the keys under which something is held.
-const HELD_NAME: &str = "held";
+/// The key whose name is meant by a word: slips are seldom in the first letter, and `deregister` means the opposite.
+fn name_meant(word: &str) -> Option<&'static str> {
+    let names = [(REGISTER, "register"), (IGNORE, "ignore"), (HELD, "held")];
+    let near =
+        nearest(word, names.map(|(_, name)| name).into_iter().filter(|name| name[..1] == word[..word.len().min(1)]))?;
+    names.into_iter().find(|(_, name)| *name == near).map(|(key, _)| key)
+}
 
-/// Characters of a whole key that may be wrong, missing or too many. Fewer, and two slips go unseen; more, and keys of another tool with
+/// Characters of a word that may be wrong, missing or too many. Fewer, and two slips go unseen; more, and keys of another tool with
 /// a name like this one's are named at every look.
 const SLIPS_MAX: usize = 2;
 
@@ -110,6 +124,40 @@ mod tests {
         }
         let unknown = odd("elb-registrar:note").map(|odd| odd.to_string()).unwrap_or_default();
         assert!(unknown.contains("which knows `elb-registrar:register`"), "{unknown}");
+    }
+
+    #[test]
+    fn the_words_of_a_key_tell_and_not_what_stands_between_them() {
+        for key in [
+            "elb-registrar",
+            "elb_registrar_ignored",
+            "elb-registrar.io/ignore",
+            "elb-registrator:ignored",
+            "aws-elb-registrar:ignore",
+            "elb-registrar.held.2026-01-04T08:00:00Z.0000beef",
+        ] {
+            assert!(odd(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn keys_of_tools_with_other_names_are_not_odd() {
+        for key in [
+            "ecs-registrar:ignore",
+            "eip-registrar:ignore",
+            "eks-registrar:register",
+            "alb-registrar:held",
+            "elb-registry:x",
+        ] {
+            assert_eq!(odd(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_opposite_is_never_suggested() {
+        for key in ["elb-registrar:deregister", "elb-registrar:unregister", "elb-registrar:no-register"] {
+            assert_eq!(odd(key).map(|odd| odd.meant), Some(None), "{key}");
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub const YOUNGER_THAN_A_SWEEP: TimeDelta = TimeDelta::hours(1);
 
 // Descriptions that lag.
 
-/// How long EC2's descriptions may lag behind what has happened: docs/design.md, "What is simulated".
+/// How long EC2's descriptions may lag behind what has happened: docs/design.md, "The simulation".
 pub const SHOWS_WITHIN: Duration = Duration::from_secs(15);
 
 /// How long after an event a description may still be older than it. Reports speak of seconds (boto3 issue 4386). Too

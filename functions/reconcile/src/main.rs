@@ -1,14 +1,17 @@
 //! The Lambda function `reconcile`: a scheduled sweep that repairs what no event told.
 
-use lambda_runtime::{Error, LambdaEvent, service_fn};
-use registrar::{aws::clients, config::Config, handler::Reconcile, logging};
+use std::process::ExitCode;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use registrar::{aws::clients, config::Config, handler::Reconcile, logging, runtime};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     logging::start();
+    logging::or_exit(runtime::check());
     let config = logging::or_exit(Config::from_env());
     config.announce();
     let function = Reconcile::new(&logging::or_exit(clients::from_env()), &config);
     // No connections in advance: nobody waits for a sweep.
-    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await
+    runtime::ended(lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await)
 }

@@ -161,9 +161,11 @@ impl Config {
         let ours = variables.keys().filter(|name| name.starts_with(PREFIX));
         if let Some(name) = ours.into_iter().find(|name| !NAMES.contains(&name.as_str())) {
             let suffixes = NAMES.iter().filter_map(|name| name.strip_prefix(PREFIX));
-            let meant =
-                nearest(&name[PREFIX.len()..], suffixes).map(|suffix| format!(": did you mean {PREFIX}{suffix}?"));
-            return Err(BadSetting::Unknown { name: name.clone(), meant: meant.unwrap_or_default() });
+            let meant = match nearest(&name[PREFIX.len()..], suffixes) {
+                Some(suffix) => format!("did you mean {PREFIX}{suffix}?"),
+                None => format!("there are {}", NAMES.join(", ")),
+            };
+            return Err(BadSetting::Unknown { name: name.clone(), meant });
         }
         let variable = |name| {
             let value = variables.get(name).map(|value| value.trim().to_owned());
@@ -238,11 +240,11 @@ pub enum BadSetting {
         allowed: String,
     },
     /// A variable has a name like ours that means nothing.
-    #[error("the environment variable {name} means nothing{meant}")]
+    #[error("the environment variable {name} means nothing: {meant}")]
     Unknown {
         /// The variable.
         name: String,
-        /// What may have been meant, as the end of a sentence; empty if nothing is near.
+        /// What may have been meant, or all that there are.
         meant: String,
     },
 }
@@ -286,8 +288,14 @@ mod tests {
     fn a_variable_like_ours_that_is_not_known_is_named_with_what_was_meant() {
         let error = "the environment variable REGISTRAR_MOED means nothing: did you mean REGISTRAR_MODE?";
         assert_eq!(read("REGISTRAR_MOED", "enforce"), Err(error.to_owned()));
-        let error = "the environment variable REGISTRAR_COLOUR means nothing";
-        assert_eq!(read("REGISTRAR_COLOUR", ""), Err(error.to_owned()));
+        let error = read("REGISTRAR_COLOUR", "").unwrap_err();
+        assert!(error.contains("means nothing: there are REGISTRAR_MODE, REGISTRAR_SCOPE, "), "{error}");
+        // The names of the template's parameters, and the like.
+        for name in ["HEALTH_TIMEOUT", "NETWORK_DRAIN", "HOOK_PREFIX", "QUEUE", "ORPHANS", "DLQ_URL", "STACK_NAME"] {
+            let name = format!("REGISTRAR_{name}");
+            let error = read(&name, "x").unwrap_err().replace(&name, "");
+            assert!(NAMES.iter().any(|known| error.contains(known)), "{error}");
+        }
         assert_eq!(read("ELB_REGISTRAR_MODE", "enforce"), Ok(Config::default()), "the variable of another");
     }
 

@@ -19,6 +19,7 @@ pub mod engine;
 pub mod handler;
 pub mod logging;
 pub mod report;
+pub mod runtime;
 #[cfg(test)]
 mod testing;
 pub mod workflow;

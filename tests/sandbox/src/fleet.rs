@@ -1,10 +1,12 @@
-//! A small fleet to play with: three web servers, and all three kinds of places that send them traffic.
+//! A small fleet to play with: three web servers, all three kinds of places that send them traffic, and an Auto Scaling group without
+//! an instance.
 //!
 //! `web-2` gets another private address at each restart, as in EC2-Classic; the others keep theirs.
 
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
+    auto_scaling::{self, GroupSpec},
     ec2::{self, Launch},
     elb,
     elbv2::{self, Kind, Target, TargetGroupSpec},
@@ -14,6 +16,9 @@ use crate::{
 
 /// The server that gets another address at each restart.
 pub const RENEWED: &str = "web-2";
+
+/// The Auto Scaling group, and the launch template that it launches from. README.md gives it lifecycle hooks.
+pub const GROUP: &str = "my-asg";
 
 /// How long what is deregistered drains, everywhere in the fleet. AWS's default of five minutes is long to look at.
 const DRAINING: Duration = Duration::from_secs(60);
@@ -86,6 +91,8 @@ impl Fleet {
             }
             members.push(Member { name, id });
         }
+        // With no instance at first, so that hooks which are put on it meet its first one.
+        auto_scaling::create_group(world, GroupSpec::new(GROUP, &subnet_id).desired(0).tag("Name", GROUP))?;
         Ok(Self { members, places })
     }
 
@@ -176,5 +183,17 @@ mod tests {
                 assert_eq!(count, fleet.members.len(), "{}", place.label());
             }
         });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_group_has_no_instance_until_it_wants_one() {
+        let sandbox = Sandbox::in_virtual_time();
+        sandbox.with(|world| Fleet::seed(world).unwrap());
+        let members = |sandbox: &Sandbox| sandbox.with(|world| world.auto_scaling.groups[GROUP].members.len());
+        sandbox.advance(Duration::from_secs(600)).await;
+        assert_eq!(members(&sandbox), 0);
+        sandbox.with(|world| auto_scaling::set_desired(world, GROUP, 1)).unwrap();
+        sandbox.advance(Duration::from_secs(600)).await;
+        assert_eq!(members(&sandbox), 1);
     }
 }

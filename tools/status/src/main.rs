@@ -6,10 +6,13 @@
 
 mod table;
 
-use std::process::ExitCode;
+use std::{env, error::Error, process::ExitCode};
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig, profile};
+use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError};
+use aws_types::os_shim_internal::{Env, Fs};
 use lexopt::prelude::Long;
+use protocol::call_error::chain;
 use registrar::{
     aws::{
         clients::{self, Clients},
@@ -47,7 +50,7 @@ async fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            anstream::eprintln!("{error}\n\n{HELP}");
+            anstream::eprintln!("status: {error} (`cargo status --help` has every option)");
             return ExitCode::FAILURE;
         }
     };
@@ -58,7 +61,7 @@ async fn main() -> ExitCode {
             if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(why) => {
-            anstream::eprintln!("{why}");
+            anstream::eprintln!("status: {why}");
             ExitCode::FAILURE
         }
     }
@@ -79,15 +82,56 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
 
 /// Sweeps without a limit of time, as an observer whose clients refuse to call anything but what describes.
 async fn look(scope: Scope) -> Result<Report, String> {
+    clients::check_endpoints().map_err(|error| error.to_string())?;
+    check_profile().await?;
     let http = http::client().map_err(|error| error.to_string())?;
     let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
     let sdk = sdk.timeout_config(clients::timeouts()).retry_config(clients::retries()).load().await;
     if sdk.region().is_none() {
-        return Err("no Region: set AWS_REGION, or a profile with one (AWS_PROFILE)".to_owned());
+        return Err("no Region is set: set the environment variable AWS_REGION, or choose a profile that has one by AWS_PROFILE".to_owned());
     }
+    check_credentials(&sdk).await?;
     let registrar = Registrar::new(Clients::that_only_read(&sdk).into(), Mode::Observe, scope);
     let order = Order { detail: Detail::All, ..Order::default() };
     registrar.sweep(&order).await.map(|swept| swept.report).map_err(|error| error.to_sentence())
+}
+
+/// The variable that chooses a profile.
+const PROFILE: &str = "AWS_PROFILE";
+
+/// Refuses a profile that does not exist. The SDK goes on without it, and looks at another account if it finds credentials elsewhere.
+async fn check_profile() -> Result<(), String> {
+    let name = env::var_os(PROFILE).map(|name| name.to_string_lossy().into_owned());
+    // To the SDK, `default` is the same as no name, whether there is such a profile or not.
+    let Some(name) = name.filter(|name| name != "default") else { return Ok(()) };
+    let profiles = profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
+    let profiles =
+        profiles.map_err(|error| format!("the AWS configuration cannot be read: {}", in_one_line(&error)))?;
+    profiles.get_profile(&name).map(drop).ok_or_else(|| {
+        format!(
+            "the environment variable {PROFILE} is `{name}`, and the AWS configuration has no such profile: unset it, or choose one that `aws configure list-profiles` shows"
+        )
+    })
+}
+
+/// Gets credentials before the first call, whose error says less of them.
+async fn check_credentials(sdk: &SdkConfig) -> Result<(), String> {
+    let tried = match sdk.credentials_provider() {
+        Some(provider) => match provider.provide_credentials().await {
+            Ok(_) => return Ok(()),
+            Err(CredentialsError::CredentialsNotLoaded(_)) => String::new(),
+            Err(error) => format!(" ({})", in_one_line(&error)),
+        },
+        None => String::new(),
+    };
+    Err(format!(
+        "no credentials are found{tried}: choose a profile that has some by {PROFILE}, or set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `eval \"$(aws configure export-credentials --format env)\"` sets those that only the AWS CLI can get, as from IAM Identity Center"
+    ))
+}
+
+/// Returns an error with its causes, some of which have lines of their own.
+fn in_one_line(error: &dyn Error) -> String {
+    chain(error).split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
 }
 
 fn show(report: &Report, is_json: bool) {

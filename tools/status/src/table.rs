@@ -110,11 +110,11 @@ mod tests {
     #[test]
     fn each_row_tells_where_an_instance_is_registered_and_what_is_wrong() {
         let mut recorder = Recorder::of_sweep(Mode::Observe);
-        let (id, clb) = ("i-0123456789abcdef0".into(), Registration::Classic("shop".into()));
+        let (id, clb) = ("i-0123456789abcdef0".into(), Registration::classic("shop"));
         let part = recorder.instance(&id);
         (part.name, part.state) = (Some("web-1".to_owned()), Some(State::Stopped));
         part.registered.insert(clb.clone());
-        part.health.insert(clb.clone(), Health { state: "OutOfService".to_owned(), reason: None });
+        part.health.insert(clb.clone(), Health { state: "OutOfService".to_owned(), reason: None, is_in_vain: false });
         recorder.wrong(&id, Because::of(&clb, "registered though stopped"));
         recorder.deed(&id, Action::Deregister, &clb, "");
         let expected = "\

@@ -34,6 +34,13 @@ pub enum Course {
     TooEarly(Duration),
 }
 
+impl Course {
+    /// Whether the instance's registrations have to do with it.
+    pub fn is_moving(&self) -> bool {
+        matches!(self, Self::Out | Self::In | Self::NotRunning(_))
+    }
+}
+
 /// Decides where the instance of an action is to be brought, by what EC2 and Auto Scaling said at `now`.
 pub fn course(
     action: &LifecycleAction,
@@ -46,10 +53,11 @@ pub fn course(
     let unless_young = |course: Course| if is_young { Course::TooEarly(DESCRIPTION_RETRY) } else { course };
     if hook.is_none() {
         // "If there are any outstanding lifecycle actions, they are completed first" (API reference, DeleteLifecycleHook).
-        return Course::Over("its hook, or its group, does not exist any more");
+        return Course::Over("there is no such hook, or no such group");
     }
     let is_launch = action.transition == Transition::Launching;
-    if is_launch && action.is_to_warm_pool {
+    let is_entering_pool = member.is_some_and(|member| member.lifecycle_state.is_entering_warm_pool());
+    if is_launch && (action.is_to_warm_pool || is_entering_pool) {
         let why = "it enters the warm pool, where it shall get no traffic";
         return Course::Complete(ActionResult::Continue, why.to_owned());
     }
@@ -102,6 +110,8 @@ pub enum WaitsFor {
     Tag(Duration),
     /// Health, a balancer that cannot be read or written, or a person: that may never come.
     Anything,
+    /// The next look, at what this one has registered.
+    Registered,
     /// Nothing: it is named, and the action goes on without it.
     Nothing,
 }
@@ -138,7 +148,7 @@ pub fn verdict(
             Transition::Terminating => "it is registered nowhere, and nothing is drained any more".to_owned(),
         };
         if !unwaited.is_empty() {
-            why = format!("{why}, but for what cannot become healthy: {}", sentences(&unwaited));
+            why = format!("{why}, but for what is not waited for: {}", sentences(&unwaited));
         }
         return Verdict::Complete { result: ActionResult::Continue, why, is_given_up: false };
     }
@@ -148,11 +158,14 @@ pub fn verdict(
     let is_drained_only = open.iter().all(is_of_drain);
     let limit = match is_drained_only {
         true => last_moment,
-        false => last_moment.min(delta(timeout.unwrap_or(hook.heartbeat_timeout))),
+        // 0 means the same at the hook as in the setting: as long as the hook.
+        false => last_moment.min(delta(timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(hook.heartbeat_timeout))),
     };
     // Where something drains, it is waited for even when something else has failed for too long.
     let is_draining = open.iter().any(is_of_drain);
-    if waited >= last_moment || (waited >= limit && !is_draining) {
+    // Nor does a look end an action that has just registered something: a person may have corrected a declaration at last.
+    let has_registered = open.iter().any(|open| open.waits_for == WaitsFor::Registered);
+    if waited >= last_moment || (waited >= limit && !is_draining && !has_registered) {
         return give_up(action, hook, &open, waited);
     }
     let left = limit - waited;
@@ -162,7 +175,7 @@ pub fn verdict(
 
 fn give_up(action: &LifecycleAction, hook: &Hook, open: &[&Open], waited: TimeDelta) -> Verdict {
     let result = match action.transition {
-        Transition::Launching => hook.wishes.on_timeout.unwrap_or(hook.default_result),
+        Transition::Launching => hook.metadata.on_timeout.unwrap_or(hook.default_result),
         // The instance ends anyway; abandoning would only skip the hooks after this one.
         Transition::Terminating => ActionResult::Continue,
     };
@@ -184,6 +197,7 @@ fn next_look(open: &[&Open], waited: TimeDelta) -> Duration {
     let end = |open: &&Open| match open.waits_for {
         WaitsFor::Draining(Some(left)) => Some((left + DRAINED_SLACK).max(LOOK_MIN).min(LONG_LOOK_MAX)),
         WaitsFor::Draining(None) | WaitsFor::Anything => Some(cadence),
+        WaitsFor::Registered => Some(LOOK_MIN),
         WaitsFor::Tag(_) | WaitsFor::Nothing => None,
     };
     let shows = |open: &&Open| match open.waits_for {
@@ -202,7 +216,7 @@ fn delta(duration: Duration) -> TimeDelta {
 mod tests {
     use super::*;
     use crate::{
-        hook::Wishes,
+        hook::Metadata,
         instance::tests::{at, instance},
     };
 
@@ -210,7 +224,8 @@ mod tests {
         heartbeat_timeout: Duration::from_secs(600),
         global_timeout: Duration::from_secs(60_000),
         default_result: ActionResult::Abandon,
-        wishes: Wishes { register: String::new(), timeout: None, on_timeout: None, network_drain: None },
+        metadata: Metadata { register: Vec::new(), timeout: None, on_timeout: None, network_drain: None },
+        unread: None,
     };
 
     fn action(transition: Transition) -> LifecycleAction {
@@ -327,7 +342,7 @@ mod tests {
             _ => None,
         };
         let why = completed(std::slice::from_ref(&idle)).unwrap_or_default();
-        assert!(why.ends_with("but for what cannot become healthy: tg:idle: unused"), "{why}");
+        assert!(why.ends_with("but for what is not waited for: tg:idle: unused"), "{why}");
         assert_eq!(completed(&[idle, unhealthy()]), None, "the other one is waited for");
     }
 
@@ -355,9 +370,28 @@ mod tests {
             Some(ActionResult::Abandon),
             "a minute before the global limit"
         );
-        let kind =
-            Hook { wishes: Wishes { on_timeout: Some(ActionResult::Continue), ..Wishes::default() }, ..HOOK.clone() };
+        let kind = Hook {
+            metadata: Metadata { on_timeout: Some(ActionResult::Continue), ..Metadata::default() },
+            ..HOOK.clone()
+        };
         assert_eq!(at_end(&kind, None, 600), Some(ActionResult::Continue));
+    }
+
+    #[test]
+    fn a_look_that_registers_something_never_gives_up() {
+        let registered = Open { waits_for: WaitsFor::Registered, ..unhealthy() };
+        let verdict = |second| verdict(&launch(), &HOOK, std::slice::from_ref(&registered), None, at(second));
+        assert_eq!(verdict(700), Verdict::Hold(LOOK_MIN));
+        assert!(matches!(verdict(59_940), Verdict::Complete { is_given_up: true, .. }), "the hook's global limit");
+    }
+
+    #[test]
+    fn a_timeout_of_0_is_as_long_as_the_hook() {
+        let ends_at = |second| {
+            let verdict = verdict(&launch(), &HOOK, &[unhealthy()], Some(Duration::ZERO), at(second));
+            matches!(verdict, Verdict::Complete { is_given_up: true, .. })
+        };
+        assert_eq!((ends_at(599), ends_at(600)), (false, true));
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Attached {
     /// Why a registration is its group's affair; `None` where it is not.
     pub fn reason(&self, registration: &Registration) -> Option<Reason> {
         let group = self.group.as_ref()?;
-        self.balancers.contains(&registration.balancer()).then(|| Reason::AttachedToGroup(group.clone()))
+        self.balancers.contains(&registration.balancer).then(|| Reason::AttachedToGroup(group.clone()))
     }
 }
 
@@ -200,11 +200,12 @@ pub struct GiveBack {
     pub look_again: Option<Duration>,
 }
 
-/// Decides over an instance that runs, read at `now`, with how everything stands that it shall have.
+/// Decides over an instance that runs, read at `now`, with how everything stands that it should have, and what of that is declared.
 pub fn give_back(
     instance: &Instance,
     now: Timestamp,
     standings: Vec<(Registration, Standing)>,
+    declared: &BTreeSet<Registration>,
     attached: &Attached,
 ) -> GiveBack {
     let held = instance.held();
@@ -214,14 +215,20 @@ pub fn give_back(
         match (standing, attached.reason(&registration)) {
             (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
             (_, Some(reason)) | (Standing::Never(reason), None) => {
-                // What is only declared cannot be forgotten: it stands in the operator's own tag.
-                match (is_held.contains(&registration), reason.is_foreign()) {
-                    (true, _) => decision.let_go.push((registration, reason)),
-                    (false, true) => decision.left_alone.push((registration, reason)),
-                    (false, false) => {
-                        let reason = as_of_declared(&registration, reason);
-                        decision.stuck.push((registration, reason));
+                let is_held = is_held.contains(&registration);
+                // What is declared cannot be forgotten, whether it is held or not: it stands in the operator's own tag.
+                if declared.contains(&registration) || !is_held {
+                    match reason.is_foreign() {
+                        true => decision.left_alone.push((registration.clone(), reason.clone())),
+                        false => {
+                            let reason =
+                                if is_held { reason.clone() } else { as_of_declared(&registration, reason.clone()) };
+                            decision.stuck.push((registration.clone(), reason));
+                        }
                     }
+                }
+                if is_held {
+                    decision.let_go.push((registration, reason));
                 }
             }
             (Standing::Absent(target), None) => decision.register.push((registration, target)),
@@ -247,9 +254,9 @@ pub fn give_back(
 
 /// What is held did exist, so it was deleted. What is only declared may never have been there.
 fn as_of_declared(registration: &Registration, reason: Reason) -> Reason {
-    let (sought, name) = match registration {
-        Registration::Classic(name) => (Sought::Classic, name.to_string()),
-        Registration::Target { group, .. } => (Sought::TargetGroup, group.name.clone()),
+    let (sought, name) = match &registration.balancer {
+        BalancerId::Classic(name) => (Sought::Classic, name.to_string()),
+        BalancerId::TargetGroup(group) => (Sought::TargetGroup, group.name.clone()),
     };
     match reason {
         Reason::BalancerGone => Reason::NoSuchBalancer { sought, name, hint: String::new() },
@@ -276,7 +283,7 @@ fn settled_in(held: &Held, now: Timestamp) -> Duration {
 pub fn is_surely_absent(instance: &Instance, held: &Held, registration: &Registration, now: Timestamp) -> bool {
     let (Some(start), Some(taken_at)) = (instance.launch_time, held.taken_at(registration)) else { return false };
     let is_first_look = now - start < FIRST_LOOK_WITHIN;
-    let has_address = matches!(registration, Registration::Target { address: Some(_), .. });
+    let has_address = registration.target.address.is_some();
     let wait = if has_address { DRAINING_MAX } else { SETTLE };
     is_first_look && taken_at + wait < start
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 
 fn clb(name: &str) -> Registration {
-    Registration::Classic(name.into())
+    Registration::classic(name)
 }
 
 fn target(id: &str) -> Target {
@@ -29,7 +29,7 @@ fn holding(state: State, held: &[(i64, &[&str])]) -> Instance {
 }
 
 fn healthy() -> Standing {
-    Standing::InPlace(Health { state: "InService".into(), reason: None })
+    Standing::InPlace(Health { state: "InService".into(), reason: None, is_in_vain: false })
 }
 
 fn notice(state: State, second: i64) -> Notice {
@@ -169,7 +169,7 @@ fn what_is_absent_is_registered_and_checked_when_nobody_can_rely_on_the_tag() {
     let instance = holding(State::Running, &[(-30, &["a"])]);
     let absent = || vec![(clb("a"), Standing::Absent(target("i-1")))];
     for (now, look_again) in [(20, 70), (80, 15)] {
-        let decision = give_back(&instance, at(now), absent(), &Attached::default());
+        let decision = give_back(&instance, at(now), absent(), &BTreeSet::new(), &Attached::default());
         assert_eq!(decision.register, [(clb("a"), target("i-1"))]);
         assert_eq!((decision.forget.len(), decision.forget_when_given.len()), (0, 0));
         assert_eq!(decision.look_again, Some(Duration::from_secs(look_again)), "at {now}");
@@ -180,10 +180,10 @@ fn what_is_absent_is_registered_and_checked_when_nobody_can_rely_on_the_tag() {
 fn what_is_absent_is_forgotten_as_soon_as_it_is_given_where_nobody_can_rely_on_the_tag() {
     let instance = holding(State::Running, &[(-100, &["a", "b"]), (-110, &["a"])]);
     let standings = || vec![(clb("a"), healthy()), (clb("b"), Standing::Absent(target("i-1")))];
-    let decision = give_back(&instance, at(20), standings(), &Attached::default());
+    let decision = give_back(&instance, at(20), standings(), &BTreeSet::new(), &Attached::default());
     assert_eq!((decision.forget.len(), decision.forget_when_given.len(), decision.look_again), (1, 1, None));
     let member = Attached { group: Some("asg".into()), balancers: BTreeSet::new() };
-    let decision = give_back(&instance, at(20), standings(), &member);
+    let decision = give_back(&instance, at(20), standings(), &BTreeSet::new(), &member);
     assert_eq!(
         (decision.forget.len(), decision.forget_when_given.len()),
         (1, 0),
@@ -191,7 +191,7 @@ fn what_is_absent_is_forgotten_as_soon_as_it_is_given_where_nobody_can_rely_on_t
     );
     assert_eq!(decision.look_again, Some(CHECK_AFTER));
     let waiting = vec![(clb("a"), Standing::Draining { delay: None }), (clb("b"), Standing::Absent(target("i-1")))];
-    let decision = give_back(&instance, at(20), waiting, &Attached::default());
+    let decision = give_back(&instance, at(20), waiting, &BTreeSet::new(), &Attached::default());
     assert_eq!((decision.forget.len(), decision.forget_when_given.len()), (0, 0), "not all of it is given");
 }
 
@@ -199,12 +199,12 @@ fn what_is_absent_is_forgotten_as_soon_as_it_is_given_where_nobody_can_rely_on_t
 fn a_tag_is_forgotten_only_when_all_is_back_and_nobody_can_rely_on_it() {
     let instance = holding(State::Running, &[(10, &["a", "b"])]);
     let back = || vec![(clb("a"), healthy()), (clb("b"), healthy())];
-    let early = give_back(&instance, at(129), back(), &Attached::default());
+    let early = give_back(&instance, at(129), back(), &BTreeSet::new(), &Attached::default());
     assert_eq!((early.forget.len(), early.look_again), (0, Some(Duration::from_secs(1))));
-    let settled = give_back(&instance, at(130), back(), &Attached::default());
+    let settled = give_back(&instance, at(130), back(), &BTreeSet::new(), &Attached::default());
     assert_eq!((settled.forget.len(), settled.look_again), (1, None));
     let half = vec![(clb("a"), healthy()), (clb("b"), Standing::Stuck(Reason::BalancerGone))];
-    assert!(give_back(&instance, at(500), half, &Attached::default()).forget.is_empty());
+    assert!(give_back(&instance, at(500), half, &BTreeSet::new(), &Attached::default()).forget.is_empty());
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn each_tag_is_forgotten_by_itself_and_a_broken_one_never() {
     let mut instance = holding(State::Running, &[(-100, &["a"]), (-50, &["b"])]);
     instance.tags.insert("elb-registrar:held.by-hand".into(), "clb:a oops".into());
     let standings = vec![(clb("a"), healthy()), (clb("b"), Standing::Draining { delay: None })];
-    let decision = give_back(&instance, at(500), standings, &Attached::default());
+    let decision = give_back(&instance, at(500), standings, &BTreeSet::new(), &Attached::default());
     let forgotten: Vec<_> = decision.forget.iter().map(|tag| tag.value.as_str()).collect();
     assert_eq!(forgotten, ["clb:a"]);
 }
@@ -245,7 +245,7 @@ fn what_can_never_be_given_back_is_let_go_with_the_tag() {
     let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
     let standings =
         vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("attached"), Standing::Absent(target("i-1")))];
-    let decision = give_back(&instance, at(500), standings, &attached);
+    let decision = give_back(&instance, at(500), standings, &BTreeSet::new(), &attached);
     assert_eq!((decision.let_go.len(), decision.register.len(), decision.forget.len()), (2, 0, 1));
 }
 
@@ -253,7 +253,7 @@ fn what_can_never_be_given_back_is_let_go_with_the_tag() {
 fn what_is_only_declared_is_never_let_go() {
     let standings =
         vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("ignored"), Standing::Never(Reason::Ignored))];
-    let decision = give_back(&instance("i-1"), at(500), standings, &Attached::default());
+    let decision = give_back(&instance("i-1"), at(500), standings, &BTreeSet::new(), &Attached::default());
     assert_eq!(decision.let_go, []);
     let never_seen = Reason::NoSuchBalancer { sought: Sought::Classic, name: "gone".to_owned(), hint: String::new() };
     assert_eq!(decision.stuck, [(clb("gone"), never_seen)], "a person has to correct it");
@@ -265,7 +265,7 @@ fn a_stuck_or_unreadable_registration_stays_held() {
     let instance = holding(State::Running, &[(-100, &["a", "b"])]);
     let error = CallError::Refused { action: "X", code: "Y".into(), message: "Z".into() };
     let standings = vec![(clb("a"), Standing::Stuck(Reason::BalancerGone)), (clb("b"), Standing::Unreadable(error))];
-    let decision = give_back(&instance, at(500), standings, &Attached::default());
+    let decision = give_back(&instance, at(500), standings, &BTreeSet::new(), &Attached::default());
     assert_eq!((decision.stuck.len(), decision.unreadable.len(), decision.forget.len()), (1, 1, 0));
 }
 
@@ -274,14 +274,20 @@ fn a_draining_address_waits_until_its_delay_is_over() {
     let instance = holding(State::Running, &[(-100, &["a"])]);
     let draining = |delay: Option<u64>| vec![(clb("a"), Standing::Draining { delay: delay.map(Duration::from_secs) })];
     for (delay, now, wait) in [(Some(300), 150, 50), (Some(300), 198, 5), (Some(300), 250, 20), (None, 150, 20)] {
-        let decision = give_back(&instance, at(now), draining(delay), &Attached::default());
+        let decision = give_back(&instance, at(now), draining(delay), &BTreeSet::new(), &Attached::default());
         assert_eq!(decision.look_again, Some(Duration::from_secs(wait)), "{delay:?} at {now}");
     }
 }
 
 #[test]
 fn an_instance_that_has_everything_and_holds_nothing_is_done() {
-    let decision = give_back(&instance("i-1"), at(500), vec![(clb("declared"), healthy())], &Attached::default());
+    let decision = give_back(
+        &instance("i-1"),
+        at(500),
+        vec![(clb("declared"), healthy())],
+        &BTreeSet::new(),
+        &Attached::default(),
+    );
     assert_eq!((decision.look_again, decision.forget.len()), (None, 0));
 }
 
@@ -291,7 +297,7 @@ fn a_tag_that_is_younger_than_the_reading_a_sweep_counts_from_is_not_forgotten()
     for (taken_at, is_forgotten) in [(104, false), (100 + 900, false), (100 + 7_200, true)] {
         let instance = holding(State::Running, &[(taken_at, &["a"])]);
         let standings = vec![(clb("a"), healthy())];
-        let decision = give_back(&instance, at(100), standings, &Attached::default());
+        let decision = give_back(&instance, at(100), standings, &BTreeSet::new(), &Attached::default());
         assert_eq!(!decision.forget.is_empty(), is_forgotten, "taken at {taken_at}");
     }
 }

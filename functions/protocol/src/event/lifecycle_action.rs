@@ -69,7 +69,6 @@ struct Detail {
 struct Notification {
     account_id: Field,
     time: Field,
-    event: Field,
 }
 
 impl LifecycleAction {
@@ -86,11 +85,11 @@ impl LifecycleAction {
     pub fn of_text(text: &str, place: &Place, prefix: &str) -> Result<Told<Self>, NotUnderstood> {
         let input = Input::of(text, Self::TAKES)?;
         let (time, detail) = match input.outline.service.as_text() {
-            Some("AWS Auto Scaling") => {
+            Some("AWS Auto Scaling") if input.outline.event.as_text() == Some("autoscaling:TEST_NOTIFICATION") => {
+                return Ok(Told::Nothing("Auto Scaling sends a test notification when a hook gets its target"));
+            }
+            Some("AWS Auto Scaling") if input.outline.event == Field::Absent => {
                 let notification: Notification = object(&input.text).unwrap_or_default();
-                if notification.event.as_text() == Some("autoscaling:TEST_NOTIFICATION") {
-                    return Ok(Told::Nothing("Auto Scaling sends a test notification when a hook gets its target"));
-                }
                 place.check(&notification.account_id, &Field::Absent)?;
                 (time_of(&notification.time, "Time")?, object(&input.text).unwrap_or_default())
             }

@@ -24,12 +24,19 @@ pub use lifecycle_action::{LifecycleAction, Transition};
 pub use look::{LOOKS_AN_ORDER_MAX, notices_of, order_of};
 pub use state_change::Notice;
 
+/// The account in the ARN that local emulators make up, in `us-east-1` whatever the Region is. No event is of it.
+///
+/// It is in the runtime interface emulator, which `sam local` starts, too (`InvokedFunctionArn` in
+/// <https://github.com/aws/aws-lambda-runtime-interface-emulator/blob/4fa21571526087e3a0076b9fecf67a79e3927994/internal/lambda/rie/handlers.go>;
+/// the emulator's binaries are in <https://github.com/aws/aws-sam-cli/tree/v1.164.0/samcli/local/rapid>).
+const EMULATORS_ACCOUNT: &str = "012345678912";
+
 /// Where the function runs, and therefore whose events it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Such as `us-east-1`.
     pub region: String,
-    /// Twelve digits; `None` where the function does not know its own ARN (`cargo lambda watch`).
+    /// Twelve digits; `None` if the function does not know its account, as under `cargo lambda watch` and `sam local`.
     pub account: Option<String>,
 }
 
@@ -65,6 +72,9 @@ struct Outline {
     /// `AWS Auto Scaling` in a notification that a lifecycle hook sends to a queue or a topic.
     #[serde(rename = "Service")]
     service: Field,
+    /// What a notification that is no event tells of, such as `autoscaling:EC2_INSTANCE_LAUNCH`.
+    #[serde(rename = "Event")]
+    event: Field,
 }
 
 /// An input that was taken out of its envelope.
@@ -87,7 +97,7 @@ impl<'t> Input<'t> {
                 let outline = object(&message).map_err(|why| refuse(format!("SNS delivered a message: {why}")))?;
                 Ok(Self { text: message.into(), outline })
             }
-            (Some(kind), _) if outline.source == Field::Absent => {
+            (Some(kind @ ("SubscriptionConfirmation" | "UnsubscribeConfirmation")), _) => {
                 Err(refuse(format!("SNS delivered a `{kind}`, which tells of no instance")))
             }
             _ => Ok(Self { text: text.into(), outline }),
@@ -101,11 +111,11 @@ impl<'t> Input<'t> {
         takes: &'static str,
         is_ours: impl Fn(&str, &str) -> bool,
     ) -> Result<(Option<Timestamp>, D), NotUnderstood> {
-        let Outline { source, detail_type, account, region, time, service, .. } = self.outline;
+        let Outline { source, detail_type, account, region, time, service, event, .. } = self.outline;
         let refuse = |why: &str| NotUnderstood::NotAnEvent { why: why.to_owned(), takes };
-        if let Some(service) = service.text() {
-            let detail_type = "notification of a lifecycle hook".to_owned();
-            return Err(NotUnderstood::OtherEvent { source_name: service, detail_type, takes });
+        if let Some(source_name) = service.text() {
+            let detail_type = event.text().unwrap_or_else(|| "notification".to_owned());
+            return Err(NotUnderstood::OtherNotification { source_name, detail_type, takes });
         }
         let source_name = source.text().ok_or_else(|| refuse("it has no `source` that is a text"))?;
         let detail_type = detail_type.text().ok_or_else(|| refuse("it has no `detail-type` that is a text"))?;
@@ -165,9 +175,10 @@ fn instance_id_of(field: Field, name: &'static str) -> Result<InstanceId, NotUnd
 }
 
 impl Place {
-    /// The place of a function with this ARN.
+    /// Returns the place of a function with this ARN.
     pub fn of_function(arn: &str, region: &str) -> Self {
         let account = arn.split(':').nth(4).filter(|part| part.len() == 12 && part.bytes().all(|b| b.is_ascii_digit()));
+        let account = account.filter(|account| *account != EMULATORS_ACCOUNT);
         Self { region: region.to_owned(), account: account.map(str::to_owned) }
     }
 
@@ -210,12 +221,22 @@ pub enum NotUnderstood {
         /// What the function takes, and where a sample is.
         takes: &'static str,
     },
+    /// A notification that is no event of EventBridge's.
+    #[error("`{detail_type}`, a notification of `{source_name}`, is not for this function. {takes}")]
+    OtherNotification {
+        /// The service.
+        source_name: String,
+        /// What it tells of.
+        detail_type: String,
+        /// What the function takes, and where a sample is.
+        takes: &'static str,
+    },
     /// A batch of another service.
     #[error(
-        "these are records of {origin}, and this function takes them from its own SQS queue alone, which keeps an event until there is something to do: let {origin} send to that queue. {takes}"
+        "these are records {origin}, and this function takes records of its own SQS queue alone, to which the template's rule sends. {takes}"
     )]
     OtherRecords {
-        /// Such as `aws:sns`.
+        /// `of aws:sns`, and the like.
         origin: String,
         /// What the function takes, and where a sample is.
         takes: &'static str,
@@ -268,7 +289,7 @@ pub enum NotUnderstood {
     },
     /// What the operator wrote at the hook.
     #[error(
-        "the NotificationMetadata of the lifecycle hook `{hook}` is not understood: {why}. The hook is left to its own timeout and default result"
+        "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata is not understood: {why}"
     )]
     Metadata {
         /// Whose.
@@ -278,7 +299,7 @@ pub enum NotUnderstood {
     },
     /// A registration in what the operator wrote at the hook.
     #[error(
-        "the NotificationMetadata of the lifecycle hook `{hook}` has `{text}`, which is not a registration: {why}. The hook is left to its own timeout and default result"
+        "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata has `{text}`, which is not a registration: {why}"
     )]
     Declaration {
         /// Whose.

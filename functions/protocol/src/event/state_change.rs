@@ -110,9 +110,24 @@ mod tests {
 
     #[test]
     fn a_function_that_does_not_know_its_account_takes_any() {
-        let place = Place::of_function("function-arn", "us-east-1");
-        assert_eq!(place.account, None);
-        assert!(Notice::of_event(&sample().to_string(), &place).is_ok());
+        // What `cargo lambda watch` says, and what the runtime interface emulator and `sam local` do.
+        for arn in ["function-arn", "arn:aws:lambda:us-east-1:012345678912:function:test_function"] {
+            let place = Place::of_function(arn, "us-east-1");
+            assert_eq!(place.account, None);
+            assert!(Notice::of_event(&sample().to_string(), &place).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_event_without_account_and_region_is_of_here() {
+        let mut event = sample();
+        for field in ["account", "region", "resources"] {
+            event.as_object_mut().unwrap().remove(field);
+        }
+        for (account, region) in [("123456789012", "us-east-1"), ("210987654321", "eu-west-1")] {
+            let arn = format!("arn:aws:lambda:{region}:{account}:function:instance-state");
+            assert!(Notice::of_event(&event.to_string(), &Place::of_function(&arn, region)).is_ok(), "{arn}");
+        }
     }
 
     proptest! {

@@ -1,18 +1,28 @@
 //! Auto Scaling at the edge: what a group looks after by itself, where its members are in their life, its hooks, and their actions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use aws_sdk_autoscaling::{Client, types::LifecycleHook};
+use aws_sdk_autoscaling::{
+    Client,
+    operation::{
+        describe_auto_scaling_groups::DescribeAutoScalingGroupsOutput,
+        describe_auto_scaling_instances::DescribeAutoScalingInstancesOutput,
+    },
+    types::{AutoScalingInstanceDetails, LifecycleHook},
+};
 use protocol::{
     call_error::CallError,
-    event::{LifecycleAction, NotUnderstood},
+    event::LifecycleAction,
     hook::{self, Hook},
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     member::{ActionResult, AttachedBalancers, Member},
     registration::{BalancerId, TargetGroupId},
 };
 
-use crate::aws::call::call_error;
+use crate::aws::{budget::Budget, call::once};
 
 /// Names that one DescribeAutoScalingGroups call takes: the largest page (API reference, `MaxRecords`).
 const NAMES_PER_CALL_MAX: usize = 100;
@@ -23,27 +33,114 @@ const IDS_PER_CALL_MAX: usize = 50;
 /// The code of every refusal of a lifecycle action that is over, or never was: "No active Lifecycle Action found with...".
 const VALIDATION_ERROR: &str = "ValidationError";
 
-/// Reads what is attached to groups. Those that are gone are left out, as the call does.
-///
-/// # Errors
-/// Where a call fails: then nobody knows what is attached, and nothing of the members may be touched.
-pub async fn attached_balancers(
-    client: &Client,
-    names: &BTreeSet<AutoScalingGroupName>,
-) -> Result<BTreeMap<AutoScalingGroupName, AttachedBalancers>, CallError> {
-    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let mut groups = BTreeMap::new();
-    for chunk in names.chunks(NAMES_PER_CALL_MAX) {
-        let call = client.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(chunk.to_vec()));
-        let mut pages = call.into_paginator().items().send();
-        while let Some(found) = pages.next().await {
-            let found = found.map_err(|e| call_error("autoscaling:DescribeAutoScalingGroups", e))?;
-            if let Some(name) = found.auto_scaling_group_name() {
-                groups.insert(name.into(), attached(&found));
-            }
-        }
+/// Auto Scaling of one Region.
+#[derive(Clone)]
+pub struct AutoScaling {
+    client: Client,
+    budget: Arc<Budget>,
+}
+
+impl AutoScaling {
+    /// Auto Scaling behind a client, and the budget of all clients' calls.
+    pub fn new(client: Client, budget: Arc<Budget>) -> Self {
+        Self { client, budget }
     }
-    Ok(groups)
+
+    /// Reads what is attached to groups. Those that are gone are left out, as the call does.
+    ///
+    /// # Errors
+    /// Where a call fails: then nobody knows what is attached, and nothing of the members may be touched.
+    pub async fn attached_balancers(
+        &self,
+        names: &BTreeSet<AutoScalingGroupName>,
+    ) -> Result<BTreeMap<AutoScalingGroupName, AttachedBalancers>, CallError> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut groups = BTreeMap::new();
+        for chunk in names.chunks(NAMES_PER_CALL_MAX) {
+            let call = self.client.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(chunk.to_vec()));
+            let page = |token| call.clone().set_next_token(token).send();
+            let see = |page: DescribeAutoScalingGroupsOutput| {
+                let named = page.auto_scaling_groups().iter();
+                groups
+                    .extend(named.filter_map(|found| Some((found.auto_scaling_group_name()?.into(), attached(found)))));
+            };
+            let next = DescribeAutoScalingGroupsOutput::next_token;
+            self.budget.pages(None, "autoscaling:DescribeAutoScalingGroups", page, next, see).await?;
+        }
+        Ok(groups)
+    }
+
+    /// Reads instances as members of groups. Those that are members of none are left out, as the call does.
+    ///
+    /// Not DescribeAutoScalingGroups, which also lists members: those of a warm pool it leaves out.
+    ///
+    /// # Errors
+    /// Where a call fails: then nobody knows who shall get traffic.
+    pub async fn members(&self, ids: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Member>, CallError> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let mut members = BTreeMap::new();
+        for chunk in ids.chunks(IDS_PER_CALL_MAX) {
+            let call = self.client.describe_auto_scaling_instances().set_instance_ids(Some(chunk.to_vec()));
+            let page = |token| call.clone().set_next_token(token).send();
+            let see = |page: DescribeAutoScalingInstancesOutput| {
+                members.extend(page.auto_scaling_instances().iter().filter_map(member));
+            };
+            let next = DescribeAutoScalingInstancesOutput::next_token;
+            self.budget.pages(None, "autoscaling:DescribeAutoScalingInstances", page, next, see).await?;
+        }
+        Ok(members)
+    }
+
+    /// Reads a lifecycle hook; `None` if the hook or its group is not there (any more).
+    ///
+    /// # Errors
+    /// If the call fails.
+    pub async fn hook(
+        &self,
+        group: &AutoScalingGroupName,
+        name: &LifecycleHookName,
+    ) -> Result<Option<Hook>, CallError> {
+        let call = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
+        let call = call.lifecycle_hook_names(name.as_str());
+        let answer = match once("autoscaling:DescribeLifecycleHooks", call.send()).await {
+            Ok(answer) => answer,
+            // "AutoScalingGroup name not found", or a hook that is not there: both are gone.
+            Err(error) if error.code() == Some(VALIDATION_ERROR) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = answer.lifecycle_hooks().iter().find(|found| found.lifecycle_hook_name() == Some(name.as_str()));
+        Ok(found.map(|found| Hook::of(name, &described(found))))
+    }
+
+    /// Restarts the heartbeat timeout of an action. Says whether the action is still there.
+    ///
+    /// # Errors
+    /// Where the call fails for another reason.
+    pub async fn record_heartbeat(&self, action: &LifecycleAction) -> Result<bool, CallError> {
+        let call = self
+            .client
+            .record_lifecycle_action_heartbeat()
+            .auto_scaling_group_name(action.group.as_str())
+            .lifecycle_hook_name(action.hook.as_str())
+            .lifecycle_action_token(&action.token);
+        still_there(once("autoscaling:RecordLifecycleActionHeartbeat", call.send()).await)
+    }
+
+    /// Ends an action. Says whether it was still there: one that somebody has completed, or that ran out of time, is no error
+    /// (others retried that for hours).
+    ///
+    /// # Errors
+    /// Where the call fails for another reason.
+    pub async fn complete(&self, action: &LifecycleAction, result: ActionResult) -> Result<bool, CallError> {
+        let call = self
+            .client
+            .complete_lifecycle_action()
+            .auto_scaling_group_name(action.group.as_str())
+            .lifecycle_hook_name(action.hook.as_str())
+            .lifecycle_action_token(&action.token)
+            .lifecycle_action_result(result.word());
+        still_there(once("autoscaling:CompleteLifecycleAction", call.send()).await)
+    }
 }
 
 fn attached(found: &aws_sdk_autoscaling::types::AutoScalingGroup) -> AttachedBalancers {
@@ -60,52 +157,6 @@ fn attached(found: &aws_sdk_autoscaling::types::AutoScalingGroup) -> AttachedBal
     classic.chain(target_groups.map(BalancerId::TargetGroup)).chain(sources).collect()
 }
 
-/// Reads instances as members of groups. Those that are members of none are left out, as the call does.
-///
-/// Not DescribeAutoScalingGroups, which also lists members: those of a warm pool it leaves out.
-///
-/// # Errors
-/// Where a call fails: then nobody knows who shall get traffic.
-pub async fn members(client: &Client, ids: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Member>, CallError> {
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let mut members = BTreeMap::new();
-    for chunk in ids.chunks(IDS_PER_CALL_MAX) {
-        let call = client.describe_auto_scaling_instances().set_instance_ids(Some(chunk.to_vec()));
-        let mut pages = call.into_paginator().items().send();
-        while let Some(found) = pages.next().await {
-            let found = found.map_err(|e| call_error("autoscaling:DescribeAutoScalingInstances", e))?;
-            let group = found.auto_scaling_group_name().map(Into::into);
-            let state = found.lifecycle_state().map(Into::into);
-            if let (Some(id), Some(group), Some(lifecycle_state)) = (found.instance_id(), group, state) {
-                members.insert(id.into(), Member { group, lifecycle_state });
-            }
-        }
-    }
-    Ok(members)
-}
-
-/// Reads a lifecycle hook; `None` where the hook or its group is gone.
-///
-/// # Errors
-/// Where the call fails, or where nobody understands what the operator wrote at the hook.
-pub async fn hook(
-    client: &Client,
-    group: &AutoScalingGroupName,
-    name: &LifecycleHookName,
-) -> Result<Option<Hook>, HookError> {
-    let call = client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
-    let answer = match call.lifecycle_hook_names(name.as_str()).send().await {
-        Ok(answer) => answer,
-        Err(error) => {
-            let error = call_error("autoscaling:DescribeLifecycleHooks", error);
-            // "AutoScalingGroup name not found", or a hook that is not there: both are gone.
-            return if error.code() == Some(VALIDATION_ERROR) { Ok(None) } else { Err(HookError::Call(error)) };
-        }
-    };
-    let found = answer.lifecycle_hooks().iter().find(|found| found.lifecycle_hook_name() == Some(name.as_str()));
-    found.map(|found| Hook::of(name, &described(found))).transpose().map_err(HookError::NotUnderstood)
-}
-
 fn described(found: &LifecycleHook) -> hook::LifecycleHook {
     hook::LifecycleHook {
         lifecycle_transition: found.lifecycle_transition().map(str::to_owned),
@@ -116,47 +167,16 @@ fn described(found: &LifecycleHook) -> hook::LifecycleHook {
     }
 }
 
-/// Why a hook could not be read.
-#[derive(Debug)]
-pub enum HookError {
-    /// The call failed: it shall be repeated.
-    Call(CallError),
-    /// What the operator wrote there says nothing to this function: that is for a person.
-    NotUnderstood(NotUnderstood),
-}
-
-/// Restarts the heartbeat timeout of an action. Says whether the action is still there.
-///
-/// # Errors
-/// Where the call fails for another reason.
-pub async fn record_heartbeat(client: &Client, action: &LifecycleAction) -> Result<bool, CallError> {
-    let call = client
-        .record_lifecycle_action_heartbeat()
-        .auto_scaling_group_name(action.group.as_str())
-        .lifecycle_hook_name(action.hook.as_str())
-        .lifecycle_action_token(&action.token);
-    still_there(call.send().await.map_err(|e| call_error("autoscaling:RecordLifecycleActionHeartbeat", e)))
-}
-
-/// Ends an action. Says whether it was still there: one that somebody has completed, or that ran out of time, is no error
-/// (others retried that for hours).
-///
-/// # Errors
-/// Where the call fails for another reason.
-pub async fn complete(client: &Client, action: &LifecycleAction, result: ActionResult) -> Result<bool, CallError> {
-    let call = client
-        .complete_lifecycle_action()
-        .auto_scaling_group_name(action.group.as_str())
-        .lifecycle_hook_name(action.hook.as_str())
-        .lifecycle_action_token(&action.token)
-        .lifecycle_action_result(result.word());
-    still_there(call.send().await.map_err(|e| call_error("autoscaling:CompleteLifecycleAction", e)))
-}
-
 fn still_there<T>(answer: Result<T, CallError>) -> Result<bool, CallError> {
     match answer {
         Ok(_) => Ok(true),
         Err(error) if error.code() == Some(VALIDATION_ERROR) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn member(found: &AutoScalingInstanceDetails) -> Option<(InstanceId, Member)> {
+    let group = found.auto_scaling_group_name()?.into();
+    let lifecycle_state = found.lifecycle_state()?.into();
+    Some((found.instance_id()?.into(), Member { group, lifecycle_state }))
 }

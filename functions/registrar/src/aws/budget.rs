@@ -144,7 +144,7 @@ impl Budget {
     ///
     /// # Errors
     /// What the call says; that it came too fast, where the invocation has no time left for another.
-    pub async fn call<'c, T, F>(&self, set: ApiSet, call: impl Fn() -> F) -> Result<T, CallError>
+    pub(crate) async fn patiently<'c, T, F>(&self, set: ApiSet, call: impl Fn() -> F) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, CallError>> + Send + 'c,
     {
@@ -282,13 +282,13 @@ mod tests {
             }
         };
         let budget = Budget::default();
-        assert!(budget.call(ApiSet::Describe, refuses(1)).await.is_err(), "nobody knows how long there is time");
+        assert!(budget.patiently(ApiSet::Describe, refuses(1)).await.is_err(), "nobody knows how long there is time");
         calls.store(0, Ordering::Relaxed);
         budget.begin(Some(MonotonicTime::now() + Duration::from_secs(120)));
-        assert!(budget.call(ApiSet::Describe, refuses(5)).await.is_ok());
+        assert!(budget.patiently(ApiSet::Describe, refuses(5)).await.is_ok());
         calls.store(0, Ordering::Relaxed);
         sleep(Duration::from_secs(80)).await;
-        assert!(budget.call(ApiSet::Describe, refuses(1)).await.is_err(), "the invocation is about to end");
+        assert!(budget.patiently(ApiSet::Describe, refuses(1)).await.is_err(), "the invocation is about to end");
     }
 
     #[test]

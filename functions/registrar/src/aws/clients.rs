@@ -14,6 +14,7 @@ use protocol::timing::{ATTEMPT_TIMEOUT, CONNECT_WITHIN, OPERATION_TIMEOUT};
 use tokio::time::timeout;
 
 use crate::aws::{
+    auto_scaling::AutoScaling,
     budget::{Budget, Service},
     call_watch::{CallCounts, CallWatch},
     ec2::{self, Ec2},
@@ -36,7 +37,7 @@ pub struct Clients {
     /// Target groups.
     pub target_groups: aws_sdk_elasticloadbalancingv2::Client,
     /// Auto Scaling groups.
-    pub auto_scaling: aws_sdk_autoscaling::Client,
+    pub auto_scaling: AutoScaling,
     /// Queues.
     pub sqs: aws_sdk_sqs::Client,
     /// Where they are, such as `us-east-1`.
@@ -110,7 +111,7 @@ impl Clients {
             ec2: Ec2::new(watched!(aws_sdk_ec2, sdk, of_ec2.clone()), of_ec2, budget.clone()),
             classic: watched!(aws_sdk_elasticloadbalancing, sdk, of(Service::Classic)),
             target_groups: watched!(aws_sdk_elasticloadbalancingv2, sdk, of(Service::ElasticLoadBalancingV2)),
-            auto_scaling: watched!(aws_sdk_autoscaling, sdk, watch()),
+            auto_scaling: AutoScaling::new(watched!(aws_sdk_autoscaling, sdk, watch()), budget.clone()),
             sqs: watched!(aws_sdk_sqs, sdk, watch()),
             region: sdk.region().map(ToString::to_string).unwrap_or_default(),
             counts,
@@ -132,11 +133,24 @@ pub fn retries() -> RetryConfig {
 /// Why there are no clients.
 #[derive(Debug, thiserror::Error)]
 pub enum BadEnvironment {
-    /// A variable is not there, or empty.
+    /// A variable of the credentials is not there, or empty.
     #[error(
-        "the environment variable {0} is missing: Lambda sets it for a function that has a role; elsewhere, set it by hand"
+        "the environment variable {0} is missing: Lambda sets it for a function that has a role; by hand, `eval \"$(aws configure export-credentials --format env)\"` does (a function reads no AWS_PROFILE)"
     )]
-    Missing(&'static str),
+    NoCredentials(&'static str),
+    /// The variable of the Region is not there, or empty.
+    #[error(
+        "the environment variable AWS_REGION is missing: Lambda sets it; by hand, `export AWS_REGION=us-east-1` does, with your Region"
+    )]
+    NoRegion,
+    /// A variable that says where AWS is has another value than a URL.
+    #[error("the environment variable {name} is `{value}`, and has to be a URL that begins with https:// or http://")]
+    NoUrl {
+        /// Which one.
+        name: String,
+        /// Its value.
+        value: String,
+    },
     /// TLS cannot be had.
     #[error("TLS cannot be spoken: {0}")]
     Tls(#[from] rustls::Error),
@@ -152,14 +166,26 @@ pub enum BadEnvironment {
 ///
 /// Where a variable is missing, and where there is no TLS.
 pub fn from_env() -> Result<SdkConfig, BadEnvironment> {
+    from_variables(&variables_of_aws())
+}
+
+/// Checks the variables that say where AWS is. The SDK shows a whole request in its `Debug` form if one of them is no URL.
+///
+/// # Errors
+/// Names the variable.
+pub fn check_endpoints() -> Result<(), BadEnvironment> {
+    endpoints(&variables_of_aws()).map(drop)
+}
+
+/// Returns the variables of the process that are AWS's, without those that are empty.
+fn variables_of_aws() -> BTreeMap<String, String> {
     let variables =
         std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
-    let ours = variables.filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty());
-    from_variables(&ours.collect())
+    variables.filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty()).collect()
 }
 
 fn from_variables(variables: &BTreeMap<String, String>) -> Result<SdkConfig, BadEnvironment> {
-    let needed = |name| variables.get(name).cloned().ok_or(BadEnvironment::Missing(name));
+    let needed = |name| variables.get(name).cloned().ok_or(BadEnvironment::NoCredentials(name));
     let credentials = Credentials::new(
         needed("AWS_ACCESS_KEY_ID")?,
         needed("AWS_SECRET_ACCESS_KEY")?,
@@ -168,15 +194,13 @@ fn from_variables(variables: &BTreeMap<String, String>) -> Result<SdkConfig, Bad
         "environment",
     );
     let is_true = |name| variables.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let is_of_endpoint = |(name, _): &(&String, &String)| name.starts_with(ENDPOINT);
-    let endpoints = variables.iter().filter(is_of_endpoint).map(|(name, url)| (name.clone(), url.clone()));
     let sdk = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .region(Region::new(needed("AWS_REGION")?))
+        .region(Region::new(variables.get("AWS_REGION").cloned().ok_or(BadEnvironment::NoRegion)?))
         .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"))
-        .service_config(Endpoints(endpoints.collect()))
+        .service_config(endpoints(variables)?)
         .http_client(http::client()?)
         .timeout_config(timeouts())
         .retry_config(retries());
@@ -186,6 +210,16 @@ fn from_variables(variables: &BTreeMap<String, String>) -> Result<SdkConfig, Bad
 /// The variable that says where all services are; with a service's id behind it, where that one is
 /// ([service-specific endpoints](https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html)).
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+
+fn endpoints(variables: &BTreeMap<String, String>) -> Result<Endpoints, BadEnvironment> {
+    let is_url = |value: &str| value.starts_with("https://") || value.starts_with("http://");
+    let of_endpoints = variables.iter().filter(|(name, _)| name.starts_with(ENDPOINT));
+    let checked = of_endpoints.map(|(name, value)| match is_url(value) {
+        true => Ok((name.clone(), value.clone())),
+        false => Err(BadEnvironment::NoUrl { name: name.clone(), value: value.clone() }),
+    });
+    checked.collect::<Result<_, _>>().map(Endpoints)
+}
 
 /// URLs by the names of their variables.
 #[derive(Debug)]
@@ -226,10 +260,27 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_missing_is_named() {
-        let mut variables = variables(&[]);
-        variables.remove("AWS_REGION");
-        let sentence = from_variables(&variables).unwrap_err().to_string();
-        assert!(sentence.starts_with("the environment variable AWS_REGION is missing: "), "{sentence}");
+    fn a_variable_that_is_missing_is_named_with_what_to_do() {
+        for (name, remedy) in [
+            ("AWS_REGION", "`export AWS_REGION=us-east-1`"),
+            ("AWS_ACCESS_KEY_ID", "aws configure export-credentials"),
+            ("AWS_SECRET_ACCESS_KEY", "a function reads no AWS_PROFILE"),
+        ] {
+            let mut variables = variables(&[]);
+            variables.remove(name);
+            let sentence = from_variables(&variables).unwrap_err().to_string();
+            let start = format!("the environment variable {name} is missing: ");
+            assert!(sentence.starts_with(&start) && sentence.contains(remedy), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_url_is_named() {
+        let sentence =
+            from_variables(&variables(&[("AWS_ENDPOINT_URL_EC2", "127.0.0.1:4566")])).unwrap_err().to_string();
+        assert!(
+            sentence.starts_with("the environment variable AWS_ENDPOINT_URL_EC2 is `127.0.0.1:4566`"),
+            "{sentence}"
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use aws_sdk_ec2::{
     Client,
+    operation::describe_instances::DescribeInstancesOutput,
     types::{Filter, Tag},
 };
 use aws_smithy_types::DateTime as SdkDateTime;
@@ -21,7 +22,6 @@ use protocol::{
 
 use crate::aws::{
     budget::{ApiSet, Budget},
-    call::call_error,
     call_watch::CallWatch,
 };
 
@@ -128,13 +128,8 @@ impl Ec2 {
         let mut at: Option<Timestamp> = None;
         for filters in filters {
             let call = self.client.describe_instances().set_filters(Some(filters)).max_results(PAGE_SIZE);
-            let mut next = Some(None);
-            while let Some(token) = next {
-                let page = async || {
-                    let page = call.clone().set_next_token(token.clone()).send().await;
-                    page.map_err(|e| call_error("ec2:DescribeInstances", e))
-                };
-                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
+            let page = |token| call.clone().set_next_token(token).send();
+            let see = |page: DescribeInstancesOutput| {
                 let answered_at = self.watch.service_time();
                 at = Some(at.map_or(answered_at, |earlier| earlier.min(answered_at)));
                 for reservation in page.reservations() {
@@ -142,8 +137,9 @@ impl Ec2 {
                     let described = reservation.instances().iter().filter_map(|found| instance(found, account));
                     instances.extend(described.map(|instance| (instance.id.clone(), instance)));
                 }
-                next = following(page.next_token());
-            }
+            };
+            let next = DescribeInstancesOutput::next_token;
+            self.budget.pages(ApiSet::Ec2Describe, "ec2:DescribeInstances", page, next, see).await?;
         }
         Ok(Reading { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
     }
@@ -154,8 +150,7 @@ impl Ec2 {
     /// Where the call fails; not answered, the tags may be there.
     pub async fn tag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         let call = self.client.create_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        let call = async || call.clone().send().await.map(drop).map_err(|e| call_error("ec2:CreateTags", e));
-        self.budget.call(ApiSet::CreateTags, call).await
+        self.budget.call(ApiSet::CreateTags, "ec2:CreateTags", || call.clone().send()).await.map(drop)
     }
 
     /// Deletes tags from some instances, each only where it still has the value given.
@@ -165,14 +160,8 @@ impl Ec2 {
     pub async fn untag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         assert!(!tags.is_empty(), "DeleteTags without tags deletes all of them");
         let call = self.client.delete_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
-        let call = async || call.clone().send().await.map(drop).map_err(|e| call_error("ec2:DeleteTags", e));
-        self.budget.call(ApiSet::DeleteTags, call).await
+        self.budget.call(ApiSet::DeleteTags, "ec2:DeleteTags", || call.clone().send()).await.map(drop)
     }
-}
-
-/// The token of the page after one that bears some token; `None` after the last page.
-pub(crate) fn following(token: Option<&str>) -> Option<Option<String>> {
-    token.filter(|token| !token.is_empty()).map(|token| Some(token.to_owned()))
 }
 
 fn in_states(states: &[State]) -> Filter {
@@ -181,7 +170,7 @@ fn in_states(states: &[State]) -> Filter {
 
 /// What finds all keys of ours, and those that nearly are: a filter's values may have `*`, and their case counts.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>
-const LIKE_OURS: [&str; 4] = ["elb-registrar:*", "*lb*egis*", "*LB*egis*", "*LB*EGIS*"];
+const LIKE_OURS: [&str; 5] = ["elb-registrar*", "*egistr*", "*EGISTR*", "*lb?r*", "*LB?R*"];
 
 /// The keys of tags that hold something.
 fn held_keys() -> [String; 2] {

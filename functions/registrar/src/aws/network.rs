@@ -5,7 +5,12 @@ use std::{
     net::IpAddr,
 };
 
-use aws_sdk_ec2::types::NetworkInterface;
+use aws_sdk_ec2::{
+    operation::{
+        describe_network_interfaces::DescribeNetworkInterfacesOutput, describe_subnets::DescribeSubnetsOutput,
+    },
+    types::NetworkInterface,
+};
 use protocol::{
     call_error::CallError,
     id::VpcId,
@@ -14,8 +19,7 @@ use protocol::{
 
 use crate::aws::{
     budget::ApiSet,
-    call::call_error,
-    ec2::{Ec2, FILTER_VALUES_MAX, PAGE_SIZE, filter, following},
+    ec2::{Ec2, FILTER_VALUES_MAX, PAGE_SIZE, filter},
 };
 
 impl Ec2 {
@@ -45,13 +49,8 @@ impl Ec2 {
         let mut subnets: BTreeMap<VpcId, Vec<Subnet>> = BTreeMap::new();
         for chunk in vpcs.chunks(FILTER_VALUES_MAX) {
             let call = self.client.describe_subnets().filters(filter("vpc-id", chunk.to_vec())).max_results(PAGE_SIZE);
-            let mut next = Some(None);
-            while let Some(token) = next {
-                let page = async || {
-                    let page = call.clone().set_next_token(token.clone()).send().await;
-                    page.map_err(|e| call_error("ec2:DescribeSubnets", e))
-                };
-                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
+            let page = |token| call.clone().set_next_token(token).send();
+            let see = |page: DescribeSubnetsOutput| {
                 for found in page.subnets() {
                     let Some(vpc) = found.vpc_id() else { continue };
                     let ipv6 = found.ipv6_cidr_block_association_set().iter().filter_map(|set| set.ipv6_cidr_block());
@@ -60,8 +59,9 @@ impl Ec2 {
                     let owner = found.owner_id().unwrap_or_default().to_owned();
                     subnets.entry(vpc.into()).or_default().push(Subnet { owner, blocks });
                 }
-                next = following(page.next_token());
-            }
+            };
+            let next = DescribeSubnetsOutput::next_token;
+            self.budget.pages(ApiSet::Ec2Describe, "ec2:DescribeSubnets", page, next, see).await?;
         }
         Ok(subnets)
     }
@@ -102,16 +102,10 @@ impl Ec2 {
         for chunk in values.chunks(FILTER_VALUES_MAX) {
             let call = self.client.describe_network_interfaces().filters(filter(name, chunk.to_vec()));
             let call = call.max_results(PAGE_SIZE);
-            let mut next = Some(None);
-            while let Some(token) = next {
-                let page = async || {
-                    let page = call.clone().set_next_token(token.clone()).send().await;
-                    page.map_err(|e| call_error("ec2:DescribeNetworkInterfaces", e))
-                };
-                let page = self.budget.call(ApiSet::Ec2Describe, page).await?;
-                page.network_interfaces().iter().for_each(&mut see);
-                next = following(page.next_token());
-            }
+            let page = |token| call.clone().set_next_token(token).send();
+            let see = |page: DescribeNetworkInterfacesOutput| page.network_interfaces().iter().for_each(&mut see);
+            let next = DescribeNetworkInterfacesOutput::next_token;
+            self.budget.pages(ApiSet::Ec2Describe, "ec2:DescribeNetworkInterfaces", page, next, see).await?;
         }
         Ok(())
     }

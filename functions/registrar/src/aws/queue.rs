@@ -12,7 +12,7 @@ use protocol::call_error::CallError;
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
-    aws::{CALLS_IN_FLIGHT_MAX, call::call_error},
+    aws::{CALLS_IN_FLIGHT_MAX, call::once},
     config::Config,
 };
 
@@ -96,15 +96,12 @@ impl Queue {
         // The builder asks only for the two fields that are always set.
         let Ok(entries) = entries else { return };
         let call = self.client.change_message_visibility_batch().queue_url(url).set_entries(Some(entries));
-        match call.send().await {
+        match once("sqs:ChangeMessageVisibility", call.send()).await {
             Ok(answer) => answer.failed().iter().for_each(|failed| {
                 let why = failed.message().unwrap_or_default();
                 tracing::warn!(code = failed.code(), why, "could not park a message");
             }),
-            Err(error) => {
-                let why = call_error("sqs:ChangeMessageVisibility", error).to_sentence();
-                tracing::warn!(why, "could not park messages");
-            }
+            Err(error) => tracing::warn!(why = error.to_sentence(), "could not park messages"),
         }
     }
 
@@ -115,7 +112,7 @@ impl Queue {
     pub async fn send(&self, body: &str) -> Result<bool, CallError> {
         let Some(url) = &self.url else { return Ok(false) };
         let call = self.client.send_message().queue_url(url).message_body(body);
-        call.send().await.map(|_| true).map_err(|e| call_error("sqs:SendMessage", e))
+        once("sqs:SendMessage", call.send()).await.map(|_| true)
     }
 
     /// Puts a message into a FIFO queue, as one of a group. A second copy is known by the id for five minutes.
@@ -126,7 +123,7 @@ impl Queue {
         let Some(url) = &self.url else { return Ok(false) };
         let call = self.client.send_message().queue_url(url).message_body(body);
         let call = call.message_group_id(group).message_deduplication_id(id);
-        call.send().await.map(|_| true).map_err(|e| call_error("sqs:SendMessage", e))
+        once("sqs:SendMessage", call.send()).await.map(|_| true)
     }
 
     /// Puts messages into the queue, each to come so much later; a quarter of an hour at the most.
@@ -144,7 +141,7 @@ impl Queue {
             // The builder asks only for the two fields that are always set.
             let entries: Vec<_> = entries.flatten().collect();
             let call = self.client.send_message_batch().queue_url(url).set_entries(Some(entries));
-            let answer = call.send().await.map_err(|e| call_error("sqs:SendMessage", e))?;
+            let answer = once("sqs:SendMessage", call.send()).await?;
             if let Some(failed) = answer.failed().first() {
                 let (code, message) = (failed.code().to_owned(), failed.message().unwrap_or_default().to_owned());
                 return Err(CallError::Refused { action: "sqs:SendMessage", code, message });
@@ -171,13 +168,9 @@ impl Queue {
         // The builder asks only for the data type.
         let Ok(attribute) = attribute else { return false };
         let call = self.client.send_message().queue_url(url).message_body(body).message_attributes("reason", attribute);
-        match call.send().await {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::error!(why = call_error("sqs:SendMessage", error).to_sentence(), "could not bury a message");
-                false
-            }
-        }
+        let sent = once("sqs:SendMessage", call.send()).await;
+        let sent = sent.inspect_err(|error| tracing::error!(why = error.to_sentence(), "could not bury a message"));
+        sent.is_ok()
     }
 }
 

@@ -5,17 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use futures::future::join_all;
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::{self, Attached, GiveBack},
+    decide::{self, GiveBack},
     declaration::Declaration,
     finding,
-    held::{Held, HeldTag},
+    held::HeldTag,
     id::InstanceId,
     instance::{Instance, State},
-    observed::{Standing, Unresolved, Wanted},
+    observed::{Reason, Standing, Unresolved, Wanted},
     registration::{BalancerId, Registration},
     tag,
     time::Timestamp,
@@ -30,7 +29,7 @@ use super::{
 };
 use crate::{
     aws::{budget::Budget, ec2::RESOURCES_PER_CALL_MAX},
-    balancer::Kind,
+    balancer::Balancers,
     config::Mode,
     report::Action,
 };
@@ -47,31 +46,31 @@ pub(crate) struct Arrival {
     /// What is not registered or not healthy yet, and why. It includes what only a person can put right: a launch that is
     /// continued without it would put an instance into service that gets no traffic.
     pub(crate) unready: Vec<Because>,
-    /// What is registered and cannot become healthy.
-    pub(crate) in_vain: Vec<Because>,
+    /// What was registered by this look. A look that changed something never ends an action.
+    pub(crate) registered: Vec<Because>,
+    /// What is not as it should be, and is not waited for: it cannot become healthy, is given up, or is another owner's.
+    pub(crate) unwaited: Vec<Because>,
 }
 
 impl Arrival {
     /// Sums up a decision, with what could not even be decided on because its text does not name a registration.
     fn of(decision: &GiveBack, unnamed: Vec<Because>) -> Self {
-        let (in_vain, unhealthy): (Vec<_>, Vec<_>) = decision
-            .in_place
-            .iter()
-            .filter(|(_, health)| !health.is_healthy())
-            .map(|(registration, health)| (Because::of(registration, health), health.is_in_vain()))
-            .partition(|(_, is_in_vain)| *is_in_vain);
-        let unhealthy = unhealthy.into_iter().map(|(because, _)| because);
-        let registering =
-            decision.register.iter().map(|(registration, _)| Because::of(registration, "just registered"));
-        let draining = decision
-            .draining
-            .iter()
-            .map(|(registration, _)| Because::of(registration, "the same address is being drained"));
-        let stuck = decision.stuck.iter().map(|(registration, reason)| Because::of(registration, reason));
-        Self {
-            unready: unhealthy.chain(registering).chain(draining).chain(stuck).chain(unnamed).collect(),
-            in_vain: in_vain.into_iter().map(|(because, _)| because).collect(),
+        let because = |(registration, reason): &(Registration, Reason)| Because::of(registration, reason);
+        let mut arrival = Self { unready: unnamed, ..Self::default() };
+        for (registration, health) in decision.in_place.iter().filter(|(_, health)| !health.is_healthy()) {
+            let list = if health.is_in_vain { &mut arrival.unwaited } else { &mut arrival.unready };
+            list.push(Because::of(registration, health));
         }
+        let absent = decision.register.iter();
+        arrival.unready.extend(absent.map(|(registration, _)| Because::of(registration, "it is not registered yet")));
+        let draining = decision.draining.iter();
+        let drained = draining.map(|(registration, _)| Because::of(registration, "the same address is being drained"));
+        arrival.unready.extend(drained);
+        arrival.unready.extend(decision.stuck.iter().map(because));
+        let is_stuck = |registration: &Registration| decision.stuck.iter().any(|(stuck, _)| stuck == registration);
+        let given_up = decision.let_go.iter().chain(&decision.left_alone);
+        arrival.unwaited.extend(given_up.filter(|(registration, _)| !is_stuck(registration)).map(because));
+        arrival
     }
 }
 
@@ -80,60 +79,66 @@ impl Run<'_> {
     /// have anything.
     pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> BTreeMap<InstanceId, Arrival> {
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
-            instances.iter().copied().partition(|i| is_wanting(i));
+            instances.iter().copied().partition(|i| is_wanting(i) || self.hooks_declare(i));
         for instance in others {
             self.recorder.nothing_to_do(&instance.id, "it holds and declares nothing");
         }
         let Some(first) = wanting.first() else { return BTreeMap::new() };
-        let kinds = self.kinds(&first.account);
-        let mut wanted: Vec<(usize, Registration)> = Vec::new();
+        let balancers = self.balancers(&first.account);
         let mut receivers = Vec::new();
-        let mut unnamed = Vec::new();
-        let mut hints = Hints::new(&kinds);
+        let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
+        let mut hints = Hints::new(&balancers);
         let in_service = self.in_service(wanting).await;
         for (instance, attached) in self.attached(&in_service).await {
-            let wishes = self.wanted_by(instance, &kinds, &mut hints).await;
-            wanted.extend(wishes.registrations.into_iter().map(|registration| (receivers.len(), registration)));
-            receivers.push((instance, attached));
-            unnamed.push(wishes.unnamed);
+            let Desired { declared, unnamed } = self.desired(instance, &balancers, &mut hints).await;
+            wanted.push((instance, instance.held().registrations().union(&declared).cloned().collect()));
+            receivers.push((instance, attached, declared, unnamed));
         }
         // A sweep looks for what is wrong, and who only observes has to see it.
         let may_be_blind = self.registrar.mode == Mode::Enforce && !self.recorder.is_of_sweep();
         let blind_at = may_be_blind.then_some(self.read_at_ec2);
-        let standings = look(&kinds, &receivers, wanted, blind_at).await;
-        let mut decisions = Vec::new();
-        for ((instance, attached), standings) in receivers.into_iter().zip(standings) {
-            let mut decision = decide::give_back(instance, self.read_at_ec2, standings, &attached);
+        let mut standings = look(&balancers, &wanted, blind_at).await;
+        let (mut decisions, mut arrivals) = (Vec::new(), BTreeMap::new());
+        for (instance, attached, declared, unnamed) in receivers {
+            let own = standings.remove(&instance.id).unwrap_or_default();
+            let mut decision = decide::give_back(instance, self.read_at_ec2, own, &declared, &attached);
             for (_, reason) in &mut decision.stuck {
                 *reason = hints.complete(reason.clone()).await;
             }
             self.note(instance, &decision);
             self.note_findings(instance, &decision);
+            arrivals.insert(instance.id.clone(), Arrival::of(&decision, unnamed));
             decisions.push((instance, decision));
         }
-        let arrivals = decisions
-            .iter()
-            .zip(unnamed)
-            .map(|((instance, decision), unnamed)| (instance.id.clone(), Arrival::of(decision, unnamed)))
-            .collect();
         if self.registrar.mode == Mode::Observe {
             self.rehearse_giving_back(&decisions);
             return arrivals;
         }
         let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
         let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
-        let given = self.register(&kinds, &mut decisions).await;
+        let given = self.register(&balancers, &mut decisions).await;
+        for (id, registration) in &given {
+            if let Some(arrival) = arrivals.get_mut(id) {
+                arrival.registered.push(Because::of(registration, "just registered"));
+                arrival.unready.retain(|because| because.what.as_deref() != Some(&*registration.to_string()));
+            }
+        }
         let given_at = MonotonicTime::now();
         self.given.extend(due.iter().map(|id| (id.clone(), given_at)));
-        self.look_after_giving(&kinds, due, &given, &mut decisions).await;
+        self.look_after_giving(&balancers, due, &given, &mut decisions).await;
         self.forget(&mut decisions).await;
         arrivals
     }
 
-    /// Reads what an instance should have: all that is held, and all that is declared and can be completed.
-    async fn wanted_by(&mut self, instance: &Instance, kinds: &[Box<dyn Kind>], hints: &mut Hints<'_>) -> Wishes {
-        let mut wishes = Wishes { registrations: instance.held().registrations(), unnamed: broken_tags(instance) };
-        wishes.unnamed.extend(misspelt_declarations(instance));
+    /// Returns whether a launch hook declares anything for an instance.
+    fn hooks_declare(&self, instance: &Instance) -> bool {
+        self.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
+    }
+
+    /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare and that can be completed.
+    async fn desired(&mut self, instance: &Instance, balancers: &Balancers, hints: &mut Hints<'_>) -> Desired {
+        let mut desired = Desired { declared: BTreeSet::new(), unnamed: broken_tags(instance) };
+        desired.unnamed.extend(misspelt_declarations(instance));
         let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
         let (declarations, malformed) = Declaration::all_in(declared);
         let mut misdeclared = Vec::new();
@@ -141,27 +146,25 @@ impl Run<'_> {
             let why = format!("`{text}` is not a registration: {why}");
             misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
         }
-        for declaration in declarations {
-            for kind in kinds {
-                match kind.resolve(&declaration).await {
-                    None => continue,
-                    Some(Ok(registration)) => {
-                        wishes.registrations.insert(registration);
-                    }
-                    Some(Err(Unresolved::Reason(reason))) => {
-                        misdeclared.push(Because::of(&declaration, hints.complete(reason).await));
-                    }
-                    Some(Err(Unresolved::Unreadable(error))) => {
-                        self.recorder.call_failed(&instance.id, Some(&declaration), &error);
-                    }
+        let of_hooks = self.let_in.get(&instance.id).cloned().unwrap_or_default();
+        for declaration in declarations.into_iter().chain(of_hooks) {
+            match balancers.resolve(&declaration).await {
+                Ok(registration) => {
+                    desired.declared.insert(registration);
+                }
+                Err(Unresolved::Reason(reason)) => {
+                    misdeclared.push(Because::of(&declaration, hints.complete(reason).await));
+                }
+                Err(Unresolved::Unreadable(error)) => {
+                    self.recorder.call_failed(&instance.id, Some(&declaration), &error);
                 }
             }
         }
         for because in &misdeclared {
             self.recorder.needs_a_person(&instance.id, because.clone());
         }
-        wishes.unnamed.extend(misdeclared);
-        wishes
+        desired.unnamed.extend(misdeclared);
+        desired
     }
 
     /// Writes down what needs no deed.
@@ -230,7 +233,7 @@ impl Run<'_> {
     /// Answers what is registered now.
     async fn register(
         &mut self,
-        kinds: &[Box<dyn Kind>],
+        balancers: &Balancers,
         decisions: &mut [(&Instance, GiveBack)],
     ) -> BTreeSet<(InstanceId, Registration)> {
         let instances: BTreeMap<&InstanceId, &Instance> =
@@ -247,13 +250,13 @@ impl Run<'_> {
             if read_at.elapsed() >= RENEWED_AFTER {
                 if balancers_read_at.elapsed() >= READING_GOOD_FOR {
                     balancers_read_at = MonotonicTime::now();
-                    left = self.without_guarded(kinds, left, &instances).await;
+                    left = self.without_guarded(balancers, left, &instances).await;
                 }
                 read_at = MonotonicTime::now();
                 left = self.still_wanted(left, &instances).await;
             }
             let (before, items) = (given.len(), std::mem::take(&mut left));
-            for (item, result) in register(kinds, items, &self.registrar.clients.budget, read_at).await {
+            for (item, result) in register(balancers, items, &self.registrar.clients.budget, read_at).await {
                 let (id, registration, _) = &item;
                 match result {
                     Ok(false) => left.push(item),
@@ -265,6 +268,10 @@ impl Run<'_> {
                     }
                     Err(error) if error.is_gone() => {
                         self.recorder.waiting(id, Because::of(registration, "its balancer was deleted just now"));
+                    }
+                    // It may be for ever, and a launch does not wait so long that a failure rings by itself.
+                    Err(error) if self.let_in.contains_key(id) && error.is_refused() => {
+                        self.recorder.needs_a_person(id, Because::of(registration, error.to_sentence()));
                     }
                     Err(error) => self.recorder.call_failed(id, Some(registration), &error),
                 }
@@ -290,7 +297,7 @@ impl Run<'_> {
         let mut same = self.in_service(same.collect()).await;
         // What a hook declares is in no tag.
         let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();
-        same.retain(|now| self.let_in.contains(&now.id) || declares(now) == declares(instances[&now.id]));
+        same.retain(|now| self.let_in.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
         let held = |instance: &Instance| instance.held().registrations();
         let by_id: BTreeMap<&InstanceId, (&Instance, BTreeSet<Registration>)> = same
             .into_iter()
@@ -315,12 +322,12 @@ impl Run<'_> {
     /// If the process dies here, all is in place and held: the redelivery forgets it.
     async fn look_after_giving(
         &mut self,
-        kinds: &[Box<dyn Kind>],
+        balancers: &Balancers,
         mut due: BTreeSet<InstanceId>,
         given: &BTreeSet<(InstanceId, Registration)>,
         decisions: &mut [(&Instance, GiveBack)],
     ) {
-        let seen = self.seen_back(kinds, given, decisions).await;
+        let seen = self.seen_back(balancers, given, decisions).await;
         for (instance, decision) in decisions.iter_mut() {
             let is_back = |registration: &Registration| {
                 let in_place = decision.in_place.iter().map(|(other, _)| other);
@@ -355,7 +362,7 @@ impl Run<'_> {
     /// What of the registrations given just now the balancers show, of those whose tags could be forgotten.
     async fn seen_back(
         &mut self,
-        kinds: &[Box<dyn Kind>],
+        balancers: &Balancers,
         given: &BTreeSet<(InstanceId, Registration)>,
         decisions: &[(&Instance, GiveBack)],
     ) -> BTreeSet<(InstanceId, Registration)> {
@@ -366,26 +373,22 @@ impl Run<'_> {
             let held = held.into_iter().filter(|r| given.contains(&(instance.id.clone(), (*r).clone())));
             looked_for.extend(held.map(|registration| Wanted { instance, registration, is_surely_absent: false }));
         }
-        let mut by_balancer: BTreeMap<BalancerId, Vec<Wanted<'_>>> = BTreeMap::new();
+        let mut by_balancer: BTreeMap<&BalancerId, Vec<Wanted<'_>>> = BTreeMap::new();
         for wanted in looked_for {
-            by_balancer.entry(wanted.registration.balancer()).or_default().push(wanted);
+            by_balancer.entry(&wanted.registration.balancer).or_default().push(wanted);
         }
-        let by_balancer: Vec<(BalancerId, Vec<Wanted<'_>>)> = by_balancer.into_iter().collect();
+        let by_balancer: Vec<Vec<Wanted<'_>>> = by_balancer.into_values().collect();
         let mut seen = BTreeSet::new();
         for part in by_balancer.chunks(BALANCERS_A_LOOK) {
             if !self.registrar.clients.budget.has_time() {
                 break;
             }
-            for kind in kinds {
-                let own = part.iter().filter(|(balancer, _)| kind.serves(balancer));
-                let own: Vec<Wanted<'_>> = own.flat_map(|(_, wanted)| wanted).copied().collect();
-                let answers = if own.is_empty() { Vec::new() } else { kind.sees(&own).await };
-                for (Wanted { instance, registration, .. }, answer) in own.into_iter().zip(answers) {
-                    match answer {
-                        Ok(true) => drop(seen.insert((instance.id.clone(), registration.clone()))),
-                        Ok(false) => {}
-                        Err(error) => self.recorder.call_failed(&instance.id, Some(registration), &error),
-                    }
+            let asked: Vec<Wanted<'_>> = part.iter().flatten().copied().collect();
+            for (Wanted { instance, registration, .. }, answer) in balancers.sees(asked).await {
+                match answer {
+                    Ok(true) => drop(seen.insert((instance.id.clone(), registration.clone()))),
+                    Ok(false) => {}
+                    Err(error) => self.recorder.call_failed(&instance.id, Some(registration), &error),
                 }
             }
         }
@@ -485,10 +488,10 @@ impl Run<'_> {
         let mut results = Vec::new();
         for (content, ids) in by_content {
             let ec2 = &self.registrar.clients.ec2;
-            let outcomes = in_parts(ids.len(), RESOURCES_PER_CALL_MAX, |part| ec2.untag(&ids[part], &content)).await;
-            for (id, outcome) in ids.iter().zip(outcomes) {
-                let registrations = tags[id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();
-                results.push((id.clone(), registrations, outcome));
+            let call = async |ids: Vec<InstanceId>| ec2.untag(&ids, &content).await;
+            for (id, outcome) in in_parts(ids, RESOURCES_PER_CALL_MAX, call).await {
+                let registrations = tags[&id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();
+                results.push((id, registrations, outcome));
             }
         }
         results
@@ -497,23 +500,23 @@ impl Run<'_> {
 
 /// Registers, as long as the reading entitles to it and there is time. Answers `false` for what had no turn.
 async fn register(
-    kinds: &[Box<dyn Kind>],
+    balancers: &Balancers,
     items: Vec<Item>,
     budget: &Arc<Budget>,
     read_at: MonotonicTime,
 ) -> Vec<(Item, Result<bool, CallError>)> {
     // Later, the instance may have been stopped and taken out by its event.
     let is_entitled = move |budget: &Budget| budget.has_time() && read_at.elapsed() <= READING_GOOD_FOR;
-    in_chunks(kinds, items, move |kind, balancer, targets| {
+    in_chunks(balancers, items, move |balancers, balancer, targets| {
         let budget = budget.clone();
         Box::pin(async move {
             // Before, too: a turn is a token that somebody else waits for.
             while is_entitled(&budget) {
-                kind.turn().await;
+                balancers.turn(balancer).await;
                 if !is_entitled(&budget) {
                     break;
                 }
-                match kind.register(balancer, targets).await {
+                match balancers.register(balancer, &targets).await {
                     Err(error) if error.is_throttled() && budget.is_patient() => {}
                     result => return result.map(|()| true),
                 }
@@ -524,9 +527,9 @@ async fn register(
     .await
 }
 
-/// What an instance should have.
-struct Wishes {
-    registrations: BTreeSet<Registration>,
+/// What an instance should have beside what it holds.
+struct Desired {
+    declared: BTreeSet<Registration>,
     /// Texts in its tags that do not name a registration which could be made, and why not.
     unnamed: Vec<Because>,
 }
@@ -542,11 +545,11 @@ pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
     instance.held().tags.into_iter().flat_map(broken).collect()
 }
 
-/// Tags of an instance whose keys nearly are the one that declares. (Others that nearly are ours keep no launch waiting.)
+/// Tags of an instance that declare something under a key which nearly is one of ours. The value tells: a tag of another tool has none.
 fn misspelt_declarations(instance: &Instance) -> impl Iterator<Item = Because> {
-    let odd = instance.tags.keys().filter_map(|key| Some((key, tag::odd(key)?)));
-    let declaring = odd.filter(|(_, odd)| odd.meant == Some(tag::REGISTER));
-    declaring.map(|(key, odd)| Because::of(&format!("tag {key}"), odd))
+    let odd = instance.tags.iter().filter_map(|(key, value)| Some((key, value, tag::odd(key)?)));
+    let declaring = odd.filter(|(_, value, _)| !Declaration::all_in(value).0.is_empty());
+    declaring.map(|(key, _, odd)| Because::of(&format!("tag {key}"), odd))
 }
 
 /// Whether an instance runs that ran before, without having been started anew.
@@ -561,34 +564,25 @@ pub(crate) fn is_wanting(instance: &Instance) -> bool {
         || misspelt_declarations(instance).next().is_some()
 }
 
-/// Reads how everything wanted stands: for each receiver its own. Where the time is given at which the instances were read, what is
-/// surely absent then is not looked for.
+/// Reads how all that instances should have stands: for each its own. Where the time is given at which they were read, what is surely
+/// absent then is not looked for.
 pub(crate) async fn look(
-    kinds: &[Box<dyn Kind>],
-    receivers: &[(&Instance, Attached)],
-    wanted: Vec<(usize, Registration)>,
+    balancers: &Balancers,
+    wanted: &[(&Instance, BTreeSet<Registration>)],
     blind_at: Option<Timestamp>,
-) -> Vec<Vec<(Registration, Standing)>> {
-    // Parsed once, and not again for each registration.
-    let held: Vec<Held> = receivers.iter().map(|(instance, _)| instance.held()).collect();
-    let of_kind = kinds.iter().map(|kind| async {
-        let own: Vec<&(usize, Registration)> =
-            wanted.iter().filter(|(_, registration)| kind.serves(&registration.balancer())).collect();
-        let asked: Vec<Wanted<'_>> = own
-            .iter()
-            .map(|(index, registration)| {
-                let (instance, _) = &receivers[*index];
-                let is_surely_absent =
-                    blind_at.is_some_and(|now| decide::is_surely_absent(instance, &held[*index], registration, now));
-                Wanted { instance, registration, is_surely_absent }
-            })
-            .collect();
-        let standings = if asked.is_empty() { Vec::new() } else { kind.look(&asked).await };
-        own.into_iter().cloned().zip(standings).collect::<Vec<_>>()
+) -> BTreeMap<InstanceId, Vec<(Registration, Standing)>> {
+    let asked = wanted.iter().flat_map(|(instance, registrations)| {
+        // Parsed once, and not again for each registration.
+        let held = instance.held();
+        registrations.iter().map(move |registration| {
+            let is_surely_absent =
+                blind_at.is_some_and(|now| decide::is_surely_absent(instance, &held, registration, now));
+            Wanted { instance, registration, is_surely_absent }
+        })
     });
-    let mut standings: Vec<Vec<(Registration, Standing)>> = receivers.iter().map(|_| Vec::new()).collect();
-    for ((index, registration), standing) in join_all(of_kind).await.into_iter().flatten() {
-        standings[index].push((registration, standing));
+    let mut standings: BTreeMap<InstanceId, Vec<(Registration, Standing)>> = BTreeMap::new();
+    for (Wanted { instance, registration, .. }, standing) in balancers.look(asked.collect::<Vec<_>>()).await {
+        standings.entry(instance.id.clone()).or_default().push((registration.clone(), standing));
     }
     standings
 }

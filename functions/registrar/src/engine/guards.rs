@@ -2,32 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::join_all;
 use protocol::{
     because::Because, call_error::CallError, decide::Attached, id::InstanceId, instance::Instance, observed::Reason,
     registration::BalancerId, tag::Owner,
 };
 
 use super::{Item, Run};
-use crate::{aws::auto_scaling, balancer::Kind};
+use crate::balancer::Balancers;
 
 impl Run<'_> {
     /// Reads again who looks after the balancers of some items, and leaves out what is somebody else's by now.
     pub(crate) async fn without_guarded(
         &mut self,
-        kinds: &[Box<dyn Kind>],
+        balancers: &Balancers,
         items: Vec<Item>,
         instances: &BTreeMap<&InstanceId, &Instance>,
     ) -> Vec<Item> {
-        let balancers: BTreeSet<BalancerId> =
-            items.iter().map(|(_, registration, _)| registration.balancer()).collect();
-        let owners = join_all(kinds.iter().map(|kind| {
-            let own = balancers.iter().filter(|balancer| kind.serves(balancer)).cloned().collect();
-            async move { kind.owners(&own).await }
-        }));
-        let owners: Result<Vec<BTreeMap<BalancerId, Owner>>, _> = owners.await.into_iter().collect();
-        let owners: BTreeMap<BalancerId, Owner> = match owners {
-            Ok(owners) => owners.into_iter().flatten().collect(),
+        let of_items: BTreeSet<BalancerId> =
+            items.iter().map(|(_, registration, _)| registration.balancer.clone()).collect();
+        let owners: BTreeMap<BalancerId, Owner> = match balancers.owners(&of_items).await {
+            Ok(owners) => owners,
             Err(error) => {
                 for (id, registration, _) in items {
                     self.recorder.call_failed(&id, Some(&registration), &error);
@@ -45,7 +39,7 @@ impl Run<'_> {
             let (id, registration, _) = &item;
             // One whose group could not be read was marked as failed.
             let Some(attached) = attached.get(id) else { continue };
-            let owner = owners.get(&registration.balancer()).map(|owner| Reason::from(*owner));
+            let owner = owners.get(&registration.balancer).map(|owner| Reason::from(*owner));
             match owner.or_else(|| attached.reason(registration)) {
                 Some(reason) => self.recorder.left_alone(id, Because::of(registration, reason)),
                 None => left.push(item),
@@ -60,7 +54,7 @@ impl Run<'_> {
             return Ok(());
         }
         let ids = self.leaving.keys().cloned().collect();
-        let members = auto_scaling::members(&self.registrar.clients.auto_scaling, &ids).await?;
+        let members = self.registrar.clients.auto_scaling.members(&ids).await?;
         self.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
         Ok(())
     }

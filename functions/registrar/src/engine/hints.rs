@@ -1,22 +1,21 @@
 //! What an operator may have meant who declares a balancer that is not there.
 
-use futures::future::join_all;
 use protocol::{
     names::{Name, hint},
     observed::Reason,
 };
 
-use crate::balancer::Kind;
+use crate::balancer::Balancers;
 
 /// The names that there are, listed once, and only if one is looked for.
 pub(crate) struct Hints<'k> {
-    kinds: &'k [Box<dyn Kind>],
+    balancers: &'k Balancers,
     names: Option<Vec<Name>>,
 }
 
 impl<'k> Hints<'k> {
-    pub(crate) fn new(kinds: &'k [Box<dyn Kind>]) -> Self {
-        Self { kinds, names: None }
+    pub(crate) fn new(balancers: &'k Balancers) -> Self {
+        Self { balancers, names: None }
     }
 
     /// Adds to a name that is not there what the operator may have meant. Other reasons stay as they are.
@@ -33,7 +32,7 @@ impl<'k> Hints<'k> {
     async fn names(&mut self) -> &[Name] {
         if self.names.is_none() {
             let mut names = Vec::new();
-            for listed in join_all(self.kinds.iter().map(|kind| kind.names())).await {
+            for listed in self.balancers.names().await {
                 match listed {
                     Ok(listed) => names.extend(listed),
                     // The name is wrong all the same. Only what it is near to is not known.

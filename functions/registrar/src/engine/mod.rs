@@ -42,6 +42,7 @@ use std::{
 use protocol::{
     because::Because,
     decide::Attached,
+    declaration::Declaration,
     id::{AutoScalingGroupName, InstanceId},
     instance::{Instance, State},
     member::{AttachedBalancers, LifecycleState, Member},
@@ -53,8 +54,8 @@ use protocol::{
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
-    aws::{auto_scaling, clients::Clients, ec2::Reading},
-    balancer::{ClassicLoadBalancers, Kind, TargetGroups},
+    aws::{clients::Clients, ec2::Reading},
+    balancer::{Balancers, TargetGroups},
     config::{Mode, Orphans, Scope},
     report::Recorder,
 };
@@ -99,37 +100,26 @@ impl Registrar {
             registrar: self,
             scope: self.scope,
             recorder: Recorder::new(self.mode),
-            kinds: None,
+            balancers: None,
             read_at,
             read_at_ec2: reading.at,
             groups: BTreeMap::new(),
             members: None,
             leaving: BTreeMap::new(),
-            let_in: BTreeSet::new(),
+            let_in: BTreeMap::new(),
             draining: BTreeMap::new(),
             given: BTreeMap::new(),
             running_at: read_at,
         }
     }
 
-    /// The kinds of balancers there are. One reading's worth: they remember what they described.
-    pub(crate) fn kinds(&self, account: &str) -> Vec<Box<dyn Kind>> {
-        self.kinds_with(self.target_groups(account))
-    }
-
-    /// The same for a sweep: they remember members, too.
-    pub(crate) fn kinds_that_remember(&self, account: &str) -> Vec<Box<dyn Kind>> {
-        self.kinds_with(self.target_groups(account).remembering())
-    }
-
-    pub(crate) fn kinds_with(&self, target_groups: TargetGroups) -> Vec<Box<dyn Kind>> {
-        let classic = ClassicLoadBalancers::new(self.clients.classic.clone(), self.clients.budget.clone());
-        vec![Box::new(classic), Box::new(target_groups)]
+    /// The balancers that there are. One reading's worth: they remember what they described.
+    pub(crate) fn balancers(&self, account: &str) -> Balancers {
+        Balancers::new(&self.clients, account)
     }
 
     pub(crate) fn target_groups(&self, account: &str) -> TargetGroups {
-        let Clients { target_groups, budget, region, .. } = &*self.clients;
-        TargetGroups::new(target_groups.clone(), budget.clone(), region, account)
+        TargetGroups::new(&self.clients, account)
     }
 }
 
@@ -140,7 +130,7 @@ pub(crate) struct Run<'r> {
     pub(crate) scope: Scope,
     pub(crate) recorder: Recorder,
     /// A sweep's: what was read once serves all of it, until something is taken.
-    pub(crate) kinds: Option<Arc<[Box<dyn Kind>]>>,
+    pub(crate) balancers: Option<Arc<Balancers>>,
     /// When the reading was asked for that entitles to take, by our own clock.
     pub(crate) read_at: MonotonicTime,
     /// The same by EC2's clock, when it answered.
@@ -151,8 +141,8 @@ pub(crate) struct Run<'r> {
     pub(crate) members: Option<BTreeMap<InstanceId, Member>>,
     /// Instances that run, and are out for all that: on their way out of their group.
     pub(crate) leaving: BTreeMap<InstanceId, LifecycleState>,
-    /// Instances that their launch hook lets in, whatever their group's state of them is.
-    pub(crate) let_in: BTreeSet<InstanceId>,
+    /// Instances that their launch hook lets in, whatever their group's state of them is, with what the hook declares for them.
+    pub(crate) let_in: BTreeMap<InstanceId, Vec<Declaration>>,
     /// Balancers that a scan saw draining something of an instance.
     pub(crate) draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
     /// Instances that were due something, and when: they may be out by now, or may have been all the time.
@@ -175,7 +165,7 @@ impl Run<'_> {
 
     /// Reads instances again, and begins anew with what is read: all that is known of balancers and members is as old as the reading before.
     pub(crate) async fn begin_anew(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Reading> {
-        self.kinds = None;
+        self.balancers = None;
         let read_at = MonotonicTime::now();
         let reading = self.read_again(ids).await?;
         self.members = None;
@@ -191,9 +181,9 @@ impl Run<'_> {
         time.map(|time| (self.read_at_ec2 - time).num_seconds().unsigned_abs())
     }
 
-    /// The sweep's kinds of balancers; without one, new ones, which have read nothing yet.
-    pub(crate) fn kinds(&self, account: &str) -> Arc<[Box<dyn Kind>]> {
-        self.kinds.clone().unwrap_or_else(|| self.registrar.kinds(account).into())
+    /// The sweep's balancers; without one, new ones, of which nothing was read yet.
+    pub(crate) fn balancers(&self, account: &str) -> Arc<Balancers> {
+        self.balancers.clone().unwrap_or_else(|| self.registrar.balancers(account).into())
     }
 
     /// Sorts instances: those that are out, and those that run.
@@ -261,7 +251,7 @@ impl Run<'_> {
         let unknown: BTreeSet<AutoScalingGroupName> = names.filter(|name| !self.groups.contains_key(name)).collect();
         let mut failure = None;
         if !unknown.is_empty() {
-            match auto_scaling::attached_balancers(&self.registrar.clients.auto_scaling, &unknown).await {
+            match self.registrar.clients.auto_scaling.attached_balancers(&unknown).await {
                 // To a group that is gone nothing is attached.
                 Ok(mut found) => self.groups.extend(unknown.into_iter().map(|name| {
                     let attached = found.remove(&name).unwrap_or_default();
@@ -295,7 +285,7 @@ impl Run<'_> {
         let members = match &self.members {
             Some(members) => Ok(members.clone()),
             None if of_groups.is_empty() => Ok(BTreeMap::new()),
-            None => auto_scaling::members(&self.registrar.clients.auto_scaling, &of_groups).await,
+            None => self.registrar.clients.auto_scaling.members(&of_groups).await,
         };
         let mut in_service = Vec::new();
         for instance in instances {
@@ -309,7 +299,7 @@ impl Run<'_> {
                 }
                 Ok(members) => match members.get(&instance.id).map(|member| &member.lifecycle_state) {
                     // Its group may have changed its mind since the launch hook let it in.
-                    Some(state) if !state.is_ending() && self.let_in.contains(&instance.id) => {
+                    Some(state) if !state.is_ending() && self.let_in.contains_key(&instance.id) => {
                         in_service.push(instance)
                     }
                     // It is being seen out in this very run.

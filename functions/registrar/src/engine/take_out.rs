@@ -5,7 +5,6 @@ use std::{
     net::IpAddr,
 };
 
-use futures::future::join_all;
 use protocol::{
     because::Because,
     decide::{self, TakeOut},
@@ -18,7 +17,7 @@ use protocol::{
 
 use super::Run;
 use crate::{
-    balancer::{Kind, Scan},
+    balancer::{Balancers, Scan},
     config::Mode,
     report::Action,
 };
@@ -27,14 +26,14 @@ impl Run<'_> {
     /// Holds and takes what instances have that are out. Says whether anything was taken.
     pub(crate) async fn take_out(&mut self, instances: &[&Instance]) -> bool {
         let Some(first) = instances.first() else { return false };
-        let kinds = self.kinds(&first.account);
-        let scans = join_all(kinds.iter().map(|kind| kind.scan(instances))).await;
-        let found = self.found_by(scans, instances);
-        self.take(&kinds, &found, instances).await
+        let balancers = self.balancers(&first.account);
+        let scan = balancers.scan(instances).await;
+        let found = self.found_by(scan, instances);
+        self.take(&balancers, &found, instances).await
     }
 
     /// Holds and takes what was found of instances that are out. Says whether anything was taken.
-    pub(crate) async fn take(&mut self, kinds: &[Box<dyn Kind>], found: &[Found], instances: &[&Instance]) -> bool {
+    pub(crate) async fn take(&mut self, balancers: &Balancers, found: &[Found], instances: &[&Instance]) -> bool {
         let mut by_instance: BTreeMap<InstanceId, Vec<Found>> =
             instances.iter().map(|instance| (instance.id.clone(), Vec::new())).collect();
         for found in found {
@@ -69,35 +68,31 @@ impl Run<'_> {
             self.rehearse(&decisions);
             return false;
         }
-        self.take_by_waves(kinds, decisions).await
+        self.take_by_waves(balancers, decisions).await
     }
 
-    /// Gathers what scans found, and writes it down.
-    pub(crate) fn found_by(&mut self, scans: Vec<Scan>, instances: &[&Instance]) -> Vec<Found> {
-        let mut found: Vec<Found> = Vec::new();
-        let mut odd_tags: BTreeMap<BalancerId, String> = BTreeMap::new();
-        for scan in scans {
-            found.extend(scan.found);
-            odd_tags.extend(scan.odd_tags);
-            for (instance, balancer) in scan.draining {
-                self.draining.entry(instance).or_default().insert(balancer);
+    /// Gathers what a scan found, and writes it down.
+    pub(crate) fn found_by(&mut self, scan: Scan, instances: &[&Instance]) -> Vec<Found> {
+        let Scan { mut found, odd_tags, draining, failures } = scan;
+        let odd_tags: BTreeMap<BalancerId, String> = odd_tags.into_iter().collect();
+        for (instance, balancer) in draining {
+            self.draining.entry(instance).or_default().insert(balancer);
+        }
+        // What could not be read may have any of them: all are to be looked at again. The next sweep looks at all anyway.
+        for error in &failures {
+            if self.recorder.is_of_sweep() {
+                self.recorder.sweep_call_failed(None, error);
+                continue;
             }
-            // What could not be read may have any of them: all are to be looked at again. The next sweep looks at all anyway.
-            for error in &scan.failures {
-                if self.recorder.is_of_sweep() {
-                    self.recorder.sweep_call_failed(None, error);
-                    continue;
-                }
-                for instance in instances {
-                    self.recorder.call_failed(&instance.id, None, error);
-                }
+            for instance in instances {
+                self.recorder.call_failed(&instance.id, None, error);
             }
         }
         found.sort_by(|a, b| (&a.instance, &a.registration).cmp(&(&b.instance, &b.registration)));
         for found in &found {
             self.recorder.instance(&found.instance).registered.insert(found.registration.clone());
-            if let Some(key) = odd_tags.get(&found.registration.balancer()) {
-                self.name_odd_tag(&found.instance, &format!("{key} of {}", found.registration.balancer()), key);
+            if let Some(key) = odd_tags.get(&found.registration.balancer) {
+                self.name_odd_tag(&found.instance, &format!("{key} of {}", found.registration.balancer), key);
             }
         }
         found

@@ -12,13 +12,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
-    ops::Range,
 };
 
 use futures::{FutureExt, StreamExt, future::join, stream};
 use protocol::{
     because::Because,
-    call_error::CallError,
     decide::TakeOut,
     held::{Stamp, has_room_for, tags_to_hold},
     id::InstanceId,
@@ -31,11 +29,11 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::{
     Item, Run,
-    parts::{TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
+    parts::{Results, TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
 };
 use crate::{
     aws::ec2::{Ec2, RESOURCES_PER_CALL_MAX, Reading},
-    balancer::Kind,
+    balancer::Balancers,
     report::{Action, FailureReason},
 };
 
@@ -53,14 +51,17 @@ struct Holding {
     ids: Vec<InstanceId>,
 }
 
+/// What became of holding registrations.
+type Held = Vec<(BTreeSet<Registration>, Results<InstanceId, ()>)>;
+
 /// What became of deregistering: `false` where there was no time left for it.
-type Deregistered = Vec<(Item, Result<bool, CallError>)>;
+type Deregistered = Results<Item, bool>;
 
 impl Run<'_> {
     /// Holds and deregisters what was decided. Says whether anything was taken, or may have been.
     pub(crate) async fn take_by_waves<'i>(
         &mut self,
-        kinds: &[Box<dyn Kind>],
+        balancers: &Balancers,
         decisions: Vec<(&'i Instance, TakeOut)>,
     ) -> bool {
         let decisions = decisions.into_iter().filter(|(_, decision)| !decision.take.is_empty());
@@ -78,19 +79,19 @@ impl Run<'_> {
             }
             if balancers_read_at.elapsed() >= READING_GOOD_FOR {
                 balancers_read_at = MonotonicTime::now();
-                self.drop_what_is_guarded(kinds, &mut open, &mut ready).await;
+                self.drop_what_is_guarded(balancers, &mut open, &mut ready).await;
             }
             let expired = self.renew(&mut open, &mut ready).await;
             waves.extend(Some(expired).filter(|wave| !wave.is_empty()));
             let wave = waves.pop_front().unwrap_or_default();
             if !is_first {
-                self.look_before_taking(kinds, &wave, &mut open).await;
+                self.look_before_taking(balancers, &wave, &mut open).await;
             }
             is_first = false;
             let holdings = self.holdings(&mut open, &wave);
             let ec2 = self.registrar.clients.ec2.clone();
             is_any |= !ready.is_empty();
-            let (deregistered, held) = join(deregister(kinds, ready, self.read_at), hold(ec2, holdings)).await;
+            let (deregistered, held) = join(deregister(balancers, ready, self.read_at), hold(ec2, holdings)).await;
             ready = self.note_deregistered(deregistered, &mut open);
             self.note_held(held, &mut open).await;
             ready.extend(items_of(&open, &wave));
@@ -153,15 +154,16 @@ impl Run<'_> {
             .into_iter()
             .partition(|(id, registration, _)| !open[id].1.hold.contains(registration));
         *ready = held;
-        expired.into_iter().map(|(_, registration, _)| registration.balancer()).collect()
+        expired.into_iter().map(|(_, registration, _)| registration.balancer.clone()).collect()
     }
 
     /// Drops what somebody else has begun to look after.
-    async fn drop_what_is_guarded(&mut self, kinds: &[Box<dyn Kind>], open: &mut Open<'_>, ready: &mut Vec<Item>) {
+    async fn drop_what_is_guarded(&mut self, balancers: &Balancers, open: &mut Open<'_>, ready: &mut Vec<Item>) {
         let instances: BTreeMap<&InstanceId, &Instance> = open.values().map(|(i, _)| (&i.id, *i)).collect();
         let items: Vec<Item> =
             open.iter().flat_map(|(id, (_, decision))| decision.take.iter().map(|taken| item(id, taken))).collect();
-        let left: BTreeSet<Item> = self.without_guarded(kinds, items.clone(), &instances).await.into_iter().collect();
+        let left: BTreeSet<Item> =
+            self.without_guarded(balancers, items.clone(), &instances).await.into_iter().collect();
         for (id, registration, _) in items.iter().filter(|item| !left.contains(item)) {
             drop_from(open, id, registration);
         }
@@ -198,24 +200,17 @@ impl Run<'_> {
     }
 
     /// Looks whether what a wave takes is still there, and drops what is not: another function has taken it, and held it.
-    async fn look_before_taking(&mut self, kinds: &[Box<dyn Kind>], wave: &BTreeSet<BalancerId>, open: &mut Open<'_>) {
+    async fn look_before_taking(&mut self, balancers: &Balancers, wave: &BTreeSet<BalancerId>, open: &mut Open<'_>) {
         let mut gone: Vec<(InstanceId, Registration)> = Vec::new();
-        for kind in kinds {
-            let of_wave = open.values().flat_map(|(instance, decision)| {
-                let taken = decision.take.iter().map(|(registration, _)| registration);
-                let own = taken.filter(|registration| {
-                    let balancer = registration.balancer();
-                    wave.contains(&balancer) && kind.serves(&balancer)
-                });
-                own.map(|registration| Wanted { instance, registration, is_surely_absent: false })
-            });
-            let of_wave: Vec<Wanted<'_>> = of_wave.collect();
-            let seen = if of_wave.is_empty() { Vec::new() } else { kind.sees(&of_wave).await };
-            for (wanted, seen) in of_wave.iter().zip(seen) {
-                // Of what cannot be read nobody knows, and deregistering what is not there is no error.
-                if matches!(seen, Ok(false)) {
-                    gone.push((wanted.instance.id.clone(), wanted.registration.clone()));
-                }
+        let of_wave = open.values().flat_map(|(instance, decision)| {
+            let taken = decision.take.iter().map(|(registration, _)| registration);
+            let own = taken.filter(|registration| wave.contains(&registration.balancer));
+            own.map(|registration| Wanted { instance, registration, is_surely_absent: false })
+        });
+        for (wanted, seen) in balancers.sees(of_wave.collect::<Vec<_>>()).await {
+            // Of what cannot be read nobody knows, and deregistering what is not there is no error.
+            if matches!(seen, Ok(false)) {
+                gone.push((wanted.instance.id.clone(), wanted.registration.clone()));
             }
         }
         for (id, registration) in gone {
@@ -254,10 +249,10 @@ impl Run<'_> {
     }
 
     /// Writes down what is held by now, and drops who could not be.
-    async fn note_held(&mut self, held: Vec<(Holding, Vec<Result<(), CallError>>)>, open: &mut Open<'_>) {
+    async fn note_held(&mut self, held: Held, open: &mut Open<'_>) {
         let mut superseded = BTreeMap::new();
-        for (Holding { registrations, ids, .. }, results) in &held {
-            for (id, result) in ids.iter().zip(results) {
+        for (registrations, results) in &held {
+            for (id, result) in results {
                 let Some((instance, decision)) = open.get_mut(id) else { continue };
                 match result {
                     Ok(()) => {
@@ -328,17 +323,18 @@ fn drop_from(open: &mut Open<'_>, id: &InstanceId, registration: &Registration) 
     }
 }
 
-/// Writes tags. Answers for each holding's instances, in their order.
+/// Writes tags. Answers for each holding what became of it at its instances.
 ///
 /// If the process dies here, tags hold what is still in place: the redelivery takes it, or the restart finds it there.
-async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Vec<(Holding, Vec<Result<(), CallError>>)> {
+async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Held {
     let calls = holdings.into_iter().map(|holding| {
         let ec2 = ec2.clone();
         // Owned, and boxed: of what is borrowed here the compiler cannot tell that it is `Send`.
         async move {
-            let call = |part: Range<usize>| ec2.tag(&holding.ids[part], &holding.tags);
-            let results = in_parts(holding.ids.len(), RESOURCES_PER_CALL_MAX, call).await;
-            (holding, results)
+            let Holding { registrations, tags, ids } = holding;
+            let call = async |ids: Vec<InstanceId>| ec2.tag(&ids, &tags).await;
+            let results = in_parts(ids, RESOURCES_PER_CALL_MAX, call).await;
+            (registrations, results)
         }
         .boxed()
     });
@@ -348,15 +344,15 @@ async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Vec<(Holding, Vec<Result<(), 
 /// Takes what is held.
 ///
 /// If the process dies here, a part is taken and all of it is held: the redelivery takes the rest.
-async fn deregister(kinds: &[Box<dyn Kind>], items: Vec<Item>, read_at: MonotonicTime) -> Deregistered {
-    in_chunks(kinds, items, |kind, balancer, targets| {
+async fn deregister(balancers: &Balancers, items: Vec<Item>, read_at: MonotonicTime) -> Deregistered {
+    in_chunks(balancers, items, move |balancers, balancer, targets| {
         Box::pin(async move {
-            kind.turn().await;
+            balancers.turn(balancer).await;
             // Later, the instance may have been started and given everything back: the reading does not tell.
             if read_at.elapsed() > READING_GOOD_FOR {
                 return Ok(false);
             }
-            kind.deregister(balancer, targets).await.map(|()| true)
+            balancers.deregister(balancer, &targets).await.map(|()| true)
         })
     })
     .await
@@ -366,7 +362,7 @@ async fn deregister(kinds: &[Box<dyn Kind>], items: Vec<Item>, read_at: Monotoni
 fn waves(open: &Open<'_>) -> VecDeque<BTreeSet<BalancerId>> {
     let mut targets: BTreeMap<BalancerId, usize> = BTreeMap::new();
     for (registration, _) in open.values().flat_map(|(_, decision)| &decision.take) {
-        *targets.entry(registration.balancer()).or_default() += 1;
+        *targets.entry(registration.balancer.clone()).or_default() += 1;
     }
     let mut waves = VecDeque::new();
     let (mut wave, mut calls) = (BTreeSet::new(), 0);
@@ -384,14 +380,14 @@ fn waves(open: &Open<'_>) -> VecDeque<BTreeSet<BalancerId>> {
 }
 
 fn is_in(decision: &TakeOut, wave: &BTreeSet<BalancerId>) -> bool {
-    decision.take.iter().any(|(registration, _)| wave.contains(&registration.balancer()))
+    decision.take.iter().any(|(registration, _)| wave.contains(&registration.balancer))
 }
 
 /// What a wave takes of those that are held.
 fn items_of(open: &Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Item> {
     let held = open.iter().filter(|(_, (_, decision))| decision.hold.is_empty());
     let items = held.flat_map(|(id, (_, decision))| {
-        let of_wave = decision.take.iter().filter(|(registration, _)| wave.contains(&registration.balancer()));
+        let of_wave = decision.take.iter().filter(|(registration, _)| wave.contains(&registration.balancer));
         of_wave.map(|taken| item(id, taken))
     });
     items.collect()

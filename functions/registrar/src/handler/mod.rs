@@ -73,12 +73,27 @@ fn back_off(failures: u32, longest: Duration) -> Duration {
     FAILED_RETRY_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest)
 }
 
-/// When Lambda ends the invocation, by tokio's clock; `None` where it does not say (`cargo lambda watch`).
+/// How far from now a deadline can be. Lambda's longest timeout is 15 minutes
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>); a minute more, because two clocks can differ.
+///
+/// Too small: a sweep of 15 minutes does not know when it ends, and is ended in the middle. Too large: an invented deadline of a
+/// local emulator is believed, and every event is answered that its time is up.
+const DEADLINE_WITHIN: Duration = Duration::from_secs(16 * 60);
+
+/// Returns when Lambda ends the invocation, by tokio's clock. An impossible deadline is an unknown one: `None`.
+///
+/// `cargo lambda watch` 1.9.2 sends 600000, which is ten minutes after the beginning of 1970 (`process_next_request` in
+/// <https://github.com/cargo-lambda/cargo-lambda/blob/v1.9.2/crates/cargo-lambda-watch/src/runtime/functions_router.rs>). An early
+/// runtime interface emulator sent a moment in 2072 (<https://github.com/aws/aws-toolkit-jetbrains/issues/2458>).
 #[expect(clippy::disallowed_methods, reason = "Lambda tells its deadline by the wall's clock, which is read this once")]
 fn deadline(context: &Context) -> Option<MonotonicTime> {
-    let at = Some(context.deadline).filter(|at| *at > 0)?;
     let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Some(MonotonicTime::now() + Duration::from_millis(at).saturating_sub(now))
+    time_left(Duration::from_millis(context.deadline), now).map(|left| MonotonicTime::now() + left)
+}
+
+/// Returns the time until a deadline, and zero when it has just passed. Both times count from the beginning of 1970.
+fn time_left(deadline: Duration, now: Duration) -> Option<Duration> {
+    (deadline.abs_diff(now) <= DEADLINE_WITHIN).then(|| deadline.saturating_sub(now))
 }
 
 fn log(report: &Report) {
@@ -130,6 +145,9 @@ impl From<Failure> for Diagnostic {
 mod tests {
     use super::*;
 
+    const NOW: Duration = Duration::from_secs(1_767_600_000);
+    const QUARTER_OF_AN_HOUR: Duration = Duration::from_secs(900);
+
     #[test]
     fn the_form_for_the_log_is_a_sentence() {
         let failure = Failure::from(NotUnderstood::State("exploded".to_owned()));
@@ -143,10 +161,32 @@ mod tests {
     }
 
     #[test]
-    fn without_a_deadline_there_is_all_the_time_and_a_past_one_is_now() {
-        assert_eq!(deadline(&Context::default()), None);
+    fn a_deadline_that_lambda_cannot_have_set_is_unknown() {
+        let none = Duration::ZERO;
+        let (cargo_lambda_watch, early_emulator) =
+            (Duration::from_millis(600_000), Duration::from_millis(3_228_543_030_283));
+        let too_far = DEADLINE_WITHIN + Duration::from_millis(1);
+        for impossible in [none, cargo_lambda_watch, early_emulator, NOW - too_far, NOW + too_far, Duration::MAX] {
+            assert_eq!(time_left(impossible, NOW), None, "{impossible:?}");
+        }
         let mut context = Context::default();
-        context.deadline = 1;
-        assert!(deadline(&context).is_some_and(|at| at <= MonotonicTime::now()));
+        for impossible in [0, 600_000, u64::MAX] {
+            context.deadline = impossible;
+            assert_eq!(deadline(&context), None, "{impossible}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_believed_up_to_lambdas_longest_timeout() {
+        for left in [Duration::from_millis(1), QUARTER_OF_AN_HOUR, QUARTER_OF_AN_HOUR + Duration::from_secs(5)] {
+            assert_eq!(time_left(NOW + left, NOW), Some(left));
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_has_just_passed_is_now() {
+        for late in [Duration::ZERO, Duration::from_millis(1), QUARTER_OF_AN_HOUR] {
+            assert_eq!(time_left(NOW - late, NOW), Some(Duration::ZERO));
+        }
     }
 }

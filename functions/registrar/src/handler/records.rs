@@ -1,6 +1,6 @@
 //! A payload with `Records`: a batch of this function's own queue, or one of another service, which is refused by its name.
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::SqsMessage;
 use protocol::event::NotUnderstood;
 use serde_json::Value;
 
@@ -22,20 +22,30 @@ impl Records {
         let Some(records) = payload.get("Records") else { return Ok(Self::None) };
         let records = records.as_array().map(Vec::as_slice).unwrap_or_default();
         // SQS, S3 and Kinesis write `eventSource`, SNS `EventSource`.
-        let origin = |record: &Value| {
+        let origins = records.iter().map(|record| {
             let origin = record.get("eventSource").or_else(|| record.get("EventSource"));
-            origin.and_then(Value::as_str).unwrap_or("an unknown service").to_owned()
-        };
-        let other = records.iter().map(origin).find(|origin| origin != "aws:sqs");
-        if let Some(origin) = other.or_else(|| records.is_empty().then(|| "an unknown service".to_owned())) {
+            origin.and_then(Value::as_str)
+        });
+        let other = origins.into_iter().find(|origin| *origin != Some("aws:sqs"));
+        if let Some(origin) = other.or_else(|| records.is_empty().then_some(None)) {
+            let origin =
+                origin.map_or("that do not say which service they are of".to_owned(), |name| format!("of {name}"));
             return Err(NotUnderstood::OtherRecords { origin, takes });
         }
-        let batch: SqsEvent = serde_json::from_value(payload.clone()).map_err(|_| NotUnderstood::NotAnEvent {
-            why: "it is a batch of SQS in a form that AWS does not document".to_owned(),
-            takes,
-        })?;
-        Ok(Self::Sqs(batch.records))
+        Ok(Self::Sqs(records.iter().map(message).collect()))
     }
+}
+
+/// Reads one record. What is not in the documented form is a message as well, with all of it as its body: it spoils no other.
+fn message(record: &Value) -> SqsMessage {
+    let text = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
+    serde_json::from_value(record.clone()).unwrap_or_else(|_| {
+        let mut message = SqsMessage::default();
+        message.message_id = text("messageId");
+        message.receipt_handle = text("receiptHandle");
+        message.body = Some(record.to_string());
+        message
+    })
 }
 
 #[cfg(test)]
@@ -47,17 +57,17 @@ mod tests {
     #[test]
     fn records_of_another_service_are_refused_by_its_name() {
         for (records, origin) in [
-            (json!([{ "EventSource": "aws:sns", "Sns": { "Message": "{}" } }]), "aws:sns"),
-            (json!([{ "eventSource": "aws:s3", "s3": {} }]), "aws:s3"),
-            (json!([{ "eventSource": "aws:kinesis", "kinesis": { "data": "" } }]), "aws:kinesis"),
-            (json!([{ "eventSource": "aws:sqs", "body": "" }, { "eventSource": "aws:s3" }]), "aws:s3"),
-            (json!([{ "body": "{}" }]), "an unknown service"),
-            (json!([]), "an unknown service"),
-            (json!("x"), "an unknown service"),
+            (json!([{ "EventSource": "aws:sns", "Sns": { "Message": "{}" } }]), "of aws:sns"),
+            (json!([{ "eventSource": "aws:s3", "s3": {} }]), "of aws:s3"),
+            (json!([{ "eventSource": "aws:kinesis", "kinesis": { "data": "" } }]), "of aws:kinesis"),
+            (json!([{ "eventSource": "aws:sqs", "body": "" }, { "eventSource": "aws:s3" }]), "of aws:s3"),
+            (json!([{ "body": "{}" }]), "that do not say"),
+            (json!([]), "that do not say"),
+            (json!("x"), "that do not say"),
         ] {
             let error =
                 Records::of(&json!({ "Records": records }), "It takes others").expect_err("a refusal").to_string();
-            assert!(error.contains(&format!("records of {origin}")) && error.contains("It takes others"), "{error}");
+            assert!(error.contains(&format!("records {origin}")) && error.contains("It takes others"), "{error}");
         }
     }
 
@@ -66,7 +76,8 @@ mod tests {
         let batch = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "1", "body": "{}" }] });
         assert!(matches!(Records::of(&batch, ""), Ok(Records::Sqs(messages)) if messages.len() == 1));
         assert!(matches!(Records::of(&json!({ "source": "aws.ec2" }), ""), Ok(Records::None)));
-        let odd = json!({ "Records": [{ "eventSource": "aws:sqs", "body": 7 }] });
-        assert!(matches!(Records::of(&odd, ""), Err(NotUnderstood::NotAnEvent { .. })));
+        let odd = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "2", "body": 7 }] });
+        let Ok(Records::Sqs(messages)) = Records::of(&odd, "") else { panic!("a batch") };
+        assert_eq!(messages[0].message_id.as_deref(), Some("2"), "one odd record fails alone");
     }
 }

@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn what_was_done_and_what_failed_become_metrics_by_stack_function_and_reason() {
         let mut recorder = Recorder::new(Mode::Enforce);
-        let (id, registration) = ("i-1".into(), Registration::Classic("shop".into()));
+        let (id, registration) = ("i-1".into(), Registration::classic("shop"));
         recorder.deed(&id, Action::Deregister, &registration, "");
         recorder.instance(&id).seconds_to_out = Some(7);
         let code = "AccessDenied".to_owned();

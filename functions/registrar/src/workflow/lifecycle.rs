@@ -17,12 +17,12 @@ use protocol::{
     because::Because,
     call_error::CallError,
     decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
+    declaration::Declaration,
     event::{LifecycleAction, Transition},
     hook::Hook,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     instance::{Instance, State},
     member::{ActionResult, Member},
-    tag,
     timing::ACTION_FAILED_RETRY,
 };
 use tokio::time::Instant as MonotonicTime;
@@ -32,7 +32,6 @@ use super::{
     see_out::{Leaving, anything},
 };
 use crate::{
-    aws::auto_scaling::{self, HookError},
     config::{Mode, Scope},
     engine::{Registrar, Run, give_back::Arrival},
     report::ActionReport,
@@ -48,7 +47,7 @@ pub struct LifecycleSettings {
 }
 
 /// The hooks of some actions; `None` for one that is gone.
-type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, HookError>>;
+type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, CallError>>;
 
 /// An action under way.
 struct UnderWay<'a> {
@@ -71,7 +70,7 @@ impl Registrar {
         let named: BTreeSet<InstanceId> = actions.iter().map(|action| action.instance.clone()).collect();
         let (reading, members, hooks) = try_join!(
             self.clients.ec2.read(&named),
-            auto_scaling::members(&self.clients.auto_scaling, &named),
+            self.clients.auto_scaling.members(&named),
             self.hooks(actions).map(Ok),
         )?;
         // Who puts a hook of ours on a group wants its members seen in and out, with a tag or without.
@@ -85,26 +84,24 @@ impl Registrar {
             let instance = reading.instances.get(&action.instance);
             run.recorder.instance(&action.instance).state = instance.map(|instance| instance.state);
             match &hooks[&(action.group.clone(), action.hook.clone())] {
-                Err(HookError::Call(error)) => {
+                Err(error) => {
                     run.recorder.call_failed(&action.instance, Some(&action.hook), error);
                     outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
-                }
-                Err(HookError::NotUnderstood(why)) => {
-                    outcomes.insert(token, Outcome::NotUnderstood(why.clone()));
                 }
                 Ok(hook) => {
                     let hook = hook.as_ref();
                     let course = course(action, instance, members.get(&action.instance), hook, run.read_at_ec2);
-                    under_way.push(UnderWay { action, hook, course });
+                    match hook.and_then(|hook| hook.unread.clone()) {
+                        // What a hook says counts only where it is acted on.
+                        Some(why) if course.is_moving() && self.may_act_on(instance) => {
+                            outcomes.insert(token, Outcome::NotUnderstood(why));
+                        }
+                        _ => under_way.push(UnderWay { action, hook, course }),
+                    }
                 }
             }
         }
-        let declared: BTreeMap<InstanceId, Instance> = reading
-            .instances
-            .into_iter()
-            .map(|(id, instance)| (id, with_wishes(instance, &under_way, &members)))
-            .collect();
-        let open = run.steer(&mut under_way, &declared, members, settings).boxed().await;
+        let open = run.steer(&mut under_way, &reading.instances, members, settings).boxed().await;
         for UnderWay { action, hook, course } in &under_way {
             let open = open.get(&action.instance).map_or(&[][..], Vec::as_slice);
             let verdict = run.weigh_action(action, *hook, course, open, settings);
@@ -115,12 +112,17 @@ impl Registrar {
         Ok(Converged { report: run.recorder.into_report(), outcomes })
     }
 
+    /// Returns whether anything is done with an instance at all.
+    fn may_act_on(&self, instance: Option<&Instance>) -> bool {
+        self.mode == Mode::Enforce && instance.is_some_and(|instance| !instance.is_ignored())
+    }
+
     /// Reads each hook once.
     async fn hooks(&self, actions: &[LifecycleAction]) -> Hooks {
         let named: BTreeSet<_> = actions.iter().map(|action| (action.group.clone(), action.hook.clone())).collect();
-        let client = &self.clients.auto_scaling;
+        let auto_scaling = &self.clients.auto_scaling;
         let asked = named.into_iter().map(|(group, name)| async move {
-            let hook = auto_scaling::hook(client, &group, &name).await;
+            let hook = auto_scaling.hook(&group, &name).await;
             ((group, name), hook)
         });
         join_all(asked).await.into_iter().collect()
@@ -138,16 +140,17 @@ impl Run<'_> {
     ) -> BTreeMap<InstanceId, Vec<Open>> {
         let mut leaving: BTreeMap<&InstanceId, Leaving<'_>> = BTreeMap::new();
         let mut arriving: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
+        let declares = |instance: &Instance| (instance.id.clone(), declared_by_hooks(instance, under_way, &members));
+        let mut declared: BTreeMap<InstanceId, Vec<Declaration>> = instances.values().map(declares).collect();
         for UnderWay { action, hook, course } in under_way.iter_mut() {
             let Some(instance) = instances.get(&action.instance) else { continue };
-            let is_moved = matches!(course, Course::In | Course::Out | Course::NotRunning(_));
-            if is_moved && !self.is_ours(instance) {
+            if course.is_moving() && !self.is_ours(instance) {
                 *course = Course::Complete(ActionResult::Continue, "its instance is left alone".to_owned());
             }
             let member = members.get(&action.instance);
             match course {
                 Course::Out => {
-                    let wished = hook.and_then(|hook| hook.wishes.network_drain);
+                    let wished = hook.and_then(|hook| hook.metadata.network_drain);
                     let network_drain = wished.unwrap_or(settings.network_drain);
                     let of_this = Leaving { instance, since: action.started_at, network_drain };
                     let known = leaving.entry(&instance.id).or_insert(of_this);
@@ -155,7 +158,8 @@ impl Run<'_> {
                     known.network_drain = known.network_drain.max(network_drain);
                 }
                 Course::In => {
-                    self.let_in.insert(instance.id.clone());
+                    let declared = declared.remove(&instance.id).unwrap_or_default();
+                    self.let_in.entry(instance.id.clone()).or_default().extend(declared);
                     arriving.insert(&instance.id, instance);
                 }
                 // What a function took that came too late is given back by the event's other copy.
@@ -188,12 +192,13 @@ impl Run<'_> {
     async fn see_in(&mut self, arriving: &[&Instance]) -> BTreeMap<InstanceId, Vec<Open>> {
         let mut arrivals = self.give_back(arriving).await;
         let open = arriving.iter().map(|instance| {
-            let Arrival { unready, in_vain } = arrivals.remove(&instance.id).unwrap_or_default();
-            for because in &in_vain {
-                tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "cannot become healthy");
+            let Arrival { unready, registered, unwaited } = arrivals.remove(&instance.id).unwrap_or_default();
+            for because in &unwaited {
+                tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "not waited for");
             }
-            let in_vain = in_vain.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
-            (instance.id.clone(), unready.into_iter().map(anything).chain(in_vain).collect())
+            let registered = registered.into_iter().map(|because| Open { because, waits_for: WaitsFor::Registered });
+            let unwaited = unwaited.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
+            (instance.id.clone(), unready.into_iter().map(anything).chain(registered).chain(unwaited).collect())
         });
         open.collect()
     }
@@ -224,7 +229,7 @@ impl Run<'_> {
                     _ => Vec::new(),
                 };
                 let open: Vec<Open> = open.iter().cloned().chain(not_running).collect();
-                let timeout = hook.wishes.timeout.or(match action.transition {
+                let timeout = hook.metadata.timeout.or(match action.transition {
                     Transition::Launching => settings.health_timeout,
                     Transition::Terminating => None,
                 });
@@ -238,7 +243,7 @@ impl Run<'_> {
 
     /// Completes an action, or keeps it alive until the next look.
     async fn act_on(&mut self, action: &LifecycleAction, step: Step) -> Outcome {
-        let client = &self.registrar.clients.auto_scaling;
+        let auto_scaling = &self.registrar.clients.auto_scaling;
         let id = &action.instance;
         // A look at balancers may have asked to come again: of that, the action alone decides.
         self.recorder.instance(id).look_again_in_seconds = None;
@@ -247,7 +252,7 @@ impl Run<'_> {
                 self.recorder.lifecycle_action(id, ActionReport::of(action, None, why));
                 Outcome::Done
             }
-            Step::Hold(wait, open) => match auto_scaling::record_heartbeat(client, action).await {
+            Step::Hold(wait, open) => match auto_scaling.record_heartbeat(action).await {
                 Ok(true) => {
                     let why = open.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                     self.recorder.lifecycle_action(id, ActionReport::of(action, None, format!("held: {why}")));
@@ -264,7 +269,7 @@ impl Run<'_> {
                     Outcome::Later(wait.min(ACTION_FAILED_RETRY))
                 }
             },
-            Step::Complete { result, why, is_given_up } => match auto_scaling::complete(client, action, result).await {
+            Step::Complete { result, why, is_given_up } => match auto_scaling.complete(action, result).await {
                 Ok(true) => {
                     if !is_given_up {
                         self.measure(action);
@@ -314,9 +319,13 @@ fn is_in_service(instance: &Instance, member: Option<&Member>) -> bool {
     instance.state == State::Running && member.is_none_or(|member| !member.lifecycle_state.is_out_of_service())
 }
 
-/// An instance as if it bore in its own tag what the hooks of its launch declare for it: as long as its group says that it is on its
-/// way in. An event that comes hours later, or that somebody made up, declares nothing.
-fn with_wishes(mut instance: Instance, under_way: &[UnderWay<'_>], members: &BTreeMap<InstanceId, Member>) -> Instance {
+/// What the hooks of its launch declare for an instance: as long as its group says that it is on its way in. An event that comes hours
+/// later, or that a stranger made up, declares nothing.
+fn declared_by_hooks(
+    instance: &Instance,
+    under_way: &[UnderWay<'_>],
+    members: &BTreeMap<InstanceId, Member>,
+) -> Vec<Declaration> {
     let member = members.get(&instance.id).filter(|member| member.lifecycle_state.is_entering());
     let own = |under_way: &&UnderWay<'_>| {
         let action = under_way.action;
@@ -324,13 +333,7 @@ fn with_wishes(mut instance: Instance, under_way: &[UnderWay<'_>], members: &BTr
     };
     // More than one event can name a hook, and each hook declares once.
     let hooks = under_way.iter().filter(own).filter_map(|under_way| Some((&under_way.action.hook, under_way.hook?)));
-    let declared: BTreeMap<&LifecycleHookName, &str> =
-        hooks.map(|(name, hook)| (name, hook.wishes.register.as_str())).collect();
-    let register = declared.into_values().collect::<Vec<_>>().join(" ");
-    if !register.trim().is_empty() {
-        let declared = instance.tags.entry(tag::REGISTER.to_owned()).or_default();
-        declared.push(' ');
-        declared.push_str(&register);
-    }
-    instance
+    let declared: BTreeMap<&LifecycleHookName, &[Declaration]> =
+        hooks.map(|(name, hook)| (name, hook.metadata.register.as_slice())).collect();
+    declared.into_values().flatten().cloned().collect()
 }

@@ -14,7 +14,7 @@ use protocol::{
     network::Whose,
     observed::{AddressTarget, Target},
     orphan::{self, Fate, Orphan},
-    registration::{BalancerId, TargetGroupId},
+    registration::TargetGroupId,
     tag::Owner,
     timing::{PRUNE_WITHIN, SECOND_LOOK_AFTER, TIME_TO_PRUNE},
 };
@@ -22,7 +22,6 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::sweep::Order;
 use crate::{
-    balancer::Kind,
     config::{Mode, Orphans},
     engine::{
         Run,
@@ -108,17 +107,15 @@ impl Run<'_> {
         seen_at: MonotonicTime,
     ) {
         let groups = self.registrar.target_groups(account);
-        let targets: Vec<Target> = orphans.iter().map(|((_, target), _)| target.clone()).collect();
-        let balancer = BalancerId::TargetGroup(group);
-        let results = in_parts(targets.len(), TARGETS_PER_CALL_MAX, async |part| {
+        let call = async |part: Vec<(Place, Orphan)>| {
             groups.turn().await;
             if seen_at.elapsed() > PRUNE_WITHIN {
                 return Ok(false);
             }
-            groups.deregister(&balancer, &targets[part]).await.map(|()| true)
-        })
-        .await;
-        for ((place, orphan), result) in orphans.into_iter().zip(results) {
+            let targets: Vec<Target> = part.into_iter().map(|((_, target), _)| target).collect();
+            groups.deregister(&group, &targets).await.map(|()| true)
+        };
+        for ((place, orphan), result) in in_parts(orphans, TARGETS_PER_CALL_MAX, call).await {
             match result {
                 Ok(true) => self.recorder.orphan(Orphan { fate: Fate::Pruned, ..orphan }),
                 Ok(false) => {

@@ -100,7 +100,7 @@ impl Run<'_> {
     /// itself, and those that a scan saw draining.
     async fn drained(&mut self, leaving: &[&Leaving<'_>]) -> BTreeMap<InstanceId, Vec<Open>> {
         let Some(first) = leaving.first() else { return BTreeMap::new() };
-        let kinds = self.registrar.kinds(&first.instance.account);
+        let balancers = self.registrar.balancers(&first.instance.account);
         let instances: Vec<&Instance> = leaving.iter().map(|leaving| leaving.instance).collect();
         let attached: BTreeMap<InstanceId, BTreeSet<BalancerId>> = self
             .attached(&instances)
@@ -114,28 +114,25 @@ impl Run<'_> {
             let held = leaving.instance.held().registrations();
             let part = self.recorder.instance(id);
             let taken = part.done.iter().filter(|deed| deed.action == Action::Deregister);
-            let taken = taken.map(|deed| deed.registration.balancer());
-            let ours = held.iter().map(|registration| registration.balancer()).chain(taken);
+            let taken = taken.map(|deed| deed.registration.balancer.clone());
+            let ours = held.iter().map(|registration| registration.balancer.clone()).chain(taken);
             let seen = [attached.get(id), self.draining.get(id)].into_iter().flatten().flatten().cloned();
             asked.extend(ours.chain(seen).collect::<BTreeSet<_>>().into_iter().map(|balancer| (*leaving, balancer)));
         }
         let mut open: BTreeMap<InstanceId, Vec<Open>> =
             leaving.iter().map(|leaving| (leaving.instance.id.clone(), Vec::new())).collect();
-        for kind in &kinds {
-            let own: Vec<&(&Leaving<'_>, BalancerId)> = asked.iter().filter(|(_, b)| kind.serves(b)).collect();
-            let partings: Vec<Parting<'_>> =
-                own.iter().map(|(leaving, balancer)| Parting { instance: leaving.instance, balancer }).collect();
-            let drains = if partings.is_empty() { Vec::new() } else { kind.drains(&partings).await };
-            for ((leaving, balancer), drain) in own.into_iter().zip(drains) {
-                let found = match drain {
-                    Ok(drain) => self.still_open(leaving, balancer, drain),
-                    Err(error) => {
-                        self.recorder.call_failed(&leaving.instance.id, Some(balancer), &error);
-                        None
-                    }
-                };
-                open.entry(leaving.instance.id.clone()).or_default().extend(found);
-            }
+        let by_id: BTreeMap<&InstanceId, &Leaving<'_>> =
+            leaving.iter().map(|leaving| (&leaving.instance.id, *leaving)).collect();
+        let partings = asked.iter().map(|(leaving, balancer)| Parting { instance: leaving.instance, balancer });
+        for (Parting { instance, balancer }, drain) in balancers.drains(partings.collect::<Vec<_>>()).await {
+            let found = match drain {
+                Ok(drain) => self.still_open(by_id[&instance.id], balancer, drain),
+                Err(error) => {
+                    self.recorder.call_failed(&instance.id, Some(balancer), &error);
+                    None
+                }
+            };
+            open.entry(instance.id.clone()).or_default().extend(found);
         }
         open
     }
@@ -144,7 +141,7 @@ impl Run<'_> {
     fn still_open(&self, leaving: &Leaving<'_>, balancer: &BalancerId, drain: Drain) -> Option<Open> {
         let held = leaving.instance.held();
         let registrations = held.registrations();
-        let of_balancer = registrations.iter().filter(|registration| registration.balancer() == *balancer);
+        let of_balancer = registrations.iter().filter(|registration| registration.balancer == *balancer);
         let taken_at = of_balancer.filter_map(|registration| held.taken_at(registration)).max();
         // What the group takes itself it takes before the action begins.
         let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));

@@ -196,5 +196,5 @@ fn convergent<'r>(
 /// At how many balancers some instances hold something.
 fn count_held_at<'i>(instances: impl Iterator<Item = &'i Instance>) -> usize {
     let held = instances.flat_map(|instance| instance.held().registrations());
-    held.map(|registration| registration.balancer()).collect::<BTreeSet<BalancerId>>().len()
+    held.map(|registration| registration.balancer).collect::<BTreeSet<BalancerId>>().len()
 }

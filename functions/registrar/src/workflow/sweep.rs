@@ -8,9 +8,15 @@
 //! Where the time is up, the sweep ends at such a boundary and says where it goes on ([`Resume`]). It keeps nothing itself:
 //! whoever called it calls again. If the process dies, the next sweep begins anew, and finds what was done done.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::{FutureExt, future::join_all};
+use futures::FutureExt;
 use protocol::{
     because::Because,
     call_error::CallError,
@@ -23,7 +29,7 @@ use protocol::{
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
-    balancer::{Kind, Part},
+    balancer::{Balancers, Part, ScannedPart},
     engine::{
         Registrar, Run,
         give_back::{is_wanting, look},
@@ -108,9 +114,9 @@ impl Registrar {
             Detail::All => self.clients.ec2.read_all().await?,
         };
         let account = reading.instances.values().next().map(|instance| instance.account.clone()).unwrap_or_default();
-        let kinds: Arc<[Box<dyn Kind>]> = self.kinds_that_remember(&account).into();
+        let balancers = Arc::new(self.balancers(&account).remembering());
         let recorder = Recorder::of_sweep(self.mode);
-        let mut run = Run { recorder, kinds: Some(kinds.clone()), ..self.run(read_at, &reading) };
+        let mut run = Run { recorder, balancers: Some(balancers.clone()), ..self.run(read_at, &reading) };
         let instances: Vec<&Instance> =
             reading.instances.values().filter(|instance| !is_done_with(instance, order)).collect();
         instances.iter().for_each(|instance| run.recorder.seen(instance));
@@ -118,7 +124,7 @@ impl Registrar {
         let mut resume = run.sweep_running(&running, order).boxed().await;
         if resume.is_none() {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
-            resume = run.sweep_balancers(&seen, &out, &kinds, order).boxed().await;
+            resume = run.sweep_balancers(&seen, &out, &balancers, order).boxed().await;
         }
         if let Some(resume) = &resume {
             let why = "the time of this invocation is up; what comes after this is left";
@@ -211,7 +217,7 @@ impl Run<'_> {
         &mut self,
         seen: &[&Instance],
         out: &[&Instance],
-        kinds: &[Box<dyn Kind>],
+        balancers: &Balancers,
         order: &Order,
     ) -> Option<Resume> {
         let after = match &order.resume {
@@ -219,52 +225,41 @@ impl Run<'_> {
             _ => None,
         };
         let part = Part { after, until: order.until() };
-        let parts = join_all(kinds.iter().map(|kind| kind.scan_part(seen, &part))).await;
-        let (mut scans, mut addresses, mut stopped_after, mut account) = (Vec::new(), Vec::new(), None, String::new());
-        for part in parts {
-            scans.push(part.scan);
-            if !part.addresses.is_empty() {
-                account = part.account;
-            }
-            addresses.extend(part.addresses);
-            stopped_after = stopped_after.or(part.stopped_after);
-        }
-        let found = self.found_by(scans, seen);
-        if self.take(kinds, &found, out).await {
+        let ScannedPart { scan, addresses, account, stopped_after } = balancers.scan_part(seen, &part).await;
+        let found = self.found_by(scan, seen);
+        if self.take(balancers, &found, out).await {
             self.look_after_taking(out).await;
         }
         if order.detail == Detail::All {
-            self.tell_of_others(kinds, &found, seen).await;
+            self.tell_of_others(balancers, &found, seen).await;
         }
         self.see_to_orphans(&addresses, &account, order).await;
         stopped_after.map(|group| Resume::Balancers(Some(group)))
     }
 
     /// Adds to the report how healthy the registrations are of instances that run, and who else looks after them.
-    async fn tell_of_others(&mut self, kinds: &[Box<dyn Kind>], found: &[Found], seen: &[&Instance]) {
+    async fn tell_of_others(&mut self, balancers: &Balancers, found: &[Found], seen: &[&Instance]) {
         let mut by_instance: BTreeMap<&InstanceId, Vec<&Found>> = BTreeMap::new();
         for found in found {
             by_instance.entry(&found.instance).or_default().push(found);
         }
         let others: Vec<&Instance> =
             seen.iter().copied().filter(|i| !i.state.is_out() && by_instance.contains_key(&i.id)).collect();
-        let mut receivers = Vec::new();
-        let mut wanted: Vec<(usize, Registration)> = Vec::new();
+        let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
         for (instance, attached) in self.attached(&others).await {
             for found in &by_instance[&instance.id] {
                 let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
                 if let Some(reason) = reason {
                     self.recorder.left_alone(&instance.id, Because::of(&found.registration, reason));
                 }
-                wanted.push((receivers.len(), found.registration.clone()));
             }
-            receivers.push((instance, attached));
+            let registered = by_instance[&instance.id].iter().map(|found| found.registration.clone());
+            wanted.push((instance, registered.collect()));
         }
-        let standings = look(kinds, &receivers, wanted, None).await;
-        for ((instance, _), standings) in receivers.iter().zip(standings) {
+        for (id, standings) in look(balancers, &wanted, None).await {
             for (registration, standing) in standings {
                 if let Standing::InPlace(health) = standing {
-                    self.recorder.instance(&instance.id).health.insert(registration, health);
+                    self.recorder.instance(&id).health.insert(registration, health);
                 }
             }
         }

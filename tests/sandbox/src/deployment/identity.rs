@@ -74,8 +74,8 @@ impl Identity {
     }
 }
 
-/// How a name ends that CloudFormation makes up: that of a FIFO queue as it must (localstack, `test_create_fifo_queue_with_required_properties` of
-/// `tests/aws/services/sqs/resource_providers`, checked against AWS).
+/// How a name ends that CloudFormation makes up: that of a FIFO queue as it must (localstack's test of this template is checked against AWS:
+/// <https://github.com/localstack/localstack/blob/main/tests/aws/services/sqs/resource_providers/templates/sqs_fifo_queue_required_properties.yml>).
 fn suffix(resource: &Value) -> &'static str {
     let is_fifo = resource["Properties"].get("FifoQueue").and_then(text_of).is_some_and(|text| text == "true");
     if is_fifo { sqs::FIFO_SUFFIX } else { "" }

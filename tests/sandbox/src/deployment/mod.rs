@@ -13,6 +13,7 @@ mod intrinsic;
 mod parameters;
 mod properties;
 mod resources;
+mod settings;
 mod stack;
 mod template;
 
@@ -20,6 +21,7 @@ use std::fmt;
 
 pub use binary::build;
 pub use identity::Identity;
+pub use settings::Setting;
 pub use stack::{Resource, Stack};
 pub use template::Template;
 

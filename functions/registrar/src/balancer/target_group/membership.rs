@@ -7,10 +7,14 @@ use protocol::{
     address::{Address, Family},
     instance::Instance,
     observed::{AddressTarget, Found, Health, Reason, Standing, Target, Wanted},
-    registration::{Registration, ZONE_ALL},
+    registration::{Registration, TargetName, ZONE_ALL},
     tag::Owner,
     target_group::{TargetGroup, TargetType},
 };
+
+/// Why a target is `unused`: no load balancer uses its group, or the one that does is not enabled in the target's zone.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>
+const NOT_IN_USE: &str = "Target.NotInUse";
 
 /// One entry of a target group.
 #[derive(Clone, Debug)]
@@ -41,6 +45,7 @@ pub(super) fn member(described: &TargetHealthDescription) -> Option<Member> {
         health: Health {
             state: health.state().map_or("unknown", |state| state.as_str()).to_owned(),
             reason: (!text.is_empty()).then_some(text),
+            is_in_vain: matches!(reason, Some(NOT_IN_USE | "Target.HealthCheckDisabled")),
         },
     })
 }
@@ -91,15 +96,9 @@ pub(super) fn claim(group: &TargetGroup, member: &Member, index: &Index<'_>) -> 
         }
         TargetType::Other(_) => return None,
     };
-    let registration = Registration::Target {
-        group: group.id.clone(),
-        port: member.port,
-        address,
-        zone: is_far.then(|| ZONE_ALL.to_owned()),
-        quic_id: member.quic_id.clone(),
-    };
-    let zone = is_far.then(|| ZONE_ALL.to_owned());
-    let target = Target { id: member.id.clone(), port: Some(member.port), zone, quic_id: member.quic_id.clone() };
+    let (port, zone, quic_id) = (Some(member.port), is_far.then(|| ZONE_ALL.to_owned()), member.quic_id.clone());
+    let target = Target { id: member.id.clone(), port, zone: zone.clone(), quic_id: quic_id.clone() };
+    let registration = Registration::in_group(group.id.clone(), TargetName { port, address, zone, quic_id });
     Some(Found { instance: instance.id.clone(), registration, target, owner: None, is_far })
 }
 
@@ -111,13 +110,13 @@ pub(super) fn address_target(group: &TargetGroup, member: &Member) -> Option<Add
     }
     let address: IpAddr = member.id.parse().ok()?;
     let quic_id = member.quic_id.clone();
-    let registration = Registration::Target {
-        group: group.id.clone(),
-        port: member.port,
+    let name = TargetName {
+        port: Some(member.port),
         address: Some(Address::Literal(address)),
         zone: None,
         quic_id: quic_id.clone(),
     };
+    let registration = Registration::in_group(group.id.clone(), name);
     // Inside the VPC the zone is AWS's own finding, and a target is told by its id and port alone.
     let target = Target { id: member.id.clone(), port: Some(member.port), zone: None, quic_id };
     let (group, vpc, health) = (group.id.clone(), vpc.clone(), member.health.clone());
@@ -127,7 +126,7 @@ pub(super) fn address_target(group: &TargetGroup, member: &Member) -> Option<Add
 /// The health of a wanted registration, if it is in place, found without knowing the group's type or family: a group has
 /// targets of one sort only, so whatever of the instance's is listed there is the one.
 pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health> {
-    let Registration::Target { port, address, .. } = wanted.registration else { return None };
+    let TargetName { port, address, .. } = &wanted.registration.target;
     let is_it = |member: &&Member| {
         let is_target = match address {
             None => member.id == wanted.instance.id.as_str(),
@@ -135,16 +134,19 @@ pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health>
                 member.id.parse().is_ok_and(|ip: IpAddr| wanted.instance.look_up(*address, Family::of(ip)) == Some(ip))
             }
         };
-        is_target && member.port == *port && !member.is_draining
+        is_target && Some(member.port) == *port && !member.is_draining
     };
     members.iter().find(is_it).map(|member| member.health.clone())
 }
 
+/// Whether the group has to be described before anything can be said of a health: a zone that is not enabled is for a person, and waited for.
+pub(super) fn may_be_of_a_zone(health: &Health) -> bool {
+    health.reason.as_deref().is_some_and(|reason| reason.starts_with(NOT_IN_USE))
+}
+
 /// How a registration stands that is not in place.
 pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Member], owner: Option<Owner>) -> Standing {
-    let Registration::Target { port, address, zone, quic_id, .. } = wanted.registration else {
-        return Standing::Never(Reason::WrongTargetType(group.target_type.clone()));
-    };
+    let TargetName { port, address, zone, quic_id } = &wanted.registration.target;
     if let Some(owner) = owner {
         return Standing::Never(owner.into());
     }
@@ -157,7 +159,7 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
         (TargetType::Instance, None) => instance.id.to_string(),
         (TargetType::Ip(family), Some(address)) => match instance.look_up(*address, *family) {
             Some(ip) => ip.to_string(),
-            None => return no_address(*address, *family),
+            None => return no_address(instance, *address, *family),
         },
         (other, _) => return Standing::Never(Reason::WrongTargetType(other.clone())),
     };
@@ -169,11 +171,12 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
     }
     // Inside the VPC, AWS finds the zone by itself and refuses to be told.
     let zone = if is_near { None } else { zone.clone() };
-    Standing::Absent(Target { id, port: Some(*port), zone, quic_id: quic_id.clone() })
+    Standing::Absent(Target { id, port: *port, zone, quic_id: quic_id.clone() })
 }
 
-fn no_address(address: Address, family: Family) -> Standing {
+fn no_address(instance: &Instance, address: Address, family: Family) -> Standing {
     match address {
+        Address::Literal(literal) if instance.owns(literal) => Standing::Never(Reason::OtherFamily { address, family }),
         Address::Literal(_) => Standing::Never(Reason::AddressNotOwned(address)),
         Address::Interface(_) => Standing::Stuck(Reason::NoAddress { address, family }),
     }

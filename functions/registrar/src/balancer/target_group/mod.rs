@@ -1,0 +1,499 @@
+//! Target groups of Application, Network and Gateway Load Balancers.
+//!
+//! There is no reverse lookup from an instance to its groups, so a scan asks every group that could have it. A target is
+//! its id *and* its port, and is always named by both.
+
+mod membership;
+mod scan;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use aws_sdk_elasticloadbalancingv2::{
+    Client,
+    operation::{
+        describe_load_balancers::DescribeLoadBalancersOutput, describe_target_groups::DescribeTargetGroupsOutput,
+    },
+    types::{TagDescription, TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
+};
+use futures::{FutureExt, StreamExt, stream};
+use protocol::{
+    address::Family,
+    call_error::CallError,
+    declaration::DeclaredGroup,
+    instance::Instance,
+    names::{Name, Sought},
+    observed::{Drain, Health, Parting, Reason, Standing, Target, Unresolved, Wanted},
+    registration::{Registration, TargetGroupId, TargetName},
+    tag::Owner,
+    target_group::{TargetGroup, TargetType},
+};
+
+use super::{Marks, marks, of_existing};
+use crate::aws::{
+    CALLS_IN_FLIGHT_MAX,
+    budget::{ApiSet, Budget},
+    call::once,
+    clients::Clients,
+};
+
+use membership::{Index, Member, claim, in_place, may_be_of_a_zone, member, standing};
+
+/// All target groups of one account in one Region.
+pub struct TargetGroups {
+    client: Client,
+    budget: Arc<Budget>,
+    region: String,
+    /// Whose they are; learned from the first listing where nobody knew it before.
+    account: OnceLock<String>,
+    /// What this reading has described so far.
+    described: Mutex<Described>,
+    /// Whether members are read only once, too.
+    remembers: bool,
+}
+
+#[derive(Default)]
+struct Described {
+    /// `None` for a group that is gone.
+    groups: BTreeMap<TargetGroupId, Option<TargetGroup>>,
+    /// Names that no group has.
+    unknown_names: BTreeSet<String>,
+    /// Only where members are remembered.
+    members: BTreeMap<TargetGroupId, Vec<Member>>,
+}
+
+/// A registration that is asked for, with the group that it is with.
+type Asked<'w> = (&'w TargetGroupId, Wanted<'w>);
+
+type Members = Result<Vec<Member>, CallError>;
+
+impl TargetGroups {
+    /// The groups of one account in one Region. The account is learned where it is empty.
+    pub fn new(clients: &Clients, account: &str) -> Self {
+        let known = OnceLock::new();
+        if !account.is_empty() {
+            // A new one is empty.
+            let _ = known.set(account.to_owned());
+        }
+        Self {
+            client: clients.target_groups.clone(),
+            budget: clients.budget.clone(),
+            region: clients.region.clone(),
+            account: known,
+            described: Mutex::default(),
+            remembers: false,
+        }
+    }
+
+    /// The same, with the members of each group read only once: a sweep goes several times through the groups of an account,
+    /// each of which costs a call.
+    ///
+    /// What it answers is as old as its first look. Whoever asks it must have read the instances before that.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { remembers: true, ..self }
+    }
+
+    fn arn(&self, group: &TargetGroupId) -> String {
+        group.arn(&self.region, self.account())
+    }
+
+    fn account(&self) -> &str {
+        self.account.get().map_or("", String::as_str)
+    }
+
+    fn described(&self) -> MutexGuard<'_, Described> {
+        self.described.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, group: TargetGroup) {
+        self.described().groups.insert(group.id.clone(), Some(group));
+    }
+
+    fn recall(&self, group: &TargetGroupId) -> Option<Option<TargetGroup>> {
+        self.described().groups.get(group).cloned()
+    }
+
+    /// A group by its name, if that was asked for already: `Some(None)` where there is none.
+    fn recall_named(&self, name: &str) -> Option<Option<TargetGroup>> {
+        let described = self.described();
+        if described.unknown_names.contains(name) {
+            return Some(None);
+        }
+        described.groups.values().flatten().find(|group| group.id.name == name).cloned().map(Some)
+    }
+
+    async fn list(&self) -> Result<Vec<TargetGroup>, CallError> {
+        self.describe_all(None).await
+    }
+
+    /// Describes groups by their ARNs, or every one. By their ARNs, too, page by page: whoever is not on the first one would
+    /// be taken for gone, and what is held for it let go.
+    async fn describe_all(&self, arns: Option<Vec<String>>) -> Result<Vec<TargetGroup>, CallError> {
+        let call = self.client.describe_target_groups().set_target_group_arns(arns);
+        let page = |marker| call.clone().set_marker(marker).send();
+        let next = DescribeTargetGroupsOutput::next_marker;
+        let mut groups = Vec::new();
+        let see = |page: DescribeTargetGroupsOutput| {
+            for group in page.target_groups() {
+                if let Some(account) = group.target_group_arn().and_then(|arn| arn.split(':').nth(4)) {
+                    self.account.get_or_init(|| account.to_owned());
+                }
+                groups.extend(target_group(group));
+            }
+        };
+        self.budget.pages(ApiSet::Describe, "elasticloadbalancing:DescribeTargetGroups", page, next, see).await?;
+        Ok(groups)
+    }
+
+    /// The load balancers that could have target groups, by their ARNs.
+    async fn load_balancers(&self) -> Result<Vec<(String, Name)>, CallError> {
+        let call = self.client.describe_load_balancers();
+        let page = |marker| call.clone().set_marker(marker).send();
+        let next = DescribeLoadBalancersOutput::next_marker;
+        let mut balancers = Vec::new();
+        let see = |page: DescribeLoadBalancersOutput| {
+            balancers.extend(page.load_balancers().iter().filter_map(|found| {
+                let kind = found.r#type().map(|kind| kind.as_str().to_owned()).unwrap_or_default();
+                let name = found.load_balancer_name()?.to_owned();
+                Some((found.load_balancer_arn()?.to_owned(), Name::LoadBalancer { name, kind, groups: Vec::new() }))
+            }));
+        };
+        self.budget.pages(ApiSet::Describe, "elasticloadbalancing:DescribeLoadBalancers", page, next, see).await?;
+        Ok(balancers)
+    }
+
+    async fn describe_named(&self, name: &str) -> Result<Option<TargetGroup>, CallError> {
+        if let Some(known) = self.recall_named(name) {
+            return Ok(known);
+        }
+        let call = self.client.describe_target_groups().names(name);
+        match self
+            .budget
+            .call(ApiSet::Describe, "elasticloadbalancing:DescribeTargetGroups", || call.clone().send())
+            .await
+        {
+            Ok(answer) => {
+                let group = answer.target_groups().first().and_then(target_group);
+                if let Some(group) = &group {
+                    self.remember(group.clone());
+                }
+                Ok(group)
+            }
+            Err(error) if error.is_gone() => {
+                self.described().unknown_names.insert(name.to_owned());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Describes groups that were not described yet, those of them that exist.
+    async fn describe(&self, groups: &BTreeSet<TargetGroupId>) -> Result<(), CallError> {
+        let unknown: Vec<&TargetGroupId> = groups.iter().filter(|group| self.recall(group).is_none()).collect();
+        let arns: Vec<String> = unknown.iter().map(|group| self.arn(group)).collect();
+        let found = of_existing(&arns, |arns| self.describe_all(Some(arns.to_vec())).boxed()).await?;
+        found.into_iter().for_each(|group| self.remember(group));
+        let mut described = self.described();
+        for group in unknown {
+            described.groups.entry(group.clone()).or_insert(None);
+        }
+        Ok(())
+    }
+
+    async fn members(&self, group: &TargetGroupId) -> Members {
+        if let Some(known) = self.described().members.get(group) {
+            return Ok(known.clone());
+        }
+        let members = self.members_now(group).await?;
+        if self.remembers {
+            self.described().members.insert(group.clone(), members.clone());
+        }
+        Ok(members)
+    }
+
+    async fn members_now(&self, group: &TargetGroupId) -> Members {
+        let call = self.client.describe_target_health().target_group_arn(self.arn(group));
+        let answer = self
+            .budget
+            .call(ApiSet::Describe, "elasticloadbalancing:DescribeTargetHealth", || call.clone().send())
+            .await?;
+        Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
+    }
+
+    async fn members_of_all(&self, groups: BTreeSet<TargetGroupId>) -> BTreeMap<TargetGroupId, Members> {
+        let ask = async |group: TargetGroupId| {
+            let members = self.members(&group).await;
+            (group, members)
+        };
+        stream::iter(groups.into_iter().map(ask)).buffer_unordered(CALLS_IN_FLIGHT_MAX).collect().await
+    }
+
+    /// How long groups drain; those of which nobody could tell are left out.
+    async fn deregistration_delays(&self, groups: BTreeSet<TargetGroupId>) -> BTreeMap<TargetGroupId, Duration> {
+        let ask = async |group: TargetGroupId| {
+            let delay = self.deregistration_delay(&group).await?;
+            Some((group, delay))
+        };
+        let asked = stream::iter(groups.into_iter().map(ask)).buffer_unordered(CALLS_IN_FLIGHT_MAX);
+        asked.filter_map(std::future::ready).collect().await
+    }
+
+    async fn deregistration_delay(&self, group: &TargetGroupId) -> Option<Duration> {
+        let call = self.client.describe_target_group_attributes().target_group_arn(self.arn(group));
+        // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
+        let answer = self
+            .budget
+            .call(ApiSet::Describe, "elasticloadbalancing:DescribeTargetGroupAttributes", || call.clone().send())
+            .await;
+        let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
+        let mut attributes = answer.attributes().iter();
+        let delay = attributes.find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))?;
+        delay.value()?.parse().ok().map(Duration::from_secs)
+    }
+
+    /// What a group still does for an instance, by its members; a group that is gone does nothing.
+    fn drain(
+        &self,
+        group: &TargetGroupId,
+        instance: &Instance,
+        members: &BTreeMap<TargetGroupId, Members>,
+    ) -> Result<Drain, CallError> {
+        let Some(group) = self.recall(group).flatten() else { return Ok(Drain::default()) };
+        let members = match members.get(&group.id) {
+            Some(Ok(members)) => members,
+            Some(Err(error)) if !error.is_gone() => return Err(error.clone()),
+            _ => return Ok(Drain::default()),
+        };
+        let index = Index::of(&[instance]);
+        let mut draining = members.iter().filter(|member| member.is_draining);
+        let is_under_way = draining.any(|member| claim(&group, member, &index).is_some());
+        // "loadbalancer/net/NAME/ID" (ELB user guide, the ARNs of load balancers).
+        let is_network = group.load_balancer_arns.iter().any(|arn| arn.contains(":loadbalancer/net/"));
+        // Draining lasts for all of its delay, even where the connections end earlier.
+        Ok(Drain { is_under_way, delay: None, is_exact: true, is_network })
+    }
+
+    /// Adds to standings how long their groups drain, where that matters.
+    async fn complete_draining(&self, standings: &mut [(Asked<'_>, Standing)]) {
+        let draining = standings.iter().filter(|(_, standing)| matches!(standing, Standing::Draining { .. }));
+        let delays = self.deregistration_delays(draining.map(|((group, _), _)| (*group).clone()).collect()).await;
+        for ((group, _), standing) in standings {
+            if let Standing::Draining { delay } = standing {
+                *delay = delays.get(*group).copied();
+            }
+        }
+    }
+
+    /// Those of some groups that exist.
+    async fn existing(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Vec<TargetGroup>, CallError> {
+        self.describe(groups).await?;
+        Ok(groups.iter().filter_map(|group| self.recall(group).flatten()).collect())
+    }
+
+    /// Who else looks after groups: by their own tags, or by those of the load balancers in front of them.
+    async fn owners_of(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
+        Ok(self.marks(groups).await?.owners)
+    }
+
+    /// What the tags of groups say, or those of the load balancers in front of them.
+    async fn marks(&self, groups: &[&TargetGroup]) -> Result<Marks<TargetGroupId>, CallError> {
+        let arns = groups.iter().flat_map(|g| g.load_balancer_arns.iter().cloned().chain([self.arn(&g.id)]));
+        let arns: Vec<String> = arns.collect::<BTreeSet<_>>().into_iter().collect();
+        let tagged = of_existing(&arns, |arns| self.describe_tags(arns).boxed()).await?;
+        let keys = |found: &'_ TagDescription| {
+            found.tags().iter().filter_map(|tag| tag.key().map(str::to_owned)).collect::<Vec<String>>()
+        };
+        let keys: BTreeMap<String, Vec<String>> =
+            tagged.iter().filter_map(|found| Some((found.resource_arn()?.to_owned(), keys(found)))).collect();
+        Ok(marks(groups.iter().map(|group| {
+            let arns = [self.arn(&group.id)].into_iter().chain(group.load_balancer_arns.iter().cloned());
+            let of_group = arns.filter_map(|arn| keys.get(&arn)).flatten().map(String::as_str);
+            (group.id.clone(), of_group.collect())
+        })))
+    }
+
+    async fn describe_tags(&self, arns: &[String]) -> Result<Vec<TagDescription>, CallError> {
+        let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
+        let answer =
+            self.budget.call(ApiSet::Describe, "elasticloadbalancing:DescribeTags", || call.clone().send()).await?;
+        Ok(answer.tag_descriptions.unwrap_or_default())
+    }
+
+    /// Completes a declaration with what the group of its name has.
+    pub(super) async fn resolve(
+        &self,
+        declared: &DeclaredGroup,
+        target: &TargetName,
+    ) -> Result<Registration, Unresolved> {
+        match self.describe_named(&declared.name).await {
+            Ok(Some(group)) => {
+                declared.resolve(target, &group).map_err(|why| Unresolved::Reason(Reason::DoesNotFit(why)))
+            }
+            Ok(None) => Err(Unresolved::Reason(Reason::NoSuchBalancer {
+                sought: Sought::TargetGroup,
+                name: declared.name.clone(),
+                hint: String::new(),
+            })),
+            Err(error) => Err(Unresolved::Unreadable(error)),
+        }
+    }
+
+    /// Reads the names of groups, and of the load balancers in front of them.
+    pub(super) async fn names(&self) -> Result<Vec<Name>, CallError> {
+        let groups = self.list().await?;
+        let mut names = self.load_balancers().await?;
+        for name in &mut names {
+            if let (arn, Name::LoadBalancer { groups: its, .. }) = name {
+                // Of functions and of load balancers nothing is registered here.
+                let in_front = |group: &&TargetGroup| {
+                    group.load_balancer_arns.contains(arn) && !matches!(group.target_type, TargetType::Other(_))
+                };
+                its.extend(groups.iter().filter(in_front).map(|group| group.id.name.clone()));
+            }
+        }
+        let names = names.into_iter().map(|(_, name)| name);
+        Ok(names.chain(groups.into_iter().map(|group| Name::TargetGroup(group.id.name))).collect())
+    }
+
+    /// Reads how registrations stand.
+    pub(super) async fn look<'w>(&self, wanted: Vec<Asked<'w>>) -> Vec<(Wanted<'w>, Standing)> {
+        let seen = wanted.iter().filter(|(_, wanted)| !wanted.is_surely_absent);
+        let members = self.members_of_all(seen.map(|(group, _)| (*group).clone()).collect()).await;
+        let nobody = Ok(Vec::new());
+        let members_of = |group: &TargetGroupId| members.get(group).unwrap_or(&nobody);
+        // A restart whose registrations are all back costs nothing more than this.
+        let is_open = |(group, wanted): &&Asked<'_>| {
+            let is_open =
+                |members: &Vec<Member>| in_place(*wanted, members).is_none_or(|health| may_be_of_a_zone(&health));
+            members_of(group).as_ref().is_ok_and(is_open)
+        };
+        let open: BTreeSet<TargetGroupId> = wanted.iter().filter(is_open).map(|(group, _)| (*group).clone()).collect();
+        let described = self.describe(&open).await;
+        let existing: Vec<TargetGroup> = open.iter().filter_map(|group| self.recall(group).flatten()).collect();
+        let owners = match described {
+            Ok(()) => self.owners_of(&existing.iter().collect::<Vec<_>>()).await,
+            Err(error) => Err(error),
+        };
+        let standing_of = |group: &TargetGroupId, wanted: Wanted<'_>| match (members_of(group), &owners) {
+            (Err(error), _) if error.is_gone() => Standing::Never(Reason::BalancerGone),
+            (Err(error), _) => Standing::Unreadable(error.clone()),
+            (Ok(members), owners) => match (in_place(wanted, members), owners) {
+                (Some(health), _) => {
+                    let is_used =
+                        self.recall(group).flatten().is_some_and(|found| !found.load_balancer_arns.is_empty());
+                    let is_in_vain = health.is_in_vain && !(is_used && may_be_of_a_zone(&health));
+                    Standing::InPlace(Health { is_in_vain, ..health })
+                }
+                (None, Err(error)) => Standing::Unreadable(error.clone()),
+                (None, Ok(owners)) => match self.recall(group).flatten() {
+                    None => Standing::Never(Reason::BalancerGone),
+                    Some(found) => standing(wanted, &found, members, owners.get(group).copied()),
+                },
+            },
+        };
+        let mut standings: Vec<(Asked<'_>, Standing)> =
+            wanted.into_iter().map(|(group, wanted)| ((group, wanted), standing_of(group, wanted))).collect();
+        self.complete_draining(&mut standings).await;
+        standings.into_iter().map(|((_, wanted), standing)| (wanted, standing)).collect()
+    }
+
+    /// Reads whether registrations are there that were made just now.
+    pub(super) async fn sees<'w>(&self, given: Vec<Asked<'w>>) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
+        let groups: BTreeSet<TargetGroupId> = given.iter().map(|(group, _)| (*group).clone()).collect();
+        // What is remembered was read before.
+        groups.iter().for_each(|group| drop(self.described().members.remove(group)));
+        let members = self.members_of_all(groups).await;
+        let is_seen = |(group, given): Asked<'w>| match members.get(group) {
+            Some(Ok(members)) => (given, Ok(in_place(given, members).is_some())),
+            Some(Err(error)) => (given, Err(error.clone())),
+            None => (given, Ok(false)),
+        };
+        given.into_iter().map(is_seen).collect()
+    }
+
+    /// Reads whether groups still drain anything of an instance.
+    pub(super) async fn drains<'p>(
+        &self,
+        asked: Vec<(&'p TargetGroupId, Parting<'p>)>,
+    ) -> Vec<(Parting<'p>, Result<Drain, CallError>)> {
+        let groups: BTreeSet<TargetGroupId> = asked.iter().map(|(group, _)| (*group).clone()).collect();
+        if let Err(error) = self.describe(&groups).await {
+            return asked.into_iter().map(|(_, asked)| (asked, Err(error.clone()))).collect();
+        }
+        let existing = groups.into_iter().filter(|group| self.recall(group).flatten().is_some()).collect();
+        let members = self.members_of_all(existing).await;
+        let drain = |(group, asked): (&'p TargetGroupId, Parting<'p>)| {
+            let drain = self.drain(group, asked.instance, &members);
+            (group, asked, drain)
+        };
+        let mut drains: Vec<_> = asked.into_iter().map(drain).collect();
+        let lasts = |drain: &Drain| drain.is_under_way || drain.is_network;
+        let lasting = drains.iter().filter(|(_, _, drain)| drain.as_ref().is_ok_and(lasts));
+        let delays = self.deregistration_delays(lasting.map(|(group, _, _)| (*group).clone()).collect()).await;
+        for (group, _, drain) in &mut drains {
+            if let Ok(drain) = drain {
+                drain.delay = delays.get(*group).copied();
+            }
+        }
+        drains.into_iter().map(|(_, asked, drain)| (asked, drain)).collect()
+    }
+
+    /// Reads anew who else looks after some groups.
+    pub(super) async fn owners(
+        &self,
+        groups: &BTreeSet<TargetGroupId>,
+    ) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
+        let existing = self.existing(groups).await?;
+        self.owners_of(&existing.iter().collect::<Vec<_>>()).await
+    }
+
+    /// Waits for the turn of one more registration or deregistration.
+    pub(crate) async fn turn(&self) {
+        self.budget.spend(ApiSet::Register).await;
+    }
+
+    /// Registers targets.
+    pub(super) async fn register(&self, group: &TargetGroupId, targets: &[Target]) -> Result<(), CallError> {
+        let targets = targets.iter().map(description).collect();
+        let call = self.client.register_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
+        once("elasticloadbalancing:RegisterTargets", call.send()).await.map(drop)
+    }
+
+    /// Deregisters targets, each with its port.
+    pub(crate) async fn deregister(&self, group: &TargetGroupId, targets: &[Target]) -> Result<(), CallError> {
+        let targets = targets.iter().map(description).collect();
+        let call = self.client.deregister_targets().target_group_arn(self.arn(group)).set_targets(Some(targets));
+        once("elasticloadbalancing:DeregisterTargets", call.send()).await.map(drop)
+    }
+}
+
+fn description(target: &Target) -> TargetDescription {
+    TargetDescription::builder()
+        .id(&target.id)
+        .set_port(target.port.map(i32::from))
+        .set_availability_zone(target.zone.clone())
+        .set_quic_server_id(target.quic_id.clone())
+        .build()
+}
+
+fn target_group(group: &aws_sdk_elasticloadbalancingv2::types::TargetGroup) -> Option<TargetGroup> {
+    let target_type = match group.target_type()? {
+        TargetTypeEnum::Instance => TargetType::Instance,
+        TargetTypeEnum::Ip => TargetType::Ip(match group.ip_address_type() {
+            Some(TargetGroupIpAddressTypeEnum::Ipv6) => Family::V6,
+            _ => Family::V4,
+        }),
+        other => TargetType::Other(other.as_str().to_owned()),
+    };
+    Some(TargetGroup {
+        id: TargetGroupId::from_arn(group.target_group_arn()?)?,
+        port: group.port().and_then(|port| u16::try_from(port).ok()),
+        vpc: group.vpc_id().map(Into::into),
+        target_type,
+        load_balancer_arns: group.load_balancer_arns().to_vec(),
+    })
+}

@@ -1,0 +1,154 @@
+//! Scans: every group that could have an instance is asked for its members, since there is no reverse lookup.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{
+    call_error::CallError,
+    instance::Instance,
+    observed::AddressTarget,
+    registration::{BalancerId, Registration, TargetGroupId},
+    tag::Owner,
+    target_group::{TargetGroup, TargetType},
+};
+use tokio::time::Instant as MonotonicTime;
+
+use super::{
+    TargetGroups,
+    membership::{Index, address_target, can_have_one_of, claim},
+};
+use crate::balancer::{Marks, Part, Scan, ScannedPart};
+
+/// Groups that a sweep reads before it looks at the clock. At AWS's older limits that is ten seconds' worth.
+const GROUPS_A_LOOK: usize = 100;
+
+/// What was read of some groups again, for a second opinion.
+#[derive(Debug, Default)]
+pub(crate) struct SecondLook {
+    pub(crate) addresses: Vec<AddressTarget>,
+    pub(crate) owners: BTreeMap<TargetGroupId, Owner>,
+}
+
+impl TargetGroups {
+    /// Reads every group that could have any of some instances.
+    pub(crate) async fn scan(&self, instances: &[&Instance]) -> Scan {
+        match self.candidates(instances).await {
+            Ok(candidates) => self.scan_groups(&candidates, instances).await.scan,
+            Err(error) => Scan { failures: vec![error], ..Scan::default() },
+        }
+    }
+
+    /// Reads a part of the groups, for a sweep: those in which an instance could be, and all that list addresses.
+    pub(crate) async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {
+        let mut groups = match self.list().await {
+            Ok(groups) => groups,
+            Err(error) => return Scan { failures: vec![error], ..Scan::default() }.into(),
+        };
+        let is_left = |group: &TargetGroup| part.after.as_ref().is_none_or(|after| group.id > *after);
+        let may_matter =
+            |group: &TargetGroup| matches!(group.target_type, TargetType::Ip(_)) || can_have_one_of(group, instances);
+        groups.retain(|group| is_left(group) && may_matter(group));
+        groups.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut whole = ScannedPart { account: self.account().to_owned(), ..ScannedPart::default() };
+        for chunk in groups.chunks(GROUPS_A_LOOK) {
+            if whole.stopped_after.is_some() && part.until.is_some_and(|until| MonotonicTime::now() >= until) {
+                return whole;
+            }
+            let ScannedPart { scan, addresses, .. } = self.scan_groups(chunk, instances).await;
+            whole.scan.found.extend(scan.found);
+            whole.scan.failures.extend(scan.failures);
+            whole.scan.odd_tags.extend(scan.odd_tags);
+            whole.addresses.extend(addresses);
+            whole.stopped_after = chunk.last().map(|group| group.id.clone());
+        }
+        ScannedPart { stopped_after: None, ..whole }
+    }
+
+    /// The groups that may have any of some instances.
+    async fn candidates(&self, instances: &[&Instance]) -> Result<Vec<TargetGroup>, CallError> {
+        let groups = self.list().await?;
+        Ok(groups.into_iter().filter(|group| can_have_one_of(group, instances)).collect())
+    }
+
+    /// How many groups may have any of some instances.
+    pub(crate) async fn count(&self, instances: &[&Instance]) -> Result<usize, CallError> {
+        self.candidates(instances).await.map(|candidates| candidates.len())
+    }
+
+    /// Asks groups for their members: which of them are these instances', and which addresses there are.
+    async fn scan_groups(&self, groups: &[TargetGroup], instances: &[&Instance]) -> ScannedPart {
+        let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = groups.iter().map(|group| (&group.id, group)).collect();
+        let index = Index::of(instances);
+        let mut scanned = ScannedPart::default();
+        for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {
+            match members {
+                Ok(members) => {
+                    let present = || members.iter().filter(|member| !member.is_draining);
+                    let group = by_id[&id];
+                    scanned.scan.found.extend(present().filter_map(|member| claim(group, member, &index)));
+                    scanned.addresses.extend(present().filter_map(|member| address_target(group, member)));
+                    let draining = members.iter().filter(|member| member.is_draining);
+                    let draining = draining.filter_map(|member| claim(group, member, &index));
+                    let balancer = BalancerId::TargetGroup(id.clone());
+                    scanned.scan.draining.extend(draining.map(|found| (found.instance, balancer.clone())));
+                }
+                Err(error) if error.is_gone() => {}
+                Err(error) => scanned.scan.failures.push(error),
+            }
+        }
+        self.add_owners(&mut scanned.scan, &by_id).await;
+        scanned
+    }
+
+    /// Adds to what a scan found who else looks after it.
+    async fn add_owners(&self, scan: &mut Scan, groups: &BTreeMap<&TargetGroupId, &TargetGroup>) {
+        let with_ours: Vec<&TargetGroup> =
+            scan.found.iter().filter_map(|found| groups.get(group_of(&found.registration)?).copied()).collect();
+        match self.marks(&with_ours).await {
+            Ok(Marks { owners, odd_tags }) => {
+                for found in &mut scan.found {
+                    found.owner = group_of(&found.registration).and_then(|group| owners.get(group).copied());
+                }
+                scan.odd_tags = odd_tags.into_iter().map(|(id, key)| (BalancerId::TargetGroup(id), key)).collect();
+            }
+            // Without the tags nobody knows what is foreign, so nothing of it is touched.
+            Err(error) => {
+                scan.found.clear();
+                scan.failures.push(error);
+            }
+        }
+    }
+
+    /// Reads which addresses some groups list now, and who else looks after those groups.
+    ///
+    /// # Errors
+    /// Where a call fails: then nothing is known.
+    pub(crate) async fn look_again(&self, groups: &BTreeSet<TargetGroupId>) -> Result<SecondLook, CallError> {
+        let existing = self.existing(groups).await?;
+        let owners = self.owners_of(&existing.iter().collect::<Vec<_>>()).await?;
+        let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = existing.iter().map(|group| (&group.id, group)).collect();
+        let mut look = SecondLook { owners, ..SecondLook::default() };
+        for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {
+            match members {
+                Ok(members) => {
+                    look.addresses.extend(members.iter().filter_map(|member| address_target(by_id[&id], member)));
+                }
+                Err(error) if error.is_gone() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(look)
+    }
+}
+
+impl From<Scan> for ScannedPart {
+    fn from(scan: Scan) -> Self {
+        Self { scan, ..Self::default() }
+    }
+}
+
+fn group_of(registration: &Registration) -> Option<&TargetGroupId> {
+    match &registration.balancer {
+        BalancerId::TargetGroup(group) => Some(group),
+        BalancerId::Classic(_) => None,
+    }
+}
