@@ -17,6 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     clock::{Timestamp, delta},
+    events::Delivery,
     lambda,
     wire::ApiError,
     world::{ACCOUNT, REGION, World},
@@ -39,12 +40,15 @@ pub const FIFO_SUFFIX: &str = ".fifo";
 /// How long after a deletion a queue's name stays taken.
 const NAME_BLOCKED: Duration = Duration::from_secs(60);
 
+type Arrival = Box<dyn FnMut(&str) -> Delivery + Send>;
+
 /// Every queue.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct State {
     queues: BTreeMap<String, Queue>,
     deleted: BTreeMap<String, Timestamp>,
     dice: Option<fastrand::Rng>,
+    arrival: Option<Arrival>,
 }
 
 /// What a sender hands over.
@@ -77,6 +81,17 @@ impl State {
     /// A queue.
     pub fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.get(name)
+    }
+
+    /// Decides from now on, by the name of its queue, what becomes of each message that a queue has accepted. SQS loses and doubles none that way: tests do, to
+    /// see what depends on it.
+    pub fn set_arrival(&mut self, decide: impl FnMut(&str) -> Delivery + Send + 'static) {
+        self.arrival = Some(Box::new(decide));
+    }
+
+    /// Lets every message arrive once from now on.
+    pub fn reset_arrival(&mut self) {
+        self.arrival = None;
     }
 
     /// All of them, by name.
@@ -199,7 +214,19 @@ pub fn send(world: &mut World, queue: &str, draft: Draft) -> Result<Sent, ApiErr
         place: place.clone(),
         number: 0,
     };
-    let number = put(world, queue, message);
+    let arrival = world.sqs.arrival.as_mut().map_or(Delivery::Normal, |decide| decide(queue));
+    let number = match arrival {
+        Delivery::Lost => world.invent_number(),
+        Delivery::Normal => put(world, queue, message),
+        Delivery::Late(later) => {
+            let visible_from = message.visible_from + delta(later);
+            put(world, queue, Message { visible_from, ..message })
+        }
+        Delivery::Twice => {
+            put(world, queue, message.clone());
+            put(world, queue, message)
+        }
+    };
     if let Some(place) = &place {
         world.sqs.find(queue)?.accepted.remember(place, &id, number, now);
     }
