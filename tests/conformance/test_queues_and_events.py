@@ -107,3 +107,48 @@ def test_an_event_of_ones_own_reaches_only_the_rules_that_want_it(aws, boto, que
     assert [rule["Name"] for rule in aws.events.list_rules()["Rules"]] == ["other"]
     with refused("ResourceNotFoundException"):
         aws.events.describe_rule(Name="mine")
+
+
+@pytest.fixture
+def orders(boto):
+    """A FIFO queue that knows a second copy by its text."""
+    attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "3600"}
+    return boto.sqs.create_queue(QueueName="orders.fifo", Attributes=attributes)["QueueUrl"]
+
+
+def test_a_fifo_queue_keeps_the_order_of_a_group_and_delivers_no_second_copy(aws, orders):
+    first = aws.sqs.send_message(QueueUrl=orders, MessageBody="one", MessageGroupId="g")
+    again = aws.sqs.send_message(QueueUrl=orders, MessageBody="one", MessageGroupId="g")
+    assert (again["MessageId"], again["SequenceNumber"]) == (first["MessageId"], first["SequenceNumber"])
+    entries = [{"Id": f"m{n}", "MessageBody": str(n), "MessageGroupId": "g"} for n in range(2)]
+    sent = aws.sqs.send_message_batch(QueueUrl=orders, Entries=entries)["Successful"]
+    numbers = [first["SequenceNumber"]] + [entry["SequenceNumber"] for entry in sent]
+    assert numbers == sorted(numbers)
+    messages = receive(aws, orders, MessageSystemAttributeNames=["All"])
+    assert [message["Body"] for message in messages] == ["one", "0", "1"]
+    assert [message["Attributes"]["SequenceNumber"] for message in messages] == numbers
+    assert {message["Attributes"]["MessageGroupId"] for message in messages} == {"g"}
+
+
+def test_a_message_in_flight_blocks_its_group_until_it_is_deleted(aws, orders):
+    for group, body in ("a", "a1"), ("a", "a2"), ("b", "b1"):
+        aws.sqs.send_message(QueueUrl=orders, MessageBody=body, MessageGroupId=group, MessageDeduplicationId=body)
+    first = {"QueueUrl": orders, "MaxNumberOfMessages": 1}
+    handles = {}
+    while "a1" not in handles:
+        [message] = aws.sqs.receive_message(**first)["Messages"]
+        handles[message["Body"]] = message["ReceiptHandle"]
+    assert [message["Body"] for message in receive(aws, orders)] == ([] if "b1" in handles else ["b1"])
+    aws.sqs.delete_message(QueueUrl=orders, ReceiptHandle=handles["a1"])
+    assert [message["Body"] for message in receive(aws, orders)] == ["a2"]
+
+
+def test_what_is_for_the_other_kind_of_queue_is_refused(aws, orders, queue):
+    with refused("MissingParameter"):
+        aws.sqs.send_message(QueueUrl=orders, MessageBody="x")
+    with refused("InvalidParameterValue"):
+        aws.sqs.send_message(QueueUrl=orders, MessageBody="x", MessageGroupId="g", DelaySeconds=5)
+    with refused("InvalidParameterValue"):
+        aws.sqs.send_message(QueueUrl=queue, MessageBody="x", MessageDeduplicationId="d")
+    with refused("InvalidParameterValue"):
+        aws.sqs.create_queue(QueueName="orders", Attributes={"FifoQueue": "true"})

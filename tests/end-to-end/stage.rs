@@ -21,7 +21,7 @@ use sandbox::{
     auto_scaling::{self, EndedAction, GroupSpec, LifecycleState},
     clock::Clock,
     connector,
-    deployment::{DEAD_LETTERS, INSTANCE_STATE, LIFECYCLE, LIFECYCLE_QUEUE, QUEUE, RECONCILE, Stack, Template},
+    deployment::{DEAD_LETTERS, INSTANCE_STATE, LIFECYCLE, LIFECYCLE_QUEUE, ORDERS, QUEUE, RECONCILE, Stack, Template},
     ec2::{self, Launch},
     elb,
     elbv2::{self, Kind, Standing, Target, TargetGroupSpec},
@@ -437,7 +437,7 @@ impl Stage {
                 )
             };
             let is_waiting = |name| world.sqs.queue(name).is_some_and(|queue| queue.messages().count() > 0);
-            let queued = [QUEUE, LIFECYCLE_QUEUE].into_iter().any(is_waiting);
+            let queued = [QUEUE, LIFECYCLE_QUEUE, ORDERS].into_iter().any(is_waiting);
             let changing = world.ec2.instances.values().any(|history| is_changing(history.current().state));
             queued || changing || auto_scaling::is_moving(world) || world.lambda.open_invocations() > 0
         })
@@ -510,6 +510,13 @@ impl Stage {
     /// The calls that a function made, in order.
     pub fn calls_of(&self, function: &str) -> Vec<Call> {
         self.world(|world| world.calls.iter().filter(|call| is_by(call, function)).cloned().collect())
+    }
+
+    /// The calls that all functions made, in order.
+    pub fn all_calls(&self) -> Vec<Call> {
+        let functions = [INSTANCE_STATE, LIFECYCLE, RECONCILE];
+        let is_ours = |call: &&Call| functions.iter().any(|function| is_by(call, function));
+        self.world(|world| world.calls.iter().filter(is_ours).cloned().collect())
     }
 
     /// The calls that the sweep made, in order.

@@ -1,7 +1,6 @@
 //! Every duration of the protocol, and the one relation between them that the promises need.
 //!
-//! What belongs to a mechanism alone stays with it: the rates of calls, the limits of a queue, and the marks at which a storm's events
-//! are gathered.
+//! What belongs to a mechanism alone stays with it: the rates of calls, and the limits of a queue.
 
 use std::time::Duration;
 
@@ -91,6 +90,34 @@ pub const DRAINING_MAX: TimeDelta = TimeDelta::seconds(3_660);
 
 /// How often a draining address is looked at whose end is not known.
 pub const DRAINING_RETRY: Duration = Duration::from_secs(20);
+
+// Storms.
+
+/// How far apart two instances do the same that do it together. EC2 tells the time of a stop in whole seconds. Shorter, and a schedule's stops
+/// are worked on one by one; longer, and a lone stop waits for a sweep.
+pub const TOGETHER_WITHIN: TimeDelta = TimeDelta::seconds(5);
+
+/// How soon after its time an event is served that nothing has held up. An older one says little of what others do at the present.
+pub const EVENT_IS_FRESH_FOR: TimeDelta = TimeDelta::seconds(10);
+
+/// Of how many seconds the stops tell whether a storm goes on. Longer, and all wait longer for the last; shorter, and EC2's whole seconds decide.
+pub const STORM_GROWS_WITHIN: TimeDelta = TimeDelta::seconds(3);
+
+/// How long a storm's first instances wait at the most while others join it: a schedule stops a fleet one by one. Longer, and the first
+/// ones are served dead for longer; shorter, and balancers are written to once more.
+pub const STORM_GATHERED_AT_MOST: TimeDelta = TimeDelta::seconds(90);
+
+/// How long a process sends further first events of a storm on, without looking, that it has seen itself. Longer, and an instance that stops alone
+/// after a storm waits for its sweep; shorter, and EC2 is asked more often.
+pub const STORM_IS_ON_FOR: Duration = Duration::from_secs(10);
+
+/// The same for second events, `stopped` after `stopping`: nobody waits for them, and EC2 takes half a minute until then. Longer, and the second
+/// event of a lone stop, whose first one was lost, waits for a sweep more often; shorter, and each of a storm's second events is scanned for.
+pub const STORM_IS_KNOWN_FOR: Duration = Duration::from_secs(180);
+
+/// How long an order stays in flight without a sign of life. An invocation gives one twice as often. Shorter, and a process that stands still is
+/// overtaken; longer, and an order whose process died waits for longer.
+pub const ORDER_IS_TAKEN_FOR: Duration = Duration::from_secs(120);
 
 /// How long a stop is remembered. EC2 takes a minute or two from `stopping` to `stopped`, and some minutes with a large memory to
 /// hibernate. Longer, and what is registered with an instance while it is stopped waits for the sweep where

@@ -16,6 +16,10 @@ pub const PRUNE_ORPHANS: &str = "REGISTRAR_PRUNE_ORPHANS";
 pub const STACK: &str = "REGISTRAR_STACK";
 /// See [`Config::queue_url`].
 pub const QUEUE_URL: &str = "REGISTRAR_QUEUE_URL";
+/// See [`Config::order_queue_url`].
+pub const ORDER_QUEUE_URL: &str = "REGISTRAR_ORDER_QUEUE_URL";
+/// See [`Config::event_queue_url`].
+pub const EVENT_QUEUE_URL: &str = "REGISTRAR_EVENT_QUEUE_URL";
 /// See [`Config::dead_letter_queue_url`].
 pub const DEAD_LETTER_QUEUE_URL: &str = "REGISTRAR_DEAD_LETTER_QUEUE_URL";
 /// See [`Config::lifecycle_hook_prefix`].
@@ -29,12 +33,14 @@ pub const NETWORK_DRAIN: &str = "REGISTRAR_NETWORK_DRAIN_SECONDS";
 const PREFIX: &str = "REGISTRAR_";
 
 /// All of them.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 11] = [
     MODE,
     SCOPE,
     PRUNE_ORPHANS,
     STACK,
     QUEUE_URL,
+    ORDER_QUEUE_URL,
+    EVENT_QUEUE_URL,
     DEAD_LETTER_QUEUE_URL,
     LIFECYCLE_HOOK_PREFIX,
     HEALTH_TIMEOUT,
@@ -61,6 +67,10 @@ pub struct Config {
     /// The queue from which the events come, for parking. Without it an event that has to wait comes back when the queue's
     /// own visibility timeout is over.
     pub queue_url: Option<String>,
+    /// The FIFO queue of orders for one sweep of many instances. Without it each batch of events works on its own instances.
+    pub order_queue_url: Option<String>,
+    /// The queue of events, to which a sweep sends the instances that have to be looked at once more. Without it they wait for the next sweep.
+    pub event_queue_url: Option<String>,
     /// Where an event goes that nobody can understand. Without it such an event is retried by its queue until that gives up.
     pub dead_letter_queue_url: Option<String>,
     /// How the names of the lifecycle hooks begin that are served: those of others must not be completed.
@@ -80,6 +90,8 @@ impl Default for Config {
             stack: String::new(),
             has_metrics: true,
             queue_url: None,
+            order_queue_url: None,
+            event_queue_url: None,
             dead_letter_queue_url: None,
             lifecycle_hook_prefix: "elb-registrar".to_owned(),
             health_timeout: None,
@@ -171,6 +183,8 @@ impl Config {
             stack: variable(STACK).unwrap_or_default(),
             has_metrics: default.has_metrics,
             queue_url: url(QUEUE_URL, variable(QUEUE_URL))?,
+            order_queue_url: url(ORDER_QUEUE_URL, variable(ORDER_QUEUE_URL))?,
+            event_queue_url: url(EVENT_QUEUE_URL, variable(EVENT_QUEUE_URL))?,
             dead_letter_queue_url: url(DEAD_LETTER_QUEUE_URL, variable(DEAD_LETTER_QUEUE_URL))?,
             lifecycle_hook_prefix: variable(LIFECYCLE_HOOK_PREFIX).unwrap_or(default.lifecycle_hook_prefix),
             // A template cannot leave a number out, so nought stands for none.
@@ -262,6 +276,8 @@ mod tests {
         assert_eq!(read(LIFECYCLE_HOOK_PREFIX, "drain").map(|c| c.lifecycle_hook_prefix), Ok("drain".to_owned()));
         assert_eq!(read(PRUNE_ORPHANS, "true").map(|c| c.orphans), Ok(Orphans::Prune));
         assert_eq!(read(QUEUE_URL, "https://q").map(|c| c.queue_url), Ok(Some("https://q".into())));
+        assert_eq!(read(ORDER_QUEUE_URL, "https://o").map(|c| c.order_queue_url), Ok(Some("https://o".into())));
+        assert_eq!(read(EVENT_QUEUE_URL, "https://e").map(|c| c.event_queue_url), Ok(Some("https://e".into())));
         assert_eq!(
             read(DEAD_LETTER_QUEUE_URL, "https://d").map(|c| c.dead_letter_queue_url),
             Ok(Some("https://d".into()))

@@ -29,9 +29,9 @@ async fn account(groups: usize, used: usize) -> Stage {
 
 pub(crate) fn calls_by_action(stage: &Stage) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for call in stage.calls() {
-        // The queue is not AWS's account of load balancers: parking is counted apart.
-        if !call.action.starts_with("ChangeMessageVisibility") {
+    for call in stage.all_calls() {
+        // The queues are not AWS's account of load balancers: parking and ordering are counted apart.
+        if !call.action.starts_with("ChangeMessageVisibility") && !call.action.starts_with("SendMessage") {
             *counts.entry(call.action).or_default() += 1;
         }
     }

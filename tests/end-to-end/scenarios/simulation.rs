@@ -100,6 +100,7 @@ fn plan(steps: Vec<Step>) -> Plan {
         group: Group::default(),
         steps,
         deliveries: Vec::new(),
+        orders: Vec::new(),
         strikes: Vec::new(),
     }
 }

@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use end_to_end::Stage;
 use sandbox::{
-    Verdict,
+    Call, Throttle, Verdict, World,
+    auto_scaling::{GroupSpec, HookSpec},
+    deployment::RECONCILE,
     ec2::{self, Launch},
     events::Delivery,
-    fault::kth,
+    fault::{every, kth},
+    lambda,
+    throttle::Era,
+    wire::ApiError,
 };
+use serde_json::json;
 
 use crate::calls::{A_NIGHT, calls_by_action};
 
@@ -25,8 +31,10 @@ fn fleet(instances: usize, used: usize, groups: usize) -> (Stage, Vec<String>) {
         stage.instances_group(&format!("group-{number}"));
     }
     let names: Vec<String> = (0..instances).map(|number| format!("web-{number}")).collect();
+    // More than the stage's own subnet has addresses.
+    let subnet = stage.world(|world| ec2::create_subnet(world, &stage.vpc, "us-east-1b", "10.0.8.0/21"));
     for (number, name) in names.iter().enumerate() {
-        stage.instance(name).registered(name, &format!("tg:group-{}", number % used));
+        stage.launch(name, Launch::new(&subnet)).registered(name, &format!("tg:group-{}", number % used));
     }
     (stage, names)
 }
@@ -72,11 +80,12 @@ async fn instances_that_stop_or_start_one_after_the_other_wait_for_each_other_wh
     stage.rest().await;
     let calls = calls_by_action(&stage);
     assert!(names.iter().all(|name| stage.places(name).len() == 1 && stage.held(name).is_empty()));
-    assert_eq!(calls["RegisterTargets"], 100, "one for each group: {calls:?}");
+    // The first of them run alone, as far as anybody knows.
+    assert!(calls["RegisterTargets"] <= 115, "about one for each group: {calls:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
+async fn a_night_of_a_hundred_instances_costs_six_invocations_each() {
     // What README's costs are worked out from: 100 instances in 20 target groups stop within a minute, and start within one.
     let (stage, names) = fleet(100, 20, 20);
     stop_in_turn(&stage, &names, SLOW_STEP).await;
@@ -94,7 +103,7 @@ async fn a_night_of_a_hundred_instances_costs_one_invocation_each() {
     });
     let calls: usize = calls_by_action(&stage).values().sum();
     println!("{invocations} invocations, {} s in all, {calls} calls", busy / 1000);
-    assert!(invocations <= 120 && calls <= 2_000, "{invocations} invocations, {calls} calls");
+    assert!(invocations <= 600 && busy <= 120_000 && calls <= 2_400, "{invocations} invocations, {calls} calls");
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +132,7 @@ async fn a_fleet_that_stops_does_not_wait_for_others_that_are_terminated() {
         stage.terminate(builder);
         stage.sandbox.advance(Duration::from_millis(100)).await;
     }
-    let calls = stage.calls();
+    let calls = stage.all_calls();
     let last = calls.iter().filter(|call| call.action == "DeregisterTargets").map(|call| call.at).max();
     let took = (last.expect("they are taken out") - begun).num_seconds();
     assert!(names.iter().all(|name| stage.places(name).is_empty()));
@@ -163,9 +172,8 @@ async fn a_storm_loses_nothing_wherever_the_function_dies_that_works_on_all_of_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_waits_a_minute_at_most_for_the_batch_that_should_lead() {
-    // Three of four events are lost, the one of the lowest id among them: no batch has most of the storm, or begins with it. So
-    // are second events, which would be worked on as they come.
+async fn a_storm_of_which_a_part_is_told_is_worked_on_as_a_whole() {
+    // Three of four events are lost, and all second ones.
     let (stage, names) = fleet(200, 100, 100);
     let mut ids: Vec<String> = names.iter().map(|name| stage.id(name)).collect();
     ids.sort();
@@ -181,6 +189,160 @@ async fn a_storm_waits_a_minute_at_most_for_the_batch_that_should_lead() {
     stop_in_turn(&stage, &names, STEP).await;
     stage.until("all out", |world| ids.iter().all(|id| end_to_end::places(world, id).is_empty())).await;
     let took = stage.world(|world| (world.now() - begun).num_seconds());
-    // Ten seconds of stops, a minute of waiting, and a pass through a hundred groups.
-    assert!((60..120).contains(&took), "{took} s");
+    // Ten seconds of stops, and a pass through a hundred groups.
+    assert!(took < 60, "{took} s");
+}
+
+/// Seconds from the stop of an instance until it is registered nowhere.
+async fn seconds_until_out(stage: &Stage, name: &str) -> f64 {
+    let (id, begun) = (stage.id(name), stage.world(|world| world.now()));
+    stage.stop(name);
+    while stage.world(|world| !end_to_end::places(world, &id).is_empty()) {
+        stage.sandbox.advance(Duration::from_millis(100)).await;
+    }
+    stage.world(|world| (world.now() - begun).as_seconds_f64())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_stop_is_out_within_seconds_of_its_event() {
+    for (groups, seconds) in [(100, 4.0), (500, 15.0)] {
+        let (stage, _) = fleet(3, 3, groups);
+        let _limits = stage.sandbox.fault(Throttle::shared(Era::Today, 0));
+        let took = seconds_until_out(&stage, "web-1").await;
+        assert!(took <= seconds, "{took} s among {groups} groups");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_look_comes_within_a_second_of_its_time() {
+    // The group drains the same address for two minutes.
+    let stage = Stage::new();
+    stage.addresses_group("edge").drains("edge", 120).instance("web-1").registered("web-1", "tg:edge:443=eth0");
+    stage.stop("web-1");
+    let id = stage.id("web-1");
+    stage.until("out", |world| end_to_end::places(world, &id).is_empty()).await;
+    let out_at = stage.world(|world| world.now());
+    stage.until_it_is("web-1", ec2::InstanceState::Stopped).await;
+    stage.start("web-1");
+    while stage.world(|world| end_to_end::places(world, &id).is_empty()) {
+        stage.sandbox.advance(Duration::from_millis(100)).await;
+    }
+    let late = stage.world(|world| (world.now() - out_at).as_seconds_f64()) - 120.0;
+    // The stage sees up to a second too late when it was out.
+    assert!((-1.0..3.0).contains(&late), "{late} s after the drain");
+}
+
+/// Lets a storm break over a fleet, and time pass until its sweep takes out.
+async fn storm_under_way(stage: &Stage, names: &[String]) {
+    for name in names {
+        stage.stop(name);
+    }
+    let is_taking = |world: &World| world.calls.iter().filter(|call| call.action == "DeregisterTargets").count() > 30;
+    stage.until("a sweep takes out", is_taking).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_delays_a_lone_stop_by_seconds_only() {
+    let mut took = Vec::new();
+    for is_stormy in [false, true] {
+        let (stage, names) = fleet(301, 300, 300);
+        let _limits = stage.sandbox.fault(Throttle::shared(Era::Today, 0));
+        let (alone, others) = names.split_last().expect("a fleet");
+        if is_stormy {
+            storm_under_way(&stage, others).await;
+        }
+        took.push(seconds_until_out(&stage, alone).await);
+        let left = others.iter().filter(|name| !stage.places(name).is_empty()).count();
+        assert!(!is_stormy || left > 20, "the storm is over: {left}");
+    }
+    assert!(took[1] - took[0] <= 10.0, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_delays_a_hook_by_seconds_only() {
+    let mut took = Vec::new();
+    for is_stormy in [false, true] {
+        let (stage, names) = fleet(300, 300, 300);
+        let _limits = stage.sandbox.fault(Throttle::shared(Era::Today, 0));
+        let spec = GroupSpec::new("fleet", &stage.subnet).tag("elb-registrar:register", "tg:group-0").desired(1);
+        let spec = spec.hook(HookSpec::terminating("elb-registrar-out"));
+        stage.drains("group-0", 0).fleet(spec).rest().await;
+        if is_stormy {
+            storm_under_way(&stage, &names).await;
+        }
+        let id = stage.member_states("fleet").remove(0).0;
+        stage.wants("fleet", 0);
+        let is_waiting = |world: &World| world.auto_scaling.actions.iter().any(|action| action.instance_id == id);
+        stage.until("at its hook", is_waiting).await;
+        let begun = stage.world(|world| world.now());
+        stage.until("out", |world| end_to_end::places(world, &id).is_empty()).await;
+        took.push(stage.world(|world| (world.now() - begun).as_seconds_f64()));
+    }
+    assert!(took[1] - took[0] <= 10.0, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_scheduled_sweep_does_not_hold_up_a_storm() {
+    let (stage, names) = fleet(100, 80, 80);
+    // The first process of the function is at a sweep, and stands still in it for minutes.
+    let mut has_stood_still = false;
+    let _fault = stage.sandbox.fault(move |call: &Call| {
+        let is_scheduled = call.access_key.ends_with("0001") && end_to_end::is_by(call, RECONCILE);
+        match is_scheduled && !std::mem::replace(&mut has_stood_still, true) {
+            true => Verdict::FreezeAfter(Duration::from_secs(600)),
+            false => Verdict::Pass,
+        }
+    });
+    stage.world(|world| lambda::invoke_async(world, RECONCILE, json!({}))).expect("a function");
+    stage.sandbox.advance(Duration::from_secs(5)).await;
+    let begun = stage.world(|world| world.now());
+    stop_in_turn(&stage, &names, Duration::ZERO).await;
+    let ids: Vec<String> = names.iter().map(|name| stage.id(name)).collect();
+    stage.until("all out", |world| ids.iter().all(|id| end_to_end::places(world, id).is_empty())).await;
+    let took = stage.world(|world| (world.now() - begun).num_seconds());
+    assert!(took < 60, "{took} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_whose_process_dies_comes_again_within_minutes() {
+    let (stage, names) = fleet(40, 20, 20);
+    stage.deliver_only(&["stopping"]);
+    let mut is_first = true;
+    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+        "DescribeTargetHealth" if end_to_end::is_by(call, RECONCILE) && std::mem::take(&mut is_first) => {
+            Verdict::KillAfter
+        }
+        _ => Verdict::Pass,
+    });
+    let begun = stage.world(|world| world.now());
+    stop_in_turn(&stage, &names, Duration::ZERO).await;
+    let ids: Vec<String> = names.iter().map(|name| stage.id(name)).collect();
+    stage.until("all out", |world| ids.iter().all(|id| end_to_end::places(world, id).is_empty())).await;
+    let took = stage.world(|world| (world.now() - begun).num_seconds());
+    assert!((100..180).contains(&took), "{took} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_order_can_be_sent_a_batch_works_on_its_own() {
+    let (stage, names) = fleet(12, 4, 6);
+    stage.deliver_only(&["stopping"]);
+    let _fault = stage.sandbox.fault(every("SendMessage", Verdict::Refuse(ApiError::sender("AccessDenied", "no"))));
+    stop_in_turn(&stage, &names, Duration::ZERO).await;
+    stage.rest().await;
+    assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
+    assert!(stage.dead_letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_storms_sweep_cannot_do_is_tried_again_and_ends_with_the_dead_letters() {
+    let (stage, names) = fleet(12, 4, 6);
+    stage.deliver_only(&["stopping"]);
+    let fault =
+        stage.sandbox.fault(every("CreateTags", Verdict::Refuse(ApiError::sender("UnauthorizedOperation", "no"))));
+    stop_in_turn(&stage, &names, Duration::ZERO).await;
+    stage.sandbox.advance(Duration::from_secs(600)).await;
+    assert!(names.iter().all(|name| stage.places(name).len() == 1), "nothing is taken that is not held");
+    stage.rest().await;
+    assert_eq!(stage.dead_letters().len(), 12, "{:?}", stage.dead_letters());
+    drop(fault);
 }

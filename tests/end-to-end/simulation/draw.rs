@@ -72,6 +72,7 @@ pub fn plan(seed: u64) -> Plan {
     let balancers = balancers(&mut fleet);
     let instances = instances(&mut fleet, &balancers);
     let steps = steps(&mut World::dice(seed, "steps"), &instances, &balancers);
+    let steps = together(&mut World::dice(seed, "together"), steps, &instances);
     let group = group(&mut World::dice(seed, "group"), &balancers);
     let end = steps.last().map_or(FIRST_STEP_AT, |step| step.at) + 120;
     let mut faults = World::dice(seed, "faults");
@@ -79,6 +80,7 @@ pub fn plan(seed: u64) -> Plan {
         seed,
         weather: weather(&mut World::dice(seed, "weather")),
         deliveries: deliveries(&mut faults),
+        orders: orders(&mut World::dice(seed, "orders")),
         strikes: strikes(&mut faults, end),
         balancers,
         instances,
@@ -215,6 +217,25 @@ fn steps(dice: &mut Rng, instances: &[Instance], balancers: &[Balancer]) -> Vec<
     steps
 }
 
+/// In every fourth run whoever stops or starts does so with all others, so that the events are handed over in orders.
+fn together(dice: &mut Rng, steps: Vec<Step>, instances: &[Instance]) -> Vec<Step> {
+    if !chance(dice, 25) {
+        return steps;
+    }
+    let everyone = || instances.iter().map(|instance| instance.name.clone());
+    steps
+        .into_iter()
+        .flat_map(|Step { at, deed }| {
+            let deeds: Vec<Deed> = match deed {
+                Deed::Stop(_) => everyone().map(Deed::Stop).collect(),
+                Deed::Start(_) => everyone().map(Deed::Start).collect(),
+                other => vec![other],
+            };
+            deeds.into_iter().map(move |deed| Step { at, deed })
+        })
+        .collect()
+}
+
 /// What often follows, so that functions of the one and of the other are at work at once: a start upon a stop, with or without a
 /// sweep between them, and the next stop.
 fn sequel(dice: &mut Rng, steps: &[Step], at: u64) -> Option<Deed> {
@@ -295,6 +316,18 @@ fn deliveries(dice: &mut Rng) -> Vec<(usize, EventFault)> {
         }
     }
     faults
+}
+
+/// In half of the runs, some orders for sweeps are lost, doubled or late.
+fn orders(dice: &mut Rng) -> Vec<(usize, EventFault)> {
+    let often = one_of(dice, &[0, 0, 20, 60]);
+    let struck: Vec<usize> = (0..20).filter(|_| chance(dice, often)).collect();
+    let fault = |order| {
+        let by = one_of(dice, &[5, 40, 130]);
+        let late = EventFault::Late(dice.u64(1..=by));
+        (order, one_of(dice, &[EventFault::Lost, EventFault::Twice, late]))
+    };
+    struck.into_iter().map(fault).collect()
 }
 
 fn strikes(dice: &mut Rng, end: u64) -> Vec<Strike> {

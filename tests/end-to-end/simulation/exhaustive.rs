@@ -203,6 +203,7 @@ fn plan(steps: Vec<(u64, Deed)>, places: &[&str]) -> Plan {
         group: Group::default(),
         steps: steps.into_iter().map(|(at, deed)| Step { at, deed }).collect(),
         deliveries: Vec::new(),
+        orders: Vec::new(),
         strikes: Vec::new(),
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use sandbox::{
     Call, Timestamp, Verdict,
     clock::delta,
+    deployment::ORDERS,
     events::{Delivery, Event},
     fault::Rule,
     wire::{ApiError, Service},
@@ -146,16 +147,31 @@ pub fn counted(mut rule: impl Rule, struck: Struck) -> impl Rule {
 
 /// Decides over events by their number.
 pub fn deliver(faults: &[(usize, EventFault)], struck: Struck) -> impl FnMut(&Event) -> Delivery + Send + 'static {
+    let mut by_number = by_number(faults, struck, ["event lost", "event twice", "event late"]);
+    move |_| by_number()
+}
+
+/// Decides over orders by their number; what other queues get arrives.
+pub fn arrive(faults: &[(usize, EventFault)], struck: Struck) -> impl FnMut(&str) -> Delivery + Send + 'static {
+    let mut by_number = by_number(faults, struck, ["order lost", "order twice", "order late"]);
+    move |queue| if queue == ORDERS { by_number() } else { Delivery::Normal }
+}
+
+fn by_number(
+    faults: &[(usize, EventFault)],
+    struck: Struck,
+    [lost, twice, late]: [&'static str; 3],
+) -> impl FnMut() -> Delivery + Send + 'static {
     let faults: BTreeMap<usize, EventFault> = faults.iter().copied().collect();
     let mut number = 0;
-    move |_| {
+    move || {
         let fault = faults.get(&number);
         number += 1;
         let (kind, delivery) = match fault {
             None => return Delivery::Normal,
-            Some(EventFault::Lost) => ("event lost", Delivery::Lost),
-            Some(EventFault::Twice) => ("event twice", Delivery::Twice),
-            Some(EventFault::Late(seconds)) => ("event late", Delivery::Late(Duration::from_secs(*seconds))),
+            Some(EventFault::Lost) => (lost, Delivery::Lost),
+            Some(EventFault::Twice) => (twice, Delivery::Twice),
+            Some(EventFault::Late(seconds)) => (late, Delivery::Late(Duration::from_secs(*seconds))),
         };
         struck.count(kind);
         delivery

@@ -24,6 +24,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What becomes of the n-th event, from 0; the others are delivered once.
     pub deliveries: Vec<(usize, EventFault)>,
+    /// The same of the n-th order for a sweep.
+    pub orders: Vec<(usize, EventFault)>,
     /// What becomes of the functions' calls.
     pub strikes: Vec<Strike>,
 }
@@ -167,7 +169,7 @@ pub enum Deed {
     Sweep,
 }
 
-/// What becomes of an event.
+/// What becomes of an event, or of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventFault {
     /// It never comes.
@@ -303,6 +305,9 @@ impl fmt::Display for Plan {
         }
         for (event, fault) in &self.deliveries {
             writeln!(f, "  event {event}: {fault:?}")?;
+        }
+        for (order, fault) in &self.orders {
+            writeln!(f, "  order {order}: {fault:?}")?;
         }
         for strike in &self.strikes {
             writeln!(f, "  {strike:?}")?;

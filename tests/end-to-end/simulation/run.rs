@@ -10,7 +10,7 @@ use std::{
 use sandbox::{
     Call, Throttle, Timestamp, World,
     clock::delta,
-    deployment::{DEAD_LETTERS, LIFECYCLE_DEAD_LETTERS, RECONCILE, UNDELIVERED},
+    deployment::{DEAD_LETTERS, DEAD_ORDERS, LIFECYCLE_DEAD_LETTERS, RECONCILE, UNDELIVERED},
     elbv2,
 };
 
@@ -168,7 +168,9 @@ impl<'p> Run<'p> {
         let strikes = Strikes::new(&self.plan.strikes, self.start, self.struck.clone());
         let faults = self.stage.sandbox.fault(strikes);
         let deliver = harm::deliver(&self.plan.deliveries, self.struck.clone());
+        let arrive = harm::arrive(&self.plan.orders, self.struck.clone());
         self.stage.world(|world| world.events.set_delivery(deliver));
+        self.stage.world(|world| world.sqs.set_arrival(arrive));
         for step in &self.plan.steps {
             self.pass_until(harm::time_of(self.start, step.at)).await?;
             self.perform(&step.deed);
@@ -179,6 +181,7 @@ impl<'p> Run<'p> {
         drop(faults);
         let exposed = self.stage.world(|world| world.calls.len());
         self.stage.world(|world| world.events.reset_delivery());
+        self.stage.world(|world| world.sqs.reset_arrival());
         self.rest().await?;
         // An event that is still on its way keeps nobody busy.
         if self.struck.all().contains_key("event late") {
@@ -249,7 +252,8 @@ impl<'p> Run<'p> {
     /// Whether the events alone have brought everything about, where all of them came.
     fn judge_before_sweeps(&self) -> Result<(), Violation> {
         let struck = self.struck.all();
-        let (is_stale, is_lost) = (struck.contains_key("stale"), struck.contains_key("event lost"));
+        let is_struck = |kind| struck.contains_key(kind);
+        let (is_stale, is_lost) = (is_struck("stale"), is_struck("event lost") || is_struck("order lost"));
         // A description that is older than a whole stop and start looks like one of an instance that never stopped: starts and stops
         // of seconds are the simulation's own.
         let is_started = self.plan.steps.iter().any(|step| matches!(step.deed, Deed::Start(_) | Deed::InService(_)));
@@ -294,11 +298,16 @@ impl<'p> Run<'p> {
         let struck = self.struck.all();
         self.stage.world(|world| Cost {
             calls: world.calls.len(),
-            events: world.events.log.len() + struck.get("event twice").copied().unwrap_or_default(),
+            events: world.events.log.len()
+                + ["event twice", "order twice"].iter().filter_map(|kind| struck.get(kind)).sum::<usize>(),
             sweeps: world.lambda.log.iter().filter(|ended| ended.function == RECONCILE).count(),
             waited: waited(world),
             balancers: self.plan.balancers.len(),
-            struck: struck.iter().filter(|(kind, _)| !kind.starts_with("event")).map(|(_, count)| count).sum(),
+            struck: struck
+                .iter()
+                .filter(|(kind, _)| !kind.starts_with("event") && !kind.starts_with("order"))
+                .map(|(_, count)| count)
+                .sum(),
         })
     }
 }
@@ -347,8 +356,9 @@ fn absorb(world: &World, ledger: &mut Ledger, reference: &mut Reference) {
 /// A message that failed for as long as its queue allows, or that nobody understood. (A sweep that failed while the faults
 /// lasted is told to a queue of its own, and the next one comes by itself.)
 fn dead_letters(world: &World) -> Option<Violation> {
-    let mut queues =
-        [DEAD_LETTERS, UNDELIVERED, LIFECYCLE_DEAD_LETTERS].into_iter().filter_map(|name| world.sqs.queue(name));
+    let mut queues = [DEAD_LETTERS, DEAD_ORDERS, UNDELIVERED, LIFECYCLE_DEAD_LETTERS]
+        .into_iter()
+        .filter_map(|name| world.sqs.queue(name));
     let message = queues.find_map(|queue| queue.messages().next())?;
     Some(Violation::of(Promise::ItComesToRest, world, format!("a dead letter: {}", message.body)))
 }

@@ -49,9 +49,10 @@ struct Part {
     remove: fn(&mut Plan, usize, usize),
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     Part { len: |plan| plan.strikes.len(), remove: |plan, start, size| cut(&mut plan.strikes, start, size) },
     Part { len: |plan| plan.deliveries.len(), remove: |plan, start, size| cut(&mut plan.deliveries, start, size) },
+    Part { len: |plan| plan.orders.len(), remove: |plan, start, size| cut(&mut plan.orders, start, size) },
     Part { len: |plan| plan.steps.len(), remove: |plan, start, size| cut(&mut plan.steps, start, size) },
     Part { len: |plan| plan.instances.len(), remove: remove_instances },
     Part { len: |plan| plan.balancers.len(), remove: remove_balancers },

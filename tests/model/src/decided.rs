@@ -60,7 +60,7 @@ impl Told {
         let (now, seen) = self.in_ticks();
         let state = |is_running| if is_running { InstanceState::Running } else { InstanceState::Stopped };
         let announced = event.map(|(is_running, age)| (state(is_running), time_of(age)));
-        let notice = Notice { instance: "i-1".into(), announced };
+        let notice = Notice { instance: "i-1".into(), announced, failures: 0 };
         let cause = Cause::Event(event.map(|(is_running, age)| (is_running, now - age)));
         let begun = Function::begin('A', cause, &seen, now, rules, lag);
         match weigh(&notice, Some(&self.instance()), now_of_the_functions()) {
@@ -68,7 +68,6 @@ impl Told {
             Weight::Nothing(_) => begun == Begun::NothingToDo,
             // Of one that runs and holds nothing the functions learn it a step later.
             Weight::Converge => begun != Begun::TooEarly && seen.state != State::Pending,
-            Weight::Gather(_) => false,
         }
     }
 

@@ -4,6 +4,7 @@
 //! done, and why that order loses nothing, is in `registrar`.
 
 pub mod lifecycle;
+pub mod storm;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,7 +12,7 @@ use crate::{
     call_error::CallError,
     event::Notice,
     held::{Held, HeldTag},
-    id::{AutoScalingGroupName, InstanceId},
+    id::AutoScalingGroupName,
     instance::{Instance, State},
     names::Sought,
     observed::{Found, Health, Reason, Standing, Target},
@@ -23,42 +24,6 @@ use crate::{
     },
 };
 
-/// How many instances that stop in one batch are a storm: a zone fails, or a schedule stops a fleet. Fewer are taken out at once, each
-/// batch for itself; more would be written in several batches to the same balancers, of which AWS allows 4 calls a second.
-const STORM: usize = 50;
-
-/// How many may be a part of one, since a batch shows two seconds of what may last for a minute. It grows while so many have events of
-/// the last five seconds; and the second events of so many wait for the first.
-pub const PART_OF_A_STORM: usize = 20;
-
-/// How many that come late may be the rest of one. Fewer make so few calls that nobody waits for it to be over.
-pub const FEW_OF_A_STORM: usize = 5;
-
-/// How long a storm's event waits for the others at least. Those of one StopInstances take some seconds to get here.
-const GATHERED_FOR_SECONDS: i64 = 3;
-
-/// When a storm's events are worked on: at the next such mark of the clock after that, whichever batch each came with, so that they make
-/// one batch then. Larger, and the first of them wait for longer; smaller, and a storm is cut into more batches.
-const GATHERED_EVERY_SECONDS: i64 = 5;
-
-/// How long a storm's first events wait at the most while others join it: a schedule stops a fleet one by one. Longer, and the first
-/// ones are served dead for longer; shorter, and balancers are written to once more.
-const GATHERED_AT_MOST_SECONDS: i64 = 90;
-
-/// Balancers from which a storm is waited for: about twenty seconds' worth of registering or deregistering, 4 calls a second. With
-/// fewer, all is done sooner than another batch comes.
-pub const MANY_BALANCERS: usize = 80;
-
-/// How long those events of a storm wait that another batch sees to: second ones, `stopped` after `stopping`, and those of a batch that
-/// does not lead. Another process would begin to take what the first is about to take, with calls of its own for the same balancers.
-/// They are the insurance for events that are lost, and for a first batch that fails.
-const LATER_EVENTS_WAIT_SECONDS: i64 = 180;
-
-/// How long after its events a batch awaits that another one shows that it works on them, by holding something of its instances: a scan of
-/// two thousand target groups comes before that. Longer, and a batch that none leads is served dead for longer; shorter, and two work
-/// on the same balancers.
-const LEADER_SHOWS_WITHIN_SECONDS: i64 = 60;
-
 /// What an event is worth, beside what EC2 says now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Weight {
@@ -66,117 +31,8 @@ pub enum Weight {
     Converge,
     /// The description may be older than the event: look again so much later.
     TooEarly(Duration),
-    /// It is one of a storm, and the others are about to come: work on it together with them, so much later.
-    Gather(Duration),
     /// There is nothing to do, and nothing more to come from this event.
     Nothing(&'static str),
-}
-
-/// Instances of a batch that stop together, or that start together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Storm {
-    /// How many.
-    pub instances: usize,
-    /// How the storm goes on that they are a part of.
-    pub course: Course,
-}
-
-/// How a storm goes on of which a batch has a part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Course {
-    /// Nobody is waited for: there are too few instances, or too few balancers to write to ([`MANY_BALANCERS`]).
-    #[default]
-    Small,
-    /// Others join it all the time ([`is_growing`]).
-    Growing,
-    /// Nobody joins it any more, and this batch works on all of it ([`leads`]).
-    Leading,
-    /// Nobody joins it any more, and another batch should work on all of it: it has not shown yet that it does.
-    Awaiting,
-    /// Nobody joins it any more, and another batch works on all of it.
-    Following,
-}
-
-/// Whether a storm goes on whose events, of a batch, announced something at some times, and of which so many others do the same at
-/// present: then they are about to come. When the first of them have waited for long enough, all are worked on.
-pub fn is_growing(event_times: &[Timestamp], others: usize, now: Timestamp) -> bool {
-    // Older ones are looked at again for another reason.
-    let has_waited = GATHERED_AT_MOST_SECONDS..GATHERED_AT_MOST_SECONDS + GATHERED_EVERY_SECONDS;
-    let is_over = event_times.iter().any(|event_time| has_waited.contains(&(now - event_time).num_seconds()));
-    count_young(event_times, now) + others >= PART_OF_A_STORM && !is_over
-}
-
-/// How many of some times were a moment ago.
-pub fn count_young(times: &[Timestamp], now: Timestamp) -> usize {
-    // Clocks differ by a moment; a time to come by more is one that somebody made up.
-    times.iter().filter(|time| (now - *time).num_seconds().abs() < GATHERED_EVERY_SECONDS).count()
-}
-
-/// Whether so many of some times are so close together that there is a storm, and not a fleet that stops slowly: of that each batch is
-/// worked on for itself.
-pub fn is_dense(mut times: Vec<Timestamp>) -> bool {
-    times.sort();
-    let last_of_each = times.iter().skip(PART_OF_A_STORM - 1);
-    times.iter().zip(last_of_each).any(|(first, last)| (*last - *first).num_seconds() < GATHERED_EVERY_SECONDS)
-}
-
-/// Whether something happened so lately that it belongs to a storm that is under way.
-pub fn is_of_present_storm(time: Timestamp, now: Timestamp) -> bool {
-    (now - time).num_seconds().abs() < GATHERED_AT_MOST_SECONDS + 2 * GATHERED_EVERY_SECONDS
-}
-
-/// Whether a batch is the one that works on all of a storm, by its own instances and the others of the storm: each batch comes to the
-/// same, whichever part it has.
-///
-/// It is the one with more than half of them. Where there is none, it is the one with the lowest id, so that one of several large parts
-/// leads; but not of a small part, since the lowest may well be of an instance that is no part of the storm at all.
-pub fn leads<'i>(
-    own: impl IntoIterator<Item = &'i InstanceId>,
-    others: impl IntoIterator<Item = &'i InstanceId>,
-) -> bool {
-    let (own, others): (BTreeSet<_>, BTreeSet<_>) = (own.into_iter().collect(), others.into_iter().collect());
-    let all = own.len() + others.len();
-    let has_lowest = own.first().is_some_and(|own| others.first().is_none_or(|other| own < other));
-    2 * own.len() > all || (4 * own.len() >= all && has_lowest)
-}
-
-/// Whether an event has been looked at before, and was told to wait.
-pub fn has_waited(event_time: Timestamp, now: Timestamp) -> bool {
-    (now - event_time).num_seconds() >= 2 * GATHERED_EVERY_SECONDS
-}
-
-/// How a storm of stops goes on for a batch that does not lead, so many of whose instances hold something since they stopped.
-pub fn follow(event_times: &[Timestamp], holders: usize, now: Timestamp) -> Course {
-    // Fewer are those whose second events came alone.
-    if 10 * holders >= event_times.len() {
-        return Course::Following;
-    }
-    // A time to come is one that somebody made up, and would be awaited for ever.
-    match event_times.iter().any(|time| (0..LEADER_SHOWS_WITHIN_SECONDS).contains(&(now - *time).num_seconds())) {
-        true => Course::Awaiting,
-        // Who should lead was no part of the storm, or has failed.
-        false => Course::Leading,
-    }
-}
-
-/// Whether an event waits for others of its storm, and how long, with the state that it announced at a time.
-pub fn gather(storm: Storm, (state, event_time): (State, Timestamp), now: Timestamp) -> Option<Duration> {
-    // A time to come is one that somebody made up.
-    let event_time = event_time.min(now).timestamp();
-    let may_wait = now.timestamp() - event_time < GATHERED_AT_MOST_SECONDS;
-    let (earliest, at_least) = match (storm.course, state) {
-        (Course::Following, _) => (event_time + LATER_EVENTS_WAIT_SECONDS, 0),
-        (Course::Awaiting, _) => (now.timestamp() + GATHERED_EVERY_SECONDS + 1, 0),
-        (_, State::Stopped | State::Terminated) => (event_time + LATER_EVENTS_WAIT_SECONDS, PART_OF_A_STORM),
-        (Course::Growing, _) if may_wait => (now.timestamp() + 1, 0),
-        (Course::Leading, _) => return None,
-        // Who starts is waited for by nobody else.
-        (_, State::Running) => return None,
-        _ => (event_time + GATHERED_FOR_SECONDS, STORM),
-    };
-    let due = earliest + (-earliest).rem_euclid(GATHERED_EVERY_SECONDS);
-    let wait = u64::try_from(due - now.timestamp()).ok().filter(|wait| *wait > 0)?;
-    (storm.instances >= at_least).then_some(Duration::from_secs(wait))
 }
 
 /// Weighs an event against the description of its instance, which was read at `now`.

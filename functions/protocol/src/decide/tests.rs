@@ -1,5 +1,3 @@
-use chrono::TimeDelta;
-
 use super::*;
 use crate::{
     held::{Stamp, tags_to_hold},
@@ -35,7 +33,7 @@ fn healthy() -> Standing {
 }
 
 fn notice(state: State, second: i64) -> Notice {
-    Notice { instance: "i-1".into(), announced: Some((state, at(second))) }
+    Notice { instance: "i-1".into(), announced: Some((state, at(second))), failures: 0 }
 }
 
 #[test]
@@ -67,121 +65,6 @@ fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit()
         assert_eq!(weight(101), Weight::TooEarly(DESCRIPTION_RETRY), "{announced:?} {described:?}");
         assert!(!matches!(weight(160), Weight::TooEarly(_)), "{announced:?} {described:?}");
     }
-}
-
-#[test]
-fn the_events_of_a_storm_wait_for_each_other_until_a_common_mark_and_no_longer() {
-    let storm = |instances| Storm { instances, course: Course::Small };
-    let [growing, leading, awaiting, following] =
-        [Course::Growing, Course::Leading, Course::Awaiting, Course::Following]
-            .map(|course| Storm { instances: 50, course });
-    // 1,767,600,000 is such a mark.
-    for (storm, state, event_at, now, wait) in [
-        (storm(50), State::Stopping, 0, 1, Some(4)),
-        (storm(50), State::Stopping, 2, 4, Some(1)),
-        (storm(50), State::Stopping, 2, 5, None),
-        (storm(50), State::ShuttingDown, 3, 5, Some(5)),
-        (storm(50), State::ShuttingDown, 3, 10, None),
-        (storm(49), State::Stopping, 0, 1, None),
-        // The first event is being worked on.
-        (storm(20), State::Stopped, 1, 2, Some(183)),
-        (storm(20), State::Terminated, 1, 185, None),
-        (storm(19), State::Terminated, 1, 2, None),
-        // A time that somebody made up.
-        (storm(50), State::Stopping, 9_000, 1, Some(4)),
-        // More are about to come.
-        (growing, State::Stopping, 2, 5, Some(5)),
-        (growing, State::Stopping, 2, 88, Some(2)),
-        (growing, State::Stopping, 2, 92, None),
-        (growing, State::Stopped, 1, 2, Some(183)),
-        (growing, State::Running, 2, 4, Some(1)),
-        (growing, State::Running, 2, 92, None),
-        (leading, State::Stopping, 2, 3, None),
-        (leading, State::Stopped, 1, 2, Some(183)),
-        // Another batch works on them, or should.
-        (awaiting, State::Stopping, 2, 5, Some(10)),
-        (following, State::Stopping, 2, 5, Some(180)),
-        (following, State::Running, 2, 5, Some(180)),
-        (following, State::Running, 2, 185, None),
-        (storm(500), State::Running, 2, 4, None),
-    ] {
-        let found = gather(storm, (state, at(event_at)), at(now));
-        assert_eq!(found, wait.map(Duration::from_secs), "{storm:?} {state:?} at {event_at}, seen at {now}");
-    }
-}
-
-#[test]
-fn a_storm_grows_while_many_of_its_events_are_young_and_the_first_have_not_waited_for_long() {
-    let events = |times: &[(i64, usize)]| -> Vec<Timestamp> {
-        times.iter().flat_map(|(time, count)| std::iter::repeat_n(at(*time), *count)).collect()
-    };
-    for (times, others, now, expected) in [
-        (&[(0, 30), (3, 20)][..], 0, 7, true),
-        (&[(0, 30), (3, 20)], 0, 8, false),
-        (&[(0, 30), (3, 19)], 0, 7, false),
-        // Those that are still to come.
-        (&[(0, 30), (3, 19)], 1, 7, true),
-        (&[(0, 30)], 20, 60, true),
-        (&[(0, 1), (86, 20)], 0, 89, true),
-        (&[(0, 1), (86, 20)], 20, 90, false),
-        // Parked for another reason.
-        (&[(0, 1), (94, 20)], 0, 96, true),
-        // Times that somebody made up.
-        (&[(9_000, 20)], 0, 7, false),
-    ] {
-        assert_eq!(is_growing(&events(times), others, at(now)), expected, "{times:?} and {others} at {now}");
-    }
-}
-
-#[test]
-fn twenty_stops_in_five_seconds_are_a_storm_and_a_fleet_that_stops_slowly_is_none() {
-    let every = |milliseconds: i64, count: i64| -> Vec<Timestamp> {
-        (0..count).map(|number| at(0) + TimeDelta::milliseconds(number * milliseconds)).collect()
-    };
-    for (times, expected) in [
-        (every(0, 20), true),
-        (every(0, 19), false),
-        (every(250, 100), true),
-        (every(600, 100), false),
-        ([every(600, 100), every(100, 20)].concat(), true),
-        (Vec::new(), false),
-    ] {
-        assert_eq!(is_dense(times.clone()), expected, "{times:?}");
-    }
-}
-
-#[test]
-fn of_the_batches_of_a_storm_one_leads() {
-    let ids = |numbers: std::ops::Range<usize>| -> Vec<InstanceId> {
-        numbers.map(|number| InstanceId::from(format!("i-{number:04}").as_str())).collect()
-    };
-    for parts in [&[0..1, 1..100][..], &[0..50, 50..100], &[50..100, 0..50], &[0..30, 30..65, 65..100]] {
-        let leading = parts.iter().filter(|own| {
-            let others: Vec<InstanceId> =
-                parts.iter().filter(|other| other != own).flat_map(|o| ids(o.clone())).collect();
-            leads(&ids((*own).clone()), &others)
-        });
-        assert_eq!(leading.count(), 1, "{parts:?}");
-    }
-    assert!(leads(&ids(0..100), &[]));
-    assert!(!leads(&ids(0..20), &ids(20..100)), "a small part may have the lowest id by chance");
-    assert!(leads(&ids(50..100), &ids(0..49)), "others that have nothing to do with it are few");
-    assert!(!leads(&ids(0..0), &ids(0..0)));
-}
-
-#[test]
-fn a_batch_that_does_not_lead_waits_for_a_sign_of_who_does_and_no_longer_than_a_minute() {
-    for (holders, now, expected) in [
-        (0, 5, Course::Awaiting),
-        (1, 59, Course::Awaiting),
-        (1, 60, Course::Leading),
-        (2, 5, Course::Following),
-        (2, 170, Course::Following),
-    ] {
-        assert_eq!(follow(&[at(0); 20], holders, at(now)), expected, "{holders} of 20 at {now}");
-    }
-    let made_up = [&[at(0); 20][..], &[at(9_000)]].concat();
-    assert_eq!(follow(&made_up, 0, at(60)), Course::Leading, "nobody waits for a time that somebody made up");
 }
 
 #[test]

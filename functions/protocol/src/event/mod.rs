@@ -5,6 +5,7 @@
 
 mod field;
 mod lifecycle_action;
+mod look;
 mod state_change;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use crate::{
 };
 
 pub use lifecycle_action::{LifecycleAction, Transition};
+pub use look::{LOOKS_AN_ORDER_MAX, notices_of, order_of};
 pub use state_change::Notice;
 
 /// The account in the ARN that local emulators make up, in `us-east-1` whatever the Region is. No event is of it.
@@ -65,6 +67,8 @@ struct Outline {
     /// What was published, in what SNS delivers.
     #[serde(rename = "Message")]
     sns_message: Field,
+    /// Of a plain order.
+    instance: Field,
     /// `AWS Auto Scaling` in a notification that a lifecycle hook sends to a queue or a topic.
     #[serde(rename = "Service")]
     service: Field,
@@ -237,8 +241,8 @@ pub enum NotUnderstood {
         /// What the function takes, and where a sample is.
         takes: &'static str,
     },
-    /// Neither an event nor an order for a sweep.
-    #[error("this is no order for a sweep: {why}. {takes}")]
+    /// Neither an event nor an order.
+    #[error("this is no order: {why}. {takes}")]
     NotAnOrder {
         /// What is wrong with it.
         why: String,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    event::{Input, NotUnderstood, Place, field::Field, instance_id_of},
+    event::{Input, NotUnderstood, Place, field::Field, instance_id_of, look::Look},
     id::InstanceId,
     instance::State,
     time::Timestamp,
@@ -18,6 +18,8 @@ pub struct Notice {
     pub instance: InstanceId,
     /// What it was said to be doing, and when. A hint: events come late, twice, or in another order.
     pub announced: Option<(State, Timestamp)>,
+    /// How often the work on it has failed before, together with others.
+    pub failures: u32,
 }
 
 #[derive(Default, Deserialize)]
@@ -32,21 +34,25 @@ impl Notice {
     pub const TAKES: &str = "`instance-state` takes `EC2 Instance State-change Notification` from `aws.ec2`: \
                              events/instance-stopped.json in the repository of elb-registrar is a sample";
 
-    /// Reads an EventBridge event, also inside the envelope of SNS.
+    /// Reads an EventBridge event, also inside the envelope of SNS, or a plain order.
     ///
     /// # Errors
     /// Where it is not a state change of an EC2 instance of this account and Region, in its documented form. Repeating the
     /// event would not help: it is for a person to look at.
     pub fn of_event(text: &str, place: &Place) -> Result<Self, NotUnderstood> {
         let is_ours = |source: &str, detail_type: &str| source == "aws.ec2" && detail_type == STATE_CHANGE;
-        let (time, detail): (_, StateChange) = Input::of(text, Self::TAKES)?.event(place, Self::TAKES, is_ours)?;
+        let input = Input::of(text, Self::TAKES)?;
+        if input.outline.instance != Field::Absent {
+            return Look::read(&input.text)?.into_notice();
+        }
+        let (time, detail): (_, StateChange) = input.event(place, Self::TAKES, is_ours)?;
         let instance = instance_id_of(detail.instance_id, "detail.instance-id")?;
         let name = detail.state.text().ok_or(NotUnderstood::NoField("detail.state"))?;
         let state = State::from_name(&name);
         if state == State::Unknown {
             return Err(NotUnderstood::State(name));
         }
-        Ok(Self { instance, announced: time.map(|time| (state, time)) })
+        Ok(Self { instance, announced: time.map(|time| (state, time)), failures: 0 })
     }
 }
 
@@ -75,7 +81,10 @@ mod tests {
     fn the_documented_sample_names_its_instance() {
         let notice = Notice::of_event(&sample().to_string(), &place()).unwrap();
         let time = "2021-11-11T21:29:54Z".parse().unwrap();
-        assert_eq!(notice, Notice { instance: "i-abcd1111".into(), announced: Some((State::Pending, time)) });
+        assert_eq!(
+            notice,
+            Notice { instance: "i-abcd1111".into(), announced: Some((State::Pending, time)), failures: 0 }
+        );
     }
 
     #[test]

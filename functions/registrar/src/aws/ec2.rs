@@ -105,6 +105,14 @@ impl Ec2 {
         self.describe(vec![vec![in_states(&OUT_STATES)]]).await
     }
 
+    /// Describes the instances that are on their way out at present. That takes EC2 a minute or so: they are few, but in a storm.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn read_on_their_way_out(&self) -> Result<Described, CallError> {
+        self.describe(vec![vec![in_states(&[State::Stopping, State::ShuttingDown])]]).await
+    }
+
     /// Describes the instances that hold something and start, or run.
     ///
     /// # Errors

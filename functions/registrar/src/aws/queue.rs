@@ -1,10 +1,10 @@
 //! SQS at the edge: a message is parked until there is a reason to look again, or goes to the dead letters.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use aws_sdk_sqs::{
     Client,
-    types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
+    types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry},
 };
 
 use futures::{FutureExt, StreamExt, stream};
@@ -24,6 +24,9 @@ const PARK_MIN: Duration = Duration::from_secs(1);
 
 /// The longest that a message can be parked: 12 hours from its receive, a limit of SQS, less what has passed since then.
 const PARK_MAX: Duration = Duration::from_secs(11 * 3600);
+
+/// The longest that SQS delays a new message: "Valid values: 0 to 900" (API reference, SendMessageBatchRequestEntry).
+const DELAY_MAX: Duration = Duration::from_secs(900);
 
 /// Characters of a reason: far below the size of a message, and enough to see what is wrong.
 const REASON_LENGTH_MAX: usize = 1_000;
@@ -49,6 +52,23 @@ impl Queue {
     pub fn new(client: Client, config: &Config) -> Self {
         let (url, dead_letter_url) = (config.queue_url.clone(), config.dead_letter_queue_url.clone());
         Self { client, url, dead_letter_url }
+    }
+
+    /// The queue of orders, and for those that nobody understands the one of a configuration.
+    pub fn of_orders(client: Client, config: &Config) -> Self {
+        let (url, dead_letter_url) = (config.order_queue_url.clone(), config.dead_letter_queue_url.clone());
+        Self { client, url, dead_letter_url }
+    }
+
+    /// The queue of events, of a function that serves another one.
+    pub fn of_events(client: Client, config: &Config) -> Self {
+        let (url, dead_letter_url) = (config.event_queue_url.clone(), config.dead_letter_queue_url.clone());
+        Self { client, url, dead_letter_url }
+    }
+
+    /// Whether there is a queue.
+    pub fn is_there(&self) -> bool {
+        self.url.is_some()
     }
 
     /// Makes messages invisible. They also have to be reported as not done, or Lambda deletes them.
@@ -93,6 +113,50 @@ impl Queue {
         let Some(url) = &self.url else { return Ok(false) };
         let call = self.client.send_message().queue_url(url).message_body(body);
         once("sqs:SendMessage", call.send()).await.map(|_| true)
+    }
+
+    /// Puts a message into a FIFO queue, as one of a group. A second copy is known by the id for five minutes.
+    ///
+    /// # Errors
+    /// Where the call fails; not answered, it may be there.
+    pub async fn send_to_group(&self, body: &str, group: &str, id: &str) -> Result<bool, CallError> {
+        let Some(url) = &self.url else { return Ok(false) };
+        let call = self.client.send_message().queue_url(url).message_body(body);
+        let call = call.message_group_id(group).message_deduplication_id(id);
+        once("sqs:SendMessage", call.send()).await.map(|_| true)
+    }
+
+    /// Puts messages into the queue, each to come so much later; a quarter of an hour at the most.
+    ///
+    /// # Errors
+    /// Where not all of them are there for sure.
+    pub async fn send_later(&self, messages: &[(String, Duration)]) -> Result<(), CallError> {
+        let Some(url) = &self.url else { return Ok(()) };
+        for batch in messages.chunks(BATCH_MAX) {
+            let entries = batch.iter().enumerate().map(|(index, (body, wait))| {
+                let delay = (*wait).min(DELAY_MAX).as_secs_f64().round() as i32;
+                let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+                entry.delay_seconds(delay).build()
+            });
+            // The builder asks only for the two fields that are always set.
+            let entries: Vec<_> = entries.flatten().collect();
+            let call = self.client.send_message_batch().queue_url(url).set_entries(Some(entries));
+            let answer = once("sqs:SendMessage", call.send()).await?;
+            if let Some(failed) = answer.failed().first() {
+                let (code, message) = (failed.code().to_owned(), failed.message().unwrap_or_default().to_owned());
+                return Err(CallError::Refused { action: "sqs:SendMessage", code, message });
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps messages invisible for so long from now on, again and again in half of that time: a sign of life. It never ends by itself.
+    pub async fn keep(&self, receipt_handles: Vec<String>, taken_for: Duration) -> Infallible {
+        loop {
+            let parked = |receipt_handle: &String| Parked { receipt_handle: receipt_handle.clone(), wait: taken_for };
+            self.park(&receipt_handles.iter().map(parked).collect::<Vec<_>>()).await;
+            tokio::time::sleep(taken_for / 2).await;
+        }
     }
 
     /// Sends what nobody understands to the dead letters, as it came, with the reason in the attribute `reason`. Says

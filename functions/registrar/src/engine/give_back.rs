@@ -62,8 +62,6 @@ pub(crate) struct GivenBack {
     pub(crate) arrivals: BTreeMap<InstanceId, Arrival>,
     /// Instances that were due something, and when: they may be out by now, or may have been all the time.
     pub(crate) due: BTreeMap<InstanceId, MonotonicTime>,
-    /// Instances that are given something only when the same address is no longer drained.
-    pub(crate) drained: BTreeSet<InstanceId>,
 }
 
 impl GivenBack {
@@ -77,7 +75,6 @@ impl GivenBack {
     pub(crate) fn add(&mut self, other: Self) {
         self.arrivals.extend(other.arrivals);
         self.due.extend(other.due);
-        self.drained.extend(other.drained);
     }
 }
 
@@ -146,9 +143,6 @@ impl Look<'_> {
             }
             self.note(instance, &decision);
             self.note_findings(instance, &decision);
-            if !decision.draining.is_empty() {
-                given_back.drained.insert(instance.id.clone());
-            }
             let absent: Vec<Registration> =
                 decision.register.iter().map(|(registration, _)| registration.clone()).collect();
             before.insert(&instance.id, (unnamed, absent));

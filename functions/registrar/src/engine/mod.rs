@@ -32,6 +32,7 @@ pub(crate) mod notes;
 pub(crate) mod parts;
 pub(crate) mod reading;
 mod stops;
+mod storms;
 pub(crate) mod take_out;
 mod waves;
 
@@ -63,6 +64,7 @@ use give_back::broken_tags;
 use notes::Notes;
 use reading::{Age, Reading};
 use stops::Stops;
+use storms::Storms;
 
 /// Takes instances of one account and Region out, and gives back to them. It is built once, and keeps nothing that anything depends on.
 pub struct Engine {
@@ -71,6 +73,7 @@ pub struct Engine {
     pub(crate) scope: Scope,
     pub(crate) orphans: Orphans,
     pub(crate) stops: Stops,
+    pub(crate) storms: Storms,
 }
 
 /// A registration that was, or is to be, taken or given.
@@ -79,7 +82,7 @@ pub(crate) type Item = (InstanceId, Registration, Target);
 impl Engine {
     /// An engine that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
-        Self { clients, mode, scope, orphans: Orphans::Report, stops: Stops::default() }
+        Self { clients, mode, scope, orphans: Orphans::Report, stops: Stops::default(), storms: Storms::default() }
     }
 
     /// The same, with something to be done about orphans.
@@ -88,9 +91,10 @@ impl Engine {
         Self { orphans, ..self }
     }
 
-    /// Forgets which stops were seen through: the next event of each is worked on again.
+    /// Forgets which stops were seen through, and which storms: the next event of each is worked on again.
     pub fn forget_stops(&self) {
         self.stops.forget();
+        self.storms.forget();
     }
 
     /// A look for which some instances were read, and of which something is asked.
@@ -184,16 +188,20 @@ impl Look<'_> {
             self.notes.journal.left_alone(&instance.id, Because::all(why));
             return false;
         }
-        // What is held was ours when it was taken, whatever the scope is by now.
-        let in_scope = match self.asked.scope {
-            Scope::All => true,
-            Scope::Tagged => instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty(),
-        };
+        let in_scope = self.is_in_scope(instance);
         if !in_scope {
             let why = format!("the scope is `tagged`, and it does not bear the tag {}", tag::REGISTER);
             self.notes.journal.nothing_to_do(&instance.id, &why);
         }
         in_scope
+    }
+
+    /// Whether an instance is one of those that the operator has chosen. What is held was ours when it was taken, whatever the scope is by now.
+    pub(crate) fn is_in_scope(&self, instance: &Instance) -> bool {
+        match self.asked.scope {
+            Scope::All => true,
+            Scope::Tagged => instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty(),
+        }
     }
 
     /// Names what a person should correct in an instance's tags: texts that are no registrations, and keys that nearly are one of ours.

@@ -45,6 +45,11 @@ impl Again {
         self.instances.get(id).cloned().unwrap_or_default()
     }
 
+    /// The instances that have to be looked at again, and how soon.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = (&InstanceId, Duration)> {
+        self.instances.iter().filter_map(|(id, left)| Some((id, left.wait?)))
+    }
+
     /// Whether anything failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.has_sweep_failed || self.instances.values().any(|left| !left.failed.is_empty())
@@ -86,13 +91,6 @@ impl Notes {
     pub(crate) fn look_no_more(&mut self, id: &InstanceId) {
         self.left(id).wait = None;
         self.journal.look_no_more(id);
-    }
-
-    /// A step begins anew with an instance: what had to wait before does not any more.
-    pub(crate) fn start_over(&mut self, id: &InstanceId) {
-        let left = self.left(id);
-        (left.wait, left.waiting) = (None, Vec::new());
-        self.journal.start_over(id);
     }
 
     /// Something failed.

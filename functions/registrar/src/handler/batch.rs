@@ -8,20 +8,21 @@ use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::{Context, LambdaEvent};
 use protocol::{
     call_error::CallError,
-    event::{NotUnderstood, Place, Told},
+    decide::storm::Storm,
+    event::{LOOKS_AN_ORDER_MAX, NotUnderstood, Place, Told},
     id::InstanceId,
-    timing::{COMES_BACK_AFTER, FAILED_RETRY_MIN},
+    timing::COMES_BACK_AFTER,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant as MonotonicTime;
 
-use super::{Base, Failure, deadline, log, records::Records};
+use super::{Base, Failure, back_off, deadline, log, records::Records};
 use crate::{
     aws::queue::{Parked, Queue},
     config::Config,
     engine::Engine,
     report::metrics::Metrics,
-    workflow::{Converged, Outcome},
+    workflow::{Converged, Outcome, Together},
 };
 
 /// What a function makes of its events.
@@ -54,13 +55,18 @@ pub(super) trait Work: Send + Sync {
         &'w self,
         engine: &'w Engine,
         notices: &'w [Self::Notice],
+        together: Together,
     ) -> BoxFuture<'w, Result<Converged, CallError>>;
+
+    /// Some events as one order for a sweep.
+    fn order(notices: &[&Self::Notice]) -> String;
 }
 
 /// A function behind a queue, with everything of it that outlives an invocation.
 pub(super) struct BehindQueue<W> {
     base: Base,
     queue: Queue,
+    orders: Queue,
     work: W,
 }
 
@@ -75,7 +81,8 @@ impl<W: Work> BehindQueue<W> {
     pub(super) fn new(sdk: &SdkConfig, config: &Config, work: W) -> Self {
         let base = Base::new(W::FUNCTION, sdk, config);
         let queue = Queue::new(base.clients.sqs.clone(), config);
-        Self { base, queue, work }
+        let orders = Queue::of_orders(base.clients.sqs.clone(), config);
+        Self { base, queue, orders, work }
     }
 
     /// Opens the connections that every event needs.
@@ -91,7 +98,7 @@ impl<W: Work> BehindQueue<W> {
         let answer = match Records::of(&event.payload, W::TAKES) {
             Ok(Records::Sqs(messages)) => {
                 self.come_back_soon(&messages, &event.context).await;
-                Ok(self.batch(messages, &place, &mut metrics).await)
+                Ok(self.batch(messages, &place, &event.context.request_id, &mut metrics).await)
             }
             Ok(Records::None) => self.bare(&event.payload, &place, &mut metrics).await,
             Err(reason) => {
@@ -122,7 +129,8 @@ impl<W: Work> BehindQueue<W> {
             Told::Look(notice) => notice,
             Told::Nothing(why) => return Ok(json!({ "nothing_to_do": why })),
         };
-        let converged = self.work.converge(&self.base.engine, std::slice::from_ref(&notice)).await;
+        let notices = std::slice::from_ref(&notice);
+        let converged = self.work.converge(&self.base.engine, notices, Together::Here).await;
         let Converged { report, outcomes, has_failed } =
             converged.inspect_err(|error| metrics.add_failure(error.into()))?;
         metrics.add_report(&report);
@@ -135,7 +143,7 @@ impl<W: Work> BehindQueue<W> {
         }
     }
 
-    async fn batch(&self, messages: Vec<SqsMessage>, place: &Place, metrics: &mut Metrics) -> Value {
+    async fn batch(&self, messages: Vec<SqsMessage>, place: &Place, request_id: &str, metrics: &mut Metrics) -> Value {
         let read = |message: SqsMessage| {
             let told = self.work.read(message.body.as_deref().unwrap_or_default(), place);
             Record { message, told }
@@ -146,7 +154,9 @@ impl<W: Work> BehindQueue<W> {
             Ok(Told::Nothing(_)) | Err(_) => None,
         };
         let notices: Vec<W::Notice> = records.iter().filter_map(look).collect();
-        let mut outcomes = self.converge(&notices, metrics).await.into_iter();
+        let together = if self.orders.is_there() { Together::Ordered } else { Together::Here };
+        let outcomes = self.converge(&notices, together, metrics).await;
+        let mut outcomes = self.order(&notices, outcomes, request_id, metrics).await.into_iter();
         let (mut failed, mut parked) = (Vec::new(), Vec::new());
         for Record { message, told } in records {
             let outcome = match told {
@@ -158,11 +168,13 @@ impl<W: Work> BehindQueue<W> {
                 }
                 Err(reason) => Outcome::NotUnderstood(reason),
             };
-            let retry = || back_off(message.attributes.get("ApproximateReceiveCount"), W::FAILED_RETRY_MAX);
+            let received = message.attributes.get("ApproximateReceiveCount");
+            let received: u32 = received.and_then(|count| count.parse().ok()).unwrap_or(1);
+            let retry = || back_off(received, W::FAILED_RETRY_MAX);
             let wait = match outcome {
                 Outcome::Done => continue,
                 Outcome::Later(wait) => wait,
-                Outcome::Failed => retry(),
+                Outcome::Failed | Outcome::Together(_) => retry(),
                 Outcome::NotUnderstood(reason) => {
                     metrics.add_not_understood(1);
                     if self.bury(message.body.as_deref().unwrap_or_default(), &reason).await {
@@ -181,6 +193,43 @@ impl<W: Work> BehindQueue<W> {
         serde_json::to_value(response(failed)).unwrap_or_default()
     }
 
+    /// Orders sweeps of the storms that a batch is a part of, by which its events are done. Those of an order that cannot be sent are worked on here.
+    ///
+    /// An order is as good as the events in it: its queue keeps it until a sweep has served it. If the process dies before it answers, the events come
+    /// again, and are ordered once more.
+    async fn order(
+        &self,
+        notices: &[W::Notice],
+        mut outcomes: Vec<Outcome>,
+        request_id: &str,
+        metrics: &mut Metrics,
+    ) -> Vec<Outcome> {
+        let mut here: Vec<usize> = Vec::new();
+        for storm in Storm::ALL {
+            let own: Vec<usize> =
+                (0..outcomes.len()).filter(|index| outcomes[*index] == Outcome::Together(storm)).collect();
+            for (part, indices) in own.chunks(LOOKS_AN_ORDER_MAX).enumerate() {
+                let order = W::order(&indices.iter().filter_map(|index| notices.get(*index)).collect::<Vec<_>>());
+                // Of this invocation alone: a repetition by the SDK is known, and an order of another time is never taken for this one.
+                let id = format!("{request_id}-{}-{part}", storm.group());
+                match self.orders.send_to_group(&order, storm.group(), &id).await {
+                    Ok(true) => indices.iter().for_each(|index| outcomes[*index] = Outcome::Done),
+                    Ok(false) => here.extend(indices),
+                    Err(error) => {
+                        tracing::error!(why = error.to_sentence(), "could not order a sweep");
+                        here.extend(indices);
+                    }
+                }
+            }
+        }
+        if !here.is_empty() {
+            let left: Vec<W::Notice> = here.iter().filter_map(|index| notices.get(*index)).cloned().collect();
+            let worked_on = self.converge(&left, Together::Here, metrics).await;
+            here.into_iter().zip(worked_on).for_each(|(index, outcome)| outcomes[index] = outcome);
+        }
+        outcomes
+    }
+
     /// Says whether it is among the dead letters.
     async fn bury(&self, body: &str, reason: &NotUnderstood) -> bool {
         tracing::error!(why = %reason, "event not understood");
@@ -188,23 +237,28 @@ impl<W: Work> BehindQueue<W> {
     }
 
     /// Converges a batch together. Should that panic, each notice alone: then the one that is to blame spares the others.
-    async fn converge(&self, notices: &[W::Notice], metrics: &mut Metrics) -> Vec<Outcome> {
+    async fn converge(&self, notices: &[W::Notice], together: Together, metrics: &mut Metrics) -> Vec<Outcome> {
         if notices.is_empty() {
             return Vec::new();
         }
-        if let Some(outcomes) = self.converge_or_panic(notices, metrics).await {
+        if let Some(outcomes) = self.converge_or_panic(notices, together, metrics).await {
             return outcomes;
         }
         let mut outcomes = Vec::new();
         for notice in notices {
-            let alone = self.converge_or_panic(std::slice::from_ref(notice), metrics).await;
+            let alone = self.converge_or_panic(std::slice::from_ref(notice), Together::Here, metrics).await;
             outcomes.extend(alone.unwrap_or_else(|| vec![Outcome::Failed]));
         }
         outcomes
     }
 
-    async fn converge_or_panic(&self, notices: &[W::Notice], metrics: &mut Metrics) -> Option<Vec<Outcome>> {
-        match AssertUnwindSafe(self.work.converge(&self.base.engine, notices)).catch_unwind().await {
+    async fn converge_or_panic(
+        &self,
+        notices: &[W::Notice],
+        together: Together,
+        metrics: &mut Metrics,
+    ) -> Option<Vec<Outcome>> {
+        match AssertUnwindSafe(self.work.converge(&self.base.engine, notices, together)).catch_unwind().await {
             Ok(Ok(Converged { report, outcomes, .. })) => {
                 log(&report);
                 metrics.add_report(&report);
@@ -224,12 +278,6 @@ impl<W: Work> BehindQueue<W> {
     }
 }
 
-/// How long a message that failed waits, by how often it was received.
-fn back_off(receive_count: Option<&String>, longest: Duration) -> Duration {
-    let count: u32 = receive_count.and_then(|count| count.parse().ok()).unwrap_or(1);
-    FAILED_RETRY_MIN.saturating_mul(1 << count.saturating_sub(1).min(16)).min(longest)
-}
-
 fn response(failed: Vec<String>) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = failed
@@ -241,16 +289,4 @@ fn response(failed: Vec<String>) -> SqsBatchResponse {
         })
         .collect();
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_retried_ever_later_up_to_a_limit() {
-        let waits = [None, Some("1"), Some("2"), Some("6"), Some("7"), Some("4000000000"), Some("x")]
-            .map(|count| back_off(count.map(str::to_owned).as_ref(), Duration::from_secs(600)).as_secs());
-        assert_eq!(waits, [15, 15, 30, 480, 600, 600, 15]);
-    }
 }

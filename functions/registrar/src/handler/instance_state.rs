@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::LambdaEvent;
 use protocol::{
     call_error::CallError,
-    event::{NotUnderstood, Notice, Place, Told},
+    event::{NotUnderstood, Notice, Place, Told, order_of},
     id::InstanceId,
 };
 use serde_json::Value;
@@ -16,7 +16,11 @@ use super::{
     Failure,
     batch::{BehindQueue, Work},
 };
-use crate::{config::Config, engine::Engine, workflow::Converged};
+use crate::{
+    config::Config,
+    engine::Engine,
+    workflow::{Converged, Together},
+};
 
 /// The function, with everything of it that outlives an invocation.
 pub struct InstanceState(BehindQueue<StateChanges>);
@@ -63,7 +67,12 @@ impl Work for StateChanges {
         &'w self,
         engine: &'w Engine,
         notices: &'w [Notice],
+        together: Together,
     ) -> BoxFuture<'w, Result<Converged, CallError>> {
-        engine.converge(notices).boxed()
+        engine.converge(notices, together).boxed()
+    }
+
+    fn order(notices: &[&Notice]) -> String {
+        order_of(notices)
     }
 }

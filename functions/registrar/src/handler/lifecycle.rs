@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::Config,
     engine::Engine,
-    workflow::{Converged, LifecycleSettings},
+    workflow::{Converged, LifecycleSettings, Together},
 };
 
 /// The function, with everything of it that outlives an invocation.
@@ -76,7 +76,13 @@ impl Work for LifecycleActions {
         &'w self,
         engine: &'w Engine,
         actions: &'w [LifecycleAction],
+        _together: Together,
     ) -> BoxFuture<'w, Result<Converged, CallError>> {
         engine.converge_actions(actions, &self.settings).boxed()
+    }
+
+    /// A sweep knows nothing of hooks: none is ever ordered for one.
+    fn order(_actions: &[&LifecycleAction]) -> String {
+        String::new()
     }
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod instance_state;
 mod lifecycle;
+mod orders;
 mod reconcile;
 mod records;
 
@@ -14,7 +15,7 @@ use std::{
 
 use aws_types::SdkConfig;
 use lambda_runtime::{Context, Diagnostic};
-use protocol::{call_error::CallError, event::NotUnderstood, id::InstanceId};
+use protocol::{call_error::CallError, event::NotUnderstood, id::InstanceId, timing::FAILED_RETRY_MIN};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::Instant as MonotonicTime;
@@ -65,6 +66,11 @@ impl Base {
             metrics.write(&self.source, chrono::Utc::now());
         }
     }
+}
+
+/// How long work waits that has failed so often.
+fn back_off(failures: u32, longest: Duration) -> Duration {
+    FAILED_RETRY_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest)
 }
 
 /// How far from now a deadline can be. Lambda's longest timeout is 15 minutes
@@ -146,6 +152,12 @@ mod tests {
     fn the_form_for_the_log_is_a_sentence() {
         let failure = Failure::from(NotUnderstood::State("exploded".to_owned()));
         assert_eq!(format!("{failure:?}"), "`exploded` is not a state of an instance that this version knows");
+    }
+
+    #[test]
+    fn failures_are_retried_ever_later_up_to_a_limit() {
+        let waits = [0, 1, 2, 6, 7, 4_000_000_000].map(|count| back_off(count, Duration::from_secs(600)).as_secs());
+        assert_eq!(waits, [15, 15, 30, 480, 600, 600]);
     }
 
     #[test]

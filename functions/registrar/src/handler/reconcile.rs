@@ -1,18 +1,21 @@
-//! The function `reconcile`: a sweep over everything that no event told.
+//! The function `reconcile`: a sweep over everything that no event told, and sweeps of many that events ordered (`orders.rs`).
 //!
 //! EventBridge delivers the events of EC2 and Auto Scaling best effort, and rarely one is never delivered. A sweep waits for
-//! nothing: what is not settled yet, the next one finds again.
+//! nothing: what is not settled yet, the next one finds again. What has changed while it was at work goes to the queue of events.
 //!
 //! A sweep that does not fit into one invocation goes on where it stopped: it sends the place to a queue of its own, which
 //! invokes it again. A queue, because it keeps what it was given until it is done, and because its client is here already;
 //! the functions keep no state of their own. What fails on the way is told, and is for the next sweep.
 
+use std::time::Duration;
+
+use aws_lambda_events::sqs::SqsMessage;
 use aws_types::SdkConfig;
 use futures::FutureExt;
 use lambda_runtime::LambdaEvent;
 use protocol::{
     because::Because,
-    event::NotUnderstood,
+    event::{NotUnderstood, Notice},
     fields::{BadFields, Fields},
 };
 use serde::Serialize;
@@ -38,10 +41,16 @@ const SCHEDULED: &str = "Scheduled Event";
 /// and a very large account is never swept to its end; more, and sweeps that never end pile up.
 const PARTS_MAX: u32 = 8;
 
+/// What only messages of a FIFO queue have.
+const MESSAGE_GROUP: &str = "MessageGroupId";
+
 /// The function, with everything of it that outlives an invocation.
 pub struct Reconcile {
-    base: Base,
+    pub(super) base: Base,
+    /// Where the rest of a sweep waits.
     queue: Queue,
+    pub(super) orders: Queue,
+    pub(super) events: Queue,
 }
 
 /// What a person, or an earlier part of the sweep, may ask for. EventBridge's event asks for nothing.
@@ -77,11 +86,13 @@ impl Reconcile {
     /// The function with its clients, which are built once and kept.
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
         let base = Base::new("reconcile", sdk, config);
-        let queue = Queue::new(base.clients.sqs.clone(), config);
-        Self { base, queue }
+        let sqs = || base.clients.sqs.clone();
+        let queue = Queue::new(sqs(), config);
+        let (orders, events) = (Queue::of_orders(sqs(), config), Queue::of_events(sqs(), config));
+        Self { base, queue, orders, events }
     }
 
-    /// Sweeps, for a scheduled event as for `{}`, and answers with the report; for the rest of a sweep from its queue with
+    /// Sweeps, for a scheduled event as for `{}`, and answers with the report; for orders, and for the rest of a sweep, from their queues with
     /// what SQS wants to hear.
     ///
     /// # Errors
@@ -91,6 +102,7 @@ impl Reconcile {
         self.base.clients.budget.begin(deadline);
         let mut metrics = Metrics::default();
         let answer = match Records::of(&event.payload, TAKES) {
+            Ok(Records::Sqs(messages)) if messages.iter().any(is_order) => self.serve(messages, &mut metrics).await,
             Ok(Records::Sqs(messages)) => {
                 // The queue's batches have one message.
                 let body = messages.into_iter().next().and_then(|message| message.body).unwrap_or_default();
@@ -143,8 +155,16 @@ impl Reconcile {
         let order = payload.order(deadline)?;
         // Boxed, or the future is too deep for the compiler's default limits.
         let swept = self.base.engine.sweep(&order).boxed().await;
-        let Swept { mut report, resume, mut has_failed } =
+        let Swept { mut report, resume, look_at, mut has_failed } =
             swept.inspect_err(|error| metrics.add_failure(error.into()))?;
+        let order_of = |instance| Notice { instance, announced: None, failures: 0 }.to_order();
+        let look_at: Vec<(String, Duration)> =
+            look_at.into_iter().map(|(instance, wait)| (order_of(instance), wait)).collect();
+        if let Err(error) = self.events.send_later(&look_at).await {
+            // What is not looked at before, the next sweep finds.
+            report.fail((&error).into(), Because::all(error.to_sentence()));
+            has_failed = true;
+        }
         let goes_on = match resume {
             Some(resume) => {
                 let ordered = self.order_next(payload, &resume).await;
@@ -205,6 +225,10 @@ impl Payload {
         let detail = self.report.map_or(Detail::Converged, |Detailed::All| Detail::All);
         Ok(Order { detail, resume, deadline })
     }
+}
+
+fn is_order(message: &SqsMessage) -> bool {
+    message.attributes.contains_key(MESSAGE_GROUP)
 }
 
 fn refuse(why: String) -> NotUnderstood {

@@ -99,12 +99,6 @@ impl Journal {
         self.instance(id).seconds_to_drained = seconds;
     }
 
-    /// What had to wait before does not any more.
-    pub fn start_over(&mut self, id: &InstanceId) {
-        self.instance(id).waiting.clear();
-        self.look_no_more(id);
-    }
-
     /// It need not be looked at again, whatever was said before.
     pub fn look_no_more(&mut self, id: &InstanceId) {
         self.instance(id).look_again_in_seconds = None;

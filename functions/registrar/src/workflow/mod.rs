@@ -9,11 +9,12 @@ mod sweep;
 
 use std::time::Duration;
 
-use protocol::event::NotUnderstood;
+use protocol::{decide::storm::Storm, event::NotUnderstood};
 
 use crate::report::Report;
 
 pub use lifecycle::LifecycleSettings;
+pub use storm::Together;
 pub use sweep::{Detail, Order, Resume, Swept};
 
 /// What became of a batch.
@@ -34,6 +35,8 @@ pub enum Outcome {
     Done,
     /// It shall come back so much later.
     Later(Duration),
+    /// It is one of a storm, on which one sweep works: that is to be ordered.
+    Together(Storm),
     /// Something failed: it shall come back when its queue sees fit, and in the end go to the dead letters.
     Failed,
     /// What it is about says nothing to this function: it goes to the dead letters at once.

@@ -6,70 +6,109 @@ use futures::FutureExt;
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::{self, Weight},
+    decide::{self, Weight, storm::Storm},
     event::Notice,
     id::InstanceId,
     instance::{Instance, State},
 };
 
-use super::{Converged, Outcome, storm::Storms};
+use super::{Converged, Outcome, storm::Together};
 use crate::{
     aws::ec2::Described,
     engine::{
         Asked, Engine, Look,
+        notes::Notes,
         reading::{Age, Reading},
     },
+    report::Journal,
 };
 
 /// Why the second event of a stop has nothing to do.
 const SEEN_THROUGH: &str = "another event of the same stop was seen through a moment ago";
 
+/// Why an event is sent on.
+const SENT_ON: &str = "many instances do the same: one sweep works on all of them together";
+
 impl Engine {
-    /// Converges the instances that some events named.
+    /// Converges the instances that some events named, or says that a sweep should be ordered for them.
     ///
     /// # Errors
     /// Where the instances cannot be described: nothing was done. Everything else that fails is in the outcomes.
-    pub async fn converge(&self, notices: &[Notice]) -> Result<Converged, CallError> {
+    pub async fn converge(&self, notices: &[Notice], together: Together) -> Result<Converged, CallError> {
+        let known = |notice: &Notice| self.storms.of(notice).filter(|_| together == Together::Ordered);
+        let known: Vec<Option<Storm>> = notices.iter().map(known).collect();
+        let looked_at = || notices.iter().zip(&known).filter(|(_, storm)| storm.is_none()).map(|(notice, _)| notice);
+        let looked_at: Vec<Notice> = looked_at().cloned().collect();
+        let (mut notes, looked) = match looked_at.is_empty() {
+            true => (Notes::new(Journal::new(self.mode)), Vec::new()),
+            false => self.look_at(&looked_at, together).await?,
+        };
+        let mut looked = looked.into_iter();
+        let mut outcomes = Vec::new();
+        for (notice, storm) in notices.iter().zip(known) {
+            outcomes.push(match storm {
+                None => looked.next().unwrap_or(Outcome::Failed),
+                Some(storm) => {
+                    notes.waiting(&notice.instance, Because::all(SENT_ON));
+                    Outcome::Together(storm)
+                }
+            });
+        }
+        let (report, has_failed) = notes.into_report();
+        Ok(Converged { report, outcomes, has_failed })
+    }
+
+    /// Looks at the instances of some events, and converges those that do not belong to a storm.
+    async fn look_at(&self, notices: &[Notice], together: Together) -> Result<(Notes, Vec<Outcome>), CallError> {
         let age = Age::new();
         let named = notices.iter().map(|notice| notice.instance.clone()).collect();
         let described = self.clients.ec2.read(&named).await?;
         let asked = Asked { scope: self.scope, ..Asked::default() };
         let mut look = self.look(Reading::new(age, &described), asked);
-        let storms = look.storms(notices, &described).await;
-        let weights = look.weigh(notices, &described, &storms);
+        let weights = look.weigh(notices, &described);
+        let storms = match together {
+            Together::Here => BTreeSet::new(),
+            Together::Ordered => look.storms(&weights, &described).await,
+        };
+        storms.iter().for_each(|storm| self.storms.remember(*storm));
+        let sent_on = |notice: &Notice| {
+            let state = described.instances.get(&notice.instance)?.state;
+            Storm::of(state).filter(|storm| storms.contains(storm))
+        };
         let convergent = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
-        let named: BTreeSet<&InstanceId> = convergent.map(|(notice, _)| &notice.instance).collect();
-        let mut instances: Vec<&Instance> = named.iter().filter_map(|id| described.instances.get(*id)).collect();
-        instances.extend(storms.joined.iter().filter(|joined| !named.contains(&joined.id)));
+        let own: BTreeSet<&InstanceId> =
+            convergent.filter(|(notice, _)| sent_on(notice).is_none()).map(|(notice, _)| &notice.instance).collect();
+        let instances: Vec<&Instance> = own.into_iter().filter_map(|id| described.instances.get(id)).collect();
         // Boxed, or the future is too deep for the compiler's default limits in whoever awaits it.
-        look.converge(&instances, &described).boxed().await;
-        let outcomes = weights.iter().map(|(notice, weight)| look.outcome(notice, weight)).collect();
-        let (report, has_failed) = look.notes.into_report();
-        Ok(Converged { report, outcomes, has_failed })
+        look.converge(&instances).boxed().await;
+        let mut outcomes = Vec::new();
+        for (notice, weight) in &weights {
+            outcomes.push(match sent_on(notice).filter(|_| *weight == Weight::Converge) {
+                None => look.outcome(notice, weight),
+                Some(storm) => {
+                    look.notes.waiting(&notice.instance, Because::all(SENT_ON));
+                    Outcome::Together(storm)
+                }
+            });
+        }
+        Ok((look.notes, outcomes))
     }
 }
 
 impl Look<'_> {
-    fn weigh<'n>(
-        &mut self,
-        notices: &'n [Notice],
-        described: &Described,
-        storms: &Storms,
-    ) -> Vec<(&'n Notice, Weight)> {
+    pub(super) fn weigh<'n>(&mut self, notices: &'n [Notice], described: &Described) -> Vec<(&'n Notice, Weight)> {
         let mut weights = Vec::new();
         for notice in notices {
             let instance = described.instances.get(&notice.instance);
             self.notes.journal.state(&notice.instance, instance.map(|instance| instance.state));
-            let weight = self.weigh_one(notice, instance, storms);
+            let weight = match decide::weigh(notice, instance, self.reading.at) {
+                Weight::Converge if self.is_seen_through(notice, instance) => Weight::Nothing(SEEN_THROUGH),
+                weight => weight,
+            };
             match &weight {
                 Weight::Converge => {}
                 Weight::TooEarly(wait) => {
                     let why = "what EC2 says of the instance may be older than the event";
-                    self.notes.waiting(&notice.instance, Because::all(why));
-                    self.notes.look_again(&notice.instance, *wait);
-                }
-                Weight::Gather(wait) => {
-                    let why = "many instances do the same: all of them are worked on together";
                     self.notes.waiting(&notice.instance, Because::all(why));
                     self.notes.look_again(&notice.instance, *wait);
                 }
@@ -80,20 +119,8 @@ impl Look<'_> {
         weights
     }
 
-    /// Weighs an event by itself, and as one of a storm.
-    fn weigh_one(&self, notice: &Notice, instance: Option<&Instance>, storms: &Storms) -> Weight {
-        let weight = decide::weigh(notice, instance, self.reading.at);
-        if weight != Weight::Converge {
-            return weight;
-        }
-        if self.is_seen_through(notice, instance) {
-            return Weight::Nothing(SEEN_THROUGH);
-        }
-        storms.wait_of(notice, instance, self.reading.at).map_or(Weight::Converge, Weight::Gather)
-    }
-
     /// Whether an event tells once more what another one told of the same stop.
-    pub(super) fn is_seen_through(&self, notice: &Notice, instance: Option<&Instance>) -> bool {
+    fn is_seen_through(&self, notice: &Notice, instance: Option<&Instance>) -> bool {
         let tells_of_a_stop = notice.announced.is_some_and(|(state, _)| state.is_out());
         let is_known = |instance: &Instance| instance.state.is_out() && self.engine.stops.knows(instance);
         tells_of_a_stop && instance.is_some_and(is_known)
@@ -109,8 +136,8 @@ impl Look<'_> {
         }
     }
 
-    fn outcome(&self, notice: &Notice, weight: &Weight) -> Outcome {
-        if let Weight::TooEarly(wait) | Weight::Gather(wait) = weight {
+    pub(super) fn outcome(&self, notice: &Notice, weight: &Weight) -> Outcome {
+        if let Weight::TooEarly(wait) = weight {
             return Outcome::Later(*wait);
         }
         let left = self.notes.again().of(&notice.instance);
@@ -121,11 +148,11 @@ impl Look<'_> {
         }
     }
 
-    async fn converge(&mut self, instances: &[&Instance], named: &Described) {
+    pub(super) async fn converge(&mut self, instances: &[&Instance]) {
         let (out, running) = self.sort_by_state(instances);
         self.give_back(&running).await;
         let mut states: BTreeMap<InstanceId, State> =
-            named.instances.values().map(|instance| (instance.id.clone(), instance.state)).collect();
+            instances.iter().map(|instance| (instance.id.clone(), instance.state)).collect();
         if self.take_out(&out).await.is_any {
             states.extend(self.look_after_taking(&out).await.states);
         }

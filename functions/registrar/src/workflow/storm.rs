@@ -1,198 +1,207 @@
-//! Storms: many instances that stop or start together are worked on together, with one scan and one call for each balancer.
+//! Storms: many instances that stop, end or start together are worked on together, with one scan and one call for each balancer.
 //!
-//! A storm comes in several batches, of which Lambda gives one process some and another one others. So each batch asks EC2 who else
-//! there is, and all come to the same: who waits, and which of them works on all. Nothing depends on it but time, since whoever waits
-//! has its event still.
+//! A function that serves events sees ten of them at a time. Where others do the same, it sends its own on to the queue of orders, and is done: that
+//! queue is FIFO, each storm is one message group of it, and so one invocation at a time serves a storm. That invocation asks EC2 who else does the
+//! same, waits as long as more of them come, and works on all. The orders of those that it has worked on come after it, and find nothing left to do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+use futures::FutureExt;
 use protocol::{
     call_error::CallError,
-    decide::{self, Course, FEW_OF_A_STORM, MANY_BALANCERS, PART_OF_A_STORM, Storm},
+    decide::{
+        Weight,
+        storm::{
+            MANY_BALANCERS, MANY_STARTING, Storm, does_the_same, is_first_of_a_stop, is_growing, is_of_present_storm,
+        },
+    },
     event::Notice,
     id::InstanceId,
     instance::{Instance, State},
     registration::BalancerId,
     time::Timestamp,
+    timing::{EVENT_IS_FRESH_FOR, STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN},
+};
+use tokio::time::Instant as MonotonicTime;
+
+use super::{Converged, Outcome};
+use crate::{
+    aws::ec2::Described,
+    engine::{
+        Asked, Engine, Look,
+        give_back::is_wanting,
+        reading::{Age, Reading},
+    },
 };
 
-use crate::{aws::ec2::Described, config::Mode, engine::Look};
+/// How often a sweep looks whether a storm still grows.
+const LOOKS_EVERY: Duration = Duration::from_secs(STORM_GROWS_WITHIN.num_seconds().unsigned_abs());
 
-/// The storms of a batch. Where nothing is done, nobody waits.
-#[derive(Debug, Default)]
-pub(super) struct Storms {
-    stops: Storm,
-    starts: Storm,
-    /// Instances of other batches that this one works on, too, since it leads.
-    pub(super) joined: Vec<Instance>,
-}
-
-/// What a batch has of a storm.
-struct Part<'b> {
-    /// Instances whose state is such.
-    instances: Vec<&'b Instance>,
-    /// What its first events are about, and when that happened.
-    events: BTreeMap<&'b InstanceId, Timestamp>,
+/// Who works on a storm that a batch of events is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Together {
+    /// One sweep, which the batch orders.
+    Ordered,
+    /// The batch itself: there is no queue for orders, or it cannot be reached.
+    Here,
 }
 
 impl Look<'_> {
-    /// Looks whether a batch is a part of a storm, and what shall become of it.
-    pub(super) async fn storms(&self, notices: &[Notice], reading: &Described) -> Storms {
-        if self.engine.mode == Mode::Observe {
-            return Storms::default();
+    /// The storms that a batch is a part of, by what is to be converged of it.
+    pub(super) async fn storms(&self, weights: &[(&Notice, Weight)], described: &Described) -> BTreeSet<Storm> {
+        let mut own: BTreeMap<Storm, BTreeMap<&InstanceId, &Notice>> = BTreeMap::new();
+        for (notice, _) in weights.iter().filter(|(_, weight)| *weight == Weight::Converge) {
+            let instance = described.instances.get(&notice.instance).filter(|instance| self.may_be_part(instance));
+            if let Some(storm) = instance.and_then(|instance| Storm::of(instance.state)) {
+                own.entry(storm).or_default().insert(&notice.instance, notice);
+            }
         }
-        let part = |is_such: fn(&Instance) -> bool, is_told: fn(State) -> bool| Part {
-            instances: reading.instances.values().filter(|instance| is_such(instance)).collect(),
-            events: notices
-                .iter()
-                .filter_map(|notice| Some((&notice.instance, notice.announced?)))
-                .filter(|(_, (state, _))| is_told(*state))
-                .map(|(id, (_, event_time))| (id, event_time))
-                .collect(),
-        };
-        // What tells of a stop after its first event, and nobody has seen through.
-        let has_later_ones = notices.iter().any(|notice| {
-            let is_later = notice.announced.is_some_and(|(state, _)| state.is_out() && !is_first_of_a_stop(state));
-            is_later && !self.is_seen_through(notice, reading.instances.get(&notice.instance))
-        });
-        let mut storms = Storms::default();
-        let stops = part(|instance| instance.state.is_out(), is_first_of_a_stop);
-        storms.stops.instances = stops.instances.len();
-        storms.stops.course = self.course_of_stops(&stops, has_later_ones, &mut storms.joined).await;
-        let starts = part(is_back, |state| state == State::Running);
-        storms.starts.instances = starts.instances.len();
-        storms.starts.course = self.course_of_starts(&starts, &mut storms.joined).await;
+        let mut storms = BTreeSet::new();
+        for (storm, notices) in own {
+            // EC2 is not asked who else starts: a start costs six calls, and a stop hundreds.
+            let count = match storm {
+                Storm::Start => self.engine.storms.count_starts(notices.len()),
+                Storm::Stop | Storm::Termination => notices.len(),
+            };
+            let is_one = storm.is_seen_in(count)
+                || match notices.values().next() {
+                    Some(notice) => self.do_others_the_same(notice).await,
+                    None => false,
+                };
+            storms.extend(is_one.then_some(storm));
+        }
         storms
     }
 
-    /// How a storm of stops goes on. Those whose events are in another batch, or still on their way, are seen at EC2: each batch has a
-    /// part of the storm only, and all have to come to the same.
-    async fn course_of_stops(&self, part: &Part<'_>, has_later_ones: bool, joined: &mut Vec<Instance>) -> Course {
-        let (now, event_times) = (self.reading.at, part.event_times());
-        let is_part = event_times.len() >= PART_OF_A_STORM;
-        let is_late = part.instances.len() >= FEW_OF_A_STORM
-            && (has_later_ones || event_times.iter().any(|event_time| decide::has_waited(*event_time, now)));
-        if !(is_part || is_late) || !self.are_there_many_groups(&part.instances).await {
-            return Course::Small;
-        }
-        let mut others = part.others(self.engine.clients.ec2.read_out().await);
-        // A fleet that stops has nothing to do with builders of software that are terminated all the time, nor with who was seen
-        // to be registered nowhere.
-        others.retain(|other| {
-            let is_alike = part.instances.iter().any(|own| own.state.is_dying() == other.state.is_dying());
-            is_alike && !self.engine.stops.knows(other)
-        });
-        let stop_times: Vec<Timestamp> = others.iter().filter_map(|other| other.stop_time).collect();
-        others.retain(|other| other.stop_time.is_some_and(|time| decide::is_of_present_storm(time, now)));
-        let of_others = others.iter().filter_map(|other| other.stop_time);
-        if !decide::is_dense(event_times.iter().copied().chain(of_others).collect()) {
-            return Course::Small;
-        }
-        let own_holders = part.instances.iter().filter(|own| holds_since_its_stop(own)).count();
-        if !is_part {
-            // A few that come late: somebody is at work on their storm, or there is none.
-            let holders = own_holders + others.iter().filter(|other| holds_since_its_stop(other)).count();
-            return if holders >= PART_OF_A_STORM { Course::Following } else { Course::Small };
-        }
-        let mut course = part.course(decide::count_young(&stop_times, now), &others, now);
-        if course == Course::Following {
-            course = decide::follow(&event_times, own_holders, now);
-        }
-        if course == Course::Leading {
-            // On whom something is held, somebody works already.
-            joined.extend(others.into_iter().filter(|other| !holds_since_its_stop(other)));
-        }
-        course
+    /// Whether anything may have to be done about an instance, by its own description.
+    fn may_be_part(&self, instance: &Instance) -> bool {
+        let is_back_for_nothing = instance.state == State::Running && !is_wanting(instance);
+        !instance.is_ignored() && !is_back_for_nothing && self.is_in_scope(instance)
     }
 
-    /// The same for starts. Who is starting has its event still to come.
-    async fn course_of_starts(&self, part: &Part<'_>, joined: &mut Vec<Instance>) -> Course {
-        if part.events.len() < PART_OF_A_STORM || !do_hold_many(&part.instances) {
-            return Course::Small;
+    /// Whether another instance has begun to stop just when the one did that a fresh event tells of. It costs a call, and a scan for each of them
+    /// costs hundreds.
+    async fn do_others_the_same(&self, notice: &Notice) -> bool {
+        let is_fresh = |time: Timestamp| (self.reading.at - time).abs() <= EVENT_IS_FRESH_FOR;
+        if !notice.announced.is_some_and(|(state, time)| is_first_of_a_stop(state) && is_fresh(time)) {
+            return false;
         }
-        let now = self.reading.at;
-        let others = part.others(self.engine.clients.ec2.read_holders_up().await);
-        let (running, starting): (Vec<Instance>, Vec<Instance>) = others.into_iter().partition(is_back);
-        let is_of_storm =
-            |other: &Instance| other.launch_time.is_some_and(|time| decide::is_of_present_storm(time, now));
-        let others: Vec<Instance> = running.into_iter().filter(is_of_storm).collect();
-        let course = part.course(starting.len(), &others, now);
-        if course == Course::Leading {
-            joined.extend(others);
-        }
-        course
-    }
-
-    /// Whether so many target groups may have the instances that going through them takes long.
-    async fn are_there_many_groups(&self, instances: &[&Instance]) -> bool {
-        let Some(first) = instances.first() else { return false };
-        // Where they cannot be listed, the scan says so.
-        self.engine.target_groups(&first.account).count(instances).await.is_ok_and(|count| count >= MANY_BALANCERS)
-    }
-}
-
-impl Part<'_> {
-    /// The instances of a reading that the batch has no first events of. Where they cannot be read, each batch is worked on for itself.
-    fn others(&self, reading: Result<Described, CallError>) -> Vec<Instance> {
-        match reading {
-            Ok(reading) => {
-                reading.instances.into_values().filter(|other| !self.events.contains_key(&other.id)).collect()
-            }
+        match self.engine.clients.ec2.read_on_their_way_out().await {
+            Ok(others) => others.instances.values().any(|other| does_the_same(notice, other)),
             Err(error) => {
-                tracing::info!(why = error.to_sentence(), "nobody knows who else is a part of the storm");
-                Vec::new()
+                tracing::info!(why = error.to_sentence(), "nobody knows whether others stop, too");
+                false
             }
         }
     }
+}
 
-    fn event_times(&self) -> Vec<Timestamp> {
-        self.events.values().copied().collect()
+impl Engine {
+    /// Converges the instances that orders name, and all others that do the same at the time.
+    ///
+    /// # Errors
+    /// Where the instances cannot be described: nothing was done. Everything else that fails is in the outcomes.
+    pub async fn converge_together(&self, notices: &[Notice]) -> Result<Converged, CallError> {
+        let named: BTreeSet<InstanceId> = notices.iter().map(|notice| notice.instance.clone()).collect();
+        let asked = || Asked { scope: self.scope, ..Asked::default() };
+        let begun = MonotonicTime::now();
+        let (mut age, mut described) = (Age::new(), self.clients.ec2.read(&named).await?);
+        let mut look = self.look(Reading::new(age, &described), asked());
+        let mut weights = look.weigh(notices, &described);
+        let mut others: BTreeMap<InstanceId, Instance> = BTreeMap::new();
+        for storm in Storm::ALL {
+            let own = convergent(&weights, &described, storm);
+            if own.is_empty() {
+                continue;
+            }
+            let since = notices.iter().filter(|notice| own.contains_key(&notice.instance));
+            let since = since.filter_map(|notice| Some(notice.announced?.1)).min();
+            let joined = self.gather(storm, own.values().copied().collect(), since).await?;
+            others.extend(joined.into_iter().map(|other| (other.id.clone(), other)));
+        }
+        if begun.elapsed() >= LOOKS_EVERY {
+            // Much can have happened while the storm was gathered.
+            age = Age::new();
+            described = self.clients.ec2.read(&named).await?;
+            look = self.look(Reading::new(age, &described), asked());
+            weights = look.weigh(notices, &described);
+        }
+        let own: BTreeMap<&InstanceId, &Instance> =
+            Storm::ALL.iter().flat_map(|storm| convergent(&weights, &described, *storm)).collect();
+        others.retain(|id, _| !named.contains(id));
+        let all: Vec<&Instance> = own.into_values().chain(others.values()).collect();
+        // Boxed, or the future is too deep for the compiler's default limits in whoever awaits it.
+        look.converge(&all).boxed().await;
+        let outcomes: Vec<Outcome> = weights.iter().map(|(notice, weight)| look.outcome(notice, weight)).collect();
+        let (report, has_failed) = look.notes.into_report();
+        Ok(Converged { report, outcomes, has_failed })
     }
 
-    /// How the storm goes on, of which so many others are about to come, and of which others are in other batches.
-    fn course(&self, coming: usize, others: &[Instance], now: Timestamp) -> Course {
-        if decide::is_growing(&self.event_times(), coming, now) {
-            return Course::Growing;
-        }
-        let own = self.events.iter().filter(|(_, event_time)| decide::is_of_present_storm(**event_time, now));
-        match decide::leads(own.map(|(id, _)| *id), others.iter().map(|other| &other.id)) {
-            true => Course::Leading,
-            false => Course::Following,
+    /// Waits as long as more and more instances join a storm that takes long, and answers who else is a part of it.
+    async fn gather(
+        &self,
+        storm: Storm,
+        own: Vec<&Instance>,
+        since: Option<Timestamp>,
+    ) -> Result<Vec<Instance>, CallError> {
+        // Where groups cannot be listed, the scan says so.
+        let first = own.first().filter(|_| storm != Storm::Start);
+        let groups = match first {
+            Some(first) => self.target_groups(&first.account).count(&own).await.unwrap_or_default(),
+            None => 0,
+        };
+        let begun = MonotonicTime::now();
+        loop {
+            let reading = match storm {
+                Storm::Start => self.clients.ec2.read_holders_up().await?,
+                Storm::Stop | Storm::Termination => self.clients.ec2.read_out().await?,
+            };
+            let now = reading.at;
+            // Where it takes long to go through the balancers, the last instances are waited for. Of those that start, the balancers are known.
+            let is_long = match storm {
+                Storm::Start => count_held_at(reading.instances.values()) >= MANY_BALANCERS / 4,
+                Storm::Stop | Storm::Termination => groups >= MANY_BALANCERS,
+            };
+            let is_alike = |other: &Instance| Storm::of(other.state) == Some(storm);
+            let (alike, others): (Vec<Instance>, Vec<Instance>) = reading.instances.into_values().partition(is_alike);
+            let grows = match storm {
+                Storm::Start => others.iter().filter(|other| other.state == State::Pending).count() >= MANY_STARTING,
+                Storm::Stop | Storm::Termination => is_growing(alike.iter().filter_map(|other| other.stop_time), now),
+            };
+            // A time to come is one that somebody made up.
+            let has_waited = since.is_some_and(|since| now - since >= STORM_GATHERED_AT_MOST)
+                || begun.elapsed().as_secs() >= STORM_GATHERED_AT_MOST.num_seconds().unsigned_abs();
+            if grows && is_long && !has_waited {
+                tokio::time::sleep(LOOKS_EVERY).await;
+                continue;
+            }
+            let changed_at = |other: &Instance| match storm {
+                Storm::Start => other.launch_time,
+                Storm::Stop | Storm::Termination => other.stop_time,
+            };
+            let is_part = |other: &Instance| changed_at(other).is_some_and(|time| is_of_present_storm(time, now));
+            let is_open = |other: &Instance| !(other.state.is_out() && self.stops.knows(other));
+            return Ok(alike.into_iter().filter(|other| is_part(other) && is_open(other)).collect());
         }
     }
 }
 
-impl Storms {
-    /// How long an event waits for the others of its storm.
-    pub(super) fn wait_of(&self, notice: &Notice, instance: Option<&Instance>, now: Timestamp) -> Option<Duration> {
-        let (announced, instance) = notice.announced.zip(instance)?;
-        match announced.0 {
-            state if state.is_out() && instance.state.is_out() => decide::gather(self.stops, announced, now),
-            State::Running if is_back(instance) => decide::gather(self.starts, announced, now),
-            _ => None,
-        }
-    }
+/// The instances of a storm that are to be converged, by what a reading says of them.
+fn convergent<'r>(
+    weights: &[(&Notice, Weight)],
+    described: &'r Described,
+    storm: Storm,
+) -> BTreeMap<&'r InstanceId, &'r Instance> {
+    let named = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
+    let instances = named.filter_map(|(notice, _)| described.instances.get_key_value(&notice.instance));
+    instances.filter(|(_, instance)| Storm::of(instance.state) == Some(storm)).collect()
 }
 
-fn is_first_of_a_stop(state: State) -> bool {
-    matches!(state, State::Stopping | State::ShuttingDown)
-}
-
-fn is_back(instance: &Instance) -> bool {
-    instance.state == State::Running && !instance.held().is_empty()
-}
-
-/// Whether somebody has held something of an instance for its present stop.
-fn holds_since_its_stop(instance: &Instance) -> bool {
-    let tags = instance.held().tags;
-    instance.stop_time.is_some_and(|stop| tags.iter().any(|tag| tag.taken_at.is_some_and(|taken_at| taken_at >= stop)))
-}
-
-/// Whether so many balancers are given something that more of their instances are waited for. A batch shows a part of them only.
-fn do_hold_many(instances: &[&Instance]) -> bool {
-    let held = instances.iter().flat_map(|instance| instance.held().registrations());
-    held.map(|registration| registration.balancer).collect::<BTreeSet<BalancerId>>().len() >= MANY_BALANCERS / 4
+/// At how many balancers some instances hold something.
+fn count_held_at<'i>(instances: impl Iterator<Item = &'i Instance>) -> usize {
+    let held = instances.flat_map(|instance| instance.held().registrations());
+    held.map(|registration| registration.balancer).collect::<BTreeSet<BalancerId>>().len()
 }

@@ -24,7 +24,7 @@ use protocol::{
     instance::{Instance, State},
     observed::{Found, Reason, Standing},
     registration::{Registration, TargetGroupId},
-    timing::{SHOWS_WITHIN, SWEEP_RESERVE},
+    timing::{AT_ONCE, SHOWS_WITHIN, SWEEP_RESERVE},
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -42,9 +42,6 @@ use crate::{
 /// service share fewer calls.
 const INSTANCES_A_LOOK: usize = 100;
 
-/// How often a sweep looks again at who runs although it was taken out: when its address is drained, and where that took longer than said.
-const LOOKS_AT_DRAINED: usize = 3;
-
 /// How [`Resume::Balancers`] is written where no group is done with yet.
 const BALANCERS: &str = "balancers";
 
@@ -59,17 +56,6 @@ pub struct Order {
     pub deadline: Option<MonotonicTime>,
 }
 
-/// What a sweep came to.
-#[derive(Debug)]
-pub struct Swept {
-    /// For a person.
-    pub report: Report,
-    /// Where to go on, if the time was up.
-    pub resume: Option<Resume>,
-    /// Whether anything failed that is tried again.
-    pub has_failed: bool,
-}
-
 /// What a sweep reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
@@ -78,6 +64,19 @@ pub enum Detail {
     Converged,
     /// Every instance of the account that is registered anywhere, too, with its health. It costs a reading of all instances.
     All,
+}
+
+/// What a sweep did, and what is left to others.
+#[derive(Debug)]
+pub struct Swept {
+    /// For a person.
+    pub report: Report,
+    /// Where to go on, if the time was up.
+    pub resume: Option<Resume>,
+    /// Instances that have to be looked at once more, and how soon: no event comes again for a sweep.
+    pub look_at: BTreeMap<InstanceId, Duration>,
+    /// Whether anything failed that is tried again.
+    pub has_failed: bool,
 }
 
 /// Where a sweep goes on.
@@ -107,7 +106,7 @@ impl Order {
 
 impl Engine {
     /// Converges every instance that is out, or that holds or declares something, whether or not an event named it, and looks
-    /// for orphans. Answers where to go on, too, if the time was up.
+    /// for orphans.
     ///
     /// # Errors
     /// Where the instances cannot be described: nothing was done.
@@ -131,17 +130,14 @@ impl Engine {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
             resume = look.sweep_balancers(&seen, &out, &balancers, order, &mut so_far).boxed().await;
         }
-        match &resume {
-            None => look.give_back_what_is_drained(order, &mut so_far).boxed().await,
-            Some(resume) => {
-                look.notes
-                    .journal
-                    .left(Because::of(resume, "the time of this invocation is up; what comes after this is left"));
-            }
+        if let Some(resume) = &resume {
+            let why = "the time of this invocation is up; what comes after this is left";
+            look.notes.journal.left(Because::of(resume, why));
         }
-        look.take_out_who_was_given_in_vain(order, so_far).boxed().await;
+        let mut look_at = look.changed_meanwhile(&so_far);
+        look_at.extend(look.given_in_vain(order, so_far).boxed().await.into_iter().map(|id| (id, AT_ONCE)));
         let (report, has_failed) = look.notes.into_report();
-        Ok(Swept { report, resume, has_failed })
+        Ok(Swept { report, resume, look_at, has_failed })
     }
 }
 
@@ -189,47 +185,28 @@ impl Look<'_> {
         None
     }
 
-    /// Takes out who was stopped while it was given something, or had been when it was described as running. The events of that stop may have
-    /// found nothing, and no message comes again for a sweep. So it reads all again that it gave to, when EC2 must show it.
-    async fn take_out_who_was_given_in_vain(&mut self, order: &Order, so_far: SoFar) {
+    /// Instances that have changed while the sweep worked on them: those that it took out and that run again, perhaps with an address that is still
+    /// drained, and those that are known to be described wrongly. The events of that change may have found nothing to do.
+    fn changed_meanwhile(&self, so_far: &SoFar) -> BTreeMap<InstanceId, Duration> {
+        let waits = self.notes.again().waits();
+        waits
+            .filter(|(id, wait)| so_far.taken.contains(*id) || *wait <= AT_ONCE)
+            .map(|(id, wait)| (id.clone(), wait))
+            .collect()
+    }
+
+    /// Instances that are out although they were given something: they were stopped meanwhile, or had been when they were described as running. The
+    /// events of that stop may have found nothing. So all that were given something are read again, when EC2 must show it.
+    async fn given_in_vain(&mut self, order: &Order, so_far: SoFar) -> Vec<InstanceId> {
         let given = so_far.given_back.due;
-        let Some(last) = given.values().max() else { return };
+        let Some(last) = given.values().max() else { return Vec::new() };
         let wait = SHOWS_WITHIN.saturating_sub(last.elapsed());
         // In parts, the reserve is there for what is begun.
         if order.has_time_for(wait + SWEEP_RESERVE / 2) {
             tokio::time::sleep(wait).await;
         }
-        let Some(described) = self.begin_anew(&given.into_keys().collect()).await else { return };
-        let mut out: Vec<&Instance> = described.instances.values().filter(|now| now.state.is_out()).collect();
-        out.retain(|instance| self.is_ours(instance));
-        if self.take_out(&out).await.is_any {
-            self.look_after_taking(&out).await;
-        }
-    }
-
-    /// Waits for the addresses that this sweep has taken from instances which run by now, and whose group still drains them: the events of
-    /// their start found nothing held yet, and no message comes again for them.
-    async fn give_back_what_is_drained(&mut self, order: &Order, so_far: &mut SoFar) {
-        for _ in 0..LOOKS_AT_DRAINED {
-            let drained = std::mem::take(&mut so_far.given_back.drained);
-            let waits = drained.into_iter().filter(|id| so_far.taken.contains(id)).filter_map(|id| {
-                let wait = self.notes.again().of(&id).wait?;
-                Some((id, wait))
-            });
-            // What drains for longer stays held: the next sweep gives it back.
-            let in_time = waits.filter(|(_, wait)| order.has_time_for(*wait + SWEEP_RESERVE));
-            let (ids, waits): (BTreeSet<InstanceId>, Vec<Duration>) = in_time.unzip();
-            let Some(wait) = waits.into_iter().max() else { return };
-            tokio::time::sleep(wait).await;
-            let Some(described) = self.begin_anew(&ids).await else { return };
-            for id in described.instances.keys() {
-                self.notes.start_over(id);
-            }
-            let mut running: Vec<&Instance> =
-                described.instances.values().filter(|now| now.state == State::Running).collect();
-            running.retain(|now| self.is_ours(now));
-            so_far.given_back.add(self.give_back(&running).await);
-        }
+        let Some(described) = self.begin_anew(&given.into_keys().collect()).await else { return Vec::new() };
+        described.instances.into_values().filter(|now| now.state.is_out()).map(|now| now.id).collect()
     }
 
     /// Reads instances again where their reading has become old, and leaves out who does not run any more: registered now, it

@@ -169,6 +169,11 @@ fn event_invoke_config(spec: &mut FunctionSpec, properties: &mut Properties) -> 
             }
             on_failure.finish()?;
             let queue = sqs::name_of_arn(&arn).ok_or_else(|| DeployError(format!("{arn} is no queue")))?;
+            // "Amazon SQS – A standard SQS queue" (Lambda guide, "Capturing records of Lambda asynchronous invocations",
+            // <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>).
+            if queue.ends_with(sqs::FIFO_SUFFIX) {
+                return Err(DeployError(format!("{arn} has to be a standard queue")));
+            }
             spec.failure_queue = Some(queue.to_owned());
             destination = Some(arn);
         }

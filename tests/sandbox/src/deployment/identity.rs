@@ -43,7 +43,7 @@ impl Identity {
         let given = given.filter(|name| !name.is_null()).map(|name| resolver.resolve(name)).transpose()?.flatten();
         let name = match kind {
             "AWS::Serverless::Function" => function::binary(id, resource)?,
-            _ => given.as_ref().and_then(text_of).unwrap_or_else(|| format!("{STACK}-{id}")),
+            _ => given.as_ref().and_then(text_of).unwrap_or_else(|| format!("{STACK}-{id}{}", suffix(resource))),
         };
         let arn = |service: &str, rest: String| format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}");
         let (reference, attributes) = match kind {
@@ -72,6 +72,13 @@ impl Identity {
         let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Ok(Self { name, reference, attributes })
     }
+}
+
+/// How a name ends that CloudFormation makes up: that of a FIFO queue as it must (localstack's test of this template is checked against AWS:
+/// <https://github.com/localstack/localstack/blob/main/tests/aws/services/sqs/resource_providers/templates/sqs_fifo_queue_required_properties.yml>).
+fn suffix(resource: &Value) -> &'static str {
+    let is_fifo = resource["Properties"].get("FifoQueue").and_then(text_of).is_some_and(|text| text == "true");
+    if is_fifo { sqs::FIFO_SUFFIX } else { "" }
 }
 
 /// Which host it names does not matter to the sandbox.

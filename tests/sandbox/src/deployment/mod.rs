@@ -60,6 +60,12 @@ pub const LIFECYCLE_UNDELIVERED: &str = "elb-registrar-LifecycleRuleDeadLetterQu
 /// The queue from which [`RECONCILE`] gets the rest of a sweep.
 pub const RESTS: &str = "elb-registrar-ReconcileQueue";
 
+/// The queue from which [`RECONCILE`] gets orders for one sweep of many.
+pub const ORDERS: &str = "elb-registrar-OrderQueue.fifo";
+
+/// The queue for orders that failed for good.
+pub const DEAD_ORDERS: &str = "elb-registrar-OrderDeadLetterQueue.fifo";
+
 /// The queue for sweeps that failed.
 pub const FAILED_SWEEPS: &str = "elb-registrar-ReconcileDeadLetterQueue";
 

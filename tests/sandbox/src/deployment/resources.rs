@@ -59,7 +59,11 @@ pub(super) fn create(
 fn queue(world: &mut World, name: &str, properties: &mut Properties) -> Result<(), DeployError> {
     let mut attributes = Vec::new();
     for (property, attribute) in [
+        ("ContentBasedDeduplication", "ContentBasedDeduplication"),
+        ("DeduplicationScope", "DeduplicationScope"),
         ("DelaySeconds", "DelaySeconds"),
+        ("FifoQueue", "FifoQueue"),
+        ("FifoThroughputLimit", "FifoThroughputLimit"),
         ("KmsDataKeyReusePeriodSeconds", "KmsDataKeyReusePeriodSeconds"),
         ("MaximumMessageSize", "MaximumMessageSize"),
         ("MessageRetentionPeriod", "MessageRetentionPeriod"),
@@ -112,6 +116,14 @@ fn rule(world: &mut World, name: &str, properties: &mut Properties) -> Result<()
 fn target(properties: &mut Properties) -> Result<Target, DeployError> {
     let target = Target::new(&properties.required("Id")?, &properties.required("Arn")?);
     let target = dead_letter_config(properties, target)?;
+    let target = match properties.structure("SqsParameters")? {
+        None => target,
+        Some(mut parameters) => {
+            let group = parameters.required("MessageGroupId")?;
+            parameters.finish()?;
+            target.with_message_group(&group)
+        }
+    };
     let input = properties.text("Input")?;
     retry_policy(properties)?;
     match input {

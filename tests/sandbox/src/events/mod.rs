@@ -165,7 +165,10 @@ fn send_later(world: &mut World, rule: String, target: Target, document: Value, 
 fn deliver(world: &mut World, rule: &str, target: &Target, document: &Value) {
     let document = target.input.as_ref().unwrap_or(document);
     let outcome = match (sqs::name_of_arn(&target.arn), lambda::name_of_arn(&target.arn)) {
-        (Some(queue), _) => send(world, rule, queue, document, BTreeMap::new()),
+        (Some(queue), _) => {
+            let group = target.message_group.clone();
+            send(world, rule, queue, sqs::Draft { body: document.to_string(), group, ..Default::default() })
+        }
         (_, Some(function)) => invoke(world, rule, function, document),
         (None, None) => Ok(()),
     };
@@ -180,7 +183,7 @@ fn deliver(world: &mut World, rule: &str, target: &Target, document: &Value) {
     let text = |value| sqs::Attribute { data_type: "String".to_owned(), value };
     let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
     // Where that queue is gone as well, the event is lost, as at AWS.
-    let _ = send(world, rule, queue, document, attributes);
+    let _ = send(world, rule, queue, sqs::Draft { body: document.to_string(), attributes, ..Default::default() });
 }
 
 /// What a resource's policy can know of EventBridge when it acts for a rule.
@@ -206,19 +209,11 @@ fn not_permitted(access: &Access) -> ApiError {
     ApiError::receiver(403, "AccessDenied", message)
 }
 
-fn send(
-    world: &mut World,
-    rule: &str,
-    queue: &str,
-    document: &Value,
-    attributes: BTreeMap<String, sqs::Attribute>,
-) -> Result<(), ApiError> {
+fn send(world: &mut World, rule: &str, queue: &str, draft: sqs::Draft) -> Result<(), ApiError> {
     let policy = world.sqs.queue(queue).map(|found| found.settings.policy.clone());
     let access = access("sqs:SendMessage", &sqs::arn(queue), rule);
     if policy.is_some_and(|policy| !iam::service_may(world, SERVICE, queue, policy.as_ref(), &access)) {
         return Err(not_permitted(&access));
     }
-    let sender = "AIDAEVENTBRIDGE00000A".to_owned();
-    let draft = sqs::Draft { body: document.to_string(), attributes, delay: None, sender };
-    sqs::send(world, queue, draft).map(|_| ())
+    sqs::send(world, queue, sqs::Draft { sender: "AIDAEVENTBRIDGE00000A".to_owned(), ..draft }).map(drop)
 }

@@ -55,6 +55,8 @@ pub struct Target {
     pub input: Option<Value>,
     /// ARN of the queue for what cannot be handed over.
     pub dead_letter_queue: Option<String>,
+    /// The message group in a FIFO queue.
+    pub message_group: Option<String>,
     /// As it was put, for ListTargetsByRule.
     pub(super) shown: Value,
 }
@@ -69,7 +71,22 @@ impl Target {
     /// A target that gets the bare event.
     pub fn new(id: &str, arn: &str) -> Self {
         let shown = json!({ "Id": id, "Arn": arn });
-        Self { id: id.to_owned(), arn: arn.to_owned(), input: None, dead_letter_queue: None, shown }
+        Self {
+            id: id.to_owned(),
+            arn: arn.to_owned(),
+            input: None,
+            dead_letter_queue: None,
+            message_group: None,
+            shown,
+        }
+    }
+
+    /// Lets a FIFO queue get events as messages of a group.
+    #[must_use]
+    pub fn with_message_group(mut self, group: &str) -> Self {
+        self.shown["SqsParameters"] = json!({ "MessageGroupId": group });
+        self.message_group = Some(group.to_owned());
+        self
     }
 
     /// Lets events that cannot be handed over go to a queue.
@@ -153,6 +170,7 @@ pub fn put_target(world: &mut World, rule: &str, target: Target) -> Result<(), A
     if sqs::name_of_arn(&target.arn).is_none() && lambda::name_of_arn(&target.arn).is_none() {
         return Err(ApiError::not_modelled(format!("the target {}", target.arn)));
     }
+    check_queues_of(world, &target)?;
     let found = world.events.rules.get_mut(rule).ok_or_else(|| no_such_rule(rule))?;
     if found.targets.len() >= MOST_TARGETS && !found.targets.contains_key(&target.id) {
         let message = "The requested resource exceeds the maximum number allowed.";
@@ -160,6 +178,33 @@ pub fn put_target(world: &mut World, rule: &str, target: Target) -> Result<(), A
     }
     found.targets.insert(target.id.clone(), target);
     Ok(())
+}
+
+/// Refuses a FIFO queue that no event would reach, and one for what cannot be handed over ("a standard Amazon SQS queue": EventBridge guide, "Using
+/// dead-letter queues to process undelivered events", <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html>).
+///
+/// "If you specify an SQS FIFO queue as a target, the queue must have content-based deduplication enabled" (API reference, SqsParameters,
+/// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_SqsParameters.html>). What becomes of an event without it is not known.
+fn check_queues_of(world: &World, target: &Target) -> Result<(), ApiError> {
+    let queue = |arn: &str| sqs::name_of_arn(arn).and_then(|name| world.sqs.queue(name));
+    if target.dead_letter_queue.as_deref().is_some_and(|arn| arn.ends_with(sqs::FIFO_SUFFIX)) {
+        return Err(ApiError::not_modelled("a FIFO queue for the dead letters of a rule, which takes standard queues"));
+    }
+    let is_fifo = target.arn.ends_with(sqs::FIFO_SUFFIX);
+    match &target.message_group {
+        None if is_fifo => {
+            let message = format!("Parameter(s) SqsParameters must be specified for target: {}.", target.id);
+            Err(ApiError::sender("ValidationException", message))
+        }
+        Some(_) if !is_fifo => Err(ApiError::not_modelled("fair queues (SqsParameters of a standard queue)")),
+        Some(_) => match queue(&target.arn).and_then(|queue| queue.settings.fifo.as_ref()) {
+            Some(fifo) if !fifo.content_based_deduplication => {
+                Err(ApiError::not_modelled("a FIFO queue without content-based deduplication as a rule's target"))
+            }
+            _ => Ok(()),
+        },
+        None => Ok(()),
+    }
 }
 
 /// Takes a rule away; one that does not exist is no error.

@@ -153,3 +153,37 @@ async fn person_can_put_and_test_events() {
     let asked = json!({ "EventPattern": "{\"source\":[\"aws.ec2\"]}", "Event": bodies[0].to_string() });
     assert_eq!(call(&sandbox, "TestEventPattern", asked).await, Ok(json!({ "Result": true })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fifo_queue_gets_the_events_of_a_rule_in_one_group_and_each_once() {
+    let sandbox = with_rule().await;
+    let attributes = [("FifoQueue", "true"), ("ContentBasedDeduplication", "true"), ("Policy", POLICY)];
+    sandbox.with(|world| sqs::create_queue(world, "q.fifo", &attributes)).unwrap();
+    let target = json!({ "Id": "f", "Arn": sqs::arn("q.fifo"), "SqsParameters": { "MessageGroupId": "g" } });
+    call(&sandbox, "PutTargets", json!({ "Rule": "r", "Targets": [target] })).await.unwrap();
+    let shown = call(&sandbox, "ListTargetsByRule", json!({ "Rule": "r" })).await.unwrap();
+    assert!(shown["Targets"].as_array().unwrap().contains(&target), "{shown}");
+    sandbox.with(|world| {
+        world.events.set_delivery(|_| Delivery::Twice);
+        instance_changed(world, "i-abcd1111", InstanceState::Stopped);
+    });
+    sandbox.advance(Duration::from_secs(4)).await;
+    let group = sandbox.with(|world| {
+        let message = world.sqs.queue("q.fifo").unwrap().messages().next().unwrap().clone();
+        message.place.unwrap().group
+    });
+    assert_eq!((bodies(&sandbox, "q").len(), bodies(&sandbox, "q.fifo").len(), group.as_str()), (2, 1, "g"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_no_event_would_reach_is_refused_as_a_target() {
+    let sandbox = with_rule().await;
+    sandbox.with(|world| sqs::create_queue(world, "q.fifo", &[("FifoQueue", "true")])).unwrap();
+    let put = |target: Target| sandbox.with(|world| put_target(world, "r", target)).unwrap_err().message;
+    let fifo = || Target::new("f", &sqs::arn("q.fifo"));
+    assert_eq!(put(fifo()), "Parameter(s) SqsParameters must be specified for target: f.");
+    assert!(put(fifo().with_message_group("g")).contains("without content-based deduplication"));
+    assert!(put(Target::new("q", &sqs::arn("q")).with_message_group("g")).contains("fair queues"));
+    let dead = Target::new("q", &sqs::arn("q")).with_dead_letter_queue(&sqs::arn("q.fifo"));
+    assert!(put(dead).contains("for the dead letters of a rule"));
+}

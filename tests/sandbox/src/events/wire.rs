@@ -140,6 +140,7 @@ struct TargetInput {
     id: String,
     arn: String,
     input: Option<String>,
+    sqs_parameters: Option<SqsParameters>,
     dead_letter_config: Option<DeadLetterConfig>,
     /// A target of the sandbox takes what it gets, or is gone: nothing is ever retried.
     #[serde(rename = "RetryPolicy")]
@@ -147,6 +148,12 @@ struct TargetInput {
     /// Permissions are not checked.
     #[serde(rename = "RoleArn")]
     _role_arn: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct SqsParameters {
+    message_group_id: String,
 }
 
 #[derive(Deserialize)]
@@ -167,7 +174,9 @@ fn put_targets(world: &mut World, request: &Request) -> Result<Value, ApiError> 
             })
         });
         let dead_letter_queue = read.dead_letter_config.and_then(|config| config.arn);
-        let target = Target { id: read.id, arn: read.arn, input: constant.transpose()?, dead_letter_queue, shown };
+        let message_group = read.sqs_parameters.map(|parameters| parameters.message_group_id);
+        let constant = constant.transpose()?;
+        let target = Target { id: read.id, arn: read.arn, input: constant, dead_letter_queue, message_group, shown };
         put_target(world, &input.rule, target)?;
     }
     Ok(json!({ "FailedEntryCount": 0, "FailedEntries": [] }))

@@ -21,6 +21,13 @@ const MOST_RECEIVED: usize = 10;
 /// its size or its window ("Batching behavior").
 const PAYLOAD_MOST: usize = 6 * 1024 * 1024;
 
+/// How long a batch with a window waits that does not fill: "if you're using a batch window and your SQS queue contains very low traffic, Lambda might
+/// wait for up to 20 seconds before invoking your function. This is true even if you set a batch window lower than 20 seconds" (Lambda guide, "Using
+/// Lambda with Amazon SQS", <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>). With a window of 5 s, somebody measured 20
+/// (<https://dev.classmethod.jp/articles/tsnote-lambda-why-is-the-function-executed-20-seconds-after-setting-a-batch-window-when-using-sqs-with-lambda-event-source-mapping>).
+/// Here it always does, so that no figure flatters.
+const UNFILLED_WAITS: Duration = Duration::from_secs(20);
+
 /// A queue's timeout can be set to nothing after it was mapped; a look would find the same messages for ever then.
 const LEAST_INVISIBLE: Duration = Duration::from_secs(1);
 
@@ -30,12 +37,16 @@ const POLLING: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQ
 /// What a payload is made of, apart from its records.
 const EMPTY_PAYLOAD: &str = r#"{"Records":[]}"#;
 
+/// The most messages of a batch from a FIFO queue (Lambda guide, "Lambda parameters for Amazon SQS event source mappings",
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>).
+const FIFO_BATCH_MOST: usize = 10;
+
 /// How a mapping makes batches.
 #[derive(Clone, Debug)]
 pub struct BatchSettings {
     /// The most messages of a batch.
     pub batch_size: usize,
-    /// How long a batch may wait for more messages.
+    /// How long a batch may wait for more messages. With any at all, one that does not fill waits for 20 s at least; without, none waits.
     pub window: Duration,
     /// The most invocations that the mapping has under way.
     pub maximum_concurrency: Option<usize>,
@@ -74,6 +85,11 @@ struct Gathered {
 }
 
 impl Mapping {
+    /// How long a batch that does not fill waits.
+    fn patience(&self) -> Duration {
+        if self.settings.window.is_zero() { Duration::ZERO } else { self.settings.window.max(UNFILLED_WAITS) }
+    }
+
     fn has_room(&self) -> bool {
         self.settings.maximum_concurrency.is_none_or(|most| self.in_flight < most)
     }
@@ -146,6 +162,15 @@ fn check(world: &World, queue: &str, function: &str, settings: &BatchSettings) -
     if !(1..=10_000).contains(&settings.batch_size) || settings.window > Duration::from_secs(300) {
         return refuse("BatchSize must be from 1 to 10000, and MaximumBatchingWindowInSeconds up to 300".to_owned());
     }
+    if queue.ends_with(sqs::FIFO_SUFFIX) {
+        // In these words: aws-lambda-dotnet pull request 1758.
+        if !settings.window.is_zero() {
+            return refuse("Batching window is not supported for FIFO queues".to_owned());
+        }
+        if settings.batch_size > FIFO_BATCH_MOST {
+            return refuse(format!("BatchSize of a FIFO queue must be from 1 to {FIFO_BATCH_MOST}"));
+        }
+    }
     if settings.batch_size > 10 && settings.window < Duration::from_secs(1) {
         return refuse(
             "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
@@ -164,6 +189,10 @@ pub(crate) fn is_mapped(world: &World, queue: &str) -> bool {
 }
 
 /// Looks for visible messages, as long as there is room for a batch of them.
+///
+/// Of a FIFO queue no more batches are under way than there are message groups, since one in flight blocks its group; a batch can have messages of
+/// several (Lambda guide, "Configuring scaling behavior for SQS event source mappings",
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html>).
 pub(crate) fn poll(world: &mut World, queue: &str) {
     while let Some(mapping) = mapping_of(world, queue).filter(|mapping| mapping.has_room()) {
         if mapping.is_overdue || mapping.is_full() {
@@ -172,7 +201,7 @@ pub(crate) fn poll(world: &mut World, queue: &str) {
             continue;
         }
         let wanted = (mapping.settings.batch_size - mapping.gathered.len()).min(MOST_RECEIVED);
-        let (is_first, window, batch) = (mapping.gathered.is_empty(), mapping.settings.window, mapping.batch);
+        let (is_first, patience, batch) = (mapping.gathered.is_empty(), mapping.patience(), mapping.batch);
         let function = mapping.function.clone();
         if !may(world, queue, &function, "sqs:ReceiveMessage")
             || !may(world, queue, &function, "sqs:GetQueueAttributes")
@@ -186,10 +215,10 @@ pub(crate) fn poll(world: &mut World, queue: &str) {
         }
         let Some(mapping) = mapping_of(world, queue) else { return };
         mapping.gathered.extend(received.into_iter().map(|received| gathered(queue, received)));
-        if mapping.is_full() || window.is_zero() {
+        if mapping.is_full() || patience.is_zero() {
             close_batch(world, queue, batch);
         } else if is_first {
-            close_later(world, queue, window, batch);
+            close_later(world, queue, patience, batch);
         }
     }
 }
@@ -203,9 +232,9 @@ pub(super) fn poll_all_of(world: &mut World, function: &str) {
     }
 }
 
-fn close_later(world: &mut World, queue: &str, window: Duration, batch: u64) {
+fn close_later(world: &mut World, queue: &str, patience: Duration, batch: u64) {
     let queue = queue.to_owned();
-    world.after(window, move |world| close_batch(world, &queue, batch));
+    world.after(patience, move |world| close_batch(world, &queue, batch));
 }
 
 /// Invokes the function with what was gathered, unless that was done already. What is too much for one payload begins the next batch.
@@ -218,9 +247,9 @@ fn close_batch(world: &mut World, queue: &str, batch: u64) {
     let closed: Vec<Gathered> = mapping.gathered.drain(..mapping.next_batch()).collect();
     mapping.batch += 1;
     mapping.in_flight += 1;
-    let (function, window) = (mapping.function.clone(), mapping.settings.window);
+    let (function, patience) = (mapping.function.clone(), mapping.patience());
     if !mapping.gathered.is_empty() {
-        close_later(world, queue, window, batch + 1);
+        close_later(world, queue, patience, batch + 1);
     }
     let (messages, records): (Vec<_>, Vec<_>) = closed.into_iter().map(|one| (one.message, one.record)).unzip();
     let origin = Origin::Queue { queue: queue.to_owned(), messages };

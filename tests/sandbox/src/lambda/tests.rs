@@ -29,7 +29,7 @@ fn with_mapping(settings: BatchSettings) -> Sandbox {
 
 fn send(sandbox: &Sandbox, body: &str) -> String {
     let draft = sqs::Draft { body: body.to_owned(), ..Default::default() };
-    sandbox.with(|world| sqs::send(world, "q", draft)).unwrap()
+    sandbox.with(|world| sqs::send(world, "q", draft)).unwrap().message_id
 }
 
 fn left(sandbox: &Sandbox, queue: &str) -> usize {
@@ -73,9 +73,26 @@ async fn batch_waits_for_its_window_or_until_it_is_full() {
     (0..15).for_each(|n| drop(send(&sandbox, &n.to_string())));
     sandbox.advance(Duration::from_secs(1)).await;
     assert_eq!(batches(&sandbox), [12]);
-    sandbox.advance(Duration::from_secs(5)).await;
+    sandbox.advance(Duration::from_secs(18)).await;
+    assert_eq!(batches(&sandbox), [12], "it does not fill, and Lambda may take 20 s however small the window is");
+    sandbox.advance(Duration::from_secs(2)).await;
     assert_eq!(batches(&sandbox), [12, 3]);
     assert_eq!(left(&sandbox, "q"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lone_message_waits_for_a_window_and_without_one_not_at_all() {
+    for (window, seconds) in [(0, 0), (1, 20), (20, 20), (300, 300)] {
+        let settings = BatchSettings { window: Duration::from_secs(window), ..BatchSettings::default() };
+        let (sandbox, sent) = (with_mapping(settings), Duration::from_secs(7));
+        answer_always(&sandbox, Ok(Value::Null));
+        sandbox.advance(sent).await;
+        let begun = sandbox.clock().now();
+        send(&sandbox, "alone");
+        sandbox.advance(Duration::from_secs(301)).await;
+        let started = sandbox.with(|world| world.lambda.log[0].started);
+        assert_eq!((started - begun).num_seconds(), seconds, "a window of {window} s");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,7 +104,7 @@ async fn batch_ends_at_six_megabytes_and_the_rest_begins_the_next_one() {
     (0..8).for_each(|_| drop(send(&sandbox, &"x".repeat(1_048_576))));
     sandbox.advance(Duration::from_secs(1)).await;
     assert_eq!(batches(&sandbox), [5]);
-    sandbox.advance(Duration::from_secs(5)).await;
+    sandbox.advance(Duration::from_secs(20)).await;
     assert_eq!((batches(&sandbox), left(&sandbox, "q")), (vec![5, 3], 0));
     let payloads = sandbox.with(|world| world.lambda.log.iter().map(|ended| ended.payload.to_string().len()).max());
     assert!(payloads.is_some_and(|largest| largest <= 6 * 1024 * 1024), "{payloads:?}");
@@ -102,11 +119,15 @@ async fn what_a_payload_had_no_room_for_waits_for_an_invocation_to_end() {
         ..BatchSettings::default()
     };
     let sandbox = with_mapping(settings);
+    sandbox.with(|world| {
+        sqs::set_attributes(world, "q", &[("VisibilityTimeout", "600")]).unwrap();
+        create_function(world, FunctionSpec { timeout: Duration::from_secs(60), ..FunctionSpec::new("f") });
+    });
     let clock = sandbox.clock().clone();
     run_in_process(&sandbox, "f", move |_| {
         let clock = clock.clone();
         async move {
-            clock.sleep(Duration::from_secs(8)).await;
+            clock.sleep(Duration::from_secs(40)).await;
             Ok(Value::Null)
         }
         .boxed()
@@ -114,7 +135,7 @@ async fn what_a_payload_had_no_room_for_waits_for_an_invocation_to_end() {
     (0..20).for_each(|_| drop(send(&sandbox, &"x".repeat(1_048_576))));
     sandbox.advance(Duration::from_secs(5)).await;
     assert_eq!(sandbox.with(|world| world.lambda.running("f")), 2);
-    sandbox.advance(Duration::from_secs(25)).await;
+    sandbox.advance(Duration::from_secs(120)).await;
     // The eleventh message began a batch of its own, whose window was over long before there was room for it.
     assert_eq!((batches(&sandbox), left(&sandbox, "q")), (vec![5, 5, 1, 5, 4], 0));
 }
@@ -142,7 +163,7 @@ async fn answers_decide_over_messages_as_the_guide_says() {
         send(&sandbox, "second");
         let text = json!(answer.as_ref().unwrap_or(&Value::Null)).to_string().replace("FIRST", &first);
         answer_always(&sandbox, answer.clone().map(|_| serde_json::from_str(&text).unwrap()));
-        sandbox.advance(Duration::from_secs(2)).await;
+        sandbox.advance(Duration::from_secs(21)).await;
         assert_eq!((left(&sandbox, "q"), batches(&sandbox)), (expected, vec![2]), "{answer:?}");
     }
 }
@@ -179,6 +200,61 @@ async fn message_parked_by_the_function_comes_back_when_it_said() {
     assert_eq!((left(&sandbox, "q"), batches(&sandbox)), (1, vec![1]));
     sandbox.advance(Duration::from_secs(2)).await;
     assert_eq!((left(&sandbox, "q"), batches(&sandbox)), (0, vec![1, 1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_group_is_served_by_one_invocation_at_a_time_and_in_order() {
+    let sandbox = Sandbox::in_virtual_time();
+    sandbox.with(|world| {
+        sqs::create_queue(world, "q.fifo", &[("FifoQueue", "true"), ("VisibilityTimeout", "60")]).unwrap();
+        create_function(world, FunctionSpec { timeout: Duration::from_secs(10), ..FunctionSpec::new("f") });
+        map_queue(world, "q.fifo", "f", BatchSettings { batch_size: 1, ..BatchSettings::default() }).unwrap();
+    });
+    let (clock, begun) = (sandbox.clock().clone(), sandbox.clock().now());
+    run_in_process(&sandbox, "f", move |_| {
+        let clock = clock.clone();
+        async move {
+            clock.sleep(Duration::from_secs(5)).await;
+            Ok(Value::Null)
+        }
+        .boxed()
+    });
+    for (group, body) in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3")] {
+        let (group, deduplication_id) = (Some(group.to_owned()), Some(body.to_owned()));
+        let draft = sqs::Draft { body: body.to_owned(), group, deduplication_id, ..Default::default() };
+        sandbox.with(|world| sqs::send(world, "q.fifo", draft)).unwrap();
+    }
+    sandbox.advance(Duration::from_secs(30)).await;
+    let served = sandbox.with(|world| {
+        let log = world.lambda.log.iter();
+        let served = log.map(|ended| {
+            let record = &ended.payload["Records"][0];
+            assert_eq!(record["attributes"]["MessageDeduplicationId"], record["body"]);
+            (record["body"].as_str().unwrap().to_owned(), (ended.started - begun).num_seconds())
+        });
+        served.collect::<BTreeMap<_, _>>()
+    });
+    let expected = [("a1", 0), ("a2", 5), ("a3", 10), ("b1", 0)].map(|(body, at)| (body.to_owned(), at));
+    assert_eq!(served, BTreeMap::from(expected));
+    assert_eq!(left(&sandbox, "q.fifo"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn mappings_that_lambda_refuses_are_refused() {
+    let sandbox = Sandbox::in_virtual_time();
+    let refusal = |queue: &'static str, batch_size: usize, window: u64| {
+        let settings = BatchSettings { batch_size, window: Duration::from_secs(window), ..BatchSettings::default() };
+        sandbox.with(|world| map_queue(world, queue, "f", settings)).unwrap_err().message
+    };
+    sandbox.with(|world| {
+        sqs::create_queue(world, "q", &[]).unwrap();
+        sqs::create_queue(world, "q.fifo", &[("FifoQueue", "true")]).unwrap();
+        create_function(world, FunctionSpec::new("f"));
+    });
+    let many = "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10";
+    assert_eq!(refusal("q", 11, 0), many);
+    assert_eq!(refusal("q.fifo", 10, 1), "Batching window is not supported for FIFO queues");
+    assert_eq!(refusal("q.fifo", 11, 0), "BatchSize of a FIFO queue must be from 1 to 10");
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,7 +37,8 @@ pub(crate) fn of_attributes(attributes: &BTreeMap<String, Attribute>) -> Option<
     Some(hex(sum.finalize().as_ref()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as SQS writes a sum.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

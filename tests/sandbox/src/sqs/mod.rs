@@ -1,9 +1,12 @@
-//! Amazon SQS: standard queues, in which a message comes at least once and in any order.
+//! Amazon SQS: standard queues, in which a message comes at least once and in any order, and FIFO queues ([`fifo`]).
 //!
 //! The functions here are what the wire, the event bus and the event source mappings do with queues. Whatever makes a
 //! message visible tells the mappings when to look.
 
 mod digest;
+mod fifo;
+#[cfg(test)]
+mod fifo_tests;
 mod queue;
 mod settings;
 #[cfg(test)]
@@ -14,6 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     clock::{Timestamp, delta},
+    events::Delivery,
     lambda,
     wire::ApiError,
     world::{ACCOUNT, REGION, World},
@@ -22,6 +26,7 @@ use crate::{
 pub(crate) use digest::of_text as md5_of_text;
 pub(crate) use wire::attribute_json;
 
+pub use fifo::{Fifo, Place};
 pub use queue::{Attribute, Message, Queue, Received};
 pub use settings::{Redrive, Settings};
 pub use wire::answer;
@@ -29,15 +34,21 @@ pub use wire::answer;
 /// The largest message, in bytes (1 MiB since August 2025).
 const LARGEST_MESSAGE: usize = 1_048_576;
 
+/// What the name of a FIFO queue ends in, and of no other.
+pub const FIFO_SUFFIX: &str = ".fifo";
+
 /// How long after a deletion a queue's name stays taken.
 const NAME_BLOCKED: Duration = Duration::from_secs(60);
 
+type Arrival = Box<dyn FnMut(&str) -> Delivery + Send>;
+
 /// Every queue.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct State {
     queues: BTreeMap<String, Queue>,
     deleted: BTreeMap<String, Timestamp>,
     dice: Option<fastrand::Rng>,
+    arrival: Option<Arrival>,
 }
 
 /// What a sender hands over.
@@ -47,16 +58,40 @@ pub struct Draft {
     pub body: String,
     /// The sender's attributes.
     pub attributes: BTreeMap<String, Attribute>,
-    /// How long it is invisible at first; the queue's own delay where none is given.
+    /// How long it is invisible at first; the queue's own delay where none is given. A FIFO queue takes only its own.
     pub delay: Option<Duration>,
+    /// Its message group, which a FIFO queue wants.
+    pub group: Option<String>,
+    /// By which a FIFO queue knows a second copy.
+    pub deduplication_id: Option<String>,
     /// Who sends it.
     pub sender: String,
+}
+
+/// What a sender is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The id of the message; that of the first copy, where a FIFO queue knows one.
+    pub message_id: String,
+    /// Of a FIFO queue.
+    pub sequence_number: Option<String>,
 }
 
 impl State {
     /// A queue.
     pub fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.get(name)
+    }
+
+    /// Decides from now on, by the name of its queue, what becomes of each message that a queue has accepted. SQS loses and doubles none that way: tests do, to
+    /// see what depends on it.
+    pub fn set_arrival(&mut self, decide: impl FnMut(&str) -> Delivery + Send + 'static) {
+        self.arrival = Some(Box::new(decide));
+    }
+
+    /// Lets every message arrive once from now on.
+    pub fn reset_arrival(&mut self) {
+        self.arrival = None;
     }
 
     /// All of them, by name.
@@ -74,15 +109,12 @@ impl State {
 /// # Errors
 /// As CreateQueue; one that exists with the same attributes is none.
 pub fn create_queue(world: &mut World, name: &str, attributes: &[(&str, &str)]) -> Result<(), ApiError> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.ends_with(".fifo") {
-        return Err(ApiError::not_modelled("FIFO queues"));
-    }
-    if name.is_empty() || name.len() > 80 || !name.chars().all(is_allowed) {
-        let reason = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length";
-        return Err(ApiError::sender("InvalidParameterValue", reason));
-    }
-    let settings = changed(world, Settings::default(), attributes)?;
+    // What kind of queue it is decides over the other attributes, whatever their order.
+    let is_fifo = attributes.contains(&("FifoQueue", "true"));
+    check_name(name, is_fifo)?;
+    let mut settings = Settings::default();
+    settings.fifo = is_fifo.then(Fifo::default);
+    let settings = changed(world, settings, attributes)?;
     if let Some(existing) = world.sqs.queues.get(name) {
         let (old, new) = (existing.settings.texts(), settings.texts());
         return match attributes.iter().find(|(name, _)| old.get(*name) != new.get(*name)) {
@@ -99,9 +131,23 @@ pub fn create_queue(world: &mut World, name: &str, attributes: &[(&str, &str)]) 
             "You must wait 60 seconds after deleting a queue before you can create another with the same name.";
         return Err(ApiError::sender("QueueDeletedRecently", message));
     }
-    let queue = Queue { name: name.to_owned(), settings, created: now, modified: now, messages: BTreeMap::new() };
-    world.sqs.queues.insert(name.to_owned(), queue);
+    world.sqs.queues.insert(name.to_owned(), Queue::new(name, settings, now));
     Ok(())
+}
+
+/// The suffix counts for the length ("The `.fifo` suffix counts towards the 80-character queue name quota": API reference, CreateQueue).
+fn check_name(name: &str, is_fifo: bool) -> Result<(), ApiError> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let stem = if is_fifo { name.strip_suffix(FIFO_SUFFIX) } else { Some(name) };
+    let is_right = stem.is_some_and(|stem| !stem.is_empty() && stem.chars().all(is_allowed)) && name.len() <= 80;
+    let reason = match is_fifo {
+        _ if is_right => return Ok(()),
+        true => {
+            "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo suffix and be 1 to 80 in length"
+        }
+        false => "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+    };
+    Err(ApiError::sender("InvalidParameterValue", reason))
 }
 
 /// Changes attributes of a queue, all or none.
@@ -111,21 +157,29 @@ pub fn create_queue(world: &mut World, name: &str, attributes: &[(&str, &str)]) 
 pub fn set_attributes(world: &mut World, queue: &str, attributes: &[(&str, &str)]) -> Result<(), ApiError> {
     let settings = changed(world, world.sqs.queue(queue).ok_or_else(no_such_queue)?.settings.clone(), attributes)?;
     let now = world.now();
-    let queue = world.sqs.find(queue)?;
-    (queue.settings, queue.modified) = (settings, now);
+    let found = world.sqs.find(queue)?;
+    let is_delay_changed = found.settings.delay != settings.delay;
+    (found.settings, found.modified) = (settings, now);
+    // "For FIFO queues, the per-queue delay setting is retroactive" (SQS developer guide, "Amazon SQS delay queues",
+    // <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html>).
+    if is_delay_changed && found.settings.fifo.is_some() {
+        for at in found.delay_anew() {
+            wake_mappings(world, queue, at.max(now));
+        }
+    }
     Ok(())
 }
 
-/// Puts a message into a queue; answers its id.
+/// Puts a message into a queue, unless it is a second copy in a FIFO queue.
 ///
 /// # Errors
 /// As SendMessage.
-pub fn send(world: &mut World, queue: &str, draft: Draft) -> Result<String, ApiError> {
-    let id = world.invent_uuid();
+pub fn send(world: &mut World, queue: &str, draft: Draft) -> Result<Sent, ApiError> {
     let now = world.now();
     let size = draft.body.len()
         + draft.attributes.iter().map(|(name, a)| name.len() + a.data_type.len() + a.value.len()).sum::<usize>();
-    let default_delay = world.sqs.find(queue)?.settings.delay;
+    let found = world.sqs.find(queue)?;
+    let delay = draft.delay.unwrap_or(found.settings.delay);
     if draft.body.is_empty() {
         return Err(ApiError::sender("MissingParameter", "The request must contain the parameter MessageBody."));
     }
@@ -138,20 +192,45 @@ pub fn send(world: &mut World, queue: &str, draft: Draft) -> Result<String, ApiE
     if !draft.body.chars().chain(draft.attributes.values().flat_map(|a| a.value.chars())).all(is_allowed) {
         return Err(ApiError::sender("InvalidMessageContents", "Invalid characters found."));
     }
+    let place = Place::of(&found.settings, &draft.body, (draft.group, draft.deduplication_id), draft.delay)?;
+    // Without one of its own, a FIFO queue's delay holds, whatever was asked for.
+    let delay = if place.is_some() { found.settings.delay } else { delay };
+    if let Some(original) = place.as_ref().and_then(|place| found.accepted.original(place, now)) {
+        let sequence_number = Some(fifo::sequence_number(original.number));
+        return Ok(Sent { message_id: original.message_id.clone(), sequence_number });
+    }
+    let id = world.invent_uuid();
     let message = Message {
         id: id.clone(),
         body: draft.body,
         attributes: draft.attributes,
         sender: draft.sender,
         sent: now,
-        visible_from: now + delta(draft.delay.unwrap_or(default_delay)),
+        visible_from: now + delta(delay),
         receive_count: 0,
         first_received: None,
         last_received: None,
         dead_letter_source: None,
+        place: place.clone(),
+        number: 0,
     };
-    put(world, queue, message);
-    Ok(id)
+    let arrival = world.sqs.arrival.as_mut().map_or(Delivery::Normal, |decide| decide(queue));
+    let number = match arrival {
+        Delivery::Lost => world.invent_number(),
+        Delivery::Normal => put(world, queue, message),
+        Delivery::Late(later) => {
+            let visible_from = message.visible_from + delta(later);
+            put(world, queue, Message { visible_from, ..message })
+        }
+        Delivery::Twice => {
+            put(world, queue, message.clone());
+            put(world, queue, message)
+        }
+    };
+    if let Some(place) = &place {
+        world.sqs.find(queue)?.accepted.remember(place, &id, number, now);
+    }
+    Ok(Sent { message_id: id, sequence_number: place.map(|_| fifo::sequence_number(number)) })
 }
 
 /// "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF. If a message contains characters outside the allowed
@@ -184,12 +263,18 @@ pub fn receive(
     Ok(received)
 }
 
-/// Deletes a message by its receipt.
+/// Deletes a message by its receipt. In a FIFO queue, its group can go on then.
 ///
 /// # Errors
-/// Where there is no such queue, or the handle is none.
+/// Where there is no such queue, or the handle is none, or, in a FIFO queue, not good any more.
 pub fn delete(world: &mut World, queue: &str, receipt_handle: &str) -> Result<(), ApiError> {
-    world.sqs.find(queue)?.delete(receipt_handle)
+    let now = world.now();
+    let found = world.sqs.find(queue)?;
+    found.delete(now, receipt_handle)?;
+    if found.settings.fifo.is_some() {
+        wake_mappings(world, queue, now);
+    }
+    Ok(())
 }
 
 /// Lets a message in flight become visible at another time: now plus so many seconds.
@@ -209,10 +294,12 @@ pub fn change_visibility(world: &mut World, queue: &str, receipt_handle: &str, s
     Ok(())
 }
 
-/// Makes messages in flight visible at once: a standard queue delivers *at least* once. Answers how many.
+/// Makes messages in flight visible at once: a standard queue delivers *at least* once. Answers how many. (A FIFO queue delivers a message again
+/// only after its visibility timeout.)
 pub fn deliver_again(world: &mut World, queue: &str, choose: impl Fn(&Message) -> bool) -> usize {
     let now = world.now();
-    let Some(found) = world.sqs.queues.get_mut(queue) else { return 0 };
+    let found = world.sqs.queues.get_mut(queue).filter(|found| found.settings.fifo.is_none());
+    let Some(found) = found else { return 0 };
     let chosen = found.messages.values_mut().filter(|m| m.visible_from > now && choose(m));
     let count = chosen.map(|message| message.visible_from = now).count();
     wake_mappings(world, queue, now);
@@ -229,13 +316,15 @@ pub fn name_of_arn(arn: &str) -> Option<&str> {
     arn.strip_prefix("arn:aws:sqs:")?.strip_prefix(REGION)?.strip_prefix(':')?.strip_prefix(ACCOUNT)?.strip_prefix(':')
 }
 
-fn put(world: &mut World, queue: &str, message: Message) {
+/// Answers the number of the message, by which it stands in the order of arrival.
+fn put(world: &mut World, queue: &str, message: Message) -> u64 {
     let number = world.invent_number();
     let visible_from = message.visible_from;
     if let Some(queue) = world.sqs.queues.get_mut(queue) {
-        queue.messages.insert(number, message);
+        queue.messages.insert(number, Message { number, ..message });
     }
     wake_mappings(world, queue, visible_from);
+    number
 }
 
 /// Moves what was received too often. Like SQS, only when somebody asks for messages (localstack issue 8234, checked
@@ -248,6 +337,11 @@ fn redrive(world: &mut World, queue: &str) -> Result<(), ApiError> {
     }
     for mut message in world.sqs.find(queue)?.take_dead(now, policy.max_receive_count) {
         message.dead_letter_source = Some(arn(queue));
+        // "For FIFO queues, the enqueue timestamp resets when the message is moved to a dead-letter queue" (SQS developer guide,
+        // <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html>).
+        if message.place.is_some() {
+            message.sent = now;
+        }
         put(world, &policy.dead_letter_queue, message);
     }
     Ok(())
@@ -257,13 +351,18 @@ fn changed(world: &World, mut settings: Settings, attributes: &[(&str, &str)]) -
     for (name, value) in attributes {
         settings.set(name, value)?;
     }
-    if let Some(redrive) = &settings.redrive
-        && world.sqs.queue(&redrive.dead_letter_queue).is_none()
-    {
-        let target = arn(&redrive.dead_letter_queue);
-        return Err(queue::invalid(target, "RedrivePolicy", "Dead letter target does not exist."));
+    let Some(redrive) = &settings.redrive else { return Ok(settings) };
+    let target = arn(&redrive.dead_letter_queue);
+    match world.sqs.queue(&redrive.dead_letter_queue) {
+        None => Err(queue::invalid(target, "RedrivePolicy", "Dead letter target does not exist.")),
+        // "The dead-letter queue of a FIFO queue must also be a FIFO queue" (SQS developer guide, "Using dead-letter queues in Amazon SQS",
+        // <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html>).
+        Some(dead_letters) if dead_letters.settings.fifo.is_some() != settings.fifo.is_some() => {
+            let reason = "Dead-letter queue must be same type of queue as the source.";
+            Err(queue::invalid(target, "RedrivePolicy", reason))
+        }
+        Some(_) => Ok(settings),
     }
-    Ok(settings)
 }
 
 fn wake_mappings(world: &mut World, queue: &str, at: Timestamp) {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::settings::Settings;
+use super::{
+    fifo::{self, Accepted, Place},
+    settings::Settings,
+};
 use crate::{
     clock::{Timestamp, delta},
     wire::ApiError,
@@ -11,7 +14,7 @@ use crate::{
 /// The longest that a message can be kept invisible, counted from its receipt, whatever is asked for later.
 const LONGEST_INVISIBLE: Duration = Duration::from_secs(43_200);
 
-/// A standard queue.
+/// A queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
     /// Its name, unique in the account.
@@ -22,8 +25,10 @@ pub struct Queue {
     pub created: Timestamp,
     /// When its settings were last changed.
     pub modified: Timestamp,
-    /// In the order of arrival, which receivers do not see.
+    /// In the order of arrival, which receivers of a standard queue do not see.
     pub(super) messages: BTreeMap<u64, Message>,
+    /// Of a FIFO queue.
+    pub(super) accepted: Accepted,
 }
 
 /// A message in a queue.
@@ -49,6 +54,10 @@ pub struct Message {
     pub last_received: Option<Timestamp>,
     /// The ARN of the queue that gave it up.
     pub dead_letter_source: Option<String>,
+    /// Where it stands in a FIFO queue.
+    pub place: Option<Place>,
+    /// Of its arrival in this queue.
+    pub(super) number: u64,
 }
 
 /// An attribute of a message; binary values are not modelled.
@@ -70,6 +79,11 @@ pub struct Received {
 }
 
 impl Queue {
+    pub(super) fn new(name: &str, settings: Settings, now: Timestamp) -> Self {
+        let (messages, accepted) = (BTreeMap::new(), Accepted::default());
+        Self { name: name.to_owned(), settings, created: now, modified: now, messages, accepted }
+    }
+
     /// The messages in it, the oldest first.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.messages.values()
@@ -88,13 +102,42 @@ impl Queue {
         self.messages.retain(|_, message| message.sent + kept > now);
     }
 
-    /// Removes the visible messages that were received too often.
-    pub(super) fn take_dead(&mut self, now: Timestamp, max_receive_count: u32) -> Vec<Message> {
-        let is_dead = |m: &Message| m.visible_from <= now && m.receive_count >= max_receive_count;
-        self.messages.extract_if(.., |_, message| is_dead(message)).map(|(_, message)| message).collect()
+    /// Lets the present delay hold for messages that nobody has received yet. Answers when each is visible.
+    pub(super) fn delay_anew(&mut self) -> Vec<Timestamp> {
+        let delay = delta(self.settings.delay);
+        let untouched = self.messages.values_mut().filter(|message| message.receive_count == 0);
+        untouched
+            .map(|message| {
+                message.visible_from = message.sent + delay;
+                message.visible_from
+            })
+            .collect()
     }
 
-    /// Hands out visible messages. `dice` shuffles them: standard queues promise no order.
+    /// Removes the receivable messages that were received too often.
+    pub(super) fn take_dead(&mut self, now: Timestamp, max_receive_count: u32) -> Vec<Message> {
+        let mut dead = Vec::new();
+        for number in self.receivable(now, None) {
+            let is_dead = self.messages[&number].receive_count >= max_receive_count;
+            dead.extend(is_dead.then(|| self.messages.remove(&number)).flatten());
+        }
+        dead
+    }
+
+    /// The messages that can be received. `dice` shuffles what has no order: in a standard queue, all of them.
+    fn receivable(&self, now: Timestamp, dice: Option<&mut fastrand::Rng>) -> Vec<u64> {
+        if self.settings.fifo.is_some() {
+            return fifo::receivable(&self.messages, now, dice);
+        }
+        let visible = self.messages.iter().filter(|(_, message)| message.visible_from <= now);
+        let mut visible: Vec<u64> = visible.map(|(number, _)| *number).collect();
+        if let Some(dice) = dice {
+            dice.shuffle(&mut visible);
+        }
+        visible
+    }
+
+    /// Hands out messages.
     pub(super) fn receive(
         &mut self,
         now: Timestamp,
@@ -102,14 +145,10 @@ impl Queue {
         invisible: Duration,
         dice: Option<&mut fastrand::Rng>,
     ) -> Vec<Received> {
-        let mut visible: Vec<u64> =
-            self.messages.iter().filter(|(_, m)| m.visible_from <= now).map(|(number, _)| *number).collect();
-        if let Some(dice) = dice {
-            dice.shuffle(&mut visible);
-        }
-        visible.truncate(most);
-        let mut received = Vec::with_capacity(visible.len());
-        for number in visible {
+        let mut receivable = self.receivable(now, dice);
+        receivable.truncate(most);
+        let mut received = Vec::with_capacity(receivable.len());
+        for number in receivable {
             if let Some(message) = self.messages.get_mut(&number) {
                 message.receive_count += 1;
                 message.first_received.get_or_insert(now);
@@ -123,9 +162,17 @@ impl Queue {
     }
 
     /// Deletes a message, unless it was received again since: then the answer is the same, and nothing happens.
-    pub(super) fn delete(&mut self, receipt_handle: &str) -> Result<(), ApiError> {
+    ///
+    /// A FIFO queue refuses a receipt whose visibility timeout is over, since the message may be in other hands (localstack, `FifoQueue` in
+    /// `services/sqs/models.py`, whose tests are checked against AWS).
+    pub(super) fn delete(&mut self, now: Timestamp, receipt_handle: &str) -> Result<(), ApiError> {
         let (number, receipt) = parse_receipt(receipt_handle)?;
-        if self.messages.get(&number).is_some_and(|message| message.receive_count == receipt) {
+        let Some(message) = self.messages.get(&number) else { return Ok(()) };
+        let is_good = message.receive_count == receipt;
+        if self.settings.fifo.is_some() && !(is_good && message.visible_from > now) {
+            return Err(invalid(receipt_handle, "ReceiptHandle", "The receipt handle has expired."));
+        }
+        if is_good {
             self.messages.remove(&number);
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
-use super::{arn, name_of_arn, queue::invalid};
+use super::{arn, fifo::Fifo, name_of_arn, queue::invalid};
 use crate::{iam::Policy, wire::ApiError};
 
 /// Attributes that change nothing in the simulation, and are shown as they were set.
@@ -29,6 +29,8 @@ pub struct Settings {
     pub wait: Duration,
     /// Where messages go that were received too often.
     pub redrive: Option<Redrive>,
+    /// What a FIFO queue has beside a standard one. Which of the two it is, its creation decides for ever.
+    pub fifo: Option<Fifo>,
     /// Who may send to it and receive from it, besides roles of the account that may by their own policies.
     pub policy: Option<Policy>,
     remembered: BTreeMap<String, String>,
@@ -51,6 +53,7 @@ impl Default for Settings {
             delay: Duration::ZERO,
             wait: Duration::ZERO,
             redrive: None,
+            fifo: None,
             policy: None,
             remembered: BTreeMap::new(),
         }
@@ -70,13 +73,41 @@ impl Settings {
                 self.policy = policy(value)?;
                 self.remembered.insert(name.to_owned(), value.to_owned());
             }
-            "FifoQueue" | "ContentBasedDeduplication" | "DeduplicationScope" | "FifoThroughputLimit" => {
-                return Err(ApiError::not_modelled(format!("FIFO queues ({name})")));
+            "FifoQueue" | "ContentBasedDeduplication" => self.set_of_fifo(name, value)?,
+            "DeduplicationScope" | "FifoThroughputLimit" => {
+                let refusal = format!("You can specify the {name} only when FifoQueue is set to true.");
+                return match (&self.fifo, value) {
+                    (None, _) => Err(ApiError::sender("InvalidAttributeName", refusal)),
+                    // What holds without it.
+                    (Some(_), "queue" | "perQueue") => Ok(()),
+                    (Some(_), _) => Err(ApiError::not_modelled(format!("high throughput of FIFO queues ({name})"))),
+                };
             }
             _ if REMEMBERED.contains(&name) => {
                 self.remembered.insert(name.to_owned(), value.to_owned());
             }
             _ => return Err(ApiError::sender("InvalidAttributeName", format!("Unknown Attribute {name}."))),
+        }
+        Ok(())
+    }
+
+    /// Sets what only a FIFO queue has. A standard one does not even know `FifoQueue=false` (aws-cdk issue 8550).
+    fn set_of_fifo(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        let Some(fifo) = &mut self.fifo else {
+            return Err(ApiError::sender("InvalidAttributeName", format!("Unknown Attribute {name}.")));
+        };
+        match (name, value) {
+            ("FifoQueue", "true") => {}
+            ("ContentBasedDeduplication", "true" | "false") => fifo.content_based_deduplication = value == "true",
+            ("FifoQueue", "false") => {
+                let reason =
+                    "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.";
+                return Err(ApiError::sender("InvalidAttributeValue", reason));
+            }
+            _ => {
+                let message = format!("Invalid value for the parameter {name}.");
+                return Err(ApiError::sender("InvalidAttributeValue", message));
+            }
         }
         Ok(())
     }
@@ -94,6 +125,12 @@ impl Settings {
             let policy =
                 serde_json::json!({ "deadLetterTargetArn": target, "maxReceiveCount": redrive.max_receive_count });
             add("RedrivePolicy", policy.to_string());
+        }
+        if let Some(fifo) = &self.fifo {
+            add("FifoQueue", "true".to_owned());
+            add("ContentBasedDeduplication", fifo.content_based_deduplication.to_string());
+            add("DeduplicationScope", "queue".to_owned());
+            add("FifoThroughputLimit", "perQueue".to_owned());
         }
         texts
     }

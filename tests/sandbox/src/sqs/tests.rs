@@ -55,7 +55,7 @@ async fn message_received_too_often_moves_to_the_dead_letter_queue() {
     sandbox
         .with(|world| create_queue(world, "source", &[("RedrivePolicy", &policy), ("VisibilityTimeout", "5")]))
         .unwrap();
-    let id = sandbox.with(|world| send(world, "source", Draft { body: "x".into(), ..Draft::default() })).unwrap();
+    let sent = sandbox.with(|world| send(world, "source", Draft { body: "x".into(), ..Draft::default() })).unwrap();
     for expected in [1, 1, 0] {
         let received = sandbox.with(|world| receive(world, "source", 10, None)).unwrap();
         assert_eq!(received.len(), expected);
@@ -63,7 +63,7 @@ async fn message_received_too_often_moves_to_the_dead_letter_queue() {
     }
     let receive = json!({ "QueueUrl": dead, "MessageSystemAttributeNames": ["DeadLetterQueueSourceArn"] });
     let received = call(&sandbox, "ReceiveMessage", receive).await.unwrap();
-    assert_eq!(received["Messages"][0]["MessageId"], json!(id));
+    assert_eq!(received["Messages"][0]["MessageId"], json!(sent.message_id));
     assert_eq!(received["Messages"][0]["Attributes"], json!({ "DeadLetterQueueSourceArn": arn("source") }));
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Attribute, Draft, Message, Received, arn, change_visibility, create_queue, delete, digest, no_such_queue,
+    Attribute, Draft, Message, Received, arn, change_visibility, create_queue, delete, digest, fifo, no_such_queue,
     queue::invalid, receive, send, set_attributes,
 };
 use crate::{
@@ -63,7 +63,12 @@ pub fn answer(world: &mut World, request: &Request) -> Result<Answer, ApiError> 
         "PurgeQueue" => {
             let input: QueueInput = request.read()?;
             let queue = input.queue_url.name(world)?;
-            world.sqs.find(&queue)?.messages.clear();
+            let found = world.sqs.find(&queue)?;
+            if found.settings.fifo.is_some() {
+                // Whether the deduplication ids are forgotten then is not known.
+                return Err(ApiError::not_modelled("PurgeQueue of a FIFO queue"));
+            }
+            found.messages.clear();
             Ok(Value::Null)
         }
         action => Err(ApiError::not_modelled(format!("the operation {action} of SQS"))),
@@ -217,6 +222,8 @@ struct SendEntry {
 struct Body {
     message_body: String,
     delay_seconds: Option<i64>,
+    message_group_id: Option<String>,
+    message_deduplication_id: Option<String>,
     #[serde(default)]
     message_attributes: BTreeMap<String, AttributeInput>,
     /// serde cannot refuse unknown fields beside a flattened structure: what is left is refused by hand.
@@ -250,8 +257,19 @@ fn enter(world: &mut World, queue: &str, body: Body, sender: &str) -> Result<Val
     if let Some(sum) = digest::of_attributes(&attributes) {
         answer["MD5OfMessageAttributes"] = sum.into();
     }
-    let draft = Draft { body: body.message_body, attributes, delay, sender: sender.to_owned() };
-    answer["MessageId"] = send(world, queue, draft)?.into();
+    let draft = Draft {
+        body: body.message_body,
+        attributes,
+        delay,
+        group: body.message_group_id,
+        deduplication_id: body.message_deduplication_id,
+        sender: sender.to_owned(),
+    };
+    let sent = send(world, queue, draft)?;
+    answer["MessageId"] = sent.message_id.into();
+    if let Some(number) = sent.sequence_number {
+        answer["SequenceNumber"] = number.into();
+    }
     Ok(answer)
 }
 
@@ -347,6 +365,11 @@ impl Message {
         }
         if let Some(source) = &self.dead_letter_source {
             all.insert("DeadLetterQueueSourceArn".to_owned(), source.clone());
+        }
+        if let Some(place) = &self.place {
+            all.insert("MessageGroupId".to_owned(), place.group.clone());
+            all.insert("MessageDeduplicationId".to_owned(), place.deduplication_id.clone());
+            all.insert("SequenceNumber".to_owned(), fifo::sequence_number(self.number));
         }
         all
     }

@@ -1,0 +1,138 @@
+//! Storms: instances that stop, end or start together, and are worked on together.
+//!
+//! Each is a message group of the queue of orders, which one invocation at a time serves: it scans once for all, and calls each balancer once.
+
+use crate::{
+    event::Notice,
+    instance::{Instance, State},
+    time::Timestamp,
+    timing::{STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN, TOGETHER_WITHIN},
+};
+
+/// How many that hold something have to run again within [`TOGETHER_WITHIN`], as one process sees it, to be given back together with others. Fewer,
+/// and a few that are started by hand wait for a sweep; more, and much of a storm is given back one by one.
+const MANY_STARTS: usize = 4;
+
+/// How many instances have to stop within [`STORM_GROWS_WITHIN`] for more of them to be waited for: four a second. Fewer, and a fleet that is
+/// replaced one by one waits; more, and a schedule that stops a fleet within a minute is worked on twice.
+const GROWING: usize = 12;
+
+/// How many that hold something have to be on their way up for more of them to be waited for.
+pub const MANY_STARTING: usize = 20;
+
+/// Balancers from which on a storm is waited for while it grows: about twenty seconds' worth of deregistering, 4 calls a second. With fewer, all
+/// is done sooner than the next instance comes.
+pub const MANY_BALANCERS: usize = 80;
+
+/// What instances do together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Storm {
+    /// They stop, and may run again.
+    Stop,
+    /// They end for ever. A fleet that stops has nothing to do with builders of software that are terminated all the time.
+    Termination,
+    /// They run again.
+    Start,
+}
+
+impl Storm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Stop, Self::Termination, Self::Start];
+
+    /// What an instance in a state is a part of, where others do the same.
+    pub fn of(state: State) -> Option<Self> {
+        match state {
+            State::Stopping | State::Stopped => Some(Self::Stop),
+            State::ShuttingDown | State::Terminated => Some(Self::Termination),
+            State::Running => Some(Self::Start),
+            State::Pending | State::Unknown => None,
+        }
+    }
+
+    /// Its message group in the queue of orders.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Termination => "termination",
+            Self::Start => "start",
+        }
+    }
+
+    /// Whether so many instances, of one batch or of a process's last seconds, are too many for it: others do the same, in other batches.
+    pub fn is_seen_in(self, instances: usize) -> bool {
+        match self {
+            Self::Stop | Self::Termination => instances > 1,
+            Self::Start => instances >= MANY_STARTS,
+        }
+    }
+}
+
+/// The first event of a pair: what comes after it tells the same once more.
+pub fn is_first_of_a_stop(state: State) -> bool {
+    matches!(state, State::Stopping | State::ShuttingDown)
+}
+
+/// Whether another instance does the same as one that an event has just told of, by a description of the other.
+pub fn does_the_same(notice: &Notice, other: &Instance) -> bool {
+    let Some((state, time)) = notice.announced else { return false };
+    let is_alike = other.id != notice.instance && Storm::of(other.state) == Storm::of(state);
+    is_alike && other.stop_time.is_some_and(|stop| (stop - time).abs() <= TOGETHER_WITHIN)
+}
+
+/// Whether a storm goes on in which instances stopped at some times: then others are about to.
+pub fn is_growing(times: impl IntoIterator<Item = Timestamp>, now: Timestamp) -> bool {
+    // Clocks differ by a moment; a time to come by more is one that somebody made up.
+    times.into_iter().filter(|time| (now - time).abs() < STORM_GROWS_WITHIN).count() >= GROWING
+}
+
+/// Whether something happened so lately that it belongs to a storm that is under way.
+pub fn is_of_present_storm(time: Timestamp, now: Timestamp) -> bool {
+    (now - time).abs() <= STORM_GATHERED_AT_MOST + TOGETHER_WITHIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::tests::{at, instance};
+
+    #[test]
+    fn each_state_belongs_to_one_storm_with_a_group_of_its_own() {
+        let states = [State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated, State::Running];
+        let storms = states.map(|state| Storm::of(state).map(Storm::group));
+        assert_eq!(storms, [Some("stop"), Some("stop"), Some("termination"), Some("termination"), Some("start")]);
+        assert_eq!([State::Pending, State::Unknown].map(Storm::of), [None, None]);
+    }
+
+    #[test]
+    fn another_does_the_same_within_five_seconds_and_in_the_same_way() {
+        let notice = Notice { instance: "i-1".into(), announced: Some((State::Stopping, at(100))), failures: 0 };
+        let other = |id: &str, state, stop: Option<i64>| Instance { state, stop_time: stop.map(at), ..instance(id) };
+        for (other, expected) in [
+            (other("i-2", State::Stopping, Some(95)), true),
+            (other("i-2", State::Stopped, Some(105)), true),
+            (other("i-2", State::Stopping, Some(94)), false),
+            (other("i-2", State::ShuttingDown, Some(100)), false),
+            (other("i-2", State::Stopping, None), false),
+            (other("i-1", State::Stopping, Some(100)), false),
+        ] {
+            assert_eq!(does_the_same(&notice, &other), expected, "{other:?}");
+        }
+        let plain = Notice { announced: None, ..notice };
+        assert!(!does_the_same(&plain, &other("i-2", State::Stopping, Some(100))));
+    }
+
+    #[test]
+    fn a_storm_grows_while_many_stop_within_three_seconds() {
+        let stops = |young: usize| (0..young).map(|_| at(98)).chain((0..50).map(|_| at(97))).collect::<Vec<_>>();
+        assert!(is_growing(stops(12), at(100)));
+        assert!(!is_growing(stops(11), at(100)));
+        assert!(!is_growing(stops(12), at(101)));
+        assert!(!is_growing([at(9_000); 20], at(100)), "times that somebody made up");
+    }
+
+    #[test]
+    fn a_single_stop_is_no_storm_and_neither_are_three_starts() {
+        assert_eq!([1, 2].map(|count| Storm::Stop.is_seen_in(count)), [false, true]);
+        assert_eq!([3, 4].map(|count| Storm::Start.is_seen_in(count)), [false, true]);
+    }
+}

@@ -1,0 +1,92 @@
+//! What a process remembers of storms: which it has seen of late, so that their further events are sent on without a call to EC2.
+//!
+//! Nothing depends on it but calls: what is sent on is looked at by the sweep, and a process that remembers nothing looks itself.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use protocol::{
+    decide::storm::{Storm, is_first_of_a_stop},
+    event::Notice,
+    instance::State,
+    timing::{STORM_IS_KNOWN_FOR, STORM_IS_ON_FOR, TOGETHER_WITHIN},
+};
+use tokio::time::Instant as MonotonicTime;
+
+/// Storms, and when they were seen last.
+#[derive(Debug, Default)]
+pub(crate) struct Storms {
+    seen: Mutex<BTreeMap<Storm, MonotonicTime>>,
+    /// When instances that hold or declare something were said to run, of late.
+    starts: Mutex<VecDeque<MonotonicTime>>,
+}
+
+impl Storms {
+    /// A storm was seen.
+    pub(crate) fn remember(&self, storm: Storm) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(storm, MonotonicTime::now());
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn forget(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Some more instances run that hold or declare something. Answers how many there were within seconds.
+    pub(crate) fn count_starts(&self, more: usize) -> usize {
+        let (now, within) = (MonotonicTime::now(), TOGETHER_WITHIN.to_std().unwrap_or_default());
+        let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        starts.retain(|at| now - *at < within);
+        starts.extend(std::iter::repeat_n(now, more));
+        starts.len()
+    }
+
+    /// The storm that an event belongs to, as far as its time tells.
+    pub(crate) fn of(&self, notice: &Notice) -> Option<Storm> {
+        let (state, _) = notice.announced?;
+        let storm = Storm::of(state)?;
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = is_first_of_a_stop(state) || state == State::Running;
+        let known_for = if is_first { STORM_IS_ON_FOR } else { STORM_IS_KNOWN_FOR };
+        seen.get(&storm).filter(|at| at.elapsed() < known_for).map(|_| storm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::at;
+
+    #[tokio::test(start_paused = true)]
+    async fn starts_are_counted_for_some_seconds() {
+        let storms = Storms::default();
+        assert_eq!(storms.count_starts(2), 2);
+        tokio::time::advance(std::time::Duration::from_secs(4)).await;
+        assert_eq!(storms.count_starts(1), 3);
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert_eq!(storms.count_starts(1), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_is_on_for_seconds_and_its_second_events_are_known_for_minutes() {
+        let storms = Storms::default();
+        let notice = |state| Notice { instance: "i-1".into(), announced: Some((state, at(0))), failures: 0 };
+        let states = [State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated, State::Running];
+        let known = |storms: &Storms| states.map(|state| storms.of(&notice(state)).is_some());
+        assert_eq!(known(&storms), [false; 5]);
+        storms.remember(Storm::Stop);
+        assert_eq!(known(&storms), [true, true, false, false, false]);
+        tokio::time::advance(STORM_IS_ON_FOR).await;
+        assert_eq!(known(&storms), [false, true, false, false, false]);
+        tokio::time::advance(STORM_IS_KNOWN_FOR).await;
+        assert_eq!(known(&storms), [false; 5]);
+        storms.remember(Storm::Start);
+        assert_eq!(known(&storms), [false, false, false, false, true]);
+        assert_eq!(storms.of(&Notice { announced: None, ..notice(State::Running) }), None);
+        storms.forget();
+        assert_eq!(known(&storms), [false; 5]);
+    }
+}
