@@ -10,8 +10,9 @@ async fn main() -> ExitCode {
     logging::start();
     logging::or_exit(runtime::check());
     let config = logging::or_exit(Config::from_env());
+    let sdk = logging::or_exit(clients::from_env());
     config.announce();
-    let function = InstanceState::new(&logging::or_exit(clients::from_env()), &config);
+    let function = InstanceState::new(&sdk, &config);
     // Here, because nobody waits for a start of Lambda's own; and it is said to get more of a processor than an event (*not verified*).
     function.connect().await;
     runtime::ended(lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await)

@@ -10,8 +10,9 @@ async fn main() -> ExitCode {
     logging::start();
     logging::or_exit(runtime::check());
     let config = logging::or_exit(Config::from_env());
+    let sdk = logging::or_exit(clients::from_env());
     config.announce();
-    let function = Reconcile::new(&logging::or_exit(clients::from_env()), &config);
+    let function = Reconcile::new(&sdk, &config);
     // No connections in advance: nobody waits for a sweep.
     runtime::ended(lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await)
 }

@@ -106,6 +106,27 @@ async fn a_sweep_and_events_at_once_lose_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_rests_of_sweeps_the_one_that_cannot_be_read_comes_again() {
+    let stage = silent();
+    let record = |id: &str, body: &str| json!({ "messageId": id, "eventSource": "aws:sqs", "body": body });
+    let payload = json!({ "Records": [record("1", "{}"), record("2", "not JSON")] });
+    let answer = stage.sandbox.invoke("reconcile", payload).await.expect("an answer");
+    assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": "2" }] }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_scheduler_starts_a_sweep_by_a_scheduled_event() {
+    let stage = silent();
+    let scheduled = |source: &str| json!({ "detail-type": "Scheduled Event", "source": source });
+    for source in ["aws.events", "aws.scheduler"] {
+        assert!(stage.sandbox.invoke("reconcile", scheduled(source)).await.is_ok(), "{source}");
+    }
+    for payload in [scheduled("com.example"), json!({ "part": 0 })] {
+        assert!(stage.sandbox.invoke("reconcile", payload.clone()).await.is_err(), "{payload}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_event_does_not_start_a_sweep() {
     let stage = silent();
     let event = end_to_end::state_change(&stage, "web-1", "running");

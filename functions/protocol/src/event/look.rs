@@ -51,7 +51,7 @@ impl Look {
     }
 
     pub(super) fn read(text: &str) -> Result<Self, NotUnderstood> {
-        serde_json::from_str(text).map_err(|why| refuse(why.to_string()))
+        serde_json::from_str(text).map_err(not_an_order)
     }
 
     pub(super) fn into_notice(self) -> Result<Notice, NotUnderstood> {
@@ -82,13 +82,18 @@ pub fn order_of(notices: &[&Notice]) -> String {
 /// # Errors
 /// Where it is none: repeating it would not help.
 pub fn notices_of(text: &str) -> Result<Vec<Notice>, NotUnderstood> {
-    let order: Order = serde_json::from_str(text).map_err(|why| refuse(why.to_string()))?;
+    let order: Order = serde_json::from_str(text).map_err(not_an_order)?;
     if order.look_at.len() > LOOKS_AN_ORDER_MAX {
         let why =
             format!("it names {} instances, and an order names {LOOKS_AN_ORDER_MAX} at most", order.look_at.len());
         return Err(refuse(why));
     }
     order.look_at.into_iter().map(Look::into_notice).collect()
+}
+
+/// What is wrong with a text that does not parse, in a person's words.
+fn not_an_order(error: serde_json::Error) -> NotUnderstood {
+    refuse(if error.is_data() { "its fields are not those of one" } else { "it is not JSON" }.to_owned())
 }
 
 fn refuse(why: String) -> NotUnderstood {
@@ -121,9 +126,9 @@ mod tests {
     fn what_is_no_order_is_refused_with_a_sentence_that_names_it() {
         let eleven = format!(r#"{{"look_at":[{}]}}"#, [r#"{"instance":"i-abcd1111"}"#; 11].join(","));
         for (text, words) in [
-            ("", "EOF"),
-            (r#"{"look_at": "i-abcd1111"}"#, "expected a sequence"),
-            (r#"{"look_at": [], "register": []}"#, "unknown field `register`"),
+            ("", "it is not JSON"),
+            (r#"{"look_at": "i-abcd1111"}"#, "its fields are not those of one"),
+            (r#"{"look_at": [], "register": []}"#, "its fields are not those of one"),
             (r#"{"look_at": [{"instance": "mi-1"}]}"#, "`mi-1`"),
             (r#"{"look_at": [{"instance": "i-abcd1111", "state": "exploded"}]}"#, "`exploded`"),
             (&eleven, "it names 11 instances"),
@@ -132,7 +137,7 @@ mod tests {
             assert!(error.contains(words), "{text}: {error}");
         }
         let slip = Notice::of_event(r#"{"instance": "i-abcd1111", "sate": "stopped"}"#, &place()).unwrap_err();
-        assert!(slip.to_string().contains("unknown field `sate`"), "{slip}");
+        assert!(slip.to_string().contains("its fields are not those of one"), "{slip}");
     }
 
     proptest! {

@@ -37,6 +37,9 @@ const TAKES: &str = "`reconcile` takes `Scheduled Event` from `aws.events`, and 
 /// What EventBridge's schedules send.
 const SCHEDULED: &str = "Scheduled Event";
 
+/// Who sends it: a rule with a schedule, or EventBridge Scheduler.
+const SCHEDULERS: [&str; 2] = ["aws.events", "aws.scheduler"];
+
 /// The most invocations of one sweep: two hours at the default timeout, for some 50,000 target groups at AWS's older limits. Fewer,
 /// and a very large account is never swept to its end; more, and sweeps that never end pile up.
 const PARTS_MAX: u32 = 8;
@@ -103,11 +106,7 @@ impl Reconcile {
         let mut metrics = Metrics::default();
         let answer = match Records::of(&event.payload, TAKES) {
             Ok(Records::Sqs(messages)) if messages.iter().any(is_order) => self.serve(messages, &mut metrics).await,
-            Ok(Records::Sqs(messages)) => {
-                // The queue's batches have one message.
-                let body = messages.into_iter().next().and_then(|message| message.body).unwrap_or_default();
-                self.rest(&body, deadline, &mut metrics).await
-            }
+            Ok(Records::Sqs(messages)) => Ok(self.rest(messages, deadline, &mut metrics).await),
             Ok(Records::None) => self.sweep(&event.payload, deadline, &mut metrics).await,
             Err(reason) => {
                 metrics.add_not_understood(1);
@@ -136,13 +135,31 @@ impl Reconcile {
         }
     }
 
-    /// The rest of a sweep. A failure of something in it is no failure of the message: the next sweep does it all again.
-    async fn rest(&self, body: &str, deadline: Option<MonotonicTime>, metrics: &mut Metrics) -> Result<Value, Failure> {
+    /// The rest of sweeps, from their queue: answers what SQS wants to hear. What cannot be read or begun comes again, and is a dead letter then.
+    async fn rest(&self, messages: Vec<SqsMessage>, deadline: Option<MonotonicTime>, metrics: &mut Metrics) -> Value {
+        let mut failed = Vec::new();
+        for message in messages {
+            let body = message.body.as_deref().unwrap_or_default();
+            if let Err(failure) = self.rest_of_one(body, deadline, metrics).await {
+                tracing::error!(why = %failure, "the rest of a sweep could not be swept");
+                failed.push(json!({ "itemIdentifier": message.message_id }));
+            }
+        }
+        json!({ "batchItemFailures": failed })
+    }
+
+    /// The rest of one sweep. A failure of something in it is no failure of the message: the next sweep does it all again.
+    async fn rest_of_one(
+        &self,
+        body: &str,
+        deadline: Option<MonotonicTime>,
+        metrics: &mut Metrics,
+    ) -> Result<(), Failure> {
         let event: Value = serde_json::from_str(body).unwrap_or_else(|_| json!(body));
         let payload = Payload::of(&event).inspect_err(|_| metrics.add_not_understood(1))?;
         let Part { report, .. } = self.part(&payload, deadline, metrics).await?;
         log(&report);
-        Ok(json!({ "batchItemFailures": [] }))
+        Ok(())
     }
 
     /// Sweeps one part, and sees to it that the next one follows.
@@ -204,7 +221,7 @@ impl Payload {
         let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let detail_type = field("detail-type");
         match detail_type.as_str() {
-            SCHEDULED => Ok(Self::default()),
+            SCHEDULED if SCHEDULERS.contains(&&*field("source")) => Ok(Self::default()),
             "" if event.is_null() => Ok(Self::default()),
             "" => Self::of_order(event.clone()).map_err(|why| refuse(why.to_string())),
             _ => Err(NotUnderstood::OtherEvent { source_name: field("source"), detail_type, takes: TAKES }),
@@ -216,7 +233,8 @@ impl Payload {
         Ok(Self {
             report: fields.take("report", "`all`", |value| (value == "all").then_some(Detailed::All))?,
             after: fields.take("after", "what `left` of a report says", |value| value.as_str().map(str::to_owned))?,
-            part: fields.take("part", "a number from 1", |value| value.as_u64()?.try_into().ok())?,
+            part: fields
+                .take("part", "a number from 1", |value| value.as_u64().filter(|part| *part > 0)?.try_into().ok())?,
         })
     }
 
