@@ -25,7 +25,11 @@
 //! *One takes while another forgets*: forgetting deletes only tags that it has read and that nobody can rely on any more
 //! ([`protocol::timing::SETTLE`]), and who takes has written a younger one.
 
+pub(crate) mod arrival;
+pub(crate) mod desired;
+mod forget;
 pub(crate) mod give_back;
+mod giving;
 mod guards;
 mod hints;
 pub(crate) mod notes;
@@ -60,7 +64,7 @@ use crate::{
     report::Journal,
 };
 
-use give_back::broken_tags;
+use desired::broken_tags;
 use notes::Notes;
 use reading::{Age, Reading};
 use stops::Stops;

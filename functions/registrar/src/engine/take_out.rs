@@ -15,7 +15,7 @@ use protocol::{
     registration::BalancerId,
 };
 
-use super::{Look, give_back::GivenBack};
+use super::{Look, arrival::GivenBack};
 use crate::{
     balancer::{Balancers, Scan},
     config::Mode,

@@ -34,7 +34,7 @@ use crate::{
     config::{Mode, Scope},
     engine::{
         Asked, Engine, Look,
-        give_back::Arrival,
+        arrival::Arrival,
         reading::{Age, Reading},
     },
     report::ActionReport,

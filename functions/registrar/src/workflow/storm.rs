@@ -32,7 +32,7 @@ use crate::{
     aws::ec2::Described,
     engine::{
         Asked, Engine, Look,
-        give_back::is_wanting,
+        desired::is_wanting,
         reading::{Age, Reading},
     },
 };

@@ -32,7 +32,9 @@ use crate::{
     balancer::{Balancers, Part, ScannedPart},
     engine::{
         Asked, Engine, Look,
-        give_back::{GivenBack, is_wanting, look},
+        arrival::GivenBack,
+        desired::is_wanting,
+        give_back::look,
         reading::{Age, Reading},
     },
     report::Report,

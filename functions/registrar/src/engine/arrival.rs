@@ -1,0 +1,74 @@
+//! What giving back came to: how far instances have come that should have anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{because::Because, decide::GiveBack, id::InstanceId, observed::Reason, registration::Registration};
+use tokio::time::Instant as MonotonicTime;
+/// How far an instance has come that is given back what it should have. What failed stands in the report.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrival {
+    /// What is not registered or not healthy yet, and why. It includes what only a person can put right: a launch that is
+    /// continued without it would put an instance into service that gets no traffic.
+    pub(crate) unready: Vec<Because>,
+    /// What was registered by this look. A look that changed something never ends an action.
+    pub(crate) registered: Vec<Because>,
+    /// What is not as it should be, and is not waited for: it cannot become healthy, is given up, or is another owner's.
+    pub(crate) unwaited: Vec<Because>,
+    /// Whether anything was in place before.
+    pub(crate) is_in_place: bool,
+}
+
+/// What giving back came to.
+#[derive(Debug, Default)]
+pub(crate) struct GivenBack {
+    /// How far those have come that should have anything.
+    pub(crate) arrivals: BTreeMap<InstanceId, Arrival>,
+    /// Instances that were due something, and when: they may be out by now, or may have been all the time.
+    pub(crate) due: BTreeMap<InstanceId, MonotonicTime>,
+}
+
+impl GivenBack {
+    /// The instances of which anything was in place.
+    pub(crate) fn in_place(&self) -> BTreeSet<InstanceId> {
+        let in_place = self.arrivals.iter().filter(|(_, arrival)| arrival.is_in_place);
+        in_place.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Adds what another step came to.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.arrivals.extend(other.arrivals);
+        self.due.extend(other.due);
+    }
+}
+
+impl Arrival {
+    /// Sums up a decision, with what could not even be decided on because its text does not name a registration. Of what was `absent`,
+    /// some is `given` by now.
+    pub(super) fn of(
+        decision: &GiveBack,
+        unnamed: Vec<Because>,
+        absent: &[Registration],
+        is_given: impl Fn(&Registration) -> bool,
+    ) -> Self {
+        let because = |(registration, reason): &(Registration, Reason)| Because::of(registration, reason);
+        let is_in_place = !decision.in_place.is_empty();
+        let mut arrival = Self { unready: unnamed, is_in_place, ..Self::default() };
+        for (registration, health) in decision.in_place.iter().filter(|(_, health)| !health.is_healthy()) {
+            let list = if health.is_in_vain { &mut arrival.unwaited } else { &mut arrival.unready };
+            list.push(Because::of(registration, health));
+        }
+        let (given, absent): (Vec<&Registration>, Vec<&Registration>) =
+            absent.iter().partition(|registration| is_given(registration));
+        arrival.registered.extend(given.into_iter().map(|registration| Because::of(registration, "just registered")));
+        let absent = absent.into_iter();
+        arrival.unready.extend(absent.map(|registration| Because::of(registration, "it is not registered yet")));
+        let draining = decision.draining.iter();
+        let drained = draining.map(|(registration, _)| Because::of(registration, "the same address is being drained"));
+        arrival.unready.extend(drained);
+        arrival.unready.extend(decision.stuck.iter().map(because));
+        let is_stuck = |registration: &Registration| decision.stuck.iter().any(|(stuck, _)| stuck == registration);
+        let given_up = decision.let_go.iter().chain(&decision.left_alone);
+        arrival.unwaited.extend(given_up.filter(|(registration, _)| !is_stuck(registration)).map(because));
+        arrival
+    }
+}

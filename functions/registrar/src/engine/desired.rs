@@ -1,0 +1,86 @@
+//! What instances should have: what they hold, and what their tags and launch hooks declare.
+
+use std::collections::BTreeSet;
+
+use protocol::{
+    because::Because, declaration::Declaration, held::HeldTag, instance::Instance, observed::Unresolved,
+    registration::Registration, tag,
+};
+
+use super::{Look, hints::Hints};
+use crate::balancer::Balancers;
+/// What an instance should have beside what it holds.
+pub(super) struct Desired {
+    pub(super) declared: BTreeSet<Registration>,
+    /// Texts in its tags that do not name a registration which could be made, and why not.
+    pub(super) unnamed: Vec<Because>,
+}
+
+impl Look<'_> {
+    /// Returns whether a launch hook declares anything for an instance.
+    pub(super) fn hooks_declare(&self, instance: &Instance) -> bool {
+        self.asked.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
+    }
+
+    /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare and that can be completed.
+    pub(super) async fn desired(
+        &mut self,
+        instance: &Instance,
+        balancers: &Balancers,
+        hints: &mut Hints<'_>,
+    ) -> Desired {
+        let mut desired = Desired { declared: BTreeSet::new(), unnamed: broken_tags(instance) };
+        desired.unnamed.extend(misspelt_declarations(instance));
+        let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
+        let (declarations, malformed) = Declaration::all_in(declared);
+        let mut misdeclared = Vec::new();
+        for (text, why) in malformed {
+            let why = format!("`{text}` is not a registration: {why}");
+            misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
+        }
+        let of_hooks = self.asked.let_in.get(&instance.id).cloned().unwrap_or_default();
+        for declaration in declarations.into_iter().chain(of_hooks) {
+            match balancers.resolve(&declaration).await {
+                Ok(registration) => {
+                    desired.declared.insert(registration);
+                }
+                Err(Unresolved::Reason(reason)) => {
+                    misdeclared.push(Because::of(&declaration, hints.complete(reason).await));
+                }
+                Err(Unresolved::Unreadable(error)) => {
+                    self.notes.call_failed(&instance.id, Some(&declaration), &error);
+                }
+            }
+        }
+        for because in &misdeclared {
+            self.notes.journal.needs_a_person(&instance.id, because.clone());
+        }
+        desired.unnamed.extend(misdeclared);
+        desired
+    }
+}
+
+/// Texts in the held tags of an instance that are no registrations, and what to do about each.
+pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
+    let broken = |held: HeldTag| {
+        held.malformed.into_iter().map(move |(text, why)| {
+            let why = format!("`{text}` is not a registration: {why}. Correct or delete it; the tag is left as it is");
+            Because::of(&format!("tag {}", held.key), why)
+        })
+    };
+    instance.held().tags.into_iter().flat_map(broken).collect()
+}
+
+/// Tags of an instance that declare something under a key which nearly is one of ours. The value tells: a tag of another tool has none.
+fn misspelt_declarations(instance: &Instance) -> impl Iterator<Item = Because> {
+    let odd = instance.tags.iter().filter_map(|(key, value)| Some((key, value, tag::odd(key)?)));
+    let declaring = odd.filter(|(_, value, _)| !Declaration::all_in(value).0.is_empty());
+    declaring.map(|(key, _, odd)| Because::of(&format!("tag {key}"), odd))
+}
+
+/// Whether an instance shall have anything, by its tags.
+pub(crate) fn is_wanting(instance: &Instance) -> bool {
+    !instance.held().is_empty()
+        || instance.tags.contains_key(tag::REGISTER)
+        || misspelt_declarations(instance).next().is_some()
+}

@@ -1,0 +1,99 @@
+//! Forgetting: tags whose registrations are settled are deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{
+    call_error::CallError, decide::GiveBack, held::HeldTag, id::InstanceId, instance::Instance,
+    registration::Registration, timing::AT_ONCE,
+};
+use tokio::time::timeout_at;
+
+use super::{Look, giving::is_same_run, parts::in_parts, reading::Age};
+use crate::{aws::ec2::RESOURCES_PER_CALL_MAX, report::Action};
+impl Look<'_> {
+    /// Deletes tags whose registrations are settled, where they still have the value that was read. As for every deed, a reading entitles
+    /// to it for a short time only: who is out by then may soon have no address any more by which its registrations are known.
+    pub(super) async fn forget(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
+        let has_time = self.engine.clients.budget.has_time();
+        if has_time && self.reading.running.is_to_be_renewed() {
+            self.forget_nothing_of_who_is_out(decisions).await;
+        }
+        let tags =
+            decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
+        let decisions: BTreeMap<&InstanceId, &GiveBack> =
+            decisions.iter().map(|(i, decision)| (&i.id, decision)).collect();
+        let results = match has_time {
+            true => timeout_at(self.reading.running.ends_at(), self.untag(tags)).await.ok(),
+            false => None,
+        };
+        let Some(results) = results else {
+            for (id, _) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
+                self.notes.look_again(id, AT_ONCE);
+            }
+            return;
+        };
+        for (id, registrations, result) in results {
+            match result {
+                Ok(()) => {
+                    for registration in registrations {
+                        let why = forget_why(decisions[&id], &registration);
+                        self.notes.journal.deed(&id, Action::Forget, &registration, why);
+                    }
+                }
+                Err(error) => self.notes.call_failed(&id, None, &error),
+            }
+        }
+    }
+
+    /// Reads again the instances of which something is to be forgotten, and forgets nothing of those that do not run as they did.
+    async fn forget_nothing_of_who_is_out(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
+        let is_due = |decision: &GiveBack| !decision.forget.is_empty();
+        let due = decisions.iter().filter(|(_, decision)| is_due(decision));
+        let ids: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let running = Age::new();
+        let reading = self.read_again(&ids).await;
+        for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| is_due(decision)) {
+            match &reading {
+                Some(reading) if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) => {
+                    continue;
+                }
+                Some(_) => self.notes.look_again(&instance.id, AT_ONCE),
+                None => {}
+            }
+            decision.forget.clear();
+        }
+        self.reading.running = running;
+    }
+
+    /// Deletes held tags: one call for all instances that have the same.
+    pub(crate) async fn untag(
+        &self,
+        tags: BTreeMap<InstanceId, Vec<HeldTag>>,
+    ) -> Vec<(InstanceId, Vec<Registration>, Result<(), CallError>)> {
+        let mut by_content: BTreeMap<Vec<(String, String)>, Vec<InstanceId>> = BTreeMap::new();
+        for (id, tags) in tags.iter().filter(|(_, tags)| !tags.is_empty()) {
+            let content = tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
+            by_content.entry(content).or_default().push(id.clone());
+        }
+        let mut results = Vec::new();
+        for (content, ids) in by_content {
+            let ec2 = &self.engine.clients.ec2;
+            let call = async |ids: Vec<InstanceId>| ec2.untag(&ids, &content).await;
+            for (id, outcome) in in_parts(ids, RESOURCES_PER_CALL_MAX, call).await {
+                let registrations = tags[&id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();
+                results.push((id, registrations, outcome));
+            }
+        }
+        results
+    }
+}
+
+pub(super) fn forget_why(decision: &GiveBack, registration: &Registration) -> &'static str {
+    match decision.let_go.iter().any(|(let_go, _)| let_go == registration) {
+        true => "it is let go",
+        false => "it is back in place",
+    }
+}

@@ -1,0 +1,256 @@
+//! The acts of giving back: what was decided is registered, and looked at again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use protocol::{
+    because::Because,
+    call_error::CallError,
+    decide::GiveBack,
+    held::HeldTag,
+    id::InstanceId,
+    instance::{Instance, State},
+    observed::Wanted,
+    registration::{BalancerId, Registration},
+    tag,
+    timing::{AT_ONCE, CHECK_AFTER},
+};
+
+use super::{Item, Look, parts::in_chunks, reading::Age};
+use crate::{aws::budget::Budget, balancer::Balancers, report::Action};
+pub(super) const REGISTER_WHY: &str = "the instance runs";
+
+/// Balancers that are looked at between two looks at the clock, after something was registered with them: a few seconds' worth. More, and an
+/// invocation may end among them; fewer, and more round trips are waited for.
+const BALANCERS_A_LOOK: usize = 100;
+
+impl Look<'_> {
+    /// Registers what was decided. Where the reading grows old meanwhile, whoever is left is read again: a start is as short-lived as
+    /// a stop, and AWS allows 4 calls a second.
+    ///
+    /// If the process dies here, a part is registered and all of it still held: the redelivery registers the rest.
+    ///
+    /// Answers what is registered now.
+    pub(super) async fn register(
+        &mut self,
+        balancers: &Balancers,
+        decisions: &mut [(&Instance, GiveBack)],
+    ) -> BTreeSet<(InstanceId, Registration)> {
+        let instances: BTreeMap<&InstanceId, &Instance> =
+            decisions.iter().map(|(instance, _)| (&instance.id, *instance)).collect();
+        let items = decisions.iter_mut().flat_map(|(instance, decision)| {
+            let id = &instance.id;
+            decision.register.drain(..).map(|(registration, target)| (id.clone(), registration, target))
+        });
+        let mut left: Vec<Item> = items.collect();
+        let mut given = BTreeSet::new();
+        // The balancers were read after the instances.
+        let (mut age, mut balancers_read) = (self.reading.age, self.reading.age);
+        while !left.is_empty() {
+            if age.is_to_be_renewed() {
+                if balancers_read.is_over() {
+                    balancers_read = Age::new();
+                    left = self.without_guarded(balancers, left, &instances).await;
+                }
+                age = Age::new();
+                left = self.still_wanted(left, &instances).await;
+            }
+            let (before, items) = (given.len(), std::mem::take(&mut left));
+            for (item, result) in register(balancers, items, &self.engine.clients.budget, age).await {
+                let (id, registration, _) = &item;
+                match result {
+                    Ok(false) => left.push(item),
+                    Ok(true) => {
+                        self.notes.journal.deed(id, Action::Register, registration, REGISTER_WHY);
+                        let started_at = instances[id].launch_time;
+                        self.notes.journal.seconds_to_back(id, self.reading.seconds_since(started_at));
+                        given.insert((item.0, item.1));
+                    }
+                    Err(error) if error.is_gone() => {
+                        self.notes.waiting(id, Because::of(registration, "its balancer was deleted just now"));
+                    }
+                    // It may be for ever, and a launch does not wait so long that a failure rings by itself.
+                    Err(error) if self.asked.let_in.contains_key(id) && error.is_refused() => {
+                        self.notes.journal.needs_a_person(id, Because::of(registration, error.to_sentence()));
+                    }
+                    Err(error) => self.notes.call_failed(id, Some(registration), &error),
+                }
+            }
+            if given.len() == before || !self.engine.clients.budget.has_time() {
+                break;
+            }
+        }
+        for (id, registration, _) in left {
+            self.notes.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
+            self.notes.look_again(&id, AT_ONCE);
+        }
+        given
+    }
+
+    /// Reads again, and leaves out who was stopped since, or started anew, or put out of service; and what is neither held nor declared
+    /// any more, or at an address that the instance has lost. Another look decides what holds of such an instance now.
+    async fn still_wanted(&mut self, items: Vec<Item>, instances: &BTreeMap<&InstanceId, &Instance>) -> Vec<Item> {
+        let ids: BTreeSet<InstanceId> = items.iter().map(|(id, _, _)| id.clone()).collect();
+        let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
+        let same = reading.instances.values().filter(|now| is_same_run(instances[&now.id], now) && !now.is_ignored());
+        self.reading.members = None;
+        let mut same = self.in_service(same.collect()).await;
+        // What a hook declares is in no tag.
+        let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();
+        same.retain(|now| self.asked.let_in.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
+        let held = |instance: &Instance| instance.held().registrations();
+        let by_id: BTreeMap<&InstanceId, (&Instance, BTreeSet<Registration>)> = same
+            .into_iter()
+            .map(|now| (&now.id, (now, held(instances[&now.id]).difference(&held(now)).cloned().collect())))
+            .collect();
+        let (still, changed): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|(id, registration, target)| {
+            by_id.get(id).is_some_and(|(now, forgotten)| {
+                target.address().is_none_or(|address| now.owns(address)) && !forgotten.contains(registration)
+            })
+        });
+        for (id, registration, _) in changed {
+            let why = "the instance was changed while its balancers were read";
+            self.notes.waiting(&id, Because::of(&registration, why));
+            self.notes.look_again(&id, AT_ONCE);
+        }
+        still
+    }
+
+    /// Looks for who was stopped meanwhile of those that were due: the stop's events may have found nothing a moment ago. And decides of
+    /// what was given just now whether it may be forgotten at once: all that a tag holds is seen in place, and the instance still runs.
+    ///
+    /// If the process dies here, all is in place and held: the redelivery forgets it.
+    pub(super) async fn look_after_giving(
+        &mut self,
+        balancers: &Balancers,
+        mut due: BTreeSet<InstanceId>,
+        given: &BTreeSet<(InstanceId, Registration)>,
+        decisions: &mut [(&Instance, GiveBack)],
+    ) {
+        let seen = self.seen_back(balancers, given, decisions).await;
+        for (instance, decision) in decisions.iter_mut() {
+            let is_back = |registration: &Registration| {
+                let in_place = decision.in_place.iter().map(|(other, _)| other);
+                let settled = in_place.chain(decision.let_go.iter().map(|(other, _)| other));
+                settled.into_iter().any(|other| other == registration)
+                    || seen.contains(&(instance.id.clone(), registration.clone()))
+            };
+            let (back, other): (Vec<HeldTag>, Vec<HeldTag>) = std::mem::take(&mut decision.forget_when_given)
+                .into_iter()
+                .partition(|tag| tag.registrations.iter().all(is_back));
+            if !other.is_empty() {
+                self.notes.look_again(&instance.id, CHECK_AFTER);
+            }
+            if !back.is_empty() {
+                decision.forget_when_given = back;
+                due.insert(instance.id.clone());
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        let still_running = self.still_running_after_giving(due, decisions).await;
+        for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| !decision.forget_when_given.is_empty())
+        {
+            let tags = std::mem::take(&mut decision.forget_when_given);
+            if still_running.contains(&instance.id) {
+                decision.forget.extend(tags);
+            }
+        }
+    }
+
+    /// What of the registrations given just now the balancers show, of those whose tags could be forgotten.
+    async fn seen_back(
+        &mut self,
+        balancers: &Balancers,
+        given: &BTreeSet<(InstanceId, Registration)>,
+        decisions: &[(&Instance, GiveBack)],
+    ) -> BTreeSet<(InstanceId, Registration)> {
+        let mut looked_for = Vec::new();
+        for (instance, decision) in decisions {
+            let held: BTreeSet<&Registration> =
+                decision.forget_when_given.iter().flat_map(|tag| &tag.registrations).collect();
+            let held = held.into_iter().filter(|r| given.contains(&(instance.id.clone(), (*r).clone())));
+            looked_for.extend(held.map(|registration| Wanted { instance, registration, is_surely_absent: false }));
+        }
+        let mut by_balancer: BTreeMap<&BalancerId, Vec<Wanted<'_>>> = BTreeMap::new();
+        for wanted in looked_for {
+            by_balancer.entry(&wanted.registration.balancer).or_default().push(wanted);
+        }
+        let by_balancer: Vec<Vec<Wanted<'_>>> = by_balancer.into_values().collect();
+        let mut seen = BTreeSet::new();
+        for part in by_balancer.chunks(BALANCERS_A_LOOK) {
+            if !self.engine.clients.budget.has_time() {
+                break;
+            }
+            let asked: Vec<Wanted<'_>> = part.iter().flatten().copied().collect();
+            for (Wanted { instance, registration, .. }, answer) in balancers.sees(asked).await {
+                match answer {
+                    Ok(true) => drop(seen.insert((instance.id.clone(), registration.clone()))),
+                    Ok(false) => {}
+                    Err(error) => self.notes.call_failed(&instance.id, Some(registration), &error),
+                }
+            }
+        }
+        seen
+    }
+
+    /// Who still runs of some instances to which something was given just now.
+    async fn still_running_after_giving(
+        &mut self,
+        ids: BTreeSet<InstanceId>,
+        decisions: &[(&Instance, GiveBack)],
+    ) -> BTreeSet<InstanceId> {
+        if self.reading.age.is_younger_than_any_event() {
+            return ids;
+        }
+        let Some(reading) = self.read_again(&ids).await else { return BTreeSet::new() };
+        let mut still_running = BTreeSet::new();
+        for (instance, _) in decisions.iter().filter(|(instance, _)| ids.contains(&instance.id)) {
+            if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) {
+                still_running.insert(instance.id.clone());
+                continue;
+            }
+            let why = "it was stopped while it was given back";
+            self.notes.waiting(&instance.id, Because::all(why));
+            self.notes.look_again(&instance.id, AT_ONCE);
+        }
+        still_running
+    }
+}
+
+/// Registers, as long as the reading entitles to it and there is time. Answers `false` for what had no turn.
+async fn register(
+    balancers: &Balancers,
+    items: Vec<Item>,
+    budget: &Arc<Budget>,
+    age: Age,
+) -> Vec<(Item, Result<bool, CallError>)> {
+    // Later, the instance may have been stopped and taken out by its event.
+    let is_entitled = move |budget: &Budget| budget.has_time() && age.entitles();
+    in_chunks(balancers, items, move |balancers, balancer, targets| {
+        let budget = budget.clone();
+        Box::pin(async move {
+            // Before, too: a turn is a token that somebody else waits for.
+            while is_entitled(&budget) {
+                balancers.turn(balancer).await;
+                if !is_entitled(&budget) {
+                    break;
+                }
+                match balancers.register(balancer, &targets).await {
+                    Err(error) if error.is_throttled() && budget.is_patient() => {}
+                    result => return result.map(|()| true),
+                }
+            }
+            Ok(false)
+        })
+    })
+    .await
+}
+
+/// Whether an instance runs that ran before, without having been started anew.
+pub(super) fn is_same_run(then: &Instance, now: &Instance) -> bool {
+    now.state == State::Running && now.launch_time == then.launch_time
+}
