@@ -323,6 +323,24 @@ async fn an_order_whose_process_dies_comes_again_within_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_whose_processes_die_for_half_an_hour_is_served_when_they_live_again() {
+    let (stage, names) = fleet(40, 20, 20);
+    stage.deliver_only(&["stopping"]);
+    let fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
+        "DescribeTargetHealth" if end_to_end::is_by(call, RECONCILE) => Verdict::KillAfter,
+        _ => Verdict::Pass,
+    });
+    stop_in_turn(&stage, &names, Duration::ZERO).await;
+    stage.sandbox.advance(Duration::from_secs(1800)).await;
+    assert!(names.iter().any(|name| !stage.places(name).is_empty()), "no process has lived for long enough");
+    assert!(stage.dead_letters().is_empty());
+    drop(fault);
+    stage.rest().await;
+    assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
+    assert!(stage.dead_letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_no_order_can_be_sent_a_batch_works_on_its_own() {
     let (stage, names) = fleet(12, 4, 6);
     stage.deliver_only(&["stopping"]);
