@@ -1,4 +1,4 @@
-//! Amazon SQS: standard queues, in which a message comes at least once and in any order, and FIFO queues ([`fifo`]).
+//! Amazon SQS: standard queues, in which a message comes at least once and in any order, and FIFO queues.
 //!
 //! The functions here are what the wire, the event bus and the event source mappings do with queues. Whatever makes a
 //! message visible tells the mappings when to look.
