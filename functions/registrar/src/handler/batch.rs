@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
+use aws_lambda_events::sqs::SqsMessage;
 use aws_types::SdkConfig;
 use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::{Context, LambdaEvent};
@@ -16,7 +16,10 @@ use protocol::{
 use serde_json::{Value, json};
 use tokio::time::Instant as MonotonicTime;
 
-use super::{Base, Failure, back_off, deadline, log, records::Records};
+use super::{
+    Base, Failure, back_off, deadline, log,
+    records::{self, Records},
+};
 use crate::{
     aws::queue::{Parked, Queue},
     config::Config,
@@ -186,11 +189,10 @@ impl<W: Work> BehindQueue<W> {
             if let Some(receipt_handle) = message.receipt_handle {
                 parked.push(Parked { receipt_handle, wait });
             }
-            // Without an id Lambda takes the whole batch for failed, which is right when nobody knows which one it was.
-            failed.push(message.message_id.unwrap_or_default());
+            failed.push(message.message_id);
         }
         self.queue.park(&parked).await;
-        serde_json::to_value(response(failed)).unwrap_or_default()
+        records::answer(failed)
     }
 
     /// Orders sweeps of the storms that a batch is a part of, by which its events are done. Those of an order that cannot be sent are worked on here.
@@ -276,17 +278,4 @@ impl<W: Work> BehindQueue<W> {
             }
         }
     }
-}
-
-fn response(failed: Vec<String>) -> SqsBatchResponse {
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failed
-        .into_iter()
-        .map(|id| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = id;
-            failure
-        })
-        .collect();
-    response
 }

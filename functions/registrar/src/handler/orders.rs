@@ -14,9 +14,9 @@ use protocol::{
     event::{Notice, notices_of},
     timing::ORDER_IS_TAKEN_FOR,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Failure, back_off, log, reconcile::Reconcile};
+use super::{Failure, back_off, log, reconcile::Reconcile, records};
 use crate::{
     report::metrics::Metrics,
     workflow::{Converged, Outcome},
@@ -48,7 +48,7 @@ impl Reconcile {
             }
         }
         if notices.is_empty() {
-            return Ok(failed(&[]));
+            return Ok(records::answer([]));
         }
         let receipt_handles = orders.iter().filter_map(|order| order.receipt_handle.clone()).collect();
         let alive = self.orders.keep(receipt_handles, ORDER_IS_TAKEN_FOR).boxed();
@@ -69,11 +69,12 @@ impl Reconcile {
             }
         }
         match self.events.send_later(&later).await {
-            Ok(()) => Ok(failed(&[])),
+            Ok(()) => Ok(records::answer([])),
             Err(error) => {
                 tracing::error!(why = error.to_sentence(), "could not leave to events what is not done yet");
                 metrics.add_failure((&error).into());
-                Ok(failed(&orders))
+                // Of a message group, all come again that come after one that failed, so it is none or all.
+                Ok(records::answer(orders.into_iter().map(|order| order.message_id)))
             }
         }
     }
@@ -93,10 +94,4 @@ impl Reconcile {
         let wait = back_off(failures, FAILED_RETRY_MAX);
         Some((Notice { failures, ..notice }.to_order(), wait))
     }
-}
-
-/// What SQS wants to hear: which messages come again. Of a message group, all do that come after one that failed, so it is none or all.
-fn failed(orders: &[SqsMessage]) -> Value {
-    let ids = orders.iter().map(|order| json!({ "itemIdentifier": order.message_id }));
-    json!({ "batchItemFailures": ids.collect::<Vec<_>>() })
 }

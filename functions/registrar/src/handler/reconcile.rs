@@ -22,7 +22,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant as MonotonicTime;
 
-use super::{Base, Failure, deadline, log, records::Records};
+use super::{
+    Base, Failure, deadline, log,
+    records::{self, Records},
+};
 use crate::{
     aws::queue::Queue,
     config::Config,
@@ -125,14 +128,8 @@ impl Reconcile {
     ) -> Result<Value, Failure> {
         let payload = Payload::of(event).inspect_err(|_| metrics.add_not_understood(1))?;
         let Part { report, has_failed, goes_on } = self.part(&payload, deadline, metrics).await?;
-        match goes_on {
-            // A repetition would begin a second chain of parts beside the one that goes on. What failed is in log and metrics.
-            true => {
-                log(&report);
-                Ok(serde_json::to_value(report).unwrap_or_default())
-            }
-            false => Base::answer(report, has_failed),
-        }
+        // A repetition would begin a second chain of parts beside the one that goes on. What failed is in log and metrics.
+        Base::answer(report, has_failed && !goes_on)
     }
 
     /// The rest of sweeps, from their queue: answers what SQS wants to hear. What cannot be read or begun comes again, and is a dead letter then.
@@ -142,10 +139,10 @@ impl Reconcile {
             let body = message.body.as_deref().unwrap_or_default();
             if let Err(failure) = self.rest_of_one(body, deadline, metrics).await {
                 tracing::error!(why = %failure, "the rest of a sweep could not be swept");
-                failed.push(json!({ "itemIdentifier": message.message_id }));
+                failed.push(message.message_id);
             }
         }
-        json!({ "batchItemFailures": failed })
+        records::answer(failed)
     }
 
     /// The rest of one sweep. A failure of something in it is no failure of the message: the next sweep does it all again.

@@ -1,6 +1,6 @@
-//! A payload with `Records`: a batch of this function's own queue, or one of another service, which is refused by its name.
+//! A payload with `Records`: a batch of this function's own queue, and the answer to it; or one of another service, which is refused by its name.
 
-use aws_lambda_events::sqs::SqsMessage;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use protocol::event::NotUnderstood;
 use serde_json::Value;
 
@@ -34,6 +34,19 @@ impl Records {
         }
         Ok(Self::Sqs(records.iter().map(message).collect()))
     }
+}
+
+/// The answer to a batch of SQS, by the ids of the messages that come again. Without an id Lambda takes the whole batch for failed, which is
+/// right when nobody knows which one it was.
+pub(super) fn answer(failed: impl IntoIterator<Item = Option<String>>) -> Value {
+    let failure = |id: Option<String>| {
+        let mut failure = BatchItemFailure::default();
+        failure.item_identifier = id.unwrap_or_default();
+        failure
+    };
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failed.into_iter().map(failure).collect();
+    serde_json::to_value(response).unwrap_or_default()
 }
 
 /// Reads one record. What is not in the documented form is a message as well, with all of it as its body: it spoils no other.
