@@ -56,14 +56,12 @@ impl Queue {
 
     /// The queue of orders, and for those that nobody understands the one of a configuration.
     pub fn of_orders(client: Client, config: &Config) -> Self {
-        let (url, dead_letter_url) = (config.order_queue_url.clone(), config.dead_letter_queue_url.clone());
-        Self { client, url, dead_letter_url }
+        Self { url: config.order_queue_url.clone(), ..Self::new(client, config) }
     }
 
     /// The queue of events, of a function that serves another one.
     pub fn of_events(client: Client, config: &Config) -> Self {
-        let (url, dead_letter_url) = (config.event_queue_url.clone(), config.dead_letter_queue_url.clone());
-        Self { client, url, dead_letter_url }
+        Self { url: config.event_queue_url.clone(), ..Self::new(client, config) }
     }
 
     /// Whether there is a queue.
