@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{because::Because, decide::GiveBack, id::InstanceId, observed::Reason, registration::Registration};
 use tokio::time::Instant as MonotonicTime;
+
 /// How far an instance has come that is given back what it should have. What failed stands in the report.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arrival {

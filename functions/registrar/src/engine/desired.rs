@@ -9,6 +9,7 @@ use protocol::{
 
 use super::{Look, hints::Hints};
 use crate::balancer::Balancers;
+
 /// What an instance should have beside what it holds.
 pub(super) struct Desired {
     pub(super) declared: BTreeSet<Registration>,

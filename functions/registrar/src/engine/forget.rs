@@ -10,6 +10,7 @@ use tokio::time::timeout_at;
 
 use super::{Look, giving::is_same_run, parts::in_parts, reading::Age};
 use crate::{aws::ec2::RESOURCES_PER_CALL_MAX, report::Action};
+
 impl Look<'_> {
     /// Deletes tags whose registrations are settled, where they still have the value that was read. As for every deed, a reading entitles
     /// to it for a short time only: who is out by then may soon have no address any more by which its registrations are known.
@@ -91,6 +92,7 @@ impl Look<'_> {
     }
 }
 
+/// Why the tag of a registration is deleted.
 pub(super) fn forget_why(decision: &GiveBack, registration: &Registration) -> &'static str {
     match decision.let_go.iter().any(|(let_go, _)| let_go == registration) {
         true => "it is let go",

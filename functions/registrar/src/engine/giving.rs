@@ -20,6 +20,8 @@ use protocol::{
 
 use super::{Item, Look, parts::in_chunks, reading::Age};
 use crate::{aws::budget::Budget, balancer::Balancers, report::Action};
+
+/// Why something is registered.
 pub(super) const REGISTER_WHY: &str = "the instance runs";
 
 /// Balancers that are looked at between two looks at the clock, after something was registered with them: a few seconds' worth. More, and an

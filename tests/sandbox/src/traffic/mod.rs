@@ -27,6 +27,7 @@ use crate::{
 };
 
 use arrival::{Arrival, arrive, is_up};
+
 pub(crate) use pool::{Balancing, Checks, Destination, Host, Member, Pool, Report};
 use routing::Routing;
 pub use tally::{Loss, Outcome, Tally};
