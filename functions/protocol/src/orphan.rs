@@ -80,8 +80,8 @@ pub fn places(listed: &[AddressTarget]) -> BTreeSet<(VpcId, std::net::IpAddr)> {
 }
 
 /// Finds the orphans among targets, with the networks read after them.
-pub fn among<'t>(listed: &'t [AddressTarget], networks: &Networks, account: &str) -> Vec<(&'t AddressTarget, Whose)> {
-    let whose = |target: &'t AddressTarget| (target, networks.whose(&target.vpc, target.address, account));
+pub fn among<'t>(listed: &'t [AddressTarget], networks: &Networks) -> Vec<(&'t AddressTarget, Whose)> {
+    let whose = |target: &'t AddressTarget| (target, networks.whose(&target.vpc, target.address));
     let is_orphan = |(_, whose): &(_, Whose)| matches!(whose, Whose::Nobody | Whose::Unknown { .. });
     listed.iter().map(whose).filter(is_orphan).collect()
 }

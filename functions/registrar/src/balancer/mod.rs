@@ -60,10 +60,10 @@ impl<'q, Q> ByKind<'q, Q> {
 }
 
 impl Balancers {
-    /// The balancers that some clients see. The account is learned where it is empty.
-    pub fn new(clients: &Clients, account: &str) -> Self {
+    /// The balancers that some clients see.
+    pub fn new(clients: &Clients) -> Self {
         let classic = ClassicLoadBalancers::new(clients.classic.clone(), clients.budget.clone());
-        Self { classic, target_groups: TargetGroups::new(clients, account) }
+        Self { classic, target_groups: TargetGroups::new(clients) }
     }
 
     /// The same, with what is registered read only once: see [`TargetGroups::remembering`].
@@ -284,8 +284,6 @@ pub struct ScannedPart {
     pub scan: Scan,
     /// All addresses that target groups list as being in their VPC, whosever they are.
     pub addresses: Vec<AddressTarget>,
-    /// The account that they are in.
-    pub account: String,
     /// The last target group that was read, where there are more.
     pub stopped_after: Option<TargetGroupId>,
 }

@@ -32,8 +32,10 @@ impl Look<'_> {
         for instance in others {
             self.notes.journal.nothing_to_do(&instance.id, "it holds and declares nothing");
         }
-        let Some(first) = wanting.first() else { return GivenBack::default() };
-        let balancers = self.balancers(&first.account);
+        if wanting.is_empty() {
+            return GivenBack::default();
+        }
+        let balancers = self.balancers();
         let mut receivers = Vec::new();
         let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
         let mut hints = Hints::new(&balancers);

@@ -108,12 +108,12 @@ impl Engine {
     }
 
     /// The balancers that there are. One reading's worth: they remember what they described.
-    pub(crate) fn balancers(&self, account: &str) -> Balancers {
-        Balancers::new(&self.clients, account)
+    pub(crate) fn balancers(&self) -> Balancers {
+        Balancers::new(&self.clients)
     }
 
-    pub(crate) fn target_groups(&self, account: &str) -> TargetGroups {
-        TargetGroups::new(&self.clients, account)
+    pub(crate) fn target_groups(&self) -> TargetGroups {
+        TargetGroups::new(&self.clients)
     }
 }
 
@@ -163,8 +163,8 @@ impl Look<'_> {
     }
 
     /// The sweep's balancers; without one, new ones, of which nothing was read yet.
-    pub(crate) fn balancers(&self, account: &str) -> Arc<Balancers> {
-        self.reading.balancers.clone().unwrap_or_else(|| self.engine.balancers(account).into())
+    pub(crate) fn balancers(&self) -> Arc<Balancers> {
+        self.reading.balancers.clone().unwrap_or_else(|| self.engine.balancers().into())
     }
 
     /// Sorts instances: those that are out, and those that run.

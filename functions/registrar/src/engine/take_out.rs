@@ -45,8 +45,10 @@ pub(crate) struct LookedAfter {
 impl Look<'_> {
     /// Holds and takes what instances have that are out.
     pub(crate) async fn take_out(&mut self, instances: &[&Instance]) -> TakenOut {
-        let Some(first) = instances.first() else { return TakenOut::default() };
-        let balancers = self.balancers(&first.account);
+        if instances.is_empty() {
+            return TakenOut::default();
+        }
+        let balancers = self.balancers();
         let mut scan = balancers.scan(instances).await;
         let mut draining: BTreeMap<InstanceId, BTreeSet<BalancerId>> = BTreeMap::new();
         for (instance, balancer) in std::mem::take(&mut scan.draining) {

@@ -148,10 +148,9 @@ impl Engine {
         since: Option<Timestamp>,
     ) -> Result<Vec<Instance>, CallError> {
         // Where groups cannot be listed, the scan says so.
-        let first = own.first().filter(|_| storm != Storm::Start);
-        let groups = match first {
-            Some(first) => self.target_groups(&first.account).count(&own).await.unwrap_or_default(),
-            None => 0,
+        let groups = match storm {
+            Storm::Start => 0,
+            Storm::Stop | Storm::Termination => self.target_groups().count(&own).await.unwrap_or_default(),
         };
         let begun = MonotonicTime::now();
         loop {

@@ -118,8 +118,7 @@ impl Engine {
             Detail::Converged => self.clients.ec2.read_for_sweep().await?,
             Detail::All => self.clients.ec2.read_all().await?,
         };
-        let account = described.instances.values().next().map(|instance| instance.account.clone()).unwrap_or_default();
-        let balancers = Arc::new(self.balancers(&account).remembering());
+        let balancers = Arc::new(self.balancers().remembering());
         let asked = Asked { scope: self.scope, is_sweep: true, ..Asked::default() };
         let mut look = self.look(Reading::new(age, &described).with_balancers(balancers.clone()), asked);
         let instances: Vec<&Instance> =
@@ -241,7 +240,7 @@ impl Look<'_> {
             _ => None,
         };
         let part = Part { after, until: order.until() };
-        let ScannedPart { scan, addresses, account, stopped_after } = balancers.scan_part(seen, &part).await;
+        let ScannedPart { scan, addresses, stopped_after } = balancers.scan_part(seen, &part).await;
         let found = self.found_by(scan, seen);
         let taken_out = self.take(balancers, &found, out).await;
         if taken_out.is_any {
@@ -251,7 +250,7 @@ impl Look<'_> {
         if order.detail == Detail::All {
             self.tell_of_others(balancers, &found, seen).await;
         }
-        self.see_to_orphans(&addresses, &account, order).await;
+        self.see_to_orphans(&addresses, order).await;
         stopped_after.map(|group| Resume::Balancers(Some(group)))
     }
 

@@ -8,7 +8,7 @@ mod scan;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -35,6 +35,7 @@ use protocol::{
 use super::{Marks, marks, of_existing};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
+    account::Account,
     budget::{ApiSet, Budget},
     call::once,
     clients::Clients,
@@ -47,8 +48,7 @@ pub struct TargetGroups {
     client: Client,
     budget: Arc<Budget>,
     region: String,
-    /// Whose they are; learned from the first listing where nobody knew it before.
-    account: OnceLock<String>,
+    account: Account,
     /// What this reading has described so far.
     described: Mutex<Described>,
     /// Whether members are read only once, too.
@@ -71,18 +71,13 @@ type Question<'w> = (&'w TargetGroupId, Wanted<'w>);
 type Members = Result<Vec<Member>, CallError>;
 
 impl TargetGroups {
-    /// The groups of one account in one Region. The account is learned where it is empty.
-    pub fn new(clients: &Clients, account: &str) -> Self {
-        let known = OnceLock::new();
-        if !account.is_empty() {
-            // A new one is empty.
-            let _ = known.set(account.to_owned());
-        }
+    /// The groups that some clients see.
+    pub fn new(clients: &Clients) -> Self {
         Self {
             client: clients.target_groups.clone(),
             budget: clients.budget.clone(),
             region: clients.region.clone(),
-            account: known,
+            account: clients.account.clone(),
             described: Mutex::default(),
             remembers: false,
         }
@@ -98,11 +93,7 @@ impl TargetGroups {
     }
 
     fn arn(&self, group: &TargetGroupId) -> String {
-        group.arn(&self.region, self.account())
-    }
-
-    fn account(&self) -> &str {
-        self.account.get().map_or("", String::as_str)
+        group.arn(&self.region, self.account.id())
     }
 
     fn described(&self) -> MutexGuard<'_, Described> {
@@ -139,9 +130,7 @@ impl TargetGroups {
         let mut groups = Vec::new();
         let see = |page: DescribeTargetGroupsOutput| {
             for group in page.target_groups() {
-                if let Some(account) = group.target_group_arn().and_then(|arn| arn.split(':').nth(4)) {
-                    self.account.get_or_init(|| account.to_owned());
-                }
+                self.account.learn(group.target_group_arn().and_then(|arn| arn.split(':').nth(4)));
                 groups.extend(target_group(group));
             }
         };

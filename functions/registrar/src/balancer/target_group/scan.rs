@@ -48,7 +48,7 @@ impl TargetGroups {
             |group: &TargetGroup| matches!(group.target_type, TargetType::Ip(_)) || can_have_one_of(group, instances);
         groups.retain(|group| is_left(group) && may_matter(group));
         groups.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut whole = ScannedPart { account: self.account().to_owned(), ..ScannedPart::default() };
+        let mut whole = ScannedPart::default();
         for chunk in groups.chunks(GROUPS_A_LOOK) {
             if whole.stopped_after.is_some() && part.until.is_some_and(|until| MonotonicTime::now() >= until) {
                 return whole;
