@@ -4,7 +4,7 @@
 //! - what was observed of balancers: [`observed`];
 //! - what is remembered in tags: [`tag`], [`registration`], [`held`], [`declaration`];
 //! - what an event tells: [`event`];
-//! - what follows from all of it: [`decide`], [`orphan`]; and why, for people: [`finding`], [`because`], [`names`], [`nearest`], [`fields`];
+//! - what follows from all of it: [`decide`]; and why, for people: [`decide::explain`], [`because`], [`names`], [`nearest`], [`fields`];
 //! - for how long any of it holds: [`timing`].
 //!
 //! The crate `registrar` reads from AWS and does what is decided here. `docs/design.md` has the promises, and why they hold.
@@ -16,7 +16,6 @@ pub mod decide;
 pub mod declaration;
 pub mod event;
 pub mod fields;
-pub mod finding;
 pub mod held;
 pub mod hook;
 pub mod id;
@@ -26,7 +25,6 @@ pub mod names;
 pub mod nearest;
 pub mod network;
 pub mod observed;
-pub mod orphan;
 pub mod registration;
 pub mod tag;
 pub mod target_group;

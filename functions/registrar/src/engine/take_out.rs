@@ -7,8 +7,7 @@ use std::{
 
 use protocol::{
     because::Because,
-    decide::{self, TakeOut},
-    finding,
+    decide::{self, TakeOut, explain},
     id::InstanceId,
     instance::{Instance, State},
     observed::{Found, Target},
@@ -84,7 +83,7 @@ impl Look<'_> {
             }
             if self.asked.is_sweep {
                 for (registration, _) in &decision.take {
-                    let why = finding::registered_though_out(instance, self.reading.at);
+                    let why = explain::registered_though_out(instance, self.reading.at);
                     self.notes.journal.wrong(&instance.id, Because::of(registration, why));
                 }
             }

@@ -1,6 +1,6 @@
 //! Orphans: found in what a sweep has read, confirmed, told, and taken out where the operator says so.
 //!
-//! *Read* targets, then the interfaces; *decide* ([`protocol::orphan`]); *read again*, since what a sweep read of a group may be
+//! *Read* targets, then the interfaces; *decide* ([`protocol::decide::orphan`]); *read again*, since what a sweep read of a group may be
 //! minutes old, and a target may have gone with its host since. Before anything is taken, look once more, a minute later: an
 //! interface that EC2 does not show yet, or a controller that is about to deregister a dead host, is through by then. If the
 //! process dies anywhere here, the next sweep finds the same.
@@ -11,9 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
+    decide::orphan::{self, Fate, Orphan},
     network::Whose,
     observed::{AddressTarget, Target},
-    orphan::{self, Fate, Orphan},
     registration::TargetGroupId,
     tag::Owner,
     timing::{PRUNE_WITHIN, SECOND_LOOK_AFTER, TIME_TO_PRUNE},

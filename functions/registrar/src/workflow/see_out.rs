@@ -8,7 +8,7 @@ use std::{
 use chrono::TimeDelta;
 use protocol::{
     because::Because,
-    decide::lifecycle::{Open, WaitsFor},
+    decide::hook::{Open, WaitsFor},
     id::InstanceId,
     instance::Instance,
     observed::{Drain, Parting},

@@ -16,7 +16,7 @@ use futures::{FutureExt, future::join_all, try_join};
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
+    decide::hook::{Course, Open, Verdict, WaitsFor, course, verdict},
     declaration::Declaration,
     event::{LifecycleAction, Transition},
     hook::Hook,
