@@ -92,8 +92,8 @@ impl State {
         }
     }
 
-    /// Whether it is down, or going down, for now or for ever.
-    pub fn is_out(self) -> bool {
+    /// Whether it is down, or going down, for now or for ever. Whether an instance is out, [`crate::presence`] tells.
+    pub(crate) fn is_out(self) -> bool {
         matches!(self, Self::Stopping | Self::Stopped) || self.is_dying()
     }
 

@@ -1,7 +1,7 @@
 //! The protocol of elb-registrar: what its functions read, remember and decide. Pure: no call, no clock, no waiting.
 //!
 //! - what instances, groups and balancers are: [`id`], [`address`], [`instance`], [`member`], [`hook`], [`network`], [`target_group`];
-//! - what was observed of balancers: [`observed`];
+//! - what was observed of balancers: [`observed`]; whether an instance is in or out: [`presence`];
 //! - what is remembered in tags: [`tag`], [`registration`], [`held`], [`declaration`];
 //! - what an event tells: [`event`];
 //! - what follows from all of it: [`decide`]; and why, for people: [`decide::explain`], [`because`], [`names`], [`nearest`], [`fields`];
@@ -25,6 +25,7 @@ pub mod names;
 pub mod nearest;
 pub mod network;
 pub mod observed;
+pub mod presence;
 pub mod registration;
 pub mod tag;
 pub mod target_group;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     event::Notice,
     instance::{Instance, State},
+    presence::{Facts, Presence},
     time::Timestamp,
     timing::{DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY},
 };
@@ -17,7 +18,7 @@ pub enum Weight {
     /// The description may be older than the event: look again so much later.
     TooEarly(Duration),
     /// There is nothing to do, and nothing more to come from this event.
-    Nothing(&'static str),
+    Nothing(String),
 }
 
 /// Weighs an event against the description of its instance, which was read at `now`.
@@ -26,7 +27,7 @@ pub fn weigh(notice: &Notice, instance: Option<&Instance>, now: Timestamp) -> We
     let Some(instance) = instance else {
         return match notice.announced {
             Some((state, time)) if !state.is_dying() && young(time) => Weight::TooEarly(DESCRIPTION_RETRY),
-            _ => Weight::Nothing("EC2 does not know the instance (any more)"),
+            _ => Weight::Nothing("EC2 does not know the instance (any more)".to_owned()),
         };
     };
     if let Some((announced, time)) = notice.announced
@@ -35,10 +36,9 @@ pub fn weigh(notice: &Notice, instance: Option<&Instance>, now: Timestamp) -> We
     {
         return Weight::TooEarly(DESCRIPTION_RETRY);
     }
-    match instance.state {
-        State::Pending => Weight::Nothing("the instance is starting: another event tells when it runs"),
-        State::Unknown => Weight::Nothing("the instance is in a state that this version does not know"),
-        _ => Weight::Converge,
+    match Facts::of(instance).presence() {
+        Presence::Undecided(why) => Weight::Nothing(why.to_string()),
+        Presence::In | Presence::Out(_) => Weight::Converge,
     }
 }
 

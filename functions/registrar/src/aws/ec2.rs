@@ -87,7 +87,9 @@ impl Ec2 {
         let keys = LIKE_OURS.map(str::to_owned).to_vec();
         let mut reading = self.describe(vec![vec![in_states(&OUT_STATES)], vec![filter("tag-key", keys)]]).await?;
         let is_ours = |key: &String| key == tag::REGISTER || key.starts_with(tag::HELD) || tag::odd(key).is_some();
-        reading.instances.retain(|_, instance| instance.state.is_out() || instance.tags.keys().any(is_ours));
+        reading
+            .instances
+            .retain(|_, instance| OUT_STATES.contains(&instance.state) || instance.tags.keys().any(is_ours));
         Ok(reading)
     }
 

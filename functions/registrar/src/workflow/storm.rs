@@ -21,6 +21,7 @@ use protocol::{
     event::Notice,
     id::InstanceId,
     instance::{Instance, State},
+    presence::Facts,
     registration::BalancerId,
     time::Timestamp,
     timing::{EVENT_IS_FRESH_FOR, STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN},
@@ -182,7 +183,7 @@ impl Engine {
                 Storm::Stop | Storm::Termination => other.stop_time,
             };
             let is_part = |other: &Instance| changed_at(other).is_some_and(|time| is_of_present_storm(time, now));
-            let is_open = |other: &Instance| !(other.state.is_out() && self.stops.knows(other));
+            let is_open = |other: &Instance| !(Facts::of(other).presence().is_out() && self.stops.knows(other));
             return Ok(alike.into_iter().filter(|other| is_part(other) && is_open(other)).collect());
         }
     }

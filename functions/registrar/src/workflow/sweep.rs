@@ -21,8 +21,9 @@ use protocol::{
     because::Because,
     call_error::CallError,
     id::InstanceId,
-    instance::{Instance, State},
+    instance::Instance,
     observed::{Found, Reason, Standing},
+    presence::Facts,
     registration::{Registration, TargetGroupId},
     timing::{AT_ONCE, SHOWS_WITHIN, SWEEP_RESERVE},
 };
@@ -152,7 +153,7 @@ struct SoFar {
 
 /// Whether an earlier part of the sweep has seen to an instance. Those that are out are part of what balancers are read for.
 fn is_done_with(instance: &Instance, order: &Order) -> bool {
-    if instance.state.is_out() || order.detail == Detail::All {
+    if Facts::of(instance).presence().is_out() || order.detail == Detail::All {
         return false;
     }
     match &order.resume {
@@ -207,7 +208,7 @@ impl Look<'_> {
             tokio::time::sleep(wait).await;
         }
         let Some(described) = self.begin_anew(&given.into_keys().collect()).await else { return Vec::new() };
-        described.instances.into_values().filter(|now| now.state.is_out()).map(|now| now.id).collect()
+        described.instances.into_values().filter(|now| self.presence(now).is_out()).map(|now| now.id).collect()
     }
 
     /// Reads instances again where their reading has become old, and leaves out who does not run any more: registered now, it
@@ -222,7 +223,7 @@ impl Look<'_> {
         self.reading.running = Age::new();
         let ids = chunk.iter().map(|instance| instance.id.clone()).collect();
         let Some(described) = self.read_again(&ids).await else { return Vec::new() };
-        described.instances.into_values().filter(|now| now.state == State::Running && !now.is_ignored()).collect()
+        described.instances.into_values().filter(|now| self.presence(now).is_in() && !now.is_ignored()).collect()
     }
 
     /// Reads balancers, as far as the time suffices: takes what instances have that are out, tells what the others have that are
@@ -261,7 +262,7 @@ impl Look<'_> {
             by_instance.entry(&found.instance).or_default().push(found);
         }
         let others: Vec<&Instance> =
-            seen.iter().copied().filter(|i| !i.state.is_out() && by_instance.contains_key(&i.id)).collect();
+            seen.iter().copied().filter(|i| !self.presence(i).is_out() && by_instance.contains_key(&i.id)).collect();
         let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
         for (instance, attached) in self.attached(&others).await {
             for found in &by_instance[&instance.id] {
