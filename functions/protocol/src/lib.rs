@@ -10,6 +10,8 @@
 //! The crate `registrar` reads from AWS and does what is decided here. `docs/design.md` has the promises, and why they hold.
 
 pub mod address;
+pub mod balancer;
+pub mod balancer_kind;
 pub mod because;
 pub mod call_error;
 pub mod decide;
@@ -20,6 +22,7 @@ pub mod held;
 pub mod hook;
 pub mod id;
 pub mod instance;
+pub mod malformed;
 pub mod member;
 pub mod names;
 pub mod nearest;

@@ -7,9 +7,8 @@ use crate::{
     call_error::CallError,
     held::{Held, HeldTag},
     instance::Instance,
-    names::Sought,
     observed::{Health, Reason, Standing, Target},
-    registration::{BalancerId, Registration},
+    registration::Registration,
     time::Timestamp,
     timing::{
         CHECK_AFTER, DESCRIPTION_RETRY, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN, SETTLE, YOUNGER_THAN_A_SWEEP,
@@ -95,12 +94,11 @@ pub fn give_back(
 
 /// What is held did exist, so it was deleted. What is only declared may never have been there.
 fn as_of_declared(registration: &Registration, reason: Reason) -> Reason {
-    let (sought, name) = match &registration.balancer {
-        BalancerId::Classic(name) => (Sought::Classic, name.to_string()),
-        BalancerId::TargetGroup(group) => (Sought::TargetGroup, group.name.clone()),
-    };
     match reason {
-        Reason::BalancerGone => Reason::NoSuchBalancer { sought, name, hint: String::new() },
+        Reason::BalancerGone => {
+            let (sought, name) = registration.balancer.kind_and_name();
+            Reason::NoSuchBalancer { sought, name: name.to_owned(), hint: String::new() }
+        }
         reason => reason,
     }
 }

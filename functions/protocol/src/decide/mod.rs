@@ -13,11 +13,7 @@ mod weigh;
 
 use std::collections::BTreeSet;
 
-use crate::{
-    id::AutoScalingGroupName,
-    observed::Reason,
-    registration::{BalancerId, Registration},
-};
+use crate::{balancer::BalancerId, id::AutoScalingGroupName, observed::Reason, registration::Registration};
 
 pub use give_back::{GiveBack, give_back, is_surely_absent};
 pub use take_out::{TakeOut, take_out};

@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::{
+    balancer::TargetGroupId,
     id::VpcId,
     network::{Networks, Whose},
     observed::{AddressTarget, Health, Reason},
-    registration::{Registration, TargetGroupId},
+    registration::Registration,
     tag::Owner,
 };
 

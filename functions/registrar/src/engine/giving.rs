@@ -6,6 +6,7 @@ use std::{
 };
 
 use protocol::{
+    balancer::BalancerId,
     because::Because,
     call_error::CallError,
     decide::GiveBack,
@@ -13,7 +14,7 @@ use protocol::{
     id::InstanceId,
     instance::{Instance, State},
     observed::Wanted,
-    registration::{BalancerId, Registration},
+    registration::Registration,
     tag,
     timing::{AT_ONCE, CHECK_AFTER},
 };

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
-    because::Because, call_error::CallError, decide::Attached, id::InstanceId, instance::Instance, observed::Reason,
-    registration::BalancerId, tag::Owner,
+    balancer::BalancerId, because::Because, call_error::CallError, decide::Attached, id::InstanceId,
+    instance::Instance, observed::Reason, tag::Owner,
 };
 
 use super::{Item, Look};

@@ -6,13 +6,13 @@ use std::{
 };
 
 use protocol::{
+    balancer::BalancerId,
     because::Because,
     decide::{self, TakeOut, explain},
     id::InstanceId,
     instance::Instance,
     observed::{Found, Target},
     presence::Facts,
-    registration::BalancerId,
 };
 
 use super::{Look, arrival::GivenBack};

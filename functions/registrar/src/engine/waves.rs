@@ -16,6 +16,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::join, stream};
 use protocol::{
+    balancer::BalancerId,
     because::Because,
     decide::TakeOut,
     held::{Stamp, has_room_for, tags_to_hold},
@@ -23,7 +24,7 @@ use protocol::{
     instance::Instance,
     observed::{Target, Wanted},
     presence::{Presence, WhyOut},
-    registration::{BalancerId, Registration},
+    registration::Registration,
     timing::AT_ONCE,
 };
 

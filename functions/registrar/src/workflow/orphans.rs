@@ -11,10 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
+    balancer::TargetGroupId,
     decide::orphan::{self, Fate, Orphan},
     network::Whose,
     observed::{AddressTarget, Target},
-    registration::TargetGroupId,
     tag::Owner,
     timing::{PRUNE_WITHIN, SECOND_LOOK_AFTER, TIME_TO_PRUNE},
 };

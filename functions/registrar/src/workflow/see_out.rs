@@ -7,12 +7,12 @@ use std::{
 
 use chrono::TimeDelta;
 use protocol::{
+    balancer::BalancerId,
     because::Because,
     decide::hook::{Open, WaitsFor},
     id::InstanceId,
     instance::Instance,
     observed::{Drain, Parting},
-    registration::BalancerId,
     time::Timestamp,
     timing::SHOWS_WITHIN,
 };

@@ -11,6 +11,7 @@ use std::{
 
 use futures::FutureExt;
 use protocol::{
+    balancer::BalancerId,
     call_error::CallError,
     decide::{
         Weight,
@@ -22,7 +23,6 @@ use protocol::{
     id::InstanceId,
     instance::{Instance, State},
     presence::Facts,
-    registration::BalancerId,
     time::Timestamp,
     timing::{EVENT_IS_FRESH_FOR, STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN},
 };

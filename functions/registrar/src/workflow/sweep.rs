@@ -18,13 +18,14 @@ use std::{
 
 use futures::FutureExt;
 use protocol::{
+    balancer::TargetGroupId,
     because::Because,
     call_error::CallError,
     id::InstanceId,
     instance::Instance,
     observed::{Found, Reason, Standing},
     presence::Facts,
-    registration::{Registration, TargetGroupId},
+    registration::Registration,
     timing::{AT_ONCE, SHOWS_WITHIN, SWEEP_RESERVE},
 };
 use tokio::time::Instant as MonotonicTime;

@@ -2,11 +2,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use crate::{
+    balancer::BalancerId,
+    balancer_kind::BalancerKind,
     call_error::CallError,
     decide::{Attached, give_back, is_surely_absent},
-    names::Sought,
     observed::Reason,
-    registration::BalancerId,
     timing::CHECK_AFTER,
 };
 
@@ -101,7 +101,8 @@ fn what_is_only_declared_is_never_let_go() {
         vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("ignored"), Standing::Never(Reason::Ignored))];
     let decision = give_back(&instance("i-1"), at(500), standings, &BTreeSet::new(), &Attached::default());
     assert_eq!(decision.let_go, []);
-    let never_seen = Reason::NoSuchBalancer { sought: Sought::Classic, name: "gone".to_owned(), hint: String::new() };
+    let never_seen =
+        Reason::NoSuchBalancer { sought: BalancerKind::Classic, name: "gone".to_owned(), hint: String::new() };
     assert_eq!(decision.stuck, [(clb("gone"), never_seen)], "a person has to correct it");
     assert_eq!(decision.left_alone, [(clb("ignored"), Reason::Ignored)]);
 }

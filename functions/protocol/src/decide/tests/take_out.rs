@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
+    balancer::BalancerId,
     decide::{Attached, take_out},
     observed::Reason,
-    registration::BalancerId,
     tag::Owner,
 };
 

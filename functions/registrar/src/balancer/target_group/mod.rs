@@ -22,17 +22,18 @@ use aws_sdk_elasticloadbalancingv2::{
 use futures::{FutureExt, StreamExt, stream};
 use protocol::{
     address::Family,
+    balancer::{BalancerId, DeclaredGroup, TargetGroupId},
+    balancer_kind::BalancerKind,
     call_error::CallError,
-    declaration::DeclaredGroup,
     instance::Instance,
-    names::{Name, Sought},
+    names::Name,
     observed::{Drain, Health, Parting, Reason, Standing, Target, Unresolved, Wanted},
-    registration::{Registration, TargetGroupId, TargetName},
+    registration::{Registration, TargetName},
     tag::Owner,
     target_group::{TargetGroup, TargetType},
 };
 
-use super::{Marks, marks, of_existing};
+use super::{Kind, Marks, marks, of_existing};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     account::Account,
@@ -69,6 +70,21 @@ struct Described {
 type Question<'w> = (&'w TargetGroupId, Wanted<'w>);
 
 type Members = Result<Vec<Member>, CallError>;
+
+impl Kind for TargetGroups {
+    type Id = TargetGroupId;
+
+    fn id_of(balancer: &BalancerId) -> Option<&TargetGroupId> {
+        match balancer {
+            BalancerId::TargetGroup(group) => Some(group),
+            _ => None,
+        }
+    }
+
+    fn balancer(group: TargetGroupId) -> BalancerId {
+        BalancerId::TargetGroup(group)
+    }
+}
 
 impl TargetGroups {
     /// The groups that some clients see.
@@ -323,7 +339,7 @@ impl TargetGroups {
                 declared.resolve(target, &group).map_err(|why| Unresolved::Reason(Reason::DoesNotFit(why)))
             }
             Ok(None) => Err(Unresolved::Reason(Reason::NoSuchBalancer {
-                sought: Sought::TargetGroup,
+                sought: BalancerKind::TargetGroup,
                 name: declared.name.clone(),
                 hint: String::new(),
             })),
@@ -345,7 +361,9 @@ impl TargetGroups {
             }
         }
         let names = names.into_iter().map(|(_, name)| name);
-        Ok(names.chain(groups.into_iter().map(|group| Name::TargetGroup(group.id.name))).collect())
+        Ok(names
+            .chain(groups.into_iter().map(|group| Name::Balancer(BalancerKind::TargetGroup, group.id.name)))
+            .collect())
     }
 
     /// Reads how registrations stand.
@@ -434,9 +452,9 @@ impl TargetGroups {
     /// Reads anew who else looks after some groups.
     pub(super) async fn owners(
         &self,
-        groups: &BTreeSet<TargetGroupId>,
+        groups: BTreeSet<TargetGroupId>,
     ) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
-        let existing = self.existing(groups).await?;
+        let existing = self.existing(&groups).await?;
         self.owners_of(&existing.iter().collect::<Vec<_>>()).await
     }
 
