@@ -152,7 +152,7 @@ impl Look<'_> {
 
     /// Reads instances again, and begins anew with what is read: all that is known of balancers and members is as old as the reading before.
     pub(crate) async fn begin_anew(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Described> {
-        self.reading.balancers = None;
+        self.reading.forget_what_followed();
         let age = Age::new();
         let described = self.read_again(ids).await?;
         self.reading.renew(age, described.at);

@@ -81,11 +81,15 @@ impl Reading {
         Self { balancers: Some(balancers), ..self }
     }
 
-    /// The instances were described again: what is known of balancers and members is as old as the description before.
-    pub(super) fn renew(&mut self, age: Age, at: Timestamp) {
-        (self.age, self.at, self.running) = (age, at, age);
+    /// Forgets what is known of balancers and members: it is as old as the description of the instances.
+    pub(super) fn forget_what_followed(&mut self) {
         self.balancers = None;
         self.members.clear();
+    }
+
+    /// Notes that the instances were described again.
+    pub(super) fn renew(&mut self, age: Age, at: Timestamp) {
+        (self.age, self.at, self.running) = (age, at, age);
     }
 
     /// Some instances were read as members of groups.

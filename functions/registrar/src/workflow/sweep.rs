@@ -137,8 +137,8 @@ impl Engine {
             let why = "the time of this invocation is up; what comes after this is left";
             look.notes.journal.left(Because::of(resume, why));
         }
-        let mut look_at = look.changed_meanwhile(&so_far);
-        look_at.extend(look.given_in_vain(order, so_far).boxed().await.into_iter().map(|id| (id, AT_ONCE)));
+        let mut look_at = so_far.to_be_checked();
+        look_at.extend(look.changed_meanwhile(&so_far));
         let (report, has_failed) = look.notes.into_report();
         Ok(Swept { report, resume, look_at, has_failed })
     }
@@ -150,6 +150,15 @@ struct SoFar {
     /// Instances from which anything was taken.
     taken: BTreeSet<InstanceId>,
     given_back: GivenBack,
+}
+
+impl SoFar {
+    /// Instances that the sweep has registered something for, each with when EC2 must show whether it still ran. It may have been stopped meanwhile, and
+    /// the events of that stop may have found nothing.
+    fn to_be_checked(&self) -> BTreeMap<InstanceId, Duration> {
+        let due = self.given_back.due.iter();
+        due.map(|(id, given_at)| (id.clone(), SHOWS_WITHIN.saturating_sub(given_at.elapsed()))).collect()
+    }
 }
 
 /// Whether an earlier part of the sweep has seen to an instance. Those that are out are part of what balancers are read for.
@@ -196,20 +205,6 @@ impl Look<'_> {
             .filter(|(id, wait)| so_far.taken.contains(*id) || *wait <= AT_ONCE)
             .map(|(id, wait)| (id.clone(), wait))
             .collect()
-    }
-
-    /// Instances that are out although they were given something: they were stopped meanwhile, or had been when they were described as running. The
-    /// events of that stop may have found nothing. So all that were given something are read again, when EC2 must show it.
-    async fn given_in_vain(&mut self, order: &Order, so_far: SoFar) -> Vec<InstanceId> {
-        let given = so_far.given_back.due;
-        let Some(last) = given.values().max() else { return Vec::new() };
-        let wait = SHOWS_WITHIN.saturating_sub(last.elapsed());
-        // In parts, the reserve is there for what is begun.
-        if order.has_time_for(wait + SWEEP_RESERVE / 2) {
-            tokio::time::sleep(wait).await;
-        }
-        let Some(described) = self.begin_anew(&given.into_keys().collect()).await else { return Vec::new() };
-        described.instances.into_values().filter(|now| self.presence(now).is_out()).map(|now| now.id).collect()
     }
 
     /// Reads instances again where their reading has become old, and leaves out who does not run any more: registered now, it
