@@ -15,7 +15,6 @@ use sandbox::{
         runtime_api::RuntimeApi,
         serve_runtime,
     },
-    server,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -23,19 +22,16 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    front::{self, Front},
-    scene::Scene,
-};
-
-/// Services that have a host of their own. Both kinds of load balancers share one.
-const HOSTS: [&[&str]; 3] = [&["EC2"], &["ELASTIC_LOAD_BALANCING", "ELASTIC_LOAD_BALANCING_V2"], &["SQS"]];
+use crate::{front::Hosts, scene::Scene};
 
 /// The job in Python.
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cold/python");
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often each action of a service was called.
+pub(crate) type Calls = BTreeMap<String, usize>;
 
 /// A function in some language.
 pub(crate) struct Contender {
@@ -59,6 +55,8 @@ pub(crate) struct Measured {
     pub(crate) restart: Duration,
     /// Of the processor, up to the end of the first event.
     pub(crate) processor: Duration,
+    /// How often the kernel had to bring a page of memory in, up to the end of the first event.
+    pub(crate) faults: u64,
     /// The most memory in use until the end of all.
     pub(crate) memory_kib: u64,
 }
@@ -71,34 +69,36 @@ impl Contender {
         Self { name, program: binary.to_owned(), arguments: Vec::new(), folder }
     }
 
+    /// The function's calls by hyper and rustls alone.
+    pub(crate) fn limit(binary: &Path) -> Self {
+        Self { name: "the limit".into(), ..Self::function(binary) }
+    }
+
     /// The same job in Python, by Lambda's own client of the Runtime API.
     pub(crate) fn python(interpreter: &Path) -> Self {
         let arguments = vec!["-m", "awslambdaric", "handler.handler"];
         Self { name: "Python".into(), program: interpreter.to_owned(), arguments, folder: PYTHON.into() }
     }
 
-    /// Starts a process and has it serve three events, over TLS.
-    pub(crate) async fn measure(&self, certificates: &Path) -> Result<Measured, String> {
+    /// Starts a process and has it serve three events, over TLS. Returns what that took, and what it called.
+    pub(crate) async fn measure(&self, certificates: &Path) -> Result<(Measured, Calls), String> {
         let scene = Scene::new(2)?;
-        let inner = server::serve(&scene.sandbox, ([127, 0, 0, 1], 0)).await.map_err(told)?;
-        let acceptor = front::acceptor(certificates)?;
-        let (mut fronts, mut environment) = (Vec::new(), self.trust(certificates));
-        for services in HOSTS {
-            let front = Front::open(acceptor.clone(), &inner).await.map_err(told)?;
-            environment.extend(services.iter().map(|service| (format!("AWS_ENDPOINT_URL_{service}"), front.url())));
-            fronts.push(front);
-        }
+        let hosts = Hosts::open(&scene, certificates).await?;
         let runtime = serve_runtime(&scene.sandbox, INSTANCE_STATE).await.map_err(told)?;
+        let mut environment = trust(certificates);
+        environment.extend(hosts.variables());
         // Of what has no host here, the calls would be refused: plain HTTP is told from TLS.
         let launch = Launch {
             function: INSTANCE_STATE.into(),
             binary: self.program.clone(),
-            endpoint_url: inner.endpoint_url(),
+            endpoint_url: hosts.inner.endpoint_url(),
             environment,
         };
         let variables = process::variables(&scene.sandbox, &launch, &runtime);
         let within = tokio::time::timeout(PATIENCE, self.serve(&scene, &runtime, variables)).await;
-        within.unwrap_or_else(|_| Err("it takes too long".into())).map_err(|error| format!("{}: {error}", self.name))
+        let measured = within.unwrap_or_else(|_| Err("it takes too long".into()));
+        let measured = measured.map_err(|error| format!("{}: {error}", self.name))?;
+        Ok((measured, calls(&scene)))
     }
 
     async fn serve(
@@ -109,15 +109,18 @@ impl Contender {
     ) -> Result<Measured, String> {
         let mut measured = Measured::default();
         let begun = Instant::now();
-        let child = self.start(variables).map_err(told)?;
+        let mut child = self.start(variables).map_err(told)?;
         runtime.ready().await;
         measured.init = begun.elapsed();
         measured.first = serve_one(scene, scene.stop(0).await?, (0, (0, 3))).await?;
         measured.processor = processor(&child).map_err(told)?;
+        measured.faults = faults(&child).map_err(told)?;
         measured.second = serve_one(scene, scene.stop(1).await?, (1, (0, 3))).await?;
         // Held until nobody can be at work who takes it out.
         measured.restart = serve_one(scene, scene.start(0).await?, (0, (3, 3))).await?;
         measured.memory_kib = memory_kib(&child).map_err(told)?;
+        // Its end would otherwise be a part of what the next contender takes.
+        child.kill().await.map_err(told)?;
         Ok(measured)
     }
 
@@ -134,15 +137,25 @@ impl Contender {
             .kill_on_drop(true)
             .spawn()
     }
+}
 
-    /// Both trust the same roots: as many as everywhere, and the one of this run.
-    fn trust(&self, certificates: &Path) -> BTreeMap<String, String> {
-        let bundle = certificates.join("bundle.pem").display().to_string();
-        let cache = certificates.join("bytecode").display().to_string();
-        [("SSL_CERT_FILE", bundle.clone()), ("AWS_CA_BUNDLE", bundle), ("PYTHONPYCACHEPREFIX", cache)]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
-    }
+/// All contenders trust the same roots: as many as everywhere, and the one of this run.
+pub(crate) fn trust(certificates: &Path) -> BTreeMap<String, String> {
+    let bundle = certificates.join("bundle.pem").display().to_string();
+    let cache = certificates.join("bytecode").display().to_string();
+    [("SSL_CERT_FILE", bundle.clone()), ("AWS_CA_BUNDLE", bundle), ("PYTHONPYCACHEPREFIX", cache)]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+}
+
+fn calls(scene: &Scene) -> Calls {
+    scene.sandbox.with(|world| {
+        let mut calls = Calls::new();
+        for call in &world.calls {
+            *calls.entry(format!("{:?} {}", call.service, call.action)).or_default() += 1;
+        }
+        calls
+    })
 }
 
 /// Serves one event, and sees that it was.
@@ -174,6 +187,18 @@ fn processor(child: &Child) -> io::Result<Duration> {
         nanoseconds += text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or_default();
     }
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Page faults of a process (`minflt` and `majflt` of proc_pid_stat(5)).
+fn faults(child: &Child) -> io::Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id().unwrap_or_default()))?;
+    // Behind the name in brackets, which may have spaces.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let field = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+    field(7)
+        .zip(field(9))
+        .map(|(minor, major)| minor + major)
+        .ok_or_else(|| io::Error::other("no page faults are told"))
 }
 
 /// The most memory that a process has had (`VmHWM` of proc(5)).

@@ -2,7 +2,7 @@
 //!
 //! Over plain HTTP: what encryption costs is its library's, and varies with what the processor offers to it.
 
-use std::{error::Error, fs, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, error::Error, fs, path::Path, process::Stdio, time::Duration};
 
 use sandbox::{
     deployment::INSTANCE_STATE,
@@ -82,13 +82,21 @@ async fn run(binary: &Path, events: usize) -> Result<u64, Box<dyn Error>> {
     // In both runs the same account, with the same answers.
     let scene = Scene::new(2 * EVENTS)?;
     let aws = server::serve(&scene.sandbox, ([127, 0, 0, 1], 0)).await?;
+    let counts = callgrind(binary, &scene, events, aws.endpoint_url(), BTreeMap::new()).await?;
+    let total = counts.lines().find_map(|line| line.strip_prefix("totals: "));
+    Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
+}
+
+/// Runs a program under callgrind while it serves so many stops. Returns what callgrind writes.
+pub(crate) async fn callgrind(
+    binary: &Path,
+    scene: &Scene,
+    events: usize,
+    endpoint_url: String,
+    environment: BTreeMap<String, String>,
+) -> Result<String, Box<dyn Error>> {
     let runtime = serve_runtime(&scene.sandbox, INSTANCE_STATE).await?;
-    let launch = Launch {
-        function: INSTANCE_STATE.into(),
-        binary: binary.to_owned(),
-        endpoint_url: aws.endpoint_url(),
-        environment: Default::default(),
-    };
+    let launch = Launch { function: INSTANCE_STATE.into(), binary: binary.to_owned(), endpoint_url, environment };
     let counts = std::env::temp_dir().join(format!("callgrind.{}.{events}", std::process::id()));
     let mut child = Command::new("valgrind")
         .args(["--tool=callgrind", "--error-exitcode=0", "--quiet"])
@@ -111,11 +119,10 @@ async fn run(binary: &Path, events: usize) -> Result<u64, Box<dyn Error>> {
         Ok(())
     };
     tokio::time::timeout(PATIENCE, served).await.map_err(|_| "the stops take too long")??;
-    // Who finds nobody to ask for the next event ends, and valgrind writes what it has counted.
+    // A process that finds no API to ask for the next event ends, and valgrind writes what it has counted.
     drop(runtime);
     tokio::time::timeout(PATIENCE, child.wait()).await.map_err(|_| "the process does not end")??;
     let text = fs::read_to_string(&counts)?;
     fs::remove_file(&counts)?;
-    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
-    Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
+    Ok(text)
 }

@@ -9,23 +9,25 @@ use benchmarks::{
 
 use crate::{
     contender::{Contender, Measured},
-    table::{plotted, table},
+    parts,
+    table::{compared, plotted, table},
 };
 
 const BEGINNING: &str = "\
 # A first event: from the start of the process to the answer
 
-What an event costs that meets no process, next to the same job in Python: boto3 with the official runtime client `awslambdaric`, with batch calls,
-paginators, and clients made once (`benches/cold/python`). Written by
+What an event costs that meets no process, beside two others. *The limit* makes the same calls by hyper and rustls alone, unsigned and with
+answers hardly parsed (`benches/cold/limit.rs`): the least that Rust could take. *Python* does the same job by boto3 with the official runtime client
+`awslambdaric`, with batch calls, paginators, and clients made once (`benches/cold/python`). Written by
 
 ```sh
 benches/cold/run --write
 ```
 
 which starts the processes in turn, at the sandbox's Runtime API, with TLS as of AWS's endpoints. The event is an instance that stops, which is in one of a few
-target groups. Medians, and in brackets how many times more than in the first row. *INIT* is from the start of the process to the first
-question for an event; a small function in Lambda has a whole core for that, and a fraction of one afterwards. *Memory* is the most that
-the process had.
+target groups. Medians, and in brackets how many times more than the limit. *INIT* is from the start of the process to the first
+question for an event; a small function in Lambda has a whole core for that, and a fraction of one afterwards. A *page fault* is a page of code or data
+that the kernel had to bring in. *Memory* is the most that the process had.
 
 ";
 
@@ -38,18 +40,37 @@ const ROW: f64 = 26.0;
 /// Where bars begin and the longest ends.
 const BARS: (f64, f64) = (170.0, 660.0);
 
-/// Writes page and plot into the folder of a repository.
+/// Writes page and plot into the folder of a repository. The part on instructions stays as it is.
 ///
 /// # Errors
 /// Where a file cannot be written.
 pub(crate) fn write(repository: &Path, contenders: &[Contender], rounds: &[Vec<Measured>]) -> io::Result<()> {
     let docs = repository.join("docs");
+    let (_, parts) = read(repository)?;
     let mut page = format!("{BEGINNING}{}", table(contenders, rounds));
     let count = rounds.first().map_or(0, Vec::len);
+    let _ = writeln!(page, "\n{}", compared(contenders, rounds));
     let _ = writeln!(page, "\n![Time, processor time and memory of each as bars](cold.svg)");
     let _ = writeln!(page, "\nMeasured on {}, on {}, in {count} rounds.", today(), here());
-    std::fs::write(docs.join("cold.md"), page)?;
+    std::fs::write(docs.join("cold.md"), page + &parts)?;
     std::fs::write(docs.join("cold.svg"), plot(contenders, rounds))
+}
+
+/// Writes the part on instructions into the page. What was measured stays as it is.
+///
+/// # Errors
+/// Where the page cannot be read or written.
+pub(crate) fn write_parts(repository: &Path, section: &str) -> io::Result<()> {
+    let (measured, _) = read(repository)?;
+    std::fs::write(repository.join("docs/cold.md"), format!("{}\n\n{section}", measured.trim_end()))
+}
+
+/// Returns the page as it is, in front of its part on instructions and from there.
+fn read(repository: &Path) -> io::Result<(String, String)> {
+    let page = std::fs::read_to_string(repository.join("docs/cold.md"))?;
+    let begin = page.find(&format!("\n{}\n", parts::HEADING)).unwrap_or(page.len());
+    let (measured, parts) = page.split_at(begin);
+    Ok((measured.to_owned(), parts.to_owned()))
 }
 
 fn plot(contenders: &[Contender], rounds: &[Vec<Measured>]) -> String {

@@ -9,13 +9,14 @@ type Column = (&'static str, fn(&Measured) -> f64);
 
 const PLOTTED: [&str; 3] = ["INIT + first, ms", "processor to first, ms", "memory, MiB"];
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     ("INIT, ms", |one| milliseconds(one.init)),
     ("first stop, ms", |one| milliseconds(one.first)),
     ("INIT + first, ms", |one| milliseconds(one.init + one.first)),
     ("next stop, ms", |one| milliseconds(one.second)),
     ("restart, ms", |one| milliseconds(one.restart)),
     ("processor to first, ms", |one| milliseconds(one.processor)),
+    ("page faults to first", |one| count(one.faults)),
     ("memory, MiB", |one| mebibytes(one.memory_kib)),
 ];
 
@@ -38,6 +39,18 @@ pub(crate) fn table(contenders: &[Contender], rounds: &[Vec<Measured>]) -> Strin
     table
 }
 
+/// How many times more the last contender takes than the one before it, as a sentence.
+pub(crate) fn compared(contenders: &[Contender], rounds: &[Vec<Measured>]) -> String {
+    let [.., of_function, of_last] = rounds else { return String::new() };
+    let [.., function, last] = contenders else { return String::new() };
+    let times = COLUMNS.into_iter().filter(|(head, _)| PLOTTED.contains(head));
+    let times = times.map(|(head, of)| {
+        let what = head.split(',').next().unwrap_or_default();
+        format!("{what} {:.0} times", median(of_last, of) / median(of_function, of))
+    });
+    format!("{} beside {}: {}.", last.name, function.name, times.collect::<Vec<_>>().join(", "))
+}
+
 /// The columns that are plotted: their heads, and the medians of each contender.
 pub(crate) fn plotted(rounds: &[Vec<Measured>]) -> Vec<(&'static str, Vec<f64>)> {
     let plotted = COLUMNS.into_iter().filter(|(head, _)| PLOTTED.contains(head));
@@ -52,6 +65,11 @@ fn median(measured: &[Measured], of: fn(&Measured) -> f64) -> f64 {
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "page faults of a process are far from 2^52")]
+fn count(number: u64) -> f64 {
+    number as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "kibibytes of a process are far from 2^52")]

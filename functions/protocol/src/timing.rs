@@ -8,6 +8,10 @@ use chrono::TimeDelta;
 
 // Calls, and what they entitle to.
 
+/// Opening a connection, with its handshake. Within a Region that takes milliseconds. Too small: a name server that has to ask first fails
+/// the call. Too large: a network that lets nothing through takes the whole attempt.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// One attempt. The slowest calls here (a page of 400 target groups) take a second or two.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -23,6 +23,7 @@ use sandbox::{
     wire::ApiError,
 };
 use serde_json::Value;
+use tokio::{io::AsyncReadExt, net::TcpListener};
 
 /// Simulated seconds in a second.
 const SPEED: f64 = 60.0;
@@ -144,6 +145,39 @@ async fn the_built_binary_connects_before_it_has_work_and_may() {
     let told: Vec<(&str, &str)> =
         log.iter().filter_map(|line| Some((line["mode"].as_str()?, line["message"].as_str()?))).collect();
     assert_eq!((calls, log.len(), told), (2, 1, vec![("enforce", "what is decided is done")]));
+}
+
+/// Listens on a port, which may stand in a URL.
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    (listener, address.to_string())
+}
+
+/// Accepts a connection, and returns what comes first.
+async fn first_heard(listener: TcpListener) -> String {
+    let (mut connection, _) = listener.accept().await.expect("a connection");
+    let mut read = [0; 4096];
+    let length = connection.read(&mut read).await.expect("a request");
+    String::from_utf8_lossy(&read[..length]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_binary_calls_through_the_proxy_unless_a_host_is_excepted() {
+    let ((proxy, at), (excepted, direct)) = (listen().await, listen().await);
+    let _running = run(&[
+        ("HTTPS_PROXY", &format!("http://me:secret@{at}")),
+        ("NO_PROXY", "127.0.0.1"),
+        ("AWS_ENDPOINT_URL_EC2", "https://ec2.us-east-1.amazonaws.com"),
+        ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING", &format!("https://{direct}")),
+    ])
+    .await;
+    let heard = async { tokio::join!(first_heard(proxy), first_heard(excepted)) };
+    let (proxy, excepted) = tokio::time::timeout(Duration::from_secs(60), heard).await.expect("two connections");
+    assert!(proxy.starts_with("CONNECT ec2.us-east-1.amazonaws.com:443 HTTP/1.1\r\n"), "{proxy}");
+    // `me:secret` in Base64.
+    assert!(proxy.to_lowercase().contains("proxy-authorization: basic bwu6c2vjcmv0\r\n"), "{proxy}");
+    assert!(excepted.starts_with('\u{16}'), "a handshake of TLS: {excepted:?}");
 }
 
 /// A group with hooks whose only member shall have an address in a target group that drains for a minute.

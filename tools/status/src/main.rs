@@ -14,10 +14,7 @@ use aws_types::os_shim_internal::{Env, Fs};
 use lexopt::prelude::Long;
 use protocol::call_error::chain;
 use registrar::{
-    aws::{
-        clients::{self, Clients},
-        http,
-    },
+    aws::clients::{self, Clients},
     config::{Mode, Scope},
     engine::Engine,
     report::Report,
@@ -84,8 +81,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
 async fn look(scope: Scope) -> Result<Swept, String> {
     clients::check_endpoints().map_err(|error| error.to_string())?;
     check_profile().await?;
-    let http = http::client().map_err(|error| error.to_string())?;
-    let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(clients::http_client());
     let sdk = sdk.timeout_config(clients::timeouts()).retry_config(clients::retries()).load().await;
     if sdk.region().is_none() {
         return Err("no Region is set: set the environment variable AWS_REGION, or choose a profile that has one by AWS_PROFILE".to_owned());

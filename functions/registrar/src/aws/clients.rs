@@ -1,16 +1,24 @@
-//! How AWS is called: time limits, retries, one HTTP stack. The SDK sets no time limit by itself.
+//! How AWS is called: time limits, retries, and one HTTP client for every service.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_http_client::{
+    Connector,
+    proxy::ProxyConfig,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{
+    behavior_version::BehaviorVersion,
+    http::{HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn},
+};
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::{
     SdkConfig,
     region::Region,
     service_config::{LoadServiceConfig, ServiceConfigKey},
 };
-use protocol::timing::{ATTEMPT_TIMEOUT, CONNECT_WITHIN, OPERATION_TIMEOUT};
+use protocol::timing::{ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, CONNECT_WITHIN, OPERATION_TIMEOUT};
 use tokio::time::timeout;
 
 use crate::aws::{
@@ -19,7 +27,6 @@ use crate::aws::{
     budget::{Budget, Service},
     call_watch::{CallCounts, CallWatch},
     ec2::{self, Ec2},
-    http,
 };
 
 /// Attempts of one call. Enough to wait for a token bucket that refills 4 times a second; more would only keep other
@@ -125,7 +132,25 @@ impl Clients {
     }
 }
 
-/// Time limits of every client; that of a connection is its HTTP stack's.
+/// Returns the SDK's HTTP client, built once for all services.
+///
+/// Classic load balancers and target groups are one host, and share its connections. The SDK's own default is a connector for each
+/// service, and each of them parses the root certificates twice (`validate_base_client_config` of aws-smithy-http-client 1.5.2).
+/// The connector here is the same for every service. So a service's own limit for connections has no effect: it is [`CONNECT_TIMEOUT`].
+///
+/// Trusts the operating system's root certificates. Heeds `HTTPS_PROXY` and `NO_PROXY`; `HTTP_PROXY` is for endpoints without TLS, which AWS
+/// has none of.
+pub fn http_client() -> SharedHttpClient {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
+    let connector = Connector::builder()
+        .connector_settings(settings)
+        .proxy_config(ProxyConfig::from_env())
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+    let connector = SharedHttpConnector::new(connector.build());
+    http_client_fn(move |_settings, _components| connector.clone())
+}
+
+/// Time limits of every client. That of a connection is the HTTP client's.
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(OPERATION_TIMEOUT).build()
 }
@@ -156,9 +181,6 @@ pub enum BadEnvironment {
         /// Its value.
         value: String,
     },
-    /// TLS cannot be had.
-    #[error("TLS cannot be spoken: {0}")]
-    Tls(#[from] rustls::Error),
 }
 
 /// Reads credentials, Region and endpoints from the environment, where
@@ -169,7 +191,7 @@ pub enum BadEnvironment {
 ///
 /// # Errors
 ///
-/// Where a variable is missing, and where there is no TLS.
+/// Names the variable that is missing, or that is no URL.
 pub fn from_env() -> Result<SdkConfig, BadEnvironment> {
     from_variables(&variables_of_aws())
 }
@@ -206,7 +228,7 @@ fn from_variables(variables: &BTreeMap<String, String>) -> Result<SdkConfig, Bad
         .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"))
         .service_config(endpoints(variables)?)
-        .http_client(http::client()?)
+        .http_client(http_client())
         .timeout_config(timeouts())
         .retry_config(retries());
     Ok(sdk.build())
@@ -239,6 +261,14 @@ impl LoadServiceConfig for Endpoints {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_runtime_api::client::result::SdkError;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::mpsc,
+        time::{Instant, sleep},
+    };
+
     use super::*;
 
     fn variables(set: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -287,5 +317,68 @@ mod tests {
             sentence.starts_with("the environment variable AWS_ENDPOINT_URL_EC2 is `127.0.0.1:4566`"),
             "{sentence}"
         );
+    }
+
+    /// What both kinds of load balancers answer that have none.
+    const NO_BALANCERS: &str =
+        "<DescribeLoadBalancersResponse><DescribeLoadBalancersResult/></DescribeLoadBalancersResponse>";
+
+    /// Returns clients of an endpoint that make a call once.
+    fn clients_of(url: &str) -> Clients {
+        let sdk = from_variables(&variables(&[("AWS_ENDPOINT_URL", url)])).unwrap();
+        Clients::new(&sdk.into_builder().retry_config(RetryConfig::disabled()).build())
+    }
+
+    /// Listens on a port. Tells of each connection, and answers its requests unless it is among the first so many.
+    async fn listen(lost: usize) -> (String, mpsc::UnboundedReceiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (opened, told) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            for number in 0.. {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                opened.send(()).unwrap();
+                tokio::spawn(async move {
+                    let mut read = [0; 4096];
+                    while connection.read(&mut read).await.is_ok_and(|length| length > 0 && number >= lost) {
+                        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", NO_BALANCERS.len());
+                        connection.write_all((head + NO_BALANCERS).as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        (url, told)
+    }
+
+    #[tokio::test]
+    async fn services_of_one_host_share_a_connection() {
+        let (url, mut opened) = listen(0).await;
+        let clients = clients_of(&url);
+        clients.classic.describe_load_balancers().send().await.unwrap();
+        // A connection is free again a moment after its answer.
+        sleep(std::time::Duration::from_millis(100)).await;
+        clients.target_groups.describe_load_balancers().send().await.unwrap();
+        opened.recv().await.unwrap();
+        assert!(opened.try_recv().is_err(), "a second connection");
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_answer_is_lost_is_made_again() {
+        let (url, _opened) = listen(1).await;
+        let once = clients_of(&url).classic.describe_load_balancers();
+        let retries = retries().with_initial_backoff(std::time::Duration::from_millis(1));
+        let again = aws_sdk_elasticloadbalancing::Config::builder().retry_config(retries);
+        once.customize().config_override(again).send().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_come_about_is_given_up() {
+        // The system takes the connection, and no program its handshake.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let clients = clients_of(&format!("https://{}", listener.local_addr().unwrap()));
+        let begun = Instant::now();
+        let error = clients.classic.describe_load_balancers().send().await.unwrap_err();
+        assert!(matches!(&error, SdkError::DispatchFailure(why) if why.is_timeout()), "{error:?}");
+        assert_eq!(begun.elapsed().as_secs(), CONNECT_TIMEOUT.as_secs());
     }
 }

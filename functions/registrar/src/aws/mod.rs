@@ -9,7 +9,6 @@ pub(crate) mod call;
 pub mod call_watch;
 pub mod clients;
 pub mod ec2;
-pub mod http;
 mod network;
 pub mod queue;
 
