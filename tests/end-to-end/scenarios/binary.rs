@@ -45,7 +45,7 @@ struct Running {
     _process: FunctionProcess,
 }
 
-/// `environment` is what the function has besides what the template gives it.
+/// Starts a function. `environment` adds variables to those that the template gives it.
 async fn run(environment: &[(&str, &str)]) -> Running {
     run_function(INSTANCE_STATE, environment).await
 }
@@ -117,7 +117,7 @@ async fn the_built_binary_takes_out_and_gives_back() {
             elb::members(world, "shop").len() == 1 && found.tags.is_empty()
         })
         .await;
-    // It tells of a deed once it has heard that it is done.
+    // It tells of a change after AWS has confirmed it.
     running.until("told", |_| running.log().iter().any(|line| line["message"] == "forgotten")).await;
     println!("{} bytes of log", running.lines().iter().map(|line| line.len() + 1).sum::<usize>());
     let log = running.log();
@@ -126,7 +126,7 @@ async fn the_built_binary_takes_out_and_gives_back() {
         assert_eq!((&line["instance"], &line["registration"]), (&instance.as_str().into(), &"clb:shop".into()));
         assert!(line["why"].is_string() && line["level"] == "INFO", "{line}");
         let time = line["timestamp"].as_str().unwrap_or_default();
-        // RFC 3339: without it Lambda takes no notice of the level.
+        // RFC 3339: with another format Lambda ignores the level.
         assert!(time.len() > 19 && &time[10..11] == "T" && time.ends_with('Z'), "{time}");
     }
 }
@@ -146,7 +146,7 @@ async fn the_built_binary_connects_before_it_has_work_and_may() {
     assert_eq!((calls, log.len(), told), (2, 1, vec![("enforce", "what is decided is done")]));
 }
 
-/// A group with hooks whose only member shall have an address in a target group that drains for a minute.
+/// Creates a group with hooks. Its only member must be registered by its address in a target group that drains for a minute.
 fn create_fleet(world: &mut World, vpc: &str, subnet: &str) -> Result<(), ApiError> {
     let group = elbv2::create_target_group(world, TargetGroupSpec::addresses("edge", vpc, 443))?;
     let balancer = elbv2::create_load_balancer(world, Kind::Application, "edge-alb", vpc)?;
@@ -159,7 +159,7 @@ fn create_fleet(world: &mut World, vpc: &str, subnet: &str) -> Result<(), ApiErr
 
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// How many members are in service, if all that the group has are.
+/// Returns the number of members, if all of them are in service.
 fn in_service(world: &World) -> Option<usize> {
     let members = &world.auto_scaling.groups["fleet"].members;
     let all = members.values().all(|member| member.lifecycle_state == LifecycleState::InService);
@@ -167,7 +167,7 @@ fn in_service(world: &World) -> Option<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_built_binary_lets_members_in_when_healthy_and_go_when_drained_and_no_request_is_lost() {
+async fn the_built_binary_loses_no_request_as_members_come_and_go() {
     let running = run_function(LIFECYCLE, &[]).await;
     let sandbox = &running.sandbox;
     sandbox.with(|world| create_fleet(world, &running.vpc, &running.subnet)).expect("a group");
@@ -216,7 +216,7 @@ async fn a_wrong_setting_stops_the_binary_with_a_sentence_that_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_permission_is_named_in_the_log_and_the_event_is_kept() {
+async fn the_log_names_a_missing_permission_and_the_event_is_kept() {
     let running = run(&[]).await;
     let instance = running.instance.clone();
     running
