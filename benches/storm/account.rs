@@ -1,10 +1,10 @@
-//! The account that a storm breaks over: services of several instances each, behind target groups and Classic load balancers.
+//! The account of a storm: services of several instances each, behind target groups and Classic load balancers.
 //!
-//! Of the target groups, every tenth is in another network, for instances, so that nobody has to ask it for ours. The others are
-//! dealt out to services: two to the first, one to the second, two to the third, and so on; every third takes addresses instead of
-//! instances. A service has an Application Load Balancer of its own, and every tenth one a Classic load balancer besides. The
-//! instances are dealt out to the services in turn, so that each has as many as the next; where there are fewer instances than
-//! services, the rest of the services are empty.
+//! Every tenth target group is in another network, and for instances, so that no function has to ask it for ours. The others are
+//! dealt out to services: two to the first, one to the second, two to the third, and so on. Every third takes addresses instead
+//! of instances. A service has an Application Load Balancer of its own, and every tenth one a Classic load balancer besides. The
+//! instances are dealt out to the services in turn, so that all have the same number. If there are fewer instances than services,
+//! the rest of the services are empty.
 
 use std::net::Ipv4Addr;
 
@@ -16,27 +16,27 @@ use sandbox::{
     elbv2::{self, Kind, Target, TargetGroupSpec},
 };
 
-/// One in so many target groups is in another network.
+/// One of this many target groups is in another network.
 const ELSEWHERE: usize = 10;
 
-/// One in so many target groups takes addresses.
+/// One of this many target groups takes addresses.
 const OF_ADDRESSES: usize = 3;
 
-/// One in so many services has a Classic load balancer, too.
+/// One of this many services has a Classic load balancer, too.
 const WITH_CLASSIC: usize = 10;
 
-/// Where the instances are: room for 32,000 of them.
+/// The subnet of the instances: room for 32,000 of them.
 const SUBNET: &str = "10.0.128.0/17";
 
 /// The first instance's address; the others' follow.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 128, 16);
 
-/// How large an account is.
+/// The size of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Size {
     /// Instances that stop and start.
     pub(crate) instances: usize,
-    /// Target groups, whoever uses them.
+    /// Target groups, in all services and networks.
     pub(crate) groups: usize,
 }
 
@@ -46,15 +46,15 @@ pub(crate) struct Account {
     pub(crate) stage: Stage,
     /// Ids of the instances.
     pub(crate) instances: Vec<String>,
-    /// What runs on them.
+    /// The services on them.
     pub(crate) services: Vec<Service>,
-    /// Target groups that an instance of these could be in, as far as a listing tells.
+    /// Target groups that one of these instances could be in, as far as a listing shows.
     pub(crate) candidates: usize,
     /// All target groups.
     pub(crate) groups: usize,
 }
 
-/// Instances that serve the same.
+/// Instances with the same targets.
 pub(crate) struct Service {
     /// ARNs of its target groups.
     pub(crate) groups: Vec<String>,
@@ -65,13 +65,13 @@ pub(crate) struct Service {
 }
 
 impl Account {
-    /// An account as the module describes it.
+    /// Returns an account as the module describes it.
     pub(crate) fn new(size: Size) -> Self {
         let account = Self::with_groups(size.groups);
         account.populated(size.instances)
     }
 
-    /// An account in which one instance is alone in so many target groups, and the others are empty.
+    /// Returns an account in which one instance is alone in a number of target groups, and the others are empty.
     pub(crate) fn of_one(groups: usize, used: usize) -> Self {
         let mut account = Self::with_groups(groups);
         let arns: Vec<String> = account.services.iter().flat_map(|service| service.groups.clone()).take(used).collect();
@@ -112,12 +112,12 @@ impl Account {
         self
     }
 
-    /// What any balancer of the services that are in use is called: an ARN, or a Classic load balancer's name.
+    /// Returns the name of every balancer that a service in use has: an ARN, or a Classic load balancer's name.
     pub(crate) fn balancers(&self) -> impl Iterator<Item = &String> {
         self.used().flat_map(|service| service.groups.iter().chain(&service.classic))
     }
 
-    /// The services that have any instances.
+    /// Returns the services that have any instances.
     pub(crate) fn used(&self) -> impl Iterator<Item = &Service> {
         self.services.iter().filter(|service| !service.instances.is_empty())
     }
@@ -151,7 +151,7 @@ fn instances_group(name: &str, vpc: &str) -> TargetGroupSpec {
     TargetGroupSpec::instances(name, vpc, 8080)
 }
 
-/// Creates target groups behind one Application Load Balancer, and tells their ARNs.
+/// Creates target groups behind one Application Load Balancer, and returns their ARNs.
 fn create_balancer(world: &mut World, name: &str, vpc: &str, groups: Vec<TargetGroupSpec>) -> Vec<String> {
     let balancer = elbv2::create_load_balancer(world, Kind::Application, name, vpc).expect("a new name");
     let attach = |(port, spec)| {
@@ -162,7 +162,8 @@ fn create_balancer(world: &mut World, name: &str, vpc: &str, groups: Vec<TargetG
     (80..).zip(groups).map(attach).collect()
 }
 
-/// An instance that has been running all along. Its address is told, because to look for a free one takes the sandbox long.
+/// Launches an instance that has been running all along. Its address is given, because the sandbox would take long to find a free
+/// one.
 fn launch(world: &mut World, subnet: &str, number: usize) -> (String, Ipv4Addr) {
     let offset = u32::try_from(number).expect("fewer instances than the subnet has room for");
     let address = Ipv4Addr::from(u32::from(FIRST_ADDRESS) + offset);
@@ -171,7 +172,7 @@ fn launch(world: &mut World, subnet: &str, number: usize) -> (String, Ipv4Addr) 
 }
 
 fn register(world: &mut World, service: &Service, hosts: &[&(String, Ipv4Addr)]) {
-    // A quota that AWS raises for whoever asks.
+    // A quota that AWS raises at request.
     world.elbv2.targets_per_group = world.elbv2.targets_per_group.max(hosts.len());
     for arn in service.groups.iter().filter(|_| !hosts.is_empty()) {
         let of_addresses = world.elbv2.target_groups[arn].spec.target_type == elbv2::TargetType::Ip;

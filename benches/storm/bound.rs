@@ -1,21 +1,24 @@
-//! What a storm costs at the least: the calls that every correct program has to make, and how soon the buckets let them through.
+//! The least cost of a storm: the calls that every correct program has to make, and the earliest times at which the buckets let
+//! them through.
 //!
 //! The bound assumes
-//! - that nothing is known beforehand: which groups there are and who is in them is read once, for all instances that stop, and at no
+//! - that nothing is known beforehand: the groups and their members are read once, for all instances that stop, and at no
 //!   particular time;
-//! - that a listing is read in the largest pages, and tells which groups cannot have any of the instances;
-//! - that whoever takes a target out knows that nobody else looks after its group or load balancer, by their tags, 20 to a call;
-//! - that what is taken is written down before, in the instances' tags: one call for all instances that have the same, 1,000 of them;
-//! - that targets are named 200 to a call, one call for each balancer at the least (no maximum is documented; the AWS Load Balancer
+//! - that a listing is read in the largest pages, and shows which groups cannot have any of the instances;
+//! - that a program reads the tags of a target's group or load balancer before it deregisters the target, 20 to a call, so that
+//!   it knows that it has no other owner;
+//! - that a registration is written into the instances' tags before it is taken: one call for all instances that have the same,
+//!   1,000 of them;
+//! - that targets are named 200 to a call, one call for each balancer at least (no maximum is documented; the AWS Load Balancer
 //!   Controller sends 200 on the service team's advice);
-//! - that what is given back is seen in place once, group by group, before it is forgotten, and that this is one call for all that held
-//!   the same;
-//! - that what is done for an instance is done after it has stopped, or after it runs: of the calls for a balancer, one comes after the
+//! - that a registration is seen in place once, group by group, before its tag is forgotten, and that this is one call for all
+//!   instances that held the same;
+//! - that the work for an instance comes after it has stopped, or after it runs: of the calls for a balancer, one comes after the
 //!   last of its instances, one after the last but 200, and so on;
-//! - that the buckets are full whenever that is best, that nothing is refused, and that all calls are made at once, as far as the
-//!   buckets let them: no event, answer or invocation takes any time, and none of the calls has to wait for another.
+//! - that the buckets are full at the best times, that no call is refused, and that all calls are made at once, as far as the
+//!   buckets let them: no event, answer or invocation takes any time, and no call has to wait for another.
 //!
-//! So it cannot be reached: the first deregistration of a real program comes after a scan, and the last one before its answer.
+//! So no program can reach it: the first deregistration of a real program comes after a scan, and the last one before its answer.
 
 use std::collections::BTreeMap;
 
@@ -35,13 +38,13 @@ const NAMES: usize = 20;
 /// Targets in a call.
 const TARGETS: usize = 200;
 
-/// Calls, by the bucket that they take their tokens from: for each of them, how many seconds after the beginning it can be made at
-/// the earliest.
+/// Calls, by the bucket that they take their tokens from: for each of them, how many seconds after the beginning it can be made
+/// at the earliest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Work(BTreeMap<ApiSet, Vec<f64>>);
 
 impl Work {
-    /// The least that takes all instances of an account out, each of which stops at a time.
+    /// Returns the least work to take out all instances of an account, each of which stops at a time.
     pub(crate) fn of_taking_out(account: &Account, times: &[f64]) -> Self {
         let mut work = Self::default();
         let used = || account.used();
@@ -59,7 +62,7 @@ impl Work {
         work
     }
 
-    /// The least that gives everything back, and forgets it, to instances each of which runs from a time on.
+    /// Returns the least work to give everything back, and to forget it, for instances each of which runs from a time on.
     pub(crate) fn of_giving_back(account: &Account, times: &[f64]) -> Self {
         let mut work = Self::default();
         let used = || account.used();
@@ -75,8 +78,8 @@ impl Work {
         work
     }
 
-    /// What it costs to look through all groups anew for each instance that stops: what it must not cost.
-    pub(crate) fn of_a_scan_for_each(account: &Account) -> Self {
+    /// Returns the work of a scan of all groups for each instance that stops: a storm must not cost this much.
+    pub(crate) fn of_repeated_scans(account: &Account) -> Self {
         let mut work = Self::default();
         work.add(ApiSet::Describe, scan(account) * account.instances.len());
         work
@@ -87,15 +90,15 @@ impl Work {
         self.0.entry(set).or_default().extend(std::iter::repeat_n(0.0, calls));
     }
 
-    /// Adds the calls for some instances, so many of them to a call: the last call waits for the last instance, the one before it
-    /// for the last that does not fit into that, and so on.
+    /// Adds the calls for some instances, with a number of them to a call. The last call waits for the last instance, the one
+    /// before it for the last instance that does not fit into that, and so on.
     fn add_for(&mut self, set: ApiSet, times: &[f64], instances_a_call: usize) {
         let mut times = times.to_vec();
         times.sort_by(|a, b| b.total_cmp(a));
         self.0.entry(set).or_default().extend(times.into_iter().step_by(instances_a_call));
     }
 
-    /// Adds what is written: at each balancer for its instances, and into their tags.
+    /// Adds the writing calls: at each balancer for its instances, and for their tags.
     fn add_changes(&mut self, account: &Account, tagging: ApiSet, times: &[f64]) {
         for service in account.used() {
             let times = of_service(service, times);
@@ -109,20 +112,20 @@ impl Work {
         }
     }
 
-    /// All calls.
+    /// Returns all calls.
     pub(crate) fn calls(&self) -> usize {
         self.0.values().map(Vec::len).sum()
     }
 
-    /// How many seconds after the beginning the buckets have let the last call through, at the earliest.
+    /// Returns how many seconds after the beginning the buckets have let the last call through, at the earliest.
     pub(crate) fn seconds(&self, throttle: &Throttle) -> f64 {
         let sets = self.0.iter().map(|(set, times)| finished(times, throttle.limits(*set)));
         sets.fold(0.0, f64::max)
     }
 }
 
-/// When a bucket has let all calls through, whoever has the first turn: those that cannot come before some moment find a full bucket then
-/// at the best, and of them no more than that and what flows in afterwards.
+/// Returns when a bucket has let all calls through, whichever call has the first turn. Calls that cannot come before some moment
+/// find a full bucket then at best, and of them no more pass than that and the later refill.
 fn finished(times: &[f64], (size, refill): (f64, f64)) -> f64 {
     let mut times = times.to_vec();
     times.sort_by(|a, b| b.total_cmp(a));
@@ -130,12 +133,12 @@ fn finished(times: &[f64], (size, refill): (f64, f64)) -> f64 {
     after.fold(0.0, f64::max)
 }
 
-/// The times of a service's instances.
+/// Returns the times of a service's instances.
 fn of_service(service: &Service, times: &[f64]) -> Vec<f64> {
     service.instances.iter().map(|index| times[*index]).collect()
 }
 
-/// One reading of all target groups: the listing, and each group that could have one of the instances.
+/// Returns one reading of all target groups: the listing, and each group that could have one of the instances.
 fn scan(account: &Account) -> usize {
     account.groups.div_ceil(PAGE) + account.candidates
 }

@@ -1,4 +1,4 @@
-//! The course of a storm: everything stops, everything starts again, and what that took.
+//! The course of a storm: everything stops, everything starts again, and the watch takes the times.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,19 +18,19 @@ use crate::{
     ledger::{Count, Ledger},
 };
 
-/// How long after a storm the account has to be at rest. Longer, and a message that always fails is a dead letter by then.
+/// How long after a storm the account has to be at rest. It is so long that a message that always fails is a dead letter by then.
 const PATIENCE: Duration = Duration::from_secs(12 * 3600);
 
-/// How many seconds nothing must have happened for a phase to be over: longer than any event is under way.
+/// For how many seconds nothing must have happened before a phase is over: longer than any event is under way.
 const QUIET: usize = 5;
 
-/// Between the stop and the start, so that nothing of the one is left at the other.
+/// The time between the stop and the start, so that the start begins without leftovers of the stop.
 const NIGHT: Duration = Duration::from_secs(8 * 3600);
 
-/// Whether all stops come at once.
+/// How the stops are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stops {
-    /// By one call of an operator's, or because a zone fails.
+    /// All by one call of an operator's, or because a zone fails.
     AtOnce,
     /// One after the other, over a minute: a nightly schedule.
     OverAMinute,
@@ -41,12 +41,12 @@ pub(crate) enum Stops {
 pub(crate) struct Limits {
     /// Which limits are in force.
     pub(crate) era: Era,
-    /// What other controllers of the account use up, in parts of a hundred.
+    /// The share of the other controllers in the account, in parts of a hundred.
     pub(crate) others: u8,
 }
 
 impl Limits {
-    /// Those that are published today, and nobody else there.
+    /// The limits that are published today, with no other controller.
     pub(crate) const TODAY: Self = Self { era: Era::Today, others: 0 };
 
     fn throttle(self) -> Throttle {
@@ -54,39 +54,39 @@ impl Limits {
     }
 }
 
-/// What a storm took.
+/// The result of a storm.
 #[derive(Debug)]
 pub(crate) struct Storm {
     /// From the first stop on.
     pub(crate) stop: Phase,
     /// From the start on, of all at once.
     pub(crate) start: Phase,
-    /// How many seconds it would take to look through all target groups anew for each instance, by the same buckets. Computed.
+    /// How many seconds it would take to scan all target groups again for each instance, by the same buckets. Computed.
     pub(crate) scan_for_each: f64,
 }
 
-/// One half of a storm. Times are in seconds since it began, and `None` where it did not come to that.
+/// One half of a storm. Times are in seconds since it began, and `None` if it did not come to that.
 #[derive(Debug, Default)]
 pub(crate) struct Phase {
     /// By service and operation.
     pub(crate) calls: BTreeMap<String, Count>,
-    /// Until nobody was registered any more, or everybody again.
+    /// Until no instance was registered any more, or all of them again.
     pub(crate) changed: Option<f64>,
     /// The bound for that.
     pub(crate) bound: f64,
-    /// Until everybody who was given back was healthy in every target group.
+    /// Until every instance that was given back was healthy in every target group.
     pub(crate) healthy: Option<f64>,
-    /// Until no tag held anything any more.
+    /// Until all tags were forgotten.
     pub(crate) forgotten: Option<f64>,
-    /// Until nothing was under way any more.
+    /// Until no work was under way any more.
     pub(crate) rest: Option<f64>,
     /// Of all functions.
     pub(crate) invocations: usize,
     /// Those that Lambda ended.
     pub(crate) timed_out: usize,
-    /// How long the invocations ran together.
+    /// The sum of the invocations' times.
     pub(crate) lambda_seconds: f64,
-    /// The least of calls.
+    /// The least number of calls.
     pub(crate) least_calls: usize,
 }
 
@@ -98,11 +98,11 @@ pub(crate) async fn play(account: &Account, stops: Stops, limits: Limits) -> Sto
     account.stage.sandbox.advance(NIGHT).await;
     watch.begin();
     let start = watch.start().await;
-    let scan_for_each = Work::of_a_scan_for_each(account).seconds(&limits.throttle());
+    let scan_for_each = Work::of_repeated_scans(account).seconds(&limits.throttle());
     Storm { stop, start, scan_for_each }
 }
 
-/// Whoever looks on.
+/// The watcher of a storm.
 struct Watch<'a> {
     account: &'a Account,
     ledger: Ledger,
@@ -154,7 +154,7 @@ impl Watch<'_> {
         Phase { changed, bound: work.seconds(&self.limits.throttle()), least_calls: work.calls(), ..phase }
     }
 
-    /// How many seconds after the beginning of the phase each instance came to run.
+    /// Returns how many seconds after the beginning of the phase each instance came to run.
     fn ran(&self, begun: Timestamp) -> Vec<f64> {
         self.stage().world(|world| {
             let since = |id: &String| world.ec2.instance(id).expect("an instance of the account").since;
@@ -162,7 +162,8 @@ impl Watch<'_> {
         })
     }
 
-    /// Lets everything happen that follows, and looks every second; tells when it began. `deeds` is how long an operator goes on.
+    /// Lets time pass until all is at rest, and looks every second. Returns the phase and its beginning. `deeds` is how long an
+    /// operator goes on.
     async fn settle(&self, deeds: Duration) -> (Phase, Timestamp) {
         let begun = self.stage().world(|world| world.now());
         let mut phase = Phase::default();
@@ -212,12 +213,12 @@ impl Phase {
         }
     }
 
-    /// How many calls were made, without those to queues, which no other controller shares.
+    /// Returns how many calls were made, without those to queues, which no other controller shares.
     pub(crate) fn made(&self) -> usize {
         self.of_account().map(|count| count.made).sum()
     }
 
-    /// How many of them were refused because they came too fast.
+    /// Returns how many of them were refused because they came too fast.
     pub(crate) fn throttled(&self) -> usize {
         self.of_account().map(|count| count.throttled).sum()
     }
@@ -227,7 +228,7 @@ impl Phase {
     }
 }
 
-/// Whether an operation is one of SQS.
+/// Returns whether an operation is one of SQS.
 pub(crate) fn is_of_queue(action: &str) -> bool {
     action.starts_with("ChangeMessageVisibility") || action.starts_with("SendMessage")
 }

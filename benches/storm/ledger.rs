@@ -1,4 +1,4 @@
-//! What happened, written down call by call: who is registered by now, and what was called for it.
+//! The ledger of a storm, written call by call: the present registrations, and the calls.
 //!
 //! It looks at the sandbox's own state, and only at the balancer that a call was about: so it can look after every call.
 
@@ -17,7 +17,7 @@ use sandbox::{
 
 use crate::account::Account;
 
-/// The codes by which EC2, and Elastic Load Balancing, refuse what comes too fast.
+/// The codes by which EC2, and Elastic Load Balancing, refuse calls that come too fast.
 const THROTTLED: [&str; 2] = ["RequestLimitExceeded", "Throttling"];
 
 /// How often an operation was called.
@@ -31,24 +31,24 @@ pub(crate) struct Count {
     pub(crate) failed: usize,
 }
 
-/// A handle on what is written down. Clones are the same ledger.
+/// A handle on the ledger's pages. Clones are the same ledger.
 #[derive(Clone, Default)]
 pub(crate) struct Ledger(Arc<Mutex<Pages>>);
 
-/// What is written down.
+/// The ledger's pages.
 #[derive(Default)]
 pub(crate) struct Pages {
     /// Calls since the beginning of the phase, by service and operation.
     pub(crate) calls: BTreeMap<String, Count>,
-    /// When nobody was registered any more.
+    /// When no instance was registered any more.
     pub(crate) out: Option<Timestamp>,
-    /// When everybody was registered again.
+    /// When all instances were registered again.
     pub(crate) back: Option<Timestamp>,
     /// Registrations by balancer.
     members: BTreeMap<String, usize>,
     /// All of them.
     registered: usize,
-    /// So many there were in the beginning.
+    /// The number of registrations in the beginning.
     full: usize,
 }
 
@@ -67,13 +67,13 @@ impl Ledger {
         ledger
     }
 
-    /// Forgets what was called, and when; not who is registered.
+    /// Forgets the calls and their times, but not the registrations.
     pub(crate) fn turn_over(&self) {
         let mut pages = self.pages();
         (pages.calls, pages.out, pages.back) = (BTreeMap::new(), None, None);
     }
 
-    /// What is written down by now.
+    /// Returns the present pages.
     pub(crate) fn pages(&self) -> MutexGuard<'_, Pages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,7 +108,7 @@ impl Pages {
     }
 }
 
-/// An operation as AWS's own documentation has it, the older of two services of one name marked.
+/// Returns an operation as AWS's own documentation has it. The older of two services with one name is marked.
 fn name(call: &Call) -> String {
     match call.service {
         Service::Elb => format!("Classic: {}", call.action),
@@ -116,7 +116,7 @@ fn name(call: &Call) -> String {
     }
 }
 
-/// How many targets are registered with a balancer, draining ones left out.
+/// Returns how many targets are registered with a balancer, without draining ones.
 fn count_members(world: &World, balancer: &str) -> usize {
     match balancer.starts_with("arn:") {
         true => elbv2::targets(world, balancer).iter().filter(|target| target.state == Standing::Registered).count(),

@@ -1,4 +1,4 @@
-//! `cargo storm`: what it costs, and how long it takes, when many instances stop and start together.
+//! `cargo storm`: the cost and the time of many instances that stop and start together.
 //!
 //! The real handlers run in the sandbox, as the template deploys them, under the limits on calls that AWS publishes. All times are
 //! simulated: they depend on the code and on no machine.
@@ -33,7 +33,7 @@ Usage: cargo storm [--quick | --size 1000x500 | --write] [--jobs 2]
 Exits with 1 where a storm did not end as it should.
 ";
 
-/// Where this was built from.
+/// The repository that this was built from.
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 struct Arguments {

@@ -6,7 +6,7 @@ use benchmarks::machine::{here, memory, today};
 
 use crate::plan::Results;
 
-/// What the page begins with.
+/// The beginning of the page.
 const BEGINNING: &str = "\
 # A storm: many instances at once
 
@@ -31,7 +31,7 @@ it: the gathering of events, a scan before the first deregistration (ten seconds
 /// Writes page and plot into the folder of a repository.
 ///
 /// # Errors
-/// Where a file cannot be written.
+/// If a file cannot be written.
 pub(crate) fn write(repository: &Path, results: &Results, took: Duration) -> io::Result<()> {
     let docs = repository.join("docs");
     std::fs::write(docs.join("storm.svg"), results.plot().to_svg())?;

@@ -1,4 +1,4 @@
-//! What is measured: which storms, in which accounts, under which limits.
+//! The plan of the measurements: the storms, their accounts, and their limits.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -12,7 +12,7 @@ use crate::{
     course::{Limits, Phase, Stops, Storm, play},
 };
 
-/// The size that the goal is about, and that is looked at under other limits, too.
+/// The size of the goal, which is also measured under other limits.
 pub(crate) const GOAL: Size = Size { instances: 1_000, groups: 500 };
 
 /// Everything that is measured in one run.
@@ -28,7 +28,7 @@ pub(crate) struct StormCase {
     pub(crate) size: Size,
     /// How its instances stop.
     pub(crate) stops: Stops,
-    /// What is left of its limits.
+    /// The functions' share of its limits.
     pub(crate) limits: Limits,
 }
 
@@ -37,11 +37,11 @@ pub(crate) struct StormCase {
 pub(crate) struct RestartCase {
     /// Target groups of the account.
     pub(crate) groups: usize,
-    /// Those that the instance is in.
+    /// The target groups that the instance is in.
     pub(crate) used: usize,
 }
 
-/// What was measured, in the plan's order.
+/// The measurements, in the plan's order.
 pub(crate) struct Results {
     /// Storms.
     pub(crate) storms: Vec<(StormCase, Storm)>,
@@ -50,21 +50,21 @@ pub(crate) struct Results {
 }
 
 impl Plan {
-    /// All sizes; and the goal's size under the limits of before, and where others use up half and nine parts of ten.
+    /// Returns all sizes. The goal's size also comes under the older limits, and with others using up half and nine tenths.
     pub(crate) fn full() -> Self {
         let mut plan = Self::of(&[1, 10, 100, 1_000, 10_000], &[10, 100, 500, 3_000]);
         plan.add_limits(GOAL, &[(Era::Today, 50), (Era::Today, 90), (Era::Until2026, 0)]);
         plan
     }
 
-    /// Small sizes, so that it takes seconds and shows whether everything still works.
+    /// Returns small sizes, so that a run takes seconds and shows whether everything still works.
     pub(crate) fn quick() -> Self {
         let mut plan = Self::of(&[1, 40], &[10, 60]);
         plan.add_limits(Size { instances: 40, groups: 60 }, &[(Era::Until2026, 50)]);
         plan
     }
 
-    /// One size alone.
+    /// Returns one size alone.
     pub(crate) fn one(size: Size) -> Self {
         Self::of(&[size.instances], &[size.groups])
     }
@@ -84,7 +84,7 @@ impl Plan {
         self.storms.extend(limits.map(|limits| StormCase { size, stops: Stops::AtOnce, limits }));
     }
 
-    /// Measures everything, so many cases at a time. What comes out depends on neither that nor the machine.
+    /// Measures everything, a number of cases at a time. The result depends on neither that number nor the machine.
     pub(crate) fn run(self, jobs: usize) -> Results {
         let Self { storms, restarts } = self;
         Results {
@@ -116,7 +116,7 @@ fn in_virtual_time<R>(course: impl AsyncFnOnce() -> R) -> R {
     runtime.expect("a runtime needs nothing but memory").block_on(course())
 }
 
-/// Runs cases, the last ones first, which are the largest; tells them in their order.
+/// Runs cases, the last ones first, which are the largest, and returns the results in the order of the cases.
 fn side_by_side<C: Sync, R: Send>(jobs: usize, cases: Vec<C>, run: fn(&C) -> R) -> Vec<(C, R)> {
     let (taken, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

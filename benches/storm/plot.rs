@@ -1,6 +1,7 @@
 //! A plot of times over sizes as SVG, both axes logarithmic.
 //!
-//! Written by hand: it takes lines, texts and two axes, and a crate that can do more would bring in more than that saves.
+//! It is written by hand: a plot needs lines, texts and two axes, and a crate that can do more would bring in more than that
+//! saves.
 
 use std::fmt::Write as _;
 
@@ -8,41 +9,41 @@ use benchmarks::COLOURS;
 
 use crate::table::whole;
 
-/// Of the picture, in pixels.
+/// The width of the picture, in pixels.
 const WIDTH: f64 = 760.0;
 
-/// Of the picture, in pixels.
+/// The height of the picture, in pixels.
 const HEIGHT: f64 = 460.0;
 
-/// Where the horizontal axis begins: room for the times to its left.
+/// The beginning of the horizontal axis: room for the times to its left.
 const LEFT: f64 = 70.0;
 
-/// Where it ends: room for the legend.
+/// The end of the horizontal axis: room for the legend.
 const RIGHT: f64 = WIDTH - 170.0;
 
-/// Where the vertical axis ends, under the title.
+/// The end of the vertical axis, under the title.
 const TOP: f64 = 40.0;
 
-/// Where it begins, above the sizes.
+/// The beginning of the vertical axis, above the sizes.
 const BOTTOM: f64 = HEIGHT - 50.0;
 
 /// One line of the plot with its bound, which is dashed.
 pub(crate) struct Curve {
-    /// What it is of.
+    /// Its name.
     pub(crate) name: String,
     /// Points: size and seconds.
     pub(crate) measured: Vec<(f64, f64)>,
-    /// The same of the bound.
+    /// The same for the bound.
     pub(crate) bound: Vec<(f64, f64)>,
 }
 
 /// A plot.
 pub(crate) struct Plot {
-    /// What it shows.
+    /// Its title.
     pub(crate) title: &'static str,
-    /// What is on the horizontal axis.
+    /// The label of the horizontal axis.
     pub(crate) sizes: &'static str,
-    /// What is on the vertical one.
+    /// The label of the vertical axis.
     pub(crate) times: &'static str,
     /// The lines, with a colour each.
     pub(crate) curves: Vec<Curve>,
@@ -72,7 +73,7 @@ impl Axis {
 }
 
 impl Plot {
-    /// The picture. A logarithmic axis has no zero: a point that has no size or takes no time is left out.
+    /// Returns the picture. A logarithmic axis has no zero: a point that has no size or takes no time is left out.
     pub(crate) fn to_svg(&self) -> String {
         let points = || {
             let all = self.curves.iter().flat_map(|curve| curve.measured.iter().chain(&curve.bound));
@@ -125,7 +126,7 @@ fn is_shown((size, time): &(f64, f64)) -> bool {
     *size > 0.0 && *time > 0.0
 }
 
-/// A power of ten.
+/// Returns a power of ten.
 fn power(value: f64) -> String {
     if value < 1.0 { value.to_string() } else { whole(value as usize) }
 }

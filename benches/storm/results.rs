@@ -1,4 +1,4 @@
-//! What was measured, as tables, as a plot, and as sentences about what is wrong with it.
+//! The measurements as tables, as a plot, and as sentences about their faults.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use crate::{
     table::{Table, seconds, whole},
 };
 
-/// A bound that is shorter says nothing: events and batches take longer to arrive.
+/// A shorter bound says nothing: events and batches take longer to arrive.
 const BOUND_LEAST: f64 = 1.0;
 
 impl Results {
-    /// All tables.
+    /// Returns all tables.
     pub(crate) fn tables(&self) -> Vec<Table> {
         let mut tables = vec![self.out(), self.back(), self.costs()];
         tables.extend(self.storms.iter().any(|(case, _)| case.limits != Limits::TODAY).then(|| self.shared()));
@@ -24,7 +24,7 @@ impl Results {
         tables
     }
 
-    /// What should not be, whatever the figures are.
+    /// Returns the faults, which must not be there whatever the figures are.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (case, storm) in &self.storms {
@@ -51,7 +51,7 @@ impl Results {
         faults
     }
 
-    /// How long it takes to take out what stops at once, over the number of instances.
+    /// Returns the plot of the time until instances that stop at once are out, over their number.
     pub(crate) fn plot(&self) -> Plot {
         let groups: BTreeSet<usize> = self.of_today().map(|(case, _)| case.size.groups).collect();
         let curves = groups.into_iter().map(|groups| {
@@ -73,7 +73,7 @@ impl Results {
         self.storms.iter().filter(|(case, _)| case.limits == Limits::TODAY)
     }
 
-    /// The storms of today's limits, each with what it was over a minute.
+    /// Returns the storms of today's limits, each with the one over a minute.
     fn pairs(&self) -> impl Iterator<Item = (&(StormCase, Storm), Option<&Storm>)> {
         self.of_today().filter(|(case, _)| case.stops == Stops::AtOnce).map(|at_once| {
             let is_same = |case: &StormCase| case.size == at_once.0.size && case.stops == Stops::OverAMinute;
@@ -106,7 +106,7 @@ impl Results {
             let start = &storm.start;
             let mut cells = vec![size(case)];
             cells.extend(beside_bound(start));
-            // Nobody looks on any more when the functions are at rest.
+            // The watch ends when the functions are at rest.
             cells.push(start.healthy.map_or_else(|| "later".to_owned(), |healthy| seconds(Some(healthy))));
             cells.extend([start.forgotten, start.rest].map(seconds));
             table.row(cells);
@@ -138,7 +138,7 @@ impl Results {
         table
     }
 
-    /// The goal's size under other limits.
+    /// Returns the goal's size under other limits.
     fn shared(&self) -> Table {
         let title = "The same where others use up a part of every bucket, and by the limits until early 2026 (all stop at once).";
         let header =
@@ -157,7 +157,7 @@ impl Results {
         table
     }
 
-    /// Calls by action, at the goal's size; where it was not measured, at the largest.
+    /// Returns the calls by action, at the goal's size; if that was not measured, at the largest.
     fn calls(&self) -> Option<Table> {
         let of_goal = self.of_today().find(|(case, _)| case.size == GOAL && case.stops == Stops::AtOnce);
         let at_once = || self.of_today().filter(|(case, _)| case.stops == Stops::AtOnce);
@@ -195,7 +195,7 @@ fn size(case: &StormCase) -> String {
     format!("{} x {}", whole(case.size.instances), whole(case.size.groups))
 }
 
-/// What was measured, the bound, and how many times the bound that is.
+/// Returns the measured time, the bound, and the ratio of the two.
 fn beside_bound(phase: &Phase) -> [String; 3] {
     let times = match phase.changed {
         Some(changed) if phase.bound >= BOUND_LEAST => format!("{:.2}", changed / phase.bound),

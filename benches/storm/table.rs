@@ -2,14 +2,14 @@
 
 /// A table. Columns are aligned to the right but for the first.
 pub(crate) struct Table {
-    /// What it is about, in a sentence.
+    /// Its subject, in a sentence.
     pub(crate) title: String,
     header: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// One without rows.
+    /// Returns a table without rows.
     pub(crate) fn new(title: impl Into<String>, header: &[&'static str]) -> Self {
         Self { title: title.into(), header: header.to_vec(), rows: Vec::new() }
     }
@@ -21,7 +21,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// For a terminal.
+    /// Returns it for a terminal.
     pub(crate) fn to_text(&self) -> String {
         let widths = self.widths();
         let line = |cells: &[String]| {
@@ -37,7 +37,7 @@ impl Table {
         format!("{}\n{}{rows}", self.title, line(&header))
     }
 
-    /// For a page.
+    /// Returns it for a page.
     pub(crate) fn to_markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let header: Vec<String> = self.header.iter().map(ToString::to_string).collect();
@@ -56,7 +56,7 @@ impl Table {
     }
 }
 
-/// A number with its thousands apart.
+/// Returns a number with its thousands apart.
 pub(crate) fn whole(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -69,7 +69,7 @@ pub(crate) fn whole(number: usize) -> String {
     text
 }
 
-/// Seconds, as exact as is worth reading; a word where it never came to that.
+/// Returns seconds, as exact as is worth reading; a word if it never came to that.
 pub(crate) fn seconds(seconds: Option<f64>) -> String {
     match seconds {
         None => "never".to_owned(),

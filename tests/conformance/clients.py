@@ -1,4 +1,4 @@
-"""The two clients, in one shape: what a test does with `aws`, it does with each."""
+"""The two clients, in one shape: a test calls `aws`, and so each of them."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from model import strangers
 
 
 class Boto3:
-    """`aws.ec2.run_instances(...)` with boto3; every answer is held against botocore's model."""
+    """`aws.ec2.run_instances(...)` with boto3; every answer is compared with botocore's model."""
 
     session = boto3.Session()
 
@@ -37,7 +37,7 @@ class Boto3:
 
 
 class CommandLine:
-    """`aws.ec2.run_instances(...)` with the AWS CLI, which raises what boto3 would raise."""
+    """`aws.ec2.run_instances(...)` with the AWS CLI. It raises the same errors as boto3."""
 
     def __init__(self, endpoint):
         self.endpoint = endpoint
@@ -46,7 +46,7 @@ class CommandLine:
         return CommandLineService(self, service)
 
     def pages(self, service, operation, **size):
-        # Not with `--page-size`, by which the CLI gets the first page only where the API's own field has that name.
+        # Not with `--page-size`: with it the CLI gets only the first page, if the API's own field has that name.
         return self.call(service, operation, size)
 
     def call(self, service, operation, arguments, *options):
@@ -73,7 +73,7 @@ class CommandLineService:
 
 
 def eventually(look, wanted, within=20):
-    """Looks until it sees what is wanted; `within` is in real seconds."""
+    """Looks until it sees the wanted answer; `within` is in real seconds."""
     end = time.monotonic() + within
     while (seen := look()) != wanted:
         assert time.monotonic() < end, f"still {seen!r}, and not {wanted!r}"
@@ -81,5 +81,5 @@ def eventually(look, wanted, within=20):
 
 
 def refused(code):
-    """The error of either client, which name the code alike."""
+    """The error of either client. Both name the code in the same way."""
     return pytest.raises(ClientError, match=rf"An error occurred \({re.escape(code)}\)")

@@ -10,8 +10,8 @@ import pytest
 
 from clients import Boto3, CommandLine, eventually
 
-# Simulated seconds in a real one. Slower, and a drain of five minutes is long to wait for; faster, and what is to be
-# seen in between is over before the CLI, which needs half a second a call, has looked.
+# Simulated seconds in a real one. Too small: a drain of five minutes takes long. Too large: states in between are over before the
+# CLI has looked, which needs half a second a call.
 SPEED = 100
 
 ENVIRONMENT = {
@@ -22,14 +22,14 @@ ENVIRONMENT = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
-    # A second try would hide an answer that should not have been.
+    # A second try would hide a wrong answer.
     "AWS_MAX_ATTEMPTS": "1",
 }
 
 
 @pytest.fixture
 def endpoint(tmp_path, monkeypatch):
-    """An AWS of the test's own. What it printed, every call, is shown where the test fails."""
+    """An AWS of the test's own. If the test fails, its output is shown, with every call."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in ENVIRONMENT.items():
@@ -60,7 +60,7 @@ def cli(endpoint):
 
 @pytest.fixture(params=["boto3", "cli"])
 def aws(request):
-    """What a test does with this, it does twice: with boto3 and with the AWS CLI."""
+    """A test with this runs twice: with boto3 and with the AWS CLI."""
     return request.getfixturevalue("boto" if request.param == "boto3" else "cli")
 
 

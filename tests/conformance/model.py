@@ -13,7 +13,7 @@ def strangers(response, operation):
     if operation.metadata["protocol"] == "json":
         return list(_json_strangers(shape, json.loads(body), operation.name))
     root = ElementTree.fromstring(re.sub(rb' xmlns="[^"]*"', b"", body))
-    # What is around a result; EC2 says `return` where there is none.
+    # The fields around a result; EC2 says `return` if there is none.
     wrapper = f"{operation.name}Result"
     for element in [child for child in root if child.tag in {"requestId", "ResponseMetadata", "return", wrapper}]:
         root.remove(element)

@@ -1,4 +1,4 @@
-"""Auto Scaling: groups, their members and what they register by themselves."""
+"""Auto Scaling: groups, their members and the registrations that groups make by themselves."""
 
 import json
 
@@ -22,7 +22,7 @@ def pool(boto, network):
 
 
 def registered(boto, pool):
-    """Who takes new connections from the target group and from the load balancer."""
+    """The instances that take new connections from the target group and from the load balancer."""
     told = boto.elbv2.describe_target_health(TargetGroupArn=pool[0])["TargetHealthDescriptions"]
     targets = {one["Target"]["Id"] for one in told if one["TargetHealth"]["State"] != "draining"}
     [classic] = boto.elb.describe_load_balancers(LoadBalancerNames=[pool[1]])["LoadBalancerDescriptions"]
@@ -80,7 +80,7 @@ def states(boto):
 
 @pytest.fixture
 def actions(boto):
-    """What Auto Scaling tells EventBridge of waiting members, as a function that gives the next one."""
+    """A function that returns the next event of Auto Scaling about a waiting member."""
     url = boto.sqs.create_queue(QueueName="actions")["QueueUrl"]
     pattern = json.dumps({"source": ["aws.autoscaling"], "detail-type": [{"suffix": "Lifecycle Action"}]})
     boto.events.put_rule(Name="actions", EventPattern=pattern)

@@ -14,7 +14,7 @@ def tags_of(aws, resource):
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
-def test_an_instance_has_the_interfaces_addresses_and_tags_that_it_was_launched_with(aws):
+def test_an_instance_has_what_it_was_launched_with(aws):
     vpc = aws.ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
     block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].replace("/56", "/64")
     place = {"VpcId": vpc["VpcId"], "AvailabilityZone": "us-east-1a"}
@@ -41,7 +41,7 @@ def test_an_instance_has_the_interfaces_addresses_and_tags_that_it_was_launched_
     assert (other["SubnetId"], other["Description"], other["Ipv6Addresses"]) == (back, "to the database", [])
 
 
-def test_a_stopped_instance_keeps_its_address_and_starts_again_with_a_new_launch_time(aws, network):
+def test_a_restarted_instance_has_its_old_address_and_a_new_launch_time(aws, network):
     instance = network.instance()
     before = described(aws, instance)
     assert "Tags" not in before, "not even an empty list"
@@ -100,7 +100,7 @@ def test_a_tag_is_deleted_only_where_its_value_still_matches(aws, network):
     assert tags_of(aws, instance) == {"c": ""}
 
 
-def test_one_unknown_id_fails_a_call_by_ids_and_not_one_by_filter(aws, network):
+def test_an_unknown_id_fails_a_call_by_ids_but_not_by_filter(aws, network):
     ids = [network.instance(), "i-00000000000000fff"]
     with refused("InvalidInstanceID.NotFound"):
         aws.ec2.describe_instances(InstanceIds=ids)

@@ -9,7 +9,7 @@ DELAY = "deregistration_delay.timeout_seconds"
 
 @pytest.fixture
 def group(boto, network):
-    """Makes a target group, of instances on port 80 where nothing else is said; tells its ARN."""
+    """Makes a target group, by default of instances on port 80, and returns its ARN."""
 
     def make(name="web", **wishes):
         wishes = {"Protocol": "HTTP", "Port": 80, "VpcId": network.vpc} | wishes
@@ -19,7 +19,7 @@ def group(boto, network):
 
 
 def health(aws, arn):
-    """What is told of each target: its id, port and state, and its zone where there is one."""
+    """The id, the port and the state of each target, and its zone if it has one."""
     answer = aws.elbv2.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
     targets = [(told["Target"], told["TargetHealth"]["State"]) for told in answer]
     return sorted((t["Id"], t["Port"], state, *filter(None, [t.get("AvailabilityZone")])) for t, state in targets)
@@ -75,7 +75,7 @@ def test_deregistering_without_the_port_of_a_port_override_succeeds_and_does_not
     assert health(aws, arn) in ([(instance, 8080, "draining")], [])
 
 
-def test_a_target_drains_for_as_long_as_the_group_says_and_is_gone(aws, boto, network, group):
+def test_a_target_drains_for_the_delay_of_its_group(aws, boto, network, group):
     def let_drain(seconds):
         attribute = {"Key": DELAY, "Value": str(seconds)}
         boto.elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[attribute])
@@ -100,7 +100,7 @@ def test_one_instance_that_does_not_run_fails_the_whole_registration(aws, networ
     assert health(aws, arn) == []
 
 
-def test_an_address_outside_the_network_needs_the_zone_all_and_one_inside_has_its_own(aws, group):
+def test_an_address_outside_the_network_needs_the_zone_all(aws, group):
     arn = group(TargetType="ip")
     with refused("ValidationError"):
         aws.elbv2.register_targets(TargetGroupArn=arn, Targets=[{"Id": "10.9.0.1"}])

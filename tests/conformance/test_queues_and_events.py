@@ -13,7 +13,7 @@ def queue(boto):
     statement = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
     statement["Resource"] = "arn:aws:sqs:us-east-1:123456789012:work"
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    # An hour is 36 real seconds: a received message shall not come back while a test looks elsewhere.
+    # An hour is 36 real seconds: a received message must not come back while a test looks elsewhere.
     attributes = {"VisibilityTimeout": "3600", "Policy": policy}
     return boto.sqs.create_queue(QueueName="work", Attributes=attributes)["QueueUrl"]
 
@@ -29,7 +29,7 @@ def counts(aws, queue):
     return [int(attributes[name]) for name in names]
 
 
-def test_a_message_that_is_given_back_comes_again_and_a_deleted_one_does_not(aws, queue):
+def test_a_released_message_comes_again_and_a_deleted_one_does_not(aws, queue):
     color = {"color": {"DataType": "String", "StringValue": "blue"}}
     sent = aws.sqs.send_message(QueueUrl=queue, MessageBody="grüße & <b>", MessageAttributes=color)
     wishes = {"MessageAttributeNames": ["All"], "MessageSystemAttributeNames": ["All"]}
@@ -60,7 +60,7 @@ def test_the_entries_of_a_batch_succeed_and_fail_alone(aws, queue):
     assert [(entry["Id"], entry["SenderFault"]) for entry in deleted["Failed"]] == [("made-up", True)]
 
 
-def test_a_message_that_nobody_finishes_ends_in_the_dead_letter_queue(boto, queue):
+def test_a_message_that_no_receiver_finishes_ends_in_the_dead_letter_queue(boto, queue):
     dead = boto.sqs.create_queue(QueueName="dead")["QueueUrl"]
     arn = boto.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
@@ -84,7 +84,7 @@ def test_state_changes_of_an_instance_reach_the_queue_of_a_rule(aws, network, qu
             event = json.loads(message["Body"])
             assert event["resources"] == [f"arn:aws:ec2:us-east-1:123456789012:instance/{instance}"]
             seen.append(event["detail"])
-        # In no order that anybody promised.
+        # AWS promises no order.
         return sorted(detail["state"] for detail in seen if detail["instance-id"] == instance)
 
     eventually(states, ["pending", "running"])
@@ -116,7 +116,7 @@ def orders(boto):
     return boto.sqs.create_queue(QueueName="orders.fifo", Attributes=attributes)["QueueUrl"]
 
 
-def test_a_fifo_queue_keeps_the_order_of_a_group_and_delivers_no_second_copy(aws, orders):
+def test_a_fifo_queue_keeps_order_and_delivers_no_second_copy(aws, orders):
     # In one call, since the five minutes of deduplication are over soon on a clock that runs fast.
     bodies = ["one", "one", "0", "1"]
     entries = [{"Id": f"m{n}", "MessageBody": body, "MessageGroupId": "g"} for n, body in enumerate(bodies)]

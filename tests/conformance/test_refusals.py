@@ -17,7 +17,7 @@ REGISTER = {"LoadBalancerName": "front", "Instances": [{"InstanceId": INSTANCE}]
 ATTACH = {"AutoScalingGroupName": "gone", "InstanceIds": [INSTANCE]}
 TARGETS = {"Targets": [{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:123456789012:work"}]}
 
-# The operation and what it is asked; boto3's type, where there is one; the code. The CLI is asked one of each service.
+# The operation and its parameters; boto3's type, if there is one; the code. The CLI makes one call of each service.
 REFUSALS = [
     ("ec2", "stop_instances", {"InstanceIds": [INSTANCE]}, None, "InvalidInstanceID.NotFound"),
     ("elb", "register_instances_with_load_balancer", REGISTER, "InvalidEndPointException", "InvalidInstance"),

@@ -1,7 +1,7 @@
-//! The stage on which scenarios play: a simulated AWS with the project deployed in it, and short words to set it up, to let
-//! things happen and to look at what is true.
+//! The stage on which scenarios play: a simulated AWS with the project deployed in it, and short words to set it up, to let time
+//! pass and to look at the result.
 //!
-//! What is looked at is the sandbox's own state, and nothing that the library under test has computed.
+//! Scenarios look at the sandbox's own state, never at a value that the library under test has computed.
 
 pub mod simulation;
 

@@ -31,21 +31,21 @@ use sandbox::{
 };
 use serde_json::{Value, json};
 
-/// How long a scenario may take until everything has happened: more than it takes a message that
-/// always fails to become a dead letter.
+/// How long a scenario may take until everything has happened: more than it takes a message that always fails to become a dead
+/// letter.
 const PATIENCE: Duration = Duration::from_secs(12 * 3600);
 
 /// How long nothing must have happened for the stage to be at rest: longer than any event is under way by default.
 const QUIET: u32 = 5;
 
-/// What a function answers one invocation.
+/// The answer of a function to one invocation.
 type Answer = BoxFuture<'static, Result<Value, Value>>;
 
 /// A process of a function: takes one event after another.
 type Process = Box<dyn Fn(LambdaEvent<Value>) -> Answer + Send>;
 
-/// What the stage sets differently from the template: the functions act, and what a scenario shows of events no sweep does
-/// for them. Who wants a sweep asks for it.
+/// The settings that differ from the template: the functions act, and no scheduled sweep hides what the events alone do. A
+/// scenario that needs a sweep asks for it.
 const PARAMETERS: [Setting; 2] = [("Mode", "enforce"), ("ReconcileSchedule", "rate(365 days)")];
 
 /// A setting of the deployment: a parameter of the template and its value.
@@ -64,22 +64,22 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A stage with nothing on it, and the functions enforcing.
+    /// Returns an empty stage, whose functions enforce.
     pub fn new() -> Self {
         Self::with(Options::default(), &[])
     }
 
-    /// The same with other parameters of the template.
+    /// Returns the same with other parameters of the template.
     pub fn with_settings(settings: &[Setting]) -> Self {
         Self::with(Options::default(), settings)
     }
 
-    /// The same with other choices of the simulated AWS.
+    /// Returns the same with other choices of the simulated AWS.
     pub fn with(options: Options, settings: &[Setting]) -> Self {
         Self::of_template(&Template::of_project(), options, settings)
     }
 
-    /// The same with another template.
+    /// Returns the same with another template.
     pub fn of_template(template: &Template, options: Options, settings: &[Setting]) -> Self {
         // The SDK draws its back-off from the thread's generator, and the library its nonces: both follow the seed.
         fastrand::seed(options.seed);
@@ -117,8 +117,8 @@ impl Stage {
         stage
     }
 
-    /// Lets a function run in the test's process, with the environment that the template gives it. As in Lambda, what a
-    /// process of it keeps between invocations is made once for each execution environment.
+    /// Lets a function run in the test's process, with the environment that the template gives it. As in Lambda, a process makes
+    /// its lasting values once for each execution environment.
     fn run(&self, function: &str, start: fn(&SdkConfig, &Config) -> Process) {
         let environment = self
             .world(|world| world.lambda.function(function).map(|spec| spec.environment.clone()))
@@ -136,7 +136,7 @@ impl Stage {
         });
     }
 
-    /// The SDK as an operator has it, who may do everything.
+    /// Returns the SDK of an operator, who may do everything.
     pub fn operator_sdk(&self) -> SdkConfig {
         sdk(&self.sandbox, "AKIAOPERATOR")
     }
@@ -147,46 +147,46 @@ impl Stage {
     }
 }
 
-/// What is on the stage.
+/// Sets the stage.
 impl Stage {
-    /// A running instance with one interface, whose address stays with it as in every VPC.
+    /// Launches an instance with one interface, whose address stays with it as in every VPC. It has been running all along.
     pub fn instance(&self, name: &str) -> &Self {
         self.launch(name, Launch::new(&self.subnet))
     }
 
-    /// A running instance as described.
+    /// Launches an instance as described. It has been running all along.
     #[track_caller]
     pub fn launch(&self, name: &str, launch: Launch) -> &Self {
         self.world(|world| ec2::launch_running(world, launch.tag("Name", name))).expect("a launch that EC2 accepts");
         self
     }
 
-    /// A Classic load balancer.
+    /// Creates a Classic load balancer.
     #[track_caller]
     pub fn classic(&self, name: &str) -> &Self {
         self.world(|world| elb::create(world, name, &self.vpc, &["us-east-1a"])).expect("a new name");
         self
     }
 
-    /// A target group for instances on port 80, behind an Application Load Balancer of its own.
+    /// Creates a target group for instances on port 80, behind an Application Load Balancer of its own.
     #[track_caller]
     pub fn instances_group(&self, name: &str) -> &Self {
         self.group(TargetGroupSpec::instances(name, &self.vpc, 80))
     }
 
-    /// A target group for addresses on port 443, behind an Application Load Balancer of its own.
+    /// Creates a target group for addresses on port 443, behind an Application Load Balancer of its own.
     #[track_caller]
     pub fn addresses_group(&self, name: &str) -> &Self {
         self.group(TargetGroupSpec::addresses(name, &self.vpc, 443))
     }
 
-    /// A target group as described, behind an Application Load Balancer of its own.
+    /// Creates a target group as described, behind an Application Load Balancer of its own.
     #[track_caller]
     pub fn group(&self, spec: TargetGroupSpec) -> &Self {
         self.group_behind(Kind::Application, "alb", spec)
     }
 
-    /// A target group for addresses on port 443, behind a Network Load Balancer of its own.
+    /// Creates a target group for addresses on port 443, behind a Network Load Balancer of its own.
     #[track_caller]
     pub fn network_group(&self, name: &str) -> &Self {
         self.group_behind(Kind::Network, "nlb", TargetGroupSpec::addresses(name, &self.vpc, 443).protocol("TCP"))
@@ -205,7 +205,7 @@ impl Stage {
     }
 
     /// Registers an instance as an operator would: `clb:NAME`, `tg:NAME`, `tg:NAME:PORT`, and for addresses
-    /// `tg:NAME:PORT=ADDRESS`, where `eth0` is the primary address; `@all` and `+QUICID` may follow.
+    /// `tg:NAME:PORT=ADDRESS`, with `eth0` for the primary address. `@all` and `+QUICID` may follow.
     #[track_caller]
     pub fn registered(&self, instance: &str, place: &str) -> &Self {
         let id = self.id(instance);
@@ -222,7 +222,7 @@ impl Stage {
         self
     }
 
-    /// The same for several places.
+    /// Registers an instance at several places.
     #[track_caller]
     pub fn registered_at(&self, instance: &str, places: &[&str]) -> &Self {
         for place in places {
@@ -231,7 +231,7 @@ impl Stage {
         self
     }
 
-    /// An Auto Scaling group, which begins to launch what it wants.
+    /// Creates an Auto Scaling group, which begins to launch its members.
     #[track_caller]
     pub fn fleet(&self, spec: GroupSpec) -> &Self {
         self.world(|world| auto_scaling::create_group(world, spec)).expect("a group that Auto Scaling accepts");
@@ -268,7 +268,7 @@ impl Stage {
         self
     }
 
-    /// How long a target group drains.
+    /// Sets how long a target group drains.
     #[track_caller]
     pub fn drains(&self, group: &str, seconds: u64) -> &Self {
         let delay = Duration::from_secs(seconds);
@@ -280,9 +280,9 @@ impl Stage {
     }
 }
 
-/// What happens on it.
+/// Lets things happen on the stage.
 impl Stage {
-    /// An operator stops an instance.
+    /// Stops an instance, as an operator does.
     #[track_caller]
     pub fn stop(&self, instance: &str) -> &Self {
         let id = self.id(instance);
@@ -290,7 +290,7 @@ impl Stage {
         self
     }
 
-    /// An operator starts an instance.
+    /// Starts an instance, as an operator does.
     #[track_caller]
     pub fn start(&self, instance: &str) -> &Self {
         let id = self.id(instance);
@@ -298,7 +298,7 @@ impl Stage {
         self
     }
 
-    /// An operator terminates an instance.
+    /// Terminates an instance, as an operator does.
     #[track_caller]
     pub fn terminate(&self, instance: &str) -> &Self {
         let id = self.id(instance);
@@ -306,21 +306,21 @@ impl Stage {
         self
     }
 
-    /// A client sends requests from now on: of a moment to `clb:NAME` or `tg:NAME`, or as described.
+    /// Lets a client send requests from now on: short ones to `clb:NAME` or `tg:NAME`, or as described.
     #[track_caller]
     pub fn sends_requests(&self, client: impl Into<Client>) -> &Self {
         self.world(|world| traffic::send(world, client.into())).expect("a balancer whose routing is modelled");
         self
     }
 
-    /// An Auto Scaling group shall have so many members.
+    /// Sets how many members an Auto Scaling group wants.
     #[track_caller]
     pub fn wants(&self, group: &str, members: usize) -> &Self {
         self.world(|world| auto_scaling::set_desired(world, group, members)).expect("a size that the group allows");
         self
     }
 
-    /// Lets everything happen that follows, until nothing is left to do.
+    /// Lets time pass until no work is left.
     pub async fn rest(&self) {
         let mut quiet = 0;
         for _ in 0..PATIENCE.as_secs() {
@@ -333,7 +333,7 @@ impl Stage {
         panic!("not at rest after {PATIENCE:?}\n{}", self.describe());
     }
 
-    /// Lets things happen until something is true.
+    /// Lets time pass until something is true.
     pub async fn until(&self, what: &str, is_true: impl Fn(&World) -> bool) {
         for _ in 0..PATIENCE.as_secs() {
             if self.world(|world| is_true(world)) {
@@ -344,13 +344,13 @@ impl Stage {
         panic!("never: {what}\n{}", self.describe());
     }
 
-    /// Stops an instance, and lets everything happen that follows.
+    /// Stops an instance, and lets time pass until no work is left.
     pub async fn stop_and_rest(&self, instance: &str) -> &Self {
         self.stop(instance).rest().await;
         self
     }
 
-    /// Starts an instance, and lets everything happen that follows.
+    /// Starts an instance, and lets time pass until no work is left.
     pub async fn start_and_rest(&self, instance: &str) -> &Self {
         self.start(instance).rest().await;
         self
@@ -361,7 +361,7 @@ impl Stage {
         self.sandbox.invoke(INSTANCE_STATE, event).await
     }
 
-    /// Lets only the state changes to some states be delivered; to none of them, where the list is empty.
+    /// Delivers only the state changes to some states; none of them, if the list is empty.
     pub fn deliver_only(&self, states: &'static [&'static str]) -> &Self {
         self.deliver(move |state| if states.contains(&state) { Delivery::Normal } else { Delivery::Lost })
     }
@@ -374,7 +374,7 @@ impl Stage {
         self
     }
 
-    /// Lets things happen until an instance has reached a state.
+    /// Lets time pass until an instance has reached a state.
     pub async fn until_it_is(&self, instance: &str, state: ec2::InstanceState) {
         let id = self.id(instance);
         self.until(state.name(), |world| world.ec2.instance(&id).is_some_and(|found| found.state == state)).await;
@@ -391,17 +391,17 @@ impl Stage {
         self
     }
 
-    /// Lets a sweep run as somebody orders it, and waits for its report.
+    /// Runs a sweep as an order says, and waits for its report.
     pub async fn sweep_with(&self, order: Value) -> Result<Value, Value> {
         self.sandbox.invoke(RECONCILE, order).await
     }
 
-    /// Lets a sweep run, and waits for its report.
+    /// Runs a sweep, and waits for its report.
     pub async fn sweep(&self) -> Result<Value, Value> {
         self.sandbox.invoke(RECONCILE, json!({})).await
     }
 
-    /// Looks at every call of the function right after its work was done, and keeps what `find` finds wrong.
+    /// Looks at every call of the function right after its work was done, and keeps the faults that `find` finds.
     pub fn watch(&self, find: impl FnMut(&World, &Call) -> Option<String> + Send + 'static) -> Findings {
         let findings = Findings::default();
         let (kept, mut find) = (findings.0.clone(), find);
@@ -413,12 +413,12 @@ impl Stage {
         findings
     }
 
-    /// Looks after every call whether one of an instance's registrations is neither in place nor held: that must never be.
+    /// Looks after every call for a registration of the instance that is neither in place nor held: that must never be.
     pub fn watch_losses(&self, instance: &str, registrations: &'static [&'static str]) -> Findings {
         self.watch_losses_of(self.id(instance), registrations)
     }
 
-    /// The same of an instance by its id.
+    /// Does the same for an instance by its id.
     pub fn watch_losses_of(&self, id: String, registrations: &'static [&'static str]) -> Findings {
         self.watch(move |world, call| {
             let (places, held) = (places(world, &id), held(world, &id));
@@ -427,7 +427,7 @@ impl Stage {
         })
     }
 
-    /// Whether anything is under way that will lead to more.
+    /// Returns whether anything is under way that will lead to more.
     pub fn is_busy(&self) -> bool {
         self.world(|world| {
             let is_changing = |state: ec2::InstanceState| {
@@ -444,9 +444,9 @@ impl Stage {
     }
 }
 
-/// What is true on it.
+/// Looks at the stage.
 impl Stage {
-    /// The id of a named instance.
+    /// Returns the id of a named instance.
     #[track_caller]
     pub fn id(&self, instance: &str) -> String {
         let is_it = |found: &ec2::Instance| found.tags.get("Name").is_some_and(|name| name == instance);
@@ -457,39 +457,39 @@ impl Stage {
         id.unwrap_or_else(|| panic!("there is no instance {instance}"))
     }
 
-    /// Who is registered at a balancer, draining ones left out: names for instances, addresses as they are, each with its
-    /// port (none at Classic load balancers), and `@all` and `+QUICID` where there are such.
+    /// Returns the members of a balancer, draining ones left out: names for instances, addresses as they are, each with its port
+    /// (none at Classic load balancers), and `@all` and `+QUICID` if it has these.
     #[track_caller]
     pub fn members(&self, balancer: &str) -> Vec<String> {
         self.world(|world| members(world, balancer))
     }
 
-    /// Where an instance is registered, in the form of [`Stage::registered`], with `eth0` for its primary IPv4 address.
+    /// Returns the places of an instance, in the form of [`Stage::registered`], with `eth0` for its primary IPv4 address.
     #[track_caller]
     pub fn places(&self, instance: &str) -> Vec<String> {
         let id = self.id(instance);
         self.world(|world| places(world, &id))
     }
 
-    /// What the tags of an instance hold: each registration once, sorted.
+    /// Returns the registrations in an instance's tags: each once, sorted.
     #[track_caller]
     pub fn held(&self, instance: &str) -> Vec<String> {
         self.held_by(&self.id(instance))
     }
 
-    /// The same of an instance by its id.
+    /// Returns the same of an instance by its id.
     pub fn held_by(&self, id: &str) -> Vec<String> {
         self.world(|world| held(world, id))
     }
 
-    /// All tags of an instance.
+    /// Returns all tags of an instance.
     #[track_caller]
     pub fn tags(&self, instance: &str) -> BTreeMap<String, String> {
         let id = self.id(instance);
         self.world(|world| world.ec2.instance(&id).map(|found| found.tags.clone()).unwrap_or_default())
     }
 
-    /// The members of an Auto Scaling group and of its warm pool by their ids, and where they are in their life there.
+    /// Returns the members of an Auto Scaling group and of its warm pool by their ids, with their lifecycle states.
     pub fn member_states(&self, group: &str) -> Vec<(String, LifecycleState)> {
         self.world(|world| {
             let members = world.auto_scaling.groups.get(group).into_iter().flat_map(|group| group.members.values());
@@ -497,35 +497,35 @@ impl Stage {
         })
     }
 
-    /// The lifecycle actions that are over, in the order of their end.
+    /// Returns the lifecycle actions that are over, in the order of their end.
     pub fn ended_actions(&self) -> Vec<EndedAction> {
         self.world(|world| world.auto_scaling.ended_actions.clone())
     }
 
-    /// The calls that the function `instance-state` made, in order.
+    /// Returns the calls that the function `instance-state` made, in order.
     pub fn calls(&self) -> Vec<Call> {
         self.calls_of(INSTANCE_STATE)
     }
 
-    /// The calls that a function made, in order.
+    /// Returns the calls that a function made, in order.
     pub fn calls_of(&self, function: &str) -> Vec<Call> {
         self.world(|world| world.calls.iter().filter(|call| is_by(call, function)).cloned().collect())
     }
 
-    /// The calls that all functions made, in order.
+    /// Returns the calls that all functions made, in order.
     pub fn all_calls(&self) -> Vec<Call> {
         let functions = [INSTANCE_STATE, LIFECYCLE, RECONCILE];
         let is_ours = |call: &&Call| functions.iter().any(|function| is_by(call, function));
         self.world(|world| world.calls.iter().filter(is_ours).cloned().collect())
     }
 
-    /// The calls that the sweep made, in order.
+    /// Returns the calls that the sweep made, in order.
     pub fn sweep_calls(&self) -> Vec<Call> {
         let is_sweep = |call: &&Call| call.access_key.starts_with("AKIARECONCILE");
         self.world(|world| world.calls.iter().filter(is_sweep).cloned().collect())
     }
 
-    /// How often the function made a call.
+    /// Returns how often the function made a call.
     pub fn count(&self, action: &str) -> usize {
         self.calls().iter().filter(|call| call.action == action).count()
     }
@@ -535,17 +535,17 @@ impl Stage {
         self.world(|world| world.calls.clear());
     }
 
-    /// The reports of the function's answers and errors, latest last, as text.
+    /// Returns the reports of the function's answers and errors, latest last, as text.
     pub fn answers(&self) -> Vec<String> {
         self.world(|world| world.lambda.log.iter().map(|ended| format!("{:?}", ended.result)).collect())
     }
 
-    /// The dead letters of `instance-state`: body, and the reason where one was given.
+    /// Returns the dead letters of `instance-state`: body, and the reason if it has one.
     pub fn dead_letters(&self) -> Vec<(String, Option<String>)> {
         self.dead_letters_in(DEAD_LETTERS)
     }
 
-    /// The same of another queue.
+    /// Returns the same of another queue.
     pub fn dead_letters_in(&self, queue: &str) -> Vec<(String, Option<String>)> {
         self.world(|world| {
             let messages = world.sqs.queue(queue).into_iter().flat_map(|queue| queue.messages());
@@ -557,22 +557,22 @@ impl Stage {
         })
     }
 
-    /// What became of all requests so far.
+    /// Returns the counts of all requests so far, by outcome.
     pub fn requests(&self) -> Tally {
         self.world(|world| traffic::tally(world))
     }
 
-    /// The requests that were not served.
+    /// Returns the requests that were not served.
     pub fn lost_requests(&self) -> Vec<Loss> {
         self.requests().losses
     }
 
-    /// The requests that were lost in one way.
+    /// Returns the requests that were lost in one way.
     pub fn requests_lost_as(&self, outcome: Outcome) -> Vec<Loss> {
         self.lost_requests().into_iter().filter(|loss| loss.outcome == outcome).collect()
     }
 
-    /// The whole world in words, for the message of a failed assertion.
+    /// Returns the whole world in words, for the message of a failed assertion.
     pub fn describe(&self) -> String {
         self.world(|world| {
             let mut text = format!("at {}\n", world.now());
@@ -592,12 +592,12 @@ impl Stage {
     }
 }
 
-/// What a watcher has found wrong.
+/// The faults that a watcher has found.
 #[derive(Clone, Debug, Default)]
 pub struct Findings(Arc<Mutex<Vec<String>>>);
 
 impl Findings {
-    /// All of it, in order.
+    /// Returns all of them, in order.
     pub fn all(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -609,12 +609,12 @@ impl Default for Stage {
     }
 }
 
-/// Whether a function made a call: the sandbox makes a function's access keys of its name.
+/// Returns whether a function made a call: the sandbox makes a function's access keys of its name.
 pub fn is_by(call: &Call, function: &str) -> bool {
     call.access_key.starts_with(&format!("AKIA{}", function.replace('-', "").to_uppercase()))
 }
 
-/// A state change of an instance as EventBridge delivers it, at the present time of the stage.
+/// Returns a state change of an instance as EventBridge delivers it, at the present time of the stage.
 pub fn state_change(stage: &Stage, instance: &str, state: &str) -> Value {
     let (id, time) = (stage.id(instance), stage.world(|world| world.now()));
     json!({
@@ -626,8 +626,8 @@ pub fn state_change(stage: &Stage, instance: &str, state: &str) -> Value {
     })
 }
 
-/// Returns an event of `events/` as EventBridge delivers it here: with account, Region and resources, which the files leave out. An
-/// order for a sweep is no event, and stays as it is.
+/// Returns an event of `events/` as EventBridge delivers it here: with the account, Region and resources, which the files leave
+/// out. An order for a sweep is not an event, and stays as it is.
 pub fn delivered(event: &Value) -> Value {
     let mut event = event.clone();
     let Some(source) = event.get("source").and_then(Value::as_str) else { return event };
@@ -680,7 +680,7 @@ pub fn places(world: &World, id: &str) -> Vec<String> {
 fn held(world: &World, id: &str) -> Vec<String> {
     let Some(instance) = world.ec2.instance(id) else { return Vec::new() };
     let ours = instance.tags.iter().filter(|(key, _)| key.starts_with("elb-registrar:held"));
-    // The part that the sandbox invented for a group says nothing in a test.
+    // The sandbox invented the group's id, so it says nothing in a test.
     let without_id = |text: &str| match text.split_once('/') {
         Some((name, rest)) => format!("{name}{}", rest.find(':').map_or("", |colon| &rest[colon..])),
         None => text.to_owned(),
@@ -713,7 +713,7 @@ fn members(world: &World, balancer: &str) -> Vec<String> {
     members
 }
 
-/// The group and the target in `NAME`, `NAME:PORT`, `NAME:PORT=ADDRESS@all+QUICID`.
+/// Returns the group and the target in `NAME`, `NAME:PORT`, `NAME:PORT=ADDRESS@all+QUICID`.
 fn target(world: &World, id: &str, text: &str) -> (String, Target) {
     let (text, quic) = text.split_once('+').map_or((text, None), |(text, quic)| (text, Some(quic)));
     let (text, zone) = text.split_once('@').map_or((text, None), |(text, zone)| (text, Some(zone)));
@@ -729,7 +729,7 @@ fn target(world: &World, id: &str, text: &str) -> (String, Target) {
     (name.to_owned(), Target { port, zone: zone.map(str::to_owned), quic: quic.map(str::to_owned), ..target })
 }
 
-/// The SDK as the function configures it, with the sandbox as its HTTP client.
+/// Returns the SDK as the function configures it, with the sandbox as its HTTP client.
 fn sdk(sandbox: &Sandbox, access_key: &str) -> SdkConfig {
     let credentials = Credentials::new(access_key, "sandbox", None, None, "sandbox");
     SdkConfig::builder()
@@ -742,7 +742,7 @@ fn sdk(sandbox: &Sandbox, access_key: &str) -> SdkConfig {
         .build()
 }
 
-/// The deadline is so far from the wall's time as it is from the simulated one: a function compares it with the wall's.
+/// The wall's time is as far from the deadline as the simulated time is: a function compares the deadline with the wall's clock.
 #[expect(clippy::disallowed_methods, reason = "the function compares its deadline with the wall's clock")]
 fn event(invocation: Invocation, left: Duration) -> LambdaEvent<Value> {
     let mut context = Context::default();

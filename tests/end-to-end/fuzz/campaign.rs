@@ -1,7 +1,7 @@
 //! A campaign: rounds of cases, each drawn from a seed of its own, in which no panic stays hidden.
 //!
 //! - `cargo test` draws one round of every test, always the same.
-//! - `FUZZ_SECONDS=60` draws rounds for so long: the first one the same, the next ones from the seeds that follow.
+//! - `FUZZ_SECONDS=60` draws rounds for 60 s: the first one is the same, the next ones use the seeds that follow.
 //! - `FUZZ_SEED=0x...` begins at another seed. A failure names the seed of its round, so that this alone repeats it.
 
 use std::{
@@ -19,21 +19,22 @@ use proptest::{
 const SECONDS: &str = "FUZZ_SECONDS";
 const SEED: &str = "FUZZ_SEED";
 
-/// Where every campaign begins. A change is judged by the same cases as the change before it.
+/// The seed where every campaign begins. A change is judged by the same cases as the change before it.
 const FIRST_SEED: u64 = 0x5eed_0000;
 
-/// Steps of making a failing case simpler. More, and a case of a slow test takes minutes; fewer, and much of it says nothing.
+/// Steps of making a failing case simpler. Too large: a case of a slow test takes minutes. Too small: much of the case says
+/// nothing.
 const SHRINKS_MAX: u32 = 2_000;
 
-/// What a test says of one case.
+/// The judgement of a test on one case.
 pub(crate) type Verdict = Result<(), TestCaseError>;
 
 thread_local! {
-    /// The panics of this thread while somebody watches.
+    /// The panics of this thread, while a case is being watched.
     static PANICS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Draws `cases` a round, for as long as the environment says, and fails with the simplest case that fails.
+/// Draws `cases` cases in each round, for as long as the environment says, and fails with the simplest case that fails.
 #[track_caller]
 pub(crate) fn fuzz<S: Strategy>(test: &str, cases: u32, strategy: &S, judge: impl Fn(S::Value) -> Verdict) {
     let first = variable(SEED).unwrap_or(FIRST_SEED);
@@ -56,7 +57,7 @@ fn round<S: Strategy>(test: &str, seed: u64, cases: u32, strategy: &S, judge: &i
     let result = TestRunner::new_with_rng(config, rng).run(strategy, |case| {
         let (verdict, panics) = watching_panics(|| judge(case));
         match verdict {
-            // Caught by a handler, and a bug for all that.
+            // A handler caught it, but it is a bug all the same.
             Some(_) if !panics.is_empty() => Err(TestCaseError::fail(format!("panicked: {panics:?}"))),
             Some(verdict) => verdict,
             None => Err(TestCaseError::fail(format!("panicked: {panics:?}"))),
@@ -71,7 +72,7 @@ fn round<S: Strategy>(test: &str, seed: u64, cases: u32, strategy: &S, judge: &i
     }
 }
 
-/// Does something, and tells the panics that happened in it, whoever has caught them. `None` where it did not come to its end.
+/// Does some work, and returns all panics that happened in it, caught or not. The first value is `None` if the work did not end.
 pub(crate) fn watching_panics<R>(work: impl FnOnce() -> R) -> (Option<R>, Vec<String>) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -96,7 +97,7 @@ fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// A number in the environment, decimal or with `0x`.
+/// Returns a number from the environment, decimal or with `0x`.
 #[track_caller]
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -105,14 +106,14 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_panic_that_somebody_catches_is_seen() {
+fn a_caught_panic_is_seen() {
     let (result, panics) = watching_panics(|| catch_unwind(|| panic!("hidden")).is_err());
     assert_eq!(result, Some(true));
     assert!(panics.len() == 1 && panics[0].contains("hidden"), "{panics:?}");
 }
 
 #[test]
-fn a_case_that_fails_names_the_seed_and_the_command_that_repeat_it() {
+fn a_failed_case_names_its_seed_and_the_command_to_repeat_it() {
     let (result, panics) = watching_panics(|| {
         round("small_numbers", 7, 100, &(0_u32..1_000), &|number| match number {
             0..100 => Ok(()),

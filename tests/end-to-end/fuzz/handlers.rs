@@ -1,5 +1,5 @@
-//! The three functions as Lambda calls them: whatever comes, the answer is one of those that are documented, nothing panics, and
-//! nothing changes that is not named, or that is as it shall be.
+//! The three functions as Lambda calls them. Whatever comes, the answer is one of the documented ones, and no function panics. No
+//! function changes an instance that the input does not name, or one that is already as it should be.
 
 use proptest::{option, prelude::*};
 use sandbox::deployment::{INSTANCE_STATE, LIFECYCLE, RECONCILE};
@@ -12,13 +12,13 @@ use crate::{
     scene::{Lasting, Scene},
 };
 
-/// What a scene at rest serves in a round: some seconds.
+/// Cases in a round that share one scene at rest: they take some seconds.
 const CASES_AT_REST: u32 = 120;
 
-/// Each with a scene of its own.
+/// Cases in a round that each get a scene of their own.
 const CASES_AT_WORK: u32 = 8;
 
-/// A function, how the names of the samples begin that it gets, and what is made of them.
+/// A function, the first words of the names of its samples, and the payload made of them.
 type Call = (&'static str, &'static str, Payload);
 
 fn any_call(functions: &'static [&'static str]) -> impl Strategy<Value = Call> {
@@ -31,31 +31,26 @@ fn any_call(functions: &'static [&'static str]) -> impl Strategy<Value = Call> {
     })
 }
 
-/// Events are hints: what is as it shall be stays so, whatever they say. A sweep finds nothing to do either.
+/// Events are hints: an instance that is as it should be stays so, whatever an event says. A sweep finds no work either.
 #[test]
-fn where_all_is_done_nothing_that_comes_changes_anything() {
+fn no_input_changes_a_world_at_rest() {
     let lasting = Lasting::new(Scene::at_rest);
     let calls = any_call(&[INSTANCE_STATE, LIFECYCLE, RECONCILE]);
-    fuzz(
-        "where_all_is_done_nothing_that_comes_changes_anything",
-        CASES_AT_REST,
-        &calls,
-        |(function, name, payload)| {
-            lasting.with(|scene| {
-                let payload = scene.with_ids(payload.value(&scene.samples(name)));
-                let before = scene.belongings();
-                let answer = scene.call(function, payload.clone());
-                prop_assert_eq!(&scene.belongings(), &before, "{} of {}", function, payload);
-                is_documented(&payload, &answer)
-            })
-        },
-    );
+    fuzz("no_input_changes_a_world_at_rest", CASES_AT_REST, &calls, |(function, name, payload)| {
+        lasting.with(|scene| {
+            let payload = scene.with_ids(payload.value(&scene.samples(name)));
+            let before = scene.belongings();
+            let answer = scene.call(function, payload.clone());
+            prop_assert_eq!(&scene.belongings(), &before, "{} of {}", function, payload);
+            is_documented(&payload, &answer)
+        })
+    });
 }
 
 #[test]
-fn where_much_is_to_be_done_only_what_is_named_changes() {
+fn an_input_changes_only_the_instance_that_it_names() {
     let calls = (any_call(&[INSTANCE_STATE, LIFECYCLE]), option::weighted(0.3, any_metadata()));
-    fuzz("where_much_is_to_be_done_only_what_is_named_changes", CASES_AT_WORK, &calls, |(call, metadata)| {
+    fuzz("an_input_changes_only_the_instance_that_it_names", CASES_AT_WORK, &calls, |(call, metadata)| {
         let (scene, (function, name, payload)) = (Scene::at_work(), call);
         metadata.iter().for_each(|metadata| scene.write_at_hooks(metadata));
         let payload = scene.with_ids(payload.value(&scene.samples(name)));
@@ -65,7 +60,7 @@ fn where_much_is_to_be_done_only_what_is_named_changes() {
         for (id, had) in before.into_iter().filter(|(id, _)| !text.contains(id.as_str())) {
             prop_assert_eq!(after.get(&id), Some(&had), "{} of {}", function, text);
         }
-        // An event says which instance it is about, and never what it shall have.
+        // An event names an instance, and never decides about its registrations.
         if !metadata.is_some_and(|metadata| metadata.contains("clb:other")) {
             prop_assert_eq!(scene.taken_in(), Vec::<String>::new(), "{} of {}", function, text);
         }
@@ -96,7 +91,8 @@ fn whatever_is_written_at_a_hook_is_taken_or_named() {
     });
 }
 
-/// A batch hears which of its messages failed, everybody else a report, or an error with a stable name.
+/// A batch is answered with the messages that failed. All other calls are answered with a report, or with an error with a stable
+/// name.
 fn is_documented(payload: &Value, answer: &Result<Value, Value>) -> Verdict {
     match answer {
         Ok(answer) if answer.get("batchItemFailures").is_some() => is_answer_to_batch(payload, answer),
@@ -114,7 +110,7 @@ fn is_documented(payload: &Value, answer: &Result<Value, Value>) -> Verdict {
     }
 }
 
-/// Every message that failed was in the batch. An empty id stands for all of them, where one had none.
+/// Every message that failed was in the batch. An empty id stands for all messages, if one of them had no id.
 fn is_answer_to_batch(payload: &Value, answer: &Value) -> Verdict {
     prop_assert_eq!(answer.as_object().map(serde_json::Map::len), Some(1), "{}", answer);
     let records = payload["Records"].as_array();

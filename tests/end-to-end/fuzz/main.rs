@@ -1,10 +1,10 @@
-//! Fuzzing: what comes from outside (events, SQS bodies, tags, hooks' metadata, settings) must neither end a function, nor reach
-//! what it does not name, nor cost more memory than it has size.
+//! Fuzzing: no input from outside (events, SQS bodies, tags, hooks' metadata, settings) may end a function, change an instance
+//! that it does not name, or cost more memory than its size allows.
 //!
-//! With proptest, because it runs on stable Rust, is here already, and shrinks what fails to the few changes of a sample that
-//! matter. It is blind to coverage, which cargo-fuzz is not; that one needs a nightly compiler, and would spend its time in the
-//! JSON parser. Bolero is either: without nightly it draws as proptest does. So samples are changed by their structure
-//! ([`mutation`]), and what draws well is what the functions look at.
+//! It uses proptest, because proptest runs on stable Rust, is already a dependency, and shrinks a failing case to the few changes
+//! of a sample that matter. proptest does not measure coverage. cargo-fuzz does, but it needs a nightly compiler, and would spend
+//! its time in the JSON parser. Bolero without nightly draws as proptest does. So samples are changed by their structure
+//! ([`mutation`]), and are drawn from values that the functions look at.
 //!
 //! `campaign.rs` says how long it runs and how a failure is repeated.
 

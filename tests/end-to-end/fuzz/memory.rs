@@ -1,4 +1,4 @@
-//! What comes in costs memory in proportion to its size, and to nothing else: peaks of allocated bytes, counted, not timed.
+//! An input costs memory in proportion to its size. Each test counts the peak of the allocated bytes; no test measures time.
 
 use std::{collections::BTreeMap, iter};
 
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::{sample::batch_of, scene::Scene};
 
-/// What an invocation costs that has little to do: most of it is the simulated AWS, which remembers every call.
+/// The bytes of an invocation with little to do. Most of them belong to the simulated AWS, which remembers every call.
 const INVOCATION: u64 = 8 << 20;
 
 /// The largest message of SQS (API reference, SendMessage: "The maximum size is 1 MiB").
@@ -26,13 +26,13 @@ fn place() -> Place {
     Place { region: REGION.to_owned(), account: Some(ACCOUNT.to_owned()) }
 }
 
-/// A text of a size, of which the most is one piece again and again.
+/// Returns a text of a size, most of which is one piece, repeated.
 fn full_of(begin: &str, piece: &str, end: &str, size: usize) -> String {
     let pieces = (size - begin.len() - end.len()) / piece.len();
     [begin, &piece.repeat(pieces), end].concat()
 }
 
-/// Messages of the largest size that blow up in some reader.
+/// Returns messages of the largest size that make some reader allocate far more than their size.
 fn heavy_messages() -> Vec<(&'static str, String)> {
     let state_change = |field: &str| {
         format!(
@@ -126,7 +126,7 @@ fn a_batch_costs_little_more_memory_than_it_has_size() {
             "detail": { "instance-id": format!("i-{id:017x}"), "state": "running" },
         })
     };
-    // Six megabytes are the most that Lambda takes at once.
+    // Lambda takes six megabytes at most in one payload.
     let heavy: Vec<String> = heavy_messages().into_iter().map(|(_, text)| text).collect();
     let scene = Scene::at_rest();
     for (name, function, bodies) in [

@@ -1,16 +1,16 @@
-//! Changes of a sample: of its structure first, as a JSON value, then of its text.
+//! Changes of a sample: first of its structure, as a JSON value, then of its text.
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use serde_json::{Value, json};
 
-/// How deep a value is nested at the most. The parser gives up at 128 levels; Lambda's own payloads come through it, too.
+/// The greatest depth of a value. The parser gives up at 128 levels; Lambda's own payloads come through it, too.
 const DEPTH_MAX: usize = 200;
 
-/// How often a text is repeated at the most: 64 kB of the longest word.
+/// The most repetitions of a text: 64 kB of the longest word.
 const REPEATS_MAX: usize = 1_000;
 
-/// What the fields of an event may be that say what there is to do: right, nearly right, and at the edge of what can be told. What
-/// stands in braces are ids of the stage, see [`crate::scene`].
+/// Values for the fields of an event that decide about the work: right ones, nearly right ones, and ones at the edge of the
+/// format. Names in braces stand for ids of the stage, see [`crate::scene`].
 const WHAT: [(&str, &[&str]); 10] = [
     (
         "/time",
@@ -34,10 +34,10 @@ const WHAT: [(&str, &[&str]); 10] = [
     ("/detail/NotificationMetadata", &["", MADE_UP_METADATA, r#"{"timeout_seconds": 0}"#]),
 ];
 
-/// Metadata in an event, which declares what neither a tag nor a hook does.
+/// Metadata in an event, which declares a registration that neither a tag nor a hook declares.
 pub(crate) const MADE_UP_METADATA: &str = r#"{"register": ["clb:other tg:web:8080", "tg:edge:444=eth0"]}"#;
 
-/// What an operator may write at a hook: right, wrong at that hook, and at the edge of what can be told.
+/// Metadata that an operator may write at a hook: right, wrong at that hook, and at the edge of the format.
 const METADATA: [&str; 6] = [
     r#"{}"#,
     r#"{"register": ["clb:shop tg:web:8080", "tg:edge:444=eth0"]}"#,
@@ -47,7 +47,7 @@ const METADATA: [&str; 6] = [
     r#"{"network_drain_seconds": 4294967296}"#,
 ];
 
-/// The same of the fields that say whose event it is, and of what kind: most other values end it at once.
+/// Values for the fields with the account, Region, source and kind of an event: most other values end it at once.
 const WHOSE: [(&str, &[&str]); 5] = [
     ("/source", &["aws.ec2", "aws.autoscaling", "aws.events", "com.example"]),
     (
@@ -95,14 +95,14 @@ const WORDS: [&str; 26] = [
     "arn:aws:elasticloadbalancing:us-east-1:210987654321:targetgroup/a/b",
 ];
 
-/// One change of a JSON value, at the place that an index draws among all of its parts.
+/// One change of a JSON value, at a place that an index chooses among all of its parts.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// Gives a field of an event another value, or the event the field.
+    /// Sets a field of an event to another value, or adds the field.
     Set(&'static str, &'static str),
     Replace(Index, Value),
     Remove(Index),
-    /// Puts a part of it in the place of another.
+    /// Replaces one part by a copy of another.
     Copy(Index, Index),
     /// Adds a field to an object, or an element to a list.
     Add(Index, String, Value),
@@ -118,7 +118,7 @@ pub(crate) enum Slip {
     Remove(Index),
 }
 
-/// A number, a word or a small structure.
+/// Returns a number, a word or a small structure.
 fn any_value() -> impl Strategy<Value = Value> {
     let number = prop_oneof![
         any::<i64>().prop_map(Value::from),
@@ -141,7 +141,7 @@ pub(crate) fn any_word() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Other values for the fields that some reader looks at.
+/// Returns changes of the fields that some reader looks at.
 pub(crate) fn any_settings() -> impl Strategy<Value = Vec<Change>> {
     let fields = prop_oneof![6 => prop::sample::select(&WHAT[..]), 1 => prop::sample::select(&WHOSE[..])];
     let setting =
@@ -149,7 +149,7 @@ pub(crate) fn any_settings() -> impl Strategy<Value = Vec<Change>> {
     vec(setting, 0..5)
 }
 
-/// Changes of whatever part.
+/// Returns changes of any part.
 pub(crate) fn any_changes() -> impl Strategy<Value = Vec<Change>> {
     let change = prop_oneof![
         4 => (any::<Index>(), any_value()).prop_map(|(at, value)| Change::Replace(at, value)),
@@ -162,7 +162,7 @@ pub(crate) fn any_changes() -> impl Strategy<Value = Vec<Change>> {
     prop_oneof![2 => Just(Vec::new()), 1 => vec(change, 1..4)]
 }
 
-/// What somebody wrote at a hook.
+/// Returns metadata as a person may have written it at a hook.
 pub(crate) fn any_metadata() -> impl Strategy<Value = String> {
     let written = (prop::sample::select(&METADATA[..]), any_changes(), any_slip());
     written.prop_map(|(text, changes, slip)| {
@@ -174,7 +174,7 @@ pub(crate) fn any_metadata() -> impl Strategy<Value = String> {
     })
 }
 
-/// None for most: a text that is no JSON any more reaches nothing but the parser.
+/// Returns no slip for most cases: a text that is not JSON any more reaches only the parser.
 pub(crate) fn any_slip() -> impl Strategy<Value = Option<Slip>> {
     let slip = prop_oneof![
         any::<Index>().prop_map(Slip::Cut),
@@ -246,7 +246,7 @@ impl Slip {
     }
 }
 
-/// The JSON pointers of a value and of everything in it.
+/// Returns the JSON pointers of a value and of everything in it.
 fn paths_of(value: &Value) -> Vec<String> {
     let mut paths = vec![String::new()];
     let mut add =

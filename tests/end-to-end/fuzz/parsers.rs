@@ -1,4 +1,4 @@
-//! Everything that is read from a text: no text makes it panic, and what is understood is what was written.
+//! The parsers of everything that is read from a text: no text makes one panic, and each returns exactly what the text says.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ fn place() -> Place {
     Place { region: REGION.to_owned(), account: Some(ACCOUNT.to_owned()) }
 }
 
-/// Pieces of which registrations are made, right and wrong, and words beside them.
+/// Returns pieces of registrations, right and wrong, among other words.
 fn any_tag_value() -> impl Strategy<Value = String> {
     let pieces = [
         "clb:",
@@ -67,9 +67,9 @@ fn any_tag_value() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn what_is_understood_of_an_event_is_ours() {
+fn only_events_of_our_account_and_region_are_understood() {
     let samples = samples("");
-    fuzz("what_is_understood_of_an_event_is_ours", CASES, &any_draft(), |draft| {
+    fuzz("only_events_of_our_account_and_region_are_understood", CASES, &any_draft(), |draft| {
         let text = draft.text(&samples);
         let read = (Notice::of_event(&text, &place()), LifecycleAction::of_text(&text, &place(), "elb-registrar"));
         let (instance, source, field) = match &read {
@@ -78,7 +78,8 @@ fn what_is_understood_of_an_event_is_ours() {
             (Err(_), Err(_) | Ok(Told::Nothing(_))) => return Ok(()),
             (Ok(_), Ok(_)) => return Err(TestCaseError::fail(format!("both functions take {text}"))),
         };
-        // Read a second time, by no code of ours. It knows no end of depth where nobody looks; this reader does.
+        // The text is read a second time, by code that is not ours. That reader has a limit of depth everywhere; ours has none in
+        // the fields that it skips.
         let event: Value = match serde_json::from_str(&text) {
             Ok(event) => event,
             Err(why) if why.to_string().contains("recursion limit") => return Ok(()),
@@ -110,20 +111,20 @@ fn every_text_in_a_tag_is_understood_or_named() {
 fn reads_back<T: std::str::FromStr + PartialEq + ToString>(read: &T) -> Verdict {
     let written = read.to_string();
     prop_assert!(written.parse::<T>().is_ok_and(|again| again == *read), "{written}");
-    // Only what every tag may have, on AWS's side: letters, digits and a few marks.
+    // Only characters that AWS allows in every tag: letters, digits and a few marks.
     let is_portable = |c: char| c.is_ascii_alphanumeric() || "+-=._:/@".contains(c);
     prop_assert!(written.chars().all(is_portable), "{written:?}");
     Ok(())
 }
 
 #[test]
-fn a_key_that_a_person_made_up_is_held_or_none_of_ours() {
+fn a_made_up_key_is_a_held_key_or_not_ours() {
     let key = prop_oneof![
         ("[.:]?", any_word()).prop_map(|(mark, word)| format!("elb-registrar:held{mark}{word}")),
         any_word(),
     ];
     let tags = btree_map(key, any_tag_value(), 0..60);
-    fuzz("a_key_that_a_person_made_up_is_held_or_none_of_ours", CASES / 10, &tags, |tags| {
+    fuzz("a_made_up_key_is_a_held_key_or_not_ours", CASES / 10, &tags, |tags| {
         for tag in Held::of(&tags).tags {
             let rest = tag.key.strip_prefix("elb-registrar:held");
             prop_assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')), "{}", tag.key);
@@ -143,7 +144,7 @@ fn a_place_to_go_on_from_is_read_as_it_was_written() {
         if let Ok(group) = text.parse::<TargetGroupId>() {
             prop_assert_eq!(group.to_string(), text.as_str());
         }
-        // Its ARN is made here, and cannot lead to another account.
+        // The ARN is made here, so it cannot name another account.
         let registration = text.parse::<Registration>();
         if let Ok(Registration { balancer: BalancerId::TargetGroup(group), .. }) = registration {
             prop_assert_eq!(TargetGroupId::from_arn(&group.arn(REGION, ACCOUNT)), Some(group));

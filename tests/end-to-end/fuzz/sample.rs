@@ -1,4 +1,4 @@
-//! What samples there are, and what a case makes of one.
+//! The samples, and the payload that a case makes of one.
 
 use std::{fs, path::Path};
 
@@ -17,7 +17,7 @@ pub(crate) struct Draft {
     slip: Option<Slip>,
 }
 
-/// What one invocation brings.
+/// The payload of one invocation.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
     /// An event, or an order, as it is.
@@ -33,7 +33,7 @@ pub(crate) fn any_draft() -> impl Strategy<Value = Draft> {
 
 pub(crate) fn any_payload() -> impl Strategy<Value = Payload> {
     let bodies = vec(any_draft(), 1..6);
-    // A batch that Lambda did not make is one that a person made who calls the function.
+    // A payload that looks like a batch, but was not made by Lambda, comes from a person who calls the function.
     let changes = prop_oneof![3 => Just(Vec::new()), 1 => any_changes()];
     prop_oneof![
         1 => any_draft().prop_map(Payload::Bare),
@@ -41,8 +41,8 @@ pub(crate) fn any_payload() -> impl Strategy<Value = Payload> {
     ]
 }
 
-/// Returns the files in `events/` whose names begin so: documented events, and orders for a sweep. Each event comes twice: as it stands in
-/// its file, and as EventBridge delivers it.
+/// Returns the files in `events/` whose names begin with `name`: documented events, and orders for a sweep. Each event comes
+/// twice: as it is in its file, and as EventBridge delivers it.
 pub(crate) fn samples(name: &str) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
     let files = fs::read_dir(folder).expect("the folder events/").map(|file| file.expect("a file"));
@@ -54,14 +54,14 @@ pub(crate) fn samples(name: &str) -> Vec<Value> {
 }
 
 impl Draft {
-    /// The changed sample.
+    /// Returns the changed sample.
     pub(crate) fn value(&self, samples: &[Value]) -> Value {
         let mut value = samples[self.sample.index(samples.len())].clone();
         self.changes.iter().for_each(|change| change.apply(&mut value));
         value
     }
 
-    /// The changed sample as a text, which may be no JSON any more.
+    /// Returns the changed sample as a text, which may not be JSON any more.
     pub(crate) fn text(&self, samples: &[Value]) -> String {
         let mut text = self.value(samples).to_string();
         self.slip.iter().for_each(|slip| slip.apply(&mut text));
@@ -70,7 +70,7 @@ impl Draft {
 }
 
 impl Payload {
-    /// What the function is called with.
+    /// Returns the payload of the call.
     pub(crate) fn value(&self, samples: &[Value]) -> Value {
         match self {
             Self::Bare(draft) => draft.value(samples),
@@ -83,7 +83,7 @@ impl Payload {
     }
 }
 
-/// A batch as Lambda makes it of messages in a queue (Lambda developer guide, "Example standard queue message event").
+/// Returns a batch as Lambda makes it of messages in a queue (Lambda developer guide, "Example standard queue message event").
 pub(crate) fn batch_of(bodies: impl IntoIterator<Item = String>) -> Value {
     let record = |(number, body): (usize, String)| {
         json!({

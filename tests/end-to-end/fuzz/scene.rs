@@ -1,4 +1,4 @@
-//! Where handlers are fuzzed: a simulated AWS with the project in it, and what of it may not change.
+//! The scene of the fuzzed handlers: a simulated AWS with the project in it, and the parts of it that must not change.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,25 +17,26 @@ use tracing::subscriber::DefaultGuard;
 
 use crate::{campaign::Verdict, mutation::MADE_UP_METADATA, sample::samples};
 
-/// Cases that share a scene. More, and the simulated AWS remembers too many calls; fewer, and most of the time goes into scenery.
+/// Cases that share a scene. Too large: the simulated AWS remembers too many calls. Too small: most of the time goes into
+/// scenery.
 const CASES_A_SCENE: usize = 200;
 
 /// A simulated AWS on a runtime of its own, so that a case is a plain function.
 pub(crate) struct Scene {
     stage: Stage,
-    /// Ids of instances by the names that stand for them in samples and words.
+    /// Ids of instances, by the names that stand for them in samples and words.
     ids: Vec<(&'static str, String)>,
-    /// Every line of the log is made, and thrown away: it has what came from outside in it.
+    /// Every line of the log is made and thrown away: the lines contain values from outside.
     _log: DefaultGuard,
     runtime: Runtime,
 }
 
-/// What each instance has: its tags, its registrations, its place in its group.
+/// The tags, the registrations and the place in its group of each instance.
 pub(crate) type Belongings = BTreeMap<String, String>;
 
 impl Scene {
-    /// Everything is done: `web-1` runs and has what it declares, `web-2` is stopped and holds what it had, `{member}` is in
-    /// service in its group.
+    /// Returns a scene without open work: `web-1` runs and has what it declares, `web-2` is stopped and holds its registrations,
+    /// `{member}` is in service in its group.
     pub(crate) fn at_rest() -> Self {
         Self::set(async |stage| {
             stage.tagged("web-1", "elb-registrar:register", "clb:shop tg:web tg:edge=eth0");
@@ -43,8 +44,9 @@ impl Scene {
         })
     }
 
-    /// Everything is still to be done, since no event is delivered: `web-1` runs and holds what it shall have back, `web-2` is
-    /// stopped and registered, `{member}` waits at the terminate hook of its group, `{new}` at the launch hook of another.
+    /// Returns a scene with all work open, because no event is delivered: `web-1` runs while its registrations are still held,
+    /// `web-2` is stopped and registered, `{member}` waits at the terminate hook of its group, `{new}` at the launch hook of
+    /// another.
     pub(crate) fn at_work() -> Self {
         Self::set(async |stage| {
             stage.stop_and_rest("web-1").await;
@@ -84,8 +86,8 @@ impl Scene {
         Self { stage, ids, _log: log, runtime }
     }
 
-    /// The documented events whose names begin so, each for every instance that a name stands for, with its action's own token: as
-    /// they come, as they are when they come too late, and with metadata that declares something.
+    /// Returns the documented events whose names begin with `name`. Each comes for every instance that a name stands for, with
+    /// the token of that instance's action: as EventBridge sends it, too late, and with metadata that declares a registration.
     pub(crate) fn samples(&self, name: &str) -> Vec<Value> {
         let mut all = Vec::new();
         for sample in samples(name) {
@@ -122,7 +124,7 @@ impl Scene {
         })
     }
 
-    /// Puts the ids in where their names stand.
+    /// Replaces the names by the ids.
     pub(crate) fn with_ids(&self, value: Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.ids.iter().fold(text, |text, (name, id)| text.replace(name, id))),
@@ -137,7 +139,7 @@ impl Scene {
         self.runtime.block_on(self.stage.sandbox.invoke(function, payload))
     }
 
-    /// Writes something at every hook.
+    /// Writes metadata at every hook.
     pub(crate) fn write_at_hooks(&self, metadata: &str) {
         self.stage.world(|world| {
             let hooks = world.auto_scaling.groups.values().flat_map(|group| {
@@ -151,12 +153,12 @@ impl Scene {
         });
     }
 
-    /// Who is registered where nothing but made-up metadata wants anybody.
+    /// Returns the members of the balancers that only made-up metadata names.
     pub(crate) fn taken_in(&self) -> Vec<String> {
         self.stage.members("clb:other")
     }
 
-    /// What every instance has, and nothing that comes and goes by itself.
+    /// Returns the belongings of every instance, without the parts that change by themselves.
     pub(crate) fn belongings(&self) -> Belongings {
         self.stage.world(|world| {
             let ids: Vec<String> = world.ec2.instances.values().map(|history| history.current().id.clone()).collect();
@@ -170,7 +172,7 @@ impl Scene {
     }
 }
 
-/// A group whose members declare a part of what there is, with both hooks.
+/// Returns a group with both hooks, whose members declare some of the registrations.
 fn group(stage: &Stage, name: &str) -> GroupSpec {
     GroupSpec::new(name, &stage.subnet)
         .tag("elb-registrar:register", "clb:shop tg:edge=eth0")
@@ -190,7 +192,7 @@ impl Lasting {
         Self { set, scene: RefCell::default(), uses: Cell::new(0) }
     }
 
-    /// Judges a case in the scene; after a failure, the next one gets a new scene.
+    /// Judges a case in the scene. After a failure, the next case gets a new scene.
     pub(crate) fn with(&self, judge: impl FnOnce(&Scene) -> Verdict) -> Verdict {
         self.uses.set((self.uses.get() + 1) % CASES_A_SCENE);
         let last = self.scene.take().filter(|_| self.uses.get() > 0);

@@ -46,7 +46,7 @@ struct Running {
     _process: FunctionProcess,
 }
 
-/// `environment` is what the function has besides what the template gives it.
+/// Starts a function. `environment` adds variables to those that the template gives it.
 async fn run(environment: &[(&str, &str)]) -> Running {
     run_function(INSTANCE_STATE, environment).await
 }
@@ -118,7 +118,7 @@ async fn the_built_binary_takes_out_and_gives_back() {
             elb::members(world, "shop").len() == 1 && found.tags.is_empty()
         })
         .await;
-    // It tells of a deed once it has heard that it is done.
+    // It tells of a change after AWS has confirmed it.
     running.until("told", |_| running.log().iter().any(|line| line["message"] == "forgotten")).await;
     println!("{} bytes of log", running.lines().iter().map(|line| line.len() + 1).sum::<usize>());
     let log = running.log();
@@ -127,7 +127,7 @@ async fn the_built_binary_takes_out_and_gives_back() {
         assert_eq!((&line["instance"], &line["registration"]), (&instance.as_str().into(), &"clb:shop".into()));
         assert!(line["why"].is_string() && line["level"] == "INFO", "{line}");
         let time = line["timestamp"].as_str().unwrap_or_default();
-        // RFC 3339: without it Lambda takes no notice of the level.
+        // RFC 3339: with another format Lambda ignores the level.
         assert!(time.len() > 19 && &time[10..11] == "T" && time.ends_with('Z'), "{time}");
     }
 }
@@ -180,7 +180,7 @@ async fn the_built_binary_calls_through_the_proxy_unless_a_host_is_excepted() {
     assert!(excepted.starts_with('\u{16}'), "a handshake of TLS: {excepted:?}");
 }
 
-/// A group with hooks whose only member shall have an address in a target group that drains for a minute.
+/// Creates a group with hooks. Its only member must be registered by its address in a target group that drains for a minute.
 fn create_fleet(world: &mut World, vpc: &str, subnet: &str) -> Result<(), ApiError> {
     let group = elbv2::create_target_group(world, TargetGroupSpec::addresses("edge", vpc, 443))?;
     let balancer = elbv2::create_load_balancer(world, Kind::Application, "edge-alb", vpc)?;
@@ -193,7 +193,7 @@ fn create_fleet(world: &mut World, vpc: &str, subnet: &str) -> Result<(), ApiErr
 
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// How many members are in service, if all that the group has are.
+/// Returns the number of members, if all of them are in service.
 fn in_service(world: &World) -> Option<usize> {
     let members = &world.auto_scaling.groups["fleet"].members;
     let all = members.values().all(|member| member.lifecycle_state == LifecycleState::InService);
@@ -201,7 +201,7 @@ fn in_service(world: &World) -> Option<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_built_binary_lets_members_in_when_healthy_and_go_when_drained_and_no_request_is_lost() {
+async fn the_built_binary_loses_no_request_as_members_come_and_go() {
     let running = run_function(LIFECYCLE, &[]).await;
     let sandbox = &running.sandbox;
     sandbox.with(|world| create_fleet(world, &running.vpc, &running.subnet)).expect("a group");
@@ -250,7 +250,7 @@ async fn a_wrong_setting_stops_the_binary_with_a_sentence_that_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_permission_is_named_in_the_log_and_the_event_is_kept() {
+async fn the_log_names_a_missing_permission_and_the_event_is_kept() {
     let running = run(&[]).await;
     let instance = running.instance.clone();
     running

@@ -1,4 +1,4 @@
-//! Cost follows the change: calls are counted.
+//! Cost follows the change: these scenarios count calls.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,13 +7,13 @@ use registrar::aws::{call_watch::Counted, clients::Clients};
 use sandbox::{Call, Verdict, wire::ApiError};
 use tokio::time::Instant;
 
-/// Only these are delivered: what one event costs.
+/// Only these events are delivered, so that one event's cost is counted.
 const ONE_EVENT_EACH_WAY: &[&str] = &["stopped", "running"];
 
 /// How long a nightly schedule stops instances.
 pub(crate) const A_NIGHT: Duration = Duration::from_secs(8 * 3600);
 
-/// An account with many target groups, and an instance that is in a few of them, alone on their way down and up.
+/// Returns an account with many target groups, and an instance that is in a few of them. No other instance stops or starts with it.
 async fn account(groups: usize, used: usize) -> Stage {
     let stage = Stage::new();
     stage.deliver_only(ONE_EVENT_EACH_WAY);
@@ -30,7 +30,7 @@ async fn account(groups: usize, used: usize) -> Stage {
 pub(crate) fn calls_by_action(stage: &Stage) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for call in stage.all_calls() {
-        // The queues are not AWS's account of load balancers: parking and ordering are counted apart.
+        // Calls to queues count against no limit of the load balancers, so that parking and ordering are counted apart.
         if !call.action.starts_with("ChangeMessageVisibility") && !call.action.starts_with("SendMessage") {
             *counts.entry(call.action).or_default() += 1;
         }
@@ -62,7 +62,7 @@ async fn a_stop_among_500_target_groups_costs_one_scan_and_a_handful() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_second_event_of_a_stop_costs_one_call_and_no_second_scan() {
+async fn the_second_event_of_a_stop_costs_one_call() {
     let stage = account(500, 1).await;
     stage.deliver_only(&["stopping", "stopped"]);
     stage.stop("web-1");
@@ -79,7 +79,7 @@ async fn the_second_event_of_a_stop_costs_one_call_and_no_second_scan() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_stop_is_scanned_for_again_and_so_is_an_event_that_somebody_sends() {
+async fn a_second_stop_is_scanned_again_and_so_is_a_sent_event() {
     let stage = account(10, 1).await;
     for _ in 0..2 {
         stage.forget_calls();
@@ -93,7 +93,7 @@ async fn a_second_stop_is_scanned_for_again_and_so_is_an_event_that_somebody_sen
     assert_eq!(stage.places("web-1"), Vec::<String>::new());
 }
 
-/// What it costs to give an instance back that was stopped for some hours.
+/// Returns the number of calls that give back an instance after it was stopped for a time.
 async fn calls_of_a_restart(stage: &Stage, stopped_for: Duration) -> usize {
     stage.stop_and_rest("web-1").await;
     stage.sandbox.advance(stopped_for).await;
@@ -105,7 +105,7 @@ async fn calls_of_a_restart(stage: &Stage, stopped_for: Duration) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_after_a_night_costs_6_calls_and_2_for_each_further_balancer_however_many_there_are() {
+async fn a_restart_after_a_night_costs_4_calls_and_2_a_balancer() {
     for (groups, used, calls) in [(10, 1, 6), (500, 1, 6), (500, 2, 8), (500, 5, 14)] {
         let stage = account(groups, used).await;
         assert_eq!(calls_of_a_restart(&stage, A_NIGHT).await, calls, "{:?}", calls_by_action(&stage));
@@ -113,7 +113,7 @@ async fn a_restart_after_a_night_costs_6_calls_and_2_for_each_further_balancer_h
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_is_given_back_with_6_calls_after_a_night_and_with_7_while_it_could_be_drained() {
+async fn registering_an_address_costs_6_calls_or_7_while_it_may_drain() {
     for (stopped_for, calls) in [(A_NIGHT, 6), (Duration::from_secs(900), 7)] {
         let stage = Stage::new();
         stage.deliver_only(ONE_EVENT_EACH_WAY);
@@ -123,7 +123,7 @@ async fn an_address_is_given_back_with_6_calls_after_a_night_and_with_7_while_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_behind_a_classic_load_balancer_costs_6_calls_after_a_night_and_1_for_each_further_one() {
+async fn behind_classic_load_balancers_a_restart_costs_5_calls_and_1_each() {
     for (used, calls) in [(1, 6), (3, 8)] {
         let stage = Stage::new();
         stage.deliver_only(ONE_EVENT_EACH_WAY);
@@ -137,8 +137,8 @@ async fn a_restart_behind_a_classic_load_balancer_costs_6_calls_after_a_night_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_right_after_the_stop_costs_8_calls_and_3_for_each_further_balancer() {
-    // What was taken may still be relied on, so that a later look has to forget it.
+async fn an_immediate_restart_costs_5_calls_and_3_for_each_balancer() {
+    // The tag may still be relied on by another function, so a later look has to forget it.
     for (used, calls) in [(1, 8), (2, 11), (5, 20)] {
         let stage = account(500, used).await;
         assert_eq!(calls_of_a_restart(&stage, Duration::ZERO).await, calls, "{:?}", calls_by_action(&stage));
@@ -154,7 +154,7 @@ async fn an_instance_that_holds_and_declares_nothing_costs_one_call() {
     assert_eq!(calls_by_action(&stage), [("DescribeInstances".to_owned(), 1)].into());
 }
 
-/// The calls of a start: of nobody's invocation, so by the key of an operator.
+/// Returns the calls of a start. A start belongs to no invocation, so the key of an operator signs them.
 fn calls_of_start(stage: &Stage) -> Vec<String> {
     let mut actions: Vec<String> = stage.world(|world| world.calls.iter().map(|call| call.action.clone()).collect());
     actions.sort();
@@ -165,7 +165,7 @@ fn calls_of_start(stage: &Stage) -> Vec<String> {
 const CALLS_OF_START: [&str; 2] = ["DescribeInstances", "DescribeLoadBalancers"];
 
 #[tokio::test(start_paused = true)]
-async fn a_start_costs_a_call_of_each_host_that_every_event_needs_and_counts_none() {
+async fn a_start_connects_to_each_host_and_counts_no_call() {
     let stage = Stage::new();
     let clients = Clients::new(&stage.operator_sdk());
     clients.connect().await;
@@ -174,7 +174,7 @@ async fn a_start_costs_a_call_of_each_host_that_every_event_needs_and_counts_non
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_cannot_connect_neither_repeats_nor_counts_it_nor_waits_for_long() {
+async fn a_start_that_cannot_connect_neither_repeats_nor_counts_nor_waits() {
     for verdict in [Verdict::NeverAnswer, Verdict::Refuse(ApiError::sender("AccessDenied", "not authorized"))] {
         let stage = Stage::new();
         let clients = Clients::new(&stage.operator_sdk());

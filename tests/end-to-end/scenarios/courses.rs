@@ -1,5 +1,5 @@
-//! Courses of a group's members that are more than one hook on the way in and one on the way out: an instance refresh, another
-//! root volume, several hooks at once, and an event that never comes.
+//! Courses of a group's members with more than one hook on the way in and one on the way out: an instance refresh, another root
+//! volume, several hooks at once, and an event that never comes.
 
 use std::{cell::Cell, collections::BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::lifecycle::{
     LAUNCH, PLACES, TERMINATE, continued, endings, fleet, running_fleet, shop, unhealthy, untold, watch_completions,
 };
 
-/// How many instances are registered and healthy in all places of the fleet: by the balancers, whatever the group says.
+/// Returns how many instances are registered and healthy in all places of the fleet: by the balancers, whatever the group says.
 fn healthy(world: &World) -> usize {
     let ids = world.ec2.instances.keys();
     ids.filter(|id| places(world, id).len() == PLACES.len() && unhealthy(world, id).is_empty()).count()
@@ -29,7 +29,7 @@ fn refresh(stage: &Stage, strategy: Strategy, least: usize, most: usize) {
     stage.world(|world| auto_scaling::start_refresh(world, "fleet", strategy, preferences)).expect("a refresh");
 }
 
-/// Lets the refresh of the fleet happen, and answers the fewest that were healthy at any second of it.
+/// Waits until the refresh of the fleet is over, and returns the fewest instances that were healthy at any second of it.
 async fn fewest_healthy(stage: &Stage) -> usize {
     let fewest = Cell::new(usize::MAX);
     let is_over = |world: &World| {
@@ -45,7 +45,7 @@ fn ids(stage: &Stage) -> BTreeSet<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rolling_refresh_keeps_as_many_healthy_at_the_balancers_as_it_promises() {
+async fn a_rolling_refresh_keeps_the_promised_number_of_members_healthy() {
     for (least, most, promised) in [(75, 100, 3), (100, 125, 4)] {
         let stage = running_fleet(4).await;
         let before = ids(&stage);
@@ -64,7 +64,7 @@ async fn a_rolling_refresh_keeps_as_many_healthy_at_the_balancers_as_it_promises
 
 #[tokio::test(start_paused = true)]
 async fn a_rolling_refresh_without_hooks_keeps_fewer_healthy_than_it_promises() {
-    // The measure of the scenario above: the functions register the new ones all the same, and the group does not wait for it.
+    // This measures the scenario above: the functions register the new ones all the same, and the group does not wait for it.
     let stage = shop(Options::default());
     let spec = GroupSpec { hooks: Vec::new(), ..fleet(&stage).desired(4) };
     stage.fleet(spec).rest().await;
@@ -74,12 +74,12 @@ async fn a_rolling_refresh_without_hooks_keeps_fewer_healthy_than_it_promises() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_gets_another_root_volume_is_taken_out_held_and_given_back() {
+async fn an_instance_that_gets_another_root_volume_is_out_and_back() {
     let stage = running_fleet(2).await;
     let before = ids(&stage);
     let completions = watch_completions(&stage, &PLACES);
     let losses: Vec<_> = before.iter().map(|id| stage.watch_losses_of(id.clone(), &PLACES)).collect();
-    // A volume is replaced only where nothing is registered any more.
+    // A volume must be replaced only while the instance is registered nowhere.
     let early = stage.watch(|world, call| {
         let replacing = |id: &&String| {
             let member = world.auto_scaling.member(id);
@@ -103,7 +103,7 @@ async fn an_instance_that_gets_another_root_volume_is_taken_out_held_and_given_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_several_hooks_on_one_way_each_of_ours_is_completed_and_no_other() {
+async fn of_several_hooks_only_ours_are_completed() {
     let stage = shop(Options::default());
     let other = |hook: HookSpec| hook.heartbeat(900).by_default(ActionResult::Continue);
     let spec = fleet(&stage)
@@ -129,7 +129,7 @@ async fn of_several_hooks_on_one_way_each_of_ours_is_completed_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_terminate_event_that_never_comes_ends_by_the_hooks_clock_and_the_state_change_takes_out() {
+async fn a_lost_terminate_event_leaves_the_deregistration_to_the_state_change() {
     let stage = running_fleet(1).await;
     untold(&stage);
     stage.wants("fleet", 0).rest().await;
@@ -153,7 +153,7 @@ async fn a_termination_of_which_no_event_tells_leaves_nothing_after_the_sweep() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_launch_event_that_never_comes_ends_as_its_hook_wants_and_the_next_launch_is_served() {
+async fn a_launch_without_its_event_ends_by_the_hooks_default() {
     let stage = shop(Options::default());
     let is_lost = Cell::new(false);
     stage.world(|world| {
@@ -174,7 +174,7 @@ async fn a_launch_event_that_never_comes_ends_as_its_hook_wants_and_the_next_lau
     assert!(members.iter().all(|id| stage.world(|world| places(world, id)) == PLACES), "{}", stage.describe());
 }
 
-/// Nobody is registered anywhere.
+/// Asserts that no instance is registered anywhere.
 #[track_caller]
 fn assert_nothing_is_left(stage: &Stage) {
     for balancer in ["clb:shop", "tg:web", "tg:edge"] {

@@ -1,8 +1,8 @@
 //! Promises 1, 2 and 4 under crashes: a stop and a restart, and a member's way out of its group and back, with one fault at
 //! every single call in turn.
 //!
-//! After every call, every registration that the instance had is in place or held. In the end, after the events have come
-//! again, everything is back and nothing is held; and no hook was let go too early, or left to run out of time.
+//! After every call, every registration of the instance is in place or held. In the end, after the events have come again, every
+//! registration is back and no tag holds any. No hook was completed too early, or left to run out of time.
 
 use std::{
     sync::{Arc, Mutex},
@@ -31,7 +31,7 @@ fn shop(seed: u64) -> Stage {
     stage
 }
 
-/// Stops and starts the instance under a fault; answers how many calls of the function there were.
+/// Stops and starts the instance under a fault, and returns the number of the function's calls.
 async fn restart_under(stage: &Stage, what: &str, fault: impl FnMut(&Call) -> Verdict + Send + 'static) -> usize {
     let others = stage.places("web-2");
     let findings = stage.watch_losses("web-1", &PLACES);
@@ -48,7 +48,7 @@ async fn restart_under(stage: &Stage, what: &str, fault: impl FnMut(&Call) -> Ve
     stage.calls().len()
 }
 
-/// A rule that strikes the `k`-th call of a function, and says whether it did.
+/// Returns a rule that strikes the `k`-th call of a function, and a record of the struck call.
 fn at_call(
     function: &'static str,
     k: usize,
@@ -90,8 +90,8 @@ async fn sweep(name: &str, verdict: Verdict) {
     }
 }
 
-/// A member goes into its group, back to the warm pool without being stopped, and into the group again, under a fault;
-/// answers how many calls of the function there were.
+/// Moves a member into its group, back to the warm pool without a stop, and into the group again, under a fault. Returns the
+/// number of the function's calls.
 async fn round_under(what: &str, fault: impl FnMut(&Call) -> Verdict + Send + 'static) -> usize {
     const PLACES: [&str; 2] = ["clb:shop", "tg:edge:443=eth0"];
     // Short waits mean few looks, and each call is struck in a run of its own.

@@ -1,4 +1,4 @@
-//! Declared registrations: what an operator wants the instance to have whenever it runs.
+//! Declared registrations: the operator wants the instance to have them whenever it runs.
 
 use end_to_end::{Stage, state_change};
 use sandbox::{ec2, elb};
@@ -6,7 +6,7 @@ use sandbox::{ec2, elb};
 const TAG: &str = "elb-registrar:register";
 
 #[tokio::test(start_paused = true)]
-async fn a_new_instance_is_registered_where_its_tag_says() {
+async fn a_new_instance_is_registered_at_the_places_in_its_tag() {
     let stage = Stage::new();
     stage.classic("shop").instances_group("web").addresses_group("edge");
     let launch = ec2::Launch::new(&stage.subnet)
@@ -21,7 +21,7 @@ async fn a_new_instance_is_registered_where_its_tag_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_declared_comes_back_at_every_start_even_if_it_was_not_there_before() {
+async fn a_declared_registration_comes_back_at_every_start() {
     let stage = Stage::new();
     stage.instances_group("web").instance("web-1").tagged("web-1", TAG, "tg:web");
     stage.stop_and_rest("web-1").await;
@@ -65,7 +65,7 @@ async fn a_group_of_another_network_spoils_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_declared_name_that_is_not_there_is_told_from_what_was_deleted() {
+async fn a_declared_name_that_never_existed_is_told_from_a_deleted_one() {
     let stage = Stage::new();
     stage.classic("shop").instances_group("web").instance("web-1").registered("web-1", "clb:shop");
     stage.stop_and_rest("web-1").await;

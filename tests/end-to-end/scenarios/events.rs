@@ -44,12 +44,11 @@ fn there_is_one_file_for_each_documented_state_named_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_file_matches_the_rule_that_is_meant_for_it_and_no_other() {
+async fn each_file_matches_the_rule_for_it_and_no_other() {
     let stage = Stage::new();
     for (name, event) in files() {
         let meant = match name.as_str() {
-            // A function of its own is told by its schedule; and an instance that starts is looked at when it runs.
-            // An order is no event.
+            // The schedule tells `reconcile` by itself, and an instance that starts is looked at when it runs.
             "scheduled" | "instance-pending" | "report-all" => vec![],
             name if name.starts_with("lifecycle-") => vec![LIFECYCLE_RULE],
             _ => vec![RULE],
@@ -84,7 +83,7 @@ async fn near_misses_match_no_rule() {
 }
 
 #[test]
-fn there_is_a_file_for_each_documented_way_of_a_lifecycle_action_named_after_it() {
+fn each_documented_way_of_a_lifecycle_action_has_a_file() {
     let mut ways = Vec::new();
     for (name, event) in files().into_iter().filter(|(name, _)| name.starts_with("lifecycle-")) {
         let detail = &event["detail"];
@@ -136,7 +135,7 @@ async fn a_lifecycle_action_of_a_hook_with_another_name_matches_no_rule() {
     assert_eq!(rules_wanting(&stage, &event), [LIFECYCLE_RULE]);
 }
 
-/// The names of the rules that an event would go to.
+/// Returns the names of the rules that match an event.
 fn rules_wanting(stage: &Stage, event: &Value) -> Vec<String> {
     stage.world(|world| {
         let wanting = |rule: &&sandbox::events::Rule| rule.pattern.as_ref().is_some_and(|p| p.matches(event));
@@ -144,7 +143,7 @@ fn rules_wanting(stage: &Stage, event: &Value) -> Vec<String> {
     })
 }
 
-/// Which function a file is for, by its name.
+/// Returns the function that a file is for, by the file's name.
 fn function_for(name: &str) -> &'static str {
     match name.split_once('-') {
         Some(("instance", _)) => INSTANCE_STATE,

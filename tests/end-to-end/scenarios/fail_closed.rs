@@ -1,4 +1,4 @@
-//! Launch hooks fail closed: what an instance should have and cannot be given is waited for, and named.
+//! Launch hooks fail closed: a launch waits for a registration that its instance should have and cannot get, and names it.
 
 use std::time::Duration;
 
@@ -32,12 +32,12 @@ struct Launch {
 }
 
 impl Launch {
-    /// Whether it was held as long as its hook waits.
-    fn waited(&self) -> bool {
+    /// Returns whether the launch waited for as long as its hook does.
+    fn has_waited(&self) -> bool {
         self.after >= i64::from(HEARTBEAT) - 5
     }
 
-    fn says_that_all_is_well(&self) -> bool {
+    fn has_reported_success(&self) -> bool {
         self.result == "CONTINUE" && self.why == "all that it should have is registered and healthy"
     }
 }
@@ -86,7 +86,7 @@ async fn seen_in(stage: &Stage) -> Launch {
     panic!("the launch hangs: {}", stage.describe());
 }
 
-/// A stage on which no function is told of lifecycle actions.
+/// Returns a stage on which no function is told of lifecycle actions.
 fn shop(settings: &[end_to_end::Setting]) -> Stage {
     let stage = Stage::with_settings(settings);
     stage.classic("shop").instances_group("web").addresses_group("edge");
@@ -107,7 +107,8 @@ async fn launch_with(metadata: Option<&str>, tags: &[(&str, &str)]) -> Launch {
     seen_in(&stage).await
 }
 
-/// What is declared *and* held is decided like what is only held: it is let go, and the launch is continued at once.
+/// A registration that is declared *and* held must not be decided as if it were only held: then it would be dropped, and the
+/// launch continued at once.
 #[tokio::test(start_paused = true)]
 async fn a_launch_whose_declaration_is_held_too_and_gone_waits() {
     let gone = (HOLDS, "clb:gone");
@@ -119,11 +120,11 @@ async fn a_launch_whose_declaration_is_held_too_and_gone_waits() {
     let held = format!("tg:edge/{id}:443=10.9.9.9");
     stage.fleet(spec(&stage, None, &[(DECLARES, "tg:edge:443=10.9.9.9"), (HOLDS, &held)]));
     let at_address = seen_in(&stage).await;
-    let waited = [&in_tag, &in_metadata, &at_address].map(Launch::waited);
+    let waited = [&in_tag, &in_metadata, &at_address].map(Launch::has_waited);
     assert_eq!(waited, [true; 3], "{in_tag:#?} {in_metadata:#?} {at_address:#?}");
 }
 
-/// The same as it happens: out of the warm pool, after the declared load balancer was deleted.
+/// The same in its real course: out of the warm pool, after the declared load balancer was deleted.
 #[tokio::test(start_paused = true)]
 async fn a_launch_from_the_warm_pool_waits_for_a_deleted_balancer() {
     let stage = Stage::new();
@@ -143,7 +144,7 @@ async fn a_launch_from_the_warm_pool_waits_for_a_deleted_balancer() {
     assert_eq!(stage.held_by(&id), ["clb:shop"]);
     stage.world(|world| elb::delete(world, "shop"));
     let (before, own) = (stage.ended_actions().len(), id.clone());
-    // Then its replacement waits for the same in vain, and so on.
+    // After that, its replacement waits in vain, too, and so on.
     let is_over = move |world: &World| {
         let mut ended = world.auto_scaling.ended_actions[before..].iter();
         ended.any(|ended| ended.action.instance_id == own)
@@ -162,24 +163,24 @@ async fn a_launch_from_the_warm_pool_waits_for_a_deleted_balancer() {
     );
 }
 
-/// What is let go is not registered, so not "all that it should have is registered".
+/// A registration that was dropped is missing, so "all that it should have is registered" would be untrue.
 #[tokio::test(start_paused = true)]
-async fn a_launch_that_lets_something_go_does_not_say_that_all_is_well() {
+async fn a_launch_that_drops_a_registration_does_not_report_success() {
     let mut wrong = Vec::new();
     for held in ["clb:gone", "tg:gone/0123456789abcdef:80", "clb:shop"] {
         let stage = shop(&[]);
         stage.tagged("clb:shop", "elb-registrar:ignore", "");
         stage.fleet(spec(&stage, None, &[(HOLDS, held)]));
-        if seen_in(&stage).await.says_that_all_is_well() {
+        if seen_in(&stage).await.has_reported_success() {
             wrong.push(held);
         }
     }
     assert_eq!(wrong, Vec::<&str>::new());
 }
 
-/// Declared, and not registered because another owner looks after the group: no function ever registers it.
+/// The registration is declared, and no function ever makes it, because another owner looks after the group.
 #[tokio::test(start_paused = true)]
-async fn a_launch_whose_declaration_is_left_alone_does_not_say_that_all_is_well() {
+async fn a_launch_whose_declaration_is_left_alone_does_not_report_success() {
     let mut wrong = Vec::new();
     for (mark, declared) in [
         ("elb-registrar:ignore", r#"{"register": ["tg:web"]}"#),
@@ -196,21 +197,21 @@ async fn a_launch_whose_declaration_is_left_alone_does_not_say_that_all_is_well(
             }
             _ => drop(stage.tagged("tg:web", mark, "c").fleet(spec)),
         }
-        if seen_in(&stage).await.says_that_all_is_well() {
+        if seen_in(&stage).await.has_reported_success() {
             wrong.push(mark);
         }
     }
     assert_eq!(wrong, Vec::<&str>::new());
 }
 
-/// JSON's last one wins, so that the first is lost without a word.
+/// JSON's last field wins, so the first one would be lost without a word.
 #[tokio::test(start_paused = true)]
 async fn metadata_with_a_field_twice_is_refused() {
     let launch = launch_with(Some(r#"{"register": ["tg:nope"], "register": []}"#), &[]).await;
     assert_eq!(launch.result, "ERROR", "{launch:#?}");
 }
 
-/// What a template makes of a list that it does not have: `split(" ", "")`, and `jsonencode({register = null})`.
+/// A template makes these of a list that it does not have: `split(" ", "")`, and `jsonencode({register = null})`.
 #[tokio::test(start_paused = true)]
 async fn metadata_whose_declaration_is_nothing_is_refused() {
     let mut wrong = Vec::new();
@@ -222,12 +223,12 @@ async fn metadata_whose_declaration_is_nothing_is_refused() {
     assert_eq!(wrong, Vec::<&str>::new());
 }
 
-/// Its value says what it is, whatever its key.
+/// The value shows that it is a declaration, whatever its key.
 #[tokio::test(start_paused = true)]
 async fn a_launch_waits_if_a_tag_declares_under_an_odd_key() {
     let mut wrong = Vec::new();
     for key in ["elb-registrar:registrations", "elb-registrar:targets", "elb-registrar", "elb_registrar_registered"] {
-        if !launch_with(None, &[(key, "tg:web")]).await.waited() {
+        if !launch_with(None, &[(key, "tg:web")]).await.has_waited() {
             wrong.push(key);
         }
     }
@@ -238,7 +239,7 @@ async fn a_launch_waits_if_a_tag_declares_under_an_odd_key() {
 /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>): in such a zone every launch gets no
 /// traffic.
 #[tokio::test(start_paused = true)]
-async fn a_launch_in_a_zone_that_its_load_balancer_does_not_have_waits() {
+async fn a_launch_in_a_zone_without_the_load_balancer_waits() {
     let stage = shop(&[]);
     stage.world(|world| {
         let elsewhere = ec2::create_subnet(world, &stage.vpc, "us-east-1b", "10.0.7.0/24");
@@ -259,7 +260,7 @@ async fn a_launch_in_a_zone_that_its_load_balancer_does_not_have_waits() {
     });
     stage.fleet(spec(&stage, None, &[(DECLARES, "tg:zone")]));
     let launch = seen_in(&stage).await;
-    assert!(launch.waited(), "{launch:#?}");
+    assert!(launch.has_waited(), "{launch:#?}");
 }
 
 /// The state that AWS documents for the end of a replacement
@@ -281,7 +282,7 @@ async fn a_launch_after_a_new_root_volume_registers_what_its_hook_declares() {
     }
 }
 
-/// A tool with a name like this one's keeps the launch waiting, and every new instance is abandoned.
+/// If the function refused a tag of a tool with a similar name, the launch would wait, and every new instance would be abandoned.
 #[tokio::test(start_paused = true)]
 async fn a_tag_of_another_tool_keeps_no_launch_waiting() {
     let mut wrong = Vec::new();
@@ -323,14 +324,15 @@ async fn broken_metadata_abandons_no_launch_that_nothing_is_done_with() {
 
 /// README: "`timeout_seconds` ... instead of `HealthTimeout`; 0: as long as the hook's heartbeat timeout".
 #[tokio::test(start_paused = true)]
-async fn a_timeout_of_0_at_the_hook_is_as_long_as_the_hook_whatever_the_setting() {
+async fn a_timeout_of_0_lasts_as_long_as_the_hook() {
     let stage = shop(&[("HealthTimeout", "30")]);
     stage.fleet(spec(&stage, Some(r#"{"register": ["tg:nope"], "timeout_seconds": 0}"#), &[]));
     let launch = seen_in(&stage).await;
-    assert!(launch.waited(), "{launch:#?}");
+    assert!(launch.has_waited(), "{launch:#?}");
 }
 
-/// What AWS refuses for ever is for a person, too: `Failed` rings after half an hour, when the launch was abandoned long ago.
+/// If AWS refuses a registration for ever, a person must act at once: `Failed` rings only after half an hour, when the launch was
+/// abandoned long ago.
 #[tokio::test(start_paused = true)]
 async fn a_declaration_that_aws_refuses_needs_a_person_at_once() {
     for declared in ["tg:web+0x0123456789abcdef", "tg:far@all"] {
@@ -347,7 +349,7 @@ async fn a_declaration_that_aws_refuses_needs_a_person_at_once() {
     }
 }
 
-/// README "By hand": `events/lifecycle-launch.json` with the id of one of your instances names a group that never was there.
+/// README "By hand": `events/lifecycle-launch.json` with the id of one of your instances names a group that never existed.
 #[tokio::test(start_paused = true)]
 async fn an_event_by_hand_of_a_group_that_never_was_says_so() {
     let stage = shop(&[]);
@@ -358,7 +360,7 @@ async fn an_event_by_hand_of_a_group_that_never_was_says_so() {
     assert!(!report.contains("any more"), "{report}");
 }
 
-/// "The way is told by the group, not by the event" (docs/design.md): `events/lifecycle-launch.json` has no `Destination`, and older
+/// "The group tells the way, not the event" (docs/design.md): `events/lifecycle-launch.json` has no `Destination`, and older
 /// notifications of hooks have none.
 #[tokio::test(start_paused = true)]
 async fn a_launch_into_the_warm_pool_is_known_without_a_destination() {
@@ -374,7 +376,7 @@ async fn a_launch_into_the_warm_pool_is_known_without_a_destination() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_declaration_that_is_refused_says_what_is_wrong_and_what_to_write() {
+async fn a_refused_declaration_says_what_to_write_instead() {
     const ARN: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/0123456789abcdef";
     let mut wrong = Vec::new();
     for (declared, words) in
@@ -385,7 +387,7 @@ async fn a_declaration_that_is_refused_says_what_is_wrong_and_what_to_write() {
             wrong.push(launch.why);
         }
     }
-    // The address is the instance's own: it is of the other family.
+    // The address is the instance's own, but of the other family.
     let stage = shop(&[]);
     stage.group(TargetGroupSpec::addresses("six", &stage.vpc, 443).ipv6()).instance("web-1");
     let id = stage.id("web-1");
@@ -395,7 +397,7 @@ async fn a_declaration_that_is_refused_says_what_is_wrong_and_what_to_write() {
     if report.contains("does not belong to the instance") {
         wrong.push(report);
     }
-    // A target group of functions is no way out.
+    // A target group of functions is no alternative.
     let stage = shop(&[]);
     stage.world(|world| {
         let group = elbv2::create_target_group(world, TargetGroupSpec::function("fn")).expect("a group");
@@ -408,7 +410,7 @@ async fn a_declaration_that_is_refused_says_what_is_wrong_and_what_to_write() {
     if report.contains("name its target group, `tg:fn`") {
         wrong.push(report);
     }
-    // `4294967296` is a whole number of seconds, and `?.` no punctuation.
+    // `4294967296` is a whole number of seconds, and `?.` is not punctuation.
     for (metadata, words) in [
         (r#"{"timeout_seconds": 4294967296}"#, "is `4294967296`, and has to be a whole number of seconds."),
         (r#"{"registre": []}"#, "?."),

@@ -1,5 +1,5 @@
-//! What the users of an Auto Scaling group see that an ip target group serves: requests that last, through a scale-in, an
-//! instance refresh and a handover, with the functions at the group's hooks, with nobody there, and without hooks.
+//! The view of the users of an Auto Scaling group behind an ip target group. Their requests last through a scale-in, an instance
+//! refresh and a handover: with the functions at the group's hooks, with hooks and no function, and without hooks.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use sandbox::{
 /// Longer than it takes to become healthy.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// How long what happens is looked at: longer than an instance refresh lasts.
+/// How long each case is watched: longer than an instance refresh lasts.
 const WATCHED: Duration = Duration::from_secs(1_800);
 
 /// How long the target groups drain.
@@ -23,14 +23,14 @@ const DRAIN_SECONDS: u64 = 30;
 /// How long a request lasts: nearly as long as it may.
 const LONG: Duration = Duration::from_secs(25);
 
-/// Who looks after the members that come and go.
+/// The care for the members that come and go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Care {
-    /// The functions, at the group's hooks.
+    /// The functions work at the group's hooks.
     Hooks,
-    /// Nobody: all events are lost, and the hooks end by their own clock.
-    Nobody,
-    /// The functions, in a group without hooks: they hear of a member when it has started, and when it is ending.
+    /// No function hears of a member: all events are lost, and the hooks end by their own clock.
+    Untold,
+    /// The functions work in a group without hooks: they hear of a member when it has started, and when it is ending.
     StateChanges,
 }
 
@@ -44,7 +44,7 @@ enum Front {
 const FRONTS: [Front; 2] = [Front::Application, Front::Network];
 
 impl Front {
-    /// The target group behind it, as the members declare it.
+    /// Returns the target group behind it, as the members declare it.
     fn place(self) -> &'static str {
         match self {
             Self::Application => "tg:edge",
@@ -53,7 +53,7 @@ impl Front {
     }
 }
 
-/// A group whose members are in service and healthy, and a client whose requests were all served so far.
+/// Returns a group whose members are in service and healthy, and a client all of whose requests were served so far.
 async fn fleet(front: Front, care: Care, members: usize, client: Client, options: Options) -> Stage {
     let stage = Stage::with(options, &[]);
     stage.addresses_group("edge").drains("edge", DRAIN_SECONDS).network_group("net").drains("net", DRAIN_SECONDS);
@@ -61,7 +61,7 @@ async fn fleet(front: Front, care: Care, members: usize, client: Client, options
     let hook = |hook: HookSpec| hook.heartbeat(300).by_default(ActionResult::Continue);
     let spec = match care {
         Care::StateChanges => spec,
-        Care::Hooks | Care::Nobody => spec
+        Care::Hooks | Care::Untold => spec
             .hook(hook(HookSpec::launching("elb-registrar-launch")))
             .hook(hook(HookSpec::terminating("elb-registrar-terminate"))),
     };
@@ -70,7 +70,7 @@ async fn fleet(front: Front, care: Care, members: usize, client: Client, options
     stage.sends_requests(client);
     stage.sandbox.advance(SETTLED).await;
     assert_eq!(stage.lost_requests(), []);
-    if care == Care::Nobody {
+    if care == Care::Untold {
         stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
     }
     stage
@@ -88,7 +88,7 @@ async fn over_a_scale_in(front: Front, care: Care, client: Client, options: Opti
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scale_in_loses_no_request_with_the_function_at_the_hook_and_some_without() {
+async fn a_scale_in_loses_requests_only_without_the_hook() {
     for front in FRONTS {
         for seed in 0..3 {
             let options = || Options { seed, ..Options::default() };
@@ -98,9 +98,10 @@ async fn a_scale_in_loses_no_request_with_the_function_at_the_hook_and_some_with
                 "{front:?}: {tally}, first {:?}",
                 tally.losses.first()
             );
-            for care in [Care::Nobody, Care::StateChanges] {
+            for care in [Care::Untold, Care::StateChanges] {
                 let tally = over_a_scale_in(front, care, client(front), options()).await;
-                // Announced or not, an end that nobody holds up breaks off what is under way, and the address goes on being used.
+                // Announced or not, an end without a hook breaks off the requests under way, and the balancer still sends to the
+                // address.
                 let ways = [Outcome::BrokenOff, Outcome::Gone].map(|outcome| tally.count(outcome) > 0);
                 assert_eq!(ways, [true, true], "{front:?}, {care:?}: {tally}");
             }
@@ -118,7 +119,7 @@ async fn a_balancer_that_lags_behind_a_deregistration_loses_nothing_within_the_d
     let within = Client::to(front.place()).taking(Duration::from_secs(5));
     let tally = over_a_scale_in(front, Care::Hooks, within, options()).await;
     assert_eq!((tally.lost(), &tally.losses[..]), (0, &[][..]));
-    // The operator's delay counts from the deregistration: what comes later than that and lasts is cut by the balancer itself.
+    // The operator's delay counts from the deregistration: the balancer itself cuts a request that comes later and lasts longer.
     let beyond = over_a_scale_in(front, Care::Hooks, client(front), options()).await;
     assert!(beyond.lost() == beyond.count(Outcome::BrokenOff) && beyond.lost() > 0, "{beyond}");
 }
@@ -135,7 +136,7 @@ async fn over_a_refresh(front: Front, care: Care, preferences: Preferences) -> T
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_refresh_loses_no_request_with_the_function_at_the_hooks_and_some_without() {
+async fn an_instance_refresh_loses_requests_only_without_the_hooks() {
     for front in FRONTS {
         for (least, most) in [(60, 100), (100, 150)] {
             let preferences =
@@ -148,14 +149,14 @@ async fn an_instance_refresh_loses_no_request_with_the_function_at_the_hooks_and
             );
             let announced = over_a_refresh(front, Care::StateChanges, preferences).await;
             assert!(announced.count(Outcome::BrokenOff) > 0 && announced.count(Outcome::Gone) > 0, "{announced}");
-            // Nobody registers the new ones, and the addresses of the old ones are registered still.
-            let untold = over_a_refresh(front, Care::Nobody, preferences).await;
+            // No function registers the new members, and the addresses of the old ones are still registered.
+            let untold = over_a_refresh(front, Care::Untold, preferences).await;
             assert!(untold.lost() > 4 * announced.lost(), "{front:?}: {untold}; {announced}");
         }
     }
 }
 
-/// What becomes of the requests to the only member of a group, which an operator ends when its successor is in service.
+/// Returns the fate of the requests to the only member of a group, which an operator ends when its successor is in service.
 async fn over_a_handover(front: Front, care: Care) -> Tally {
     let client = Client::to(front.place());
     let stage = fleet(front, care, 1, client, Options::default()).await;
@@ -172,8 +173,8 @@ async fn over_a_handover(front: Front, care: Care) -> Tally {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_successor_that_counts_as_in_service_before_it_is_ready_refuses_requests_and_with_a_hook_none() {
-    // A balancer waits for health by itself, as long as somebody else is healthy. Then it sends to whoever is there.
+async fn a_successor_refuses_requests_only_without_a_launch_hook() {
+    // A balancer waits for health by itself, as long as another member is healthy. Without one, it sends to any member.
     for front in FRONTS {
         let tally = over_a_handover(front, Care::Hooks).await;
         assert_eq!((tally.lost(), &tally.losses[..]), (0, &[][..]), "{front:?}: {tally}");

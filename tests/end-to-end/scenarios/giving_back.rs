@@ -1,4 +1,5 @@
-//! Register on running: exactly what is held, where the instance is now, and forgotten only when it was seen back.
+//! Register on `running`: exactly the held registrations, at the instance's present address. A tag is deleted only after the
+//! registrations were seen in place.
 
 use end_to_end::Stage;
 use sandbox::{
@@ -11,7 +12,7 @@ use sandbox::{
 
 const PLACES: [&str; 4] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80", "tg:web:8080"];
 
-/// An instance on every kind of balancer, stopped and taken out.
+/// Creates an instance on every kind of balancer, and stops it.
 async fn stopped_shop(stage: &Stage, launch: Launch) {
     stage.classic("shop").instances_group("web").addresses_group("edge").launch("web-1", launch);
     stage.registered_at("web-1", &PLACES).stop_and_rest("web-1").await;
@@ -19,7 +20,7 @@ async fn stopped_shop(stage: &Stage, launch: Launch) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restarted_instance_is_back_on_every_port_it_had_and_its_tags_are_gone() {
+async fn a_restarted_instance_is_back_on_every_port_it_had() {
     let stage = Stage::new();
     stopped_shop(&stage, Launch::new(&stage.subnet)).await;
     stage.start_and_rest("web-1").await;
@@ -28,7 +29,7 @@ async fn a_restarted_instance_is_back_on_every_port_it_had_and_its_tags_are_gone
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_with_a_new_address_is_back_at_the_new_one_only() {
+async fn an_instance_with_a_new_address_is_registered_only_there() {
     let stage = Stage::new();
     stopped_shop(&stage, Launch::new(&stage.subnet).renewed()).await;
     stage.start_and_rest("web-1").await;
@@ -37,7 +38,7 @@ async fn an_instance_with_a_new_address_is_back_at_the_new_one_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_draining_address_is_registered_when_its_draining_is_over_and_not_before() {
+async fn a_draining_address_is_registered_only_after_its_drain() {
     for variant in [SameAddressWhileDraining::Refused, SameAddressWhileDraining::AcceptedAndLost] {
         let stage = Stage::with(Options { same_address_while_draining: variant, ..Options::default() }, &[]);
         stage.addresses_group("edge").drains("edge", 900).instance("web-1").registered("web-1", "tg:edge:443=eth0");
@@ -77,7 +78,7 @@ async fn the_tag_goes_only_after_everything_was_seen_back() {
     let last = |action: &str| calls.iter().rposition(|call| call.action == action).expect(action);
     let forgotten = last("DeleteTags");
     assert_eq!((forgotten, stage.count("DeleteTags")), (calls.len() - 1, 1));
-    // The look that follows the last registration.
+    // The look comes after the last registration.
     assert!(last("RegisterTargets") < last("DescribeTargetHealth") && last("DescribeTargetHealth") < forgotten);
     assert!(calls[forgotten].parameters.iter().any(|(key, _)| key == "Tag.1.Value"), "a compare-and-delete");
 }
@@ -97,7 +98,7 @@ async fn a_balancer_that_is_gone_spoils_only_itself_and_is_let_go() {
     });
     stage.start_and_rest("web-1").await;
     assert_eq!(stage.places("web-1"), ["tg:edge:443=eth0"], "{}", stage.describe());
-    assert_eq!(stage.held("web-1"), Vec::<String>::new(), "what can never succeed is let go");
+    assert_eq!(stage.held("web-1"), Vec::<String>::new(), "a registration that can never succeed is dropped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +113,7 @@ async fn balancers_that_are_described_on_several_pages_are_all_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_created_anew_under_the_old_name_is_another_group() {
+async fn a_new_group_under_an_old_name_is_another_group() {
     let stage = Stage::new();
     stage.instances_group("old").instances_group("web").instance("web-1");
     stage.registered("web-1", "tg:old").registered("web-1", "tg:web");
@@ -140,7 +141,8 @@ async fn an_instance_that_stops_in_the_same_moment_spoils_only_itself() {
         stage.stop(name);
     }
     stage.rest().await;
-    // The three start together, so that they come in one batch; one is stopped again as soon as it is to be registered.
+    // The three start together, so that they come in one batch. One is stopped again as soon as the function is about to register
+    // it.
     stage.world(|world| world.options.starting = sandbox::Span::milliseconds(10_000, 10_001));
     let doomed = stage.id("web-2");
     let sandbox = stage.sandbox.clone();
@@ -202,7 +204,7 @@ async fn a_missing_address_keeps_the_registration_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_is_reached_keeps_the_registration_held_until_there_is_room() {
+async fn a_full_quota_keeps_the_registration_held_until_there_is_room() {
     let stage = Stage::new();
     stage.instances_group("web").classic("shop").instance("web-1").instance("web-2");
     stage.registered("web-1", "tg:web").registered("web-1", "clb:shop");
@@ -257,8 +259,8 @@ async fn a_registration_that_a_person_gave_back_already_is_just_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_answered_but_lost_is_registered_again() {
-    // A registration that AWS answered with success and that is not there when it is looked for.
+async fn a_registration_that_aws_accepted_and_lost_is_made_again() {
+    // A registration that AWS answered with success, and that is missing at the next look.
     let stage = Stage::new();
     stage.instances_group("web").instance("web-1").registered("web-1", "tg:web");
     stage.stop_and_rest("web-1").await;

@@ -1,4 +1,4 @@
-//! What the function takes, and what becomes of what it cannot take.
+//! The inputs that the functions take, and what they do with the others.
 
 use end_to_end::{Stage, state_change};
 use sandbox::{
@@ -41,7 +41,7 @@ async fn each_record_of_a_batch_is_decided_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_queue_for_dead_letters_an_event_is_kept_until_its_own_queue_gives_up() {
+async fn without_a_dead_letter_queue_an_event_stays_in_its_own_queue() {
     let stage = Stage::new();
     let buried = ApiError::sender("AccessDenied", "no");
     let _fault = stage.sandbox.fault(every("SendMessage", Verdict::Refuse(buried)));
@@ -55,7 +55,7 @@ async fn without_a_queue_for_dead_letters_an_event_is_kept_until_its_own_queue_g
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bare_event_that_is_not_understood_is_an_error_with_a_stable_name() {
+async fn a_bare_event_that_is_not_understood_is_a_named_error() {
     let stage = Stage::new();
     let error = stage.invoke(json!({ "hello": "world" })).await.expect_err("an error");
     assert_eq!(error["errorType"], "EventNotUnderstood");
@@ -66,7 +66,7 @@ async fn a_bare_event_that_is_not_understood_is_an_error_with_a_stable_name() {
 const PARSERS_WORDS: [&str; 5] = ["missing field", "at line", "expected", "invalid type", "unknown field"];
 
 #[tokio::test(start_paused = true)]
-async fn what_no_function_takes_is_refused_in_a_persons_words() {
+async fn an_event_for_no_function_is_refused_in_plain_words() {
     let stage = Stage::new();
     let of_console = json!({ "key1": "value1", "key2": "value2", "key3": "value3" });
     for (function, sample) in [
@@ -141,7 +141,7 @@ async fn an_empty_message_is_a_dead_letter_with_a_sentence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bare_event_whose_work_fails_is_an_error_that_names_the_action() {
+async fn a_bare_event_whose_work_fails_names_the_action() {
     let stage = Stage::new();
     stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
     stage.deliver_only(&[]);
@@ -230,7 +230,7 @@ async fn a_notification_is_refused_by_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_blames_nobody_that_it_does_not_know() {
+async fn a_refusal_blames_no_unknown_service() {
     let stage = Stage::new();
     for (payload, wrong) in [
         (json!({ "Records": [] }), "an unknown service send"),
@@ -240,7 +240,7 @@ async fn a_refusal_blames_nobody_that_it_does_not_know() {
         let said = refusal(&stage, INSTANCE_STATE, &payload).await;
         assert!(!said.contains(wrong), "{payload}: {said}");
     }
-    // A bucket's events are of no use in any queue of these functions; and the queue's policy lets in nobody but the rule.
+    // A bucket's events are of no use in any queue of these functions, and the queue's policy lets only the rule send.
     let said = refusal(&stage, RECONCILE, &json!({ "Records": [{ "eventSource": "aws:s3", "s3": {} }] })).await;
     assert!(!said.contains("let aws:s3 send to that queue"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! Nothing foreign is touched.
+//! The functions touch nothing that belongs to others.
 
 use end_to_end::{Stage, state_change};
 use sandbox::{
@@ -16,13 +16,13 @@ async fn an_ignored_instance_keeps_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_is_nearly_ours_is_named_by_event_sweep_and_status() {
+async fn a_misspelled_tag_is_named_by_event_sweep_and_status() {
     for key in [
         "elb-registrar:ignored",
         "elb-registar:ignore",
         "Elb-Registrar:Ignore",
         "ELB-REGISTRAR:IGNORE",
-        // Whatever filter finds them in EC2.
+        // The sweep finds such a tag with any of its filters in EC2.
         "elb-regstrar:ignore",
         "eb-registrar:ignore",
         "elb-reigstrar:ignore",
@@ -46,7 +46,7 @@ async fn a_tag_that_is_nearly_ours_is_named_by_event_sweep_and_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_balancers_tag_that_is_nearly_ours_is_named_with_what_it_serves() {
+async fn a_balancers_misspelled_tag_is_named_with_the_balancer() {
     for what in ["clb:shop", "tg:web", "lb:web-alb"] {
         let stage = Stage::new();
         stage.classic("shop").instances_group("web").instance("web-1").registered_at("web-1", &["clb:shop", "tg:web"]);
@@ -70,7 +70,7 @@ async fn an_ignored_instance_keeps_what_it_holds_until_the_tag_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn balancers_with_a_guardian_keep_the_instance_and_the_others_give_it_up() {
+async fn balancers_with_an_owner_keep_the_instance_and_others_do_not() {
     for (what, key) in [
         ("clb:mine", "elb-registrar:ignore"),
         ("clb:mine", "kubernetes.io/cluster/prod"),
@@ -89,7 +89,7 @@ async fn balancers_with_a_guardian_keep_the_instance_and_the_others_give_it_up()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_for_a_balancer_that_is_ignored_by_now_is_let_go() {
+async fn a_registration_held_for_an_ignored_balancer_is_dropped() {
     let stage = Stage::new();
     stage.classic("shop").instances_group("web").instance("web-1");
     stage.registered("web-1", "clb:shop").registered("web-1", "tg:web");
@@ -99,8 +99,8 @@ async fn what_is_held_for_a_balancer_that_is_ignored_by_now_is_let_go() {
     assert_eq!(stage.held("web-1"), Vec::<String>::new());
 }
 
-/// An Auto Scaling group `fleet` with one member that has the group `attached` and the Classic load balancer `classic` of
-/// its group, and `other` beside it.
+/// Returns an Auto Scaling group `fleet` with one member. The member is in the target group `attached` and the Classic load balancer
+/// `classic` of its group, and in `other` besides.
 async fn fleet(state: LifecycleState) -> Stage {
     let stage = Stage::new();
     stage.instances_group("attached").classic("classic").addresses_group("other").instance("web-1");
@@ -130,7 +130,7 @@ pub(crate) async fn create_group(stage: &Stage, target_group: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_auto_scaling_group_attached_is_left_to_the_group() {
+async fn balancers_that_a_group_attached_are_left_to_the_group() {
     let stage = fleet(LifecycleState::InService).await;
     assert_eq!(stage.places("web-1"), ["clb:classic", "tg:attached:80"], "the group registers by itself");
     stage.registered("web-1", "tg:other:443=eth0");
@@ -143,7 +143,7 @@ async fn what_an_auto_scaling_group_attached_is_left_to_the_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_in_standby_or_in_a_warm_pool_is_not_given_back() {
+async fn a_member_in_standby_or_a_warm_pool_is_not_registered() {
     for state in [LifecycleState::Standby, LifecycleState::WarmedRunning] {
         let stage = fleet(LifecycleState::InService).await;
         stage.registered("web-1", "tg:other:443=eth0").stop_and_rest("web-1").await;
@@ -156,7 +156,7 @@ async fn a_member_in_standby_or_in_a_warm_pool_is_not_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_cannot_be_read_leaves_the_member_untouched_until_it_can() {
+async fn a_member_is_untouched_while_its_group_cannot_be_read() {
     let stage = fleet(LifecycleState::InService).await;
     stage.registered("web-1", "tg:other:443=eth0");
     let denied = sandbox::wire::ApiError::sender("AccessDenied", "User is not authorized");
@@ -171,7 +171,7 @@ async fn a_group_that_cannot_be_read_leaves_the_member_untouched_until_it_can() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_person_removed_from_a_running_instance_stays_removed() {
+async fn a_registration_that_a_person_removed_stays_removed() {
     let stage = Stage::new();
     stage.classic("shop").instances_group("web").instance("web-1");
     stage.registered("web-1", "clb:shop").registered("web-1", "tg:web");

@@ -1,4 +1,4 @@
-//! Auto Scaling lifecycle hooks: held until draining, or health, is real, and no longer.
+//! Auto Scaling lifecycle hooks: each is held until the drain is over, or the instance healthy, and no longer.
 
 use std::time::Duration;
 
@@ -21,11 +21,12 @@ use serde_json::{Value, json};
 pub(crate) const LAUNCH: &str = "elb-registrar-launch";
 pub(crate) const TERMINATE: &str = "elb-registrar-terminate";
 
-/// What the members of the fleet shall have: a Classic load balancer, an instance target on two ports, an ip target.
+/// The registrations that the members of the fleet declare: a Classic load balancer, an instance target on two ports, an ip
+/// target.
 const DECLARED: &str = "clb:shop tg:web:80 tg:web:8080 tg:edge:443=eth0";
 pub(crate) const PLACES: [&str; 4] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80", "tg:web:8080"];
 
-/// A group with both hooks, whose members shall have all of that.
+/// Returns a group with both hooks, whose members declare all of that.
 pub(crate) fn fleet(stage: &Stage) -> GroupSpec {
     GroupSpec::new("fleet", &stage.subnet)
         .tag("elb-registrar:register", DECLARED)
@@ -33,14 +34,14 @@ pub(crate) fn fleet(stage: &Stage) -> GroupSpec {
         .hook(HookSpec::terminating(TERMINATE).heartbeat(300).by_default(ActionResult::Continue))
 }
 
-/// A stage with the fleet's balancers.
+/// Returns a stage with the fleet's balancers.
 pub(crate) fn shop(options: Options) -> Stage {
     let stage = Stage::with(options, &[]);
     stage.classic("shop").instances_group("web").addresses_group("edge");
     stage
 }
 
-/// A fleet of some members in service.
+/// Returns a stage with a fleet of some members in service.
 pub(crate) async fn running_fleet(members: usize) -> Stage {
     let stage = shop(Options::default());
     let spec = fleet(&stage).desired(members);
@@ -48,7 +49,7 @@ pub(crate) async fn running_fleet(members: usize) -> Stage {
     stage
 }
 
-/// What keeps an instance from being healthy everywhere, as the balancers have it.
+/// Returns the balancers' reasons why an instance is not healthy everywhere.
 pub(crate) fn unhealthy(world: &World, id: &str) -> Vec<String> {
     let targets = targets_of(world, id).into_iter().filter(|(_, target)| target.state == Standing::Registered);
     let sick = targets.filter(|(_, target)| target.health != Health::Healthy);
@@ -60,7 +61,7 @@ pub(crate) fn unhealthy(world: &World, id: &str) -> Vec<String> {
     sick.map(|(group, target)| format!("{group} {target:?}")).chain(out.cloned()).collect()
 }
 
-/// What is still being drained of an instance.
+/// Returns the targets of an instance that still drain.
 fn draining(world: &World, id: &str) -> Vec<String> {
     let targets = targets_of(world, id).into_iter().filter(|(_, target)| target.state != Standing::Registered);
     let classic = world.elb.load_balancers.keys();
@@ -77,8 +78,8 @@ fn targets_of(world: &World, id: &str) -> Vec<(String, elbv2::TargetView)> {
     targets.filter(|(_, target)| target.id == id || Some(&target.id) == address.as_ref()).collect()
 }
 
-/// Looks at every completion: whoever is let in has all of these and is healthy, whoever is let go is registered nowhere and
-/// nothing of it is drained.
+/// Looks at every completion. A member whose launch is continued has all of these registrations and is healthy. A member whose
+/// termination is continued is registered nowhere, and no target of it drains.
 pub(crate) fn watch_completions(stage: &Stage, all: &'static [&'static str]) -> Findings {
     stage.watch(|world, call| {
         if call.action != "CompleteLifecycleAction" || call.outcome != Some(Ok(())) {
@@ -107,7 +108,7 @@ pub(crate) fn continued(hook: &str) -> (String, Ending) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_member_counts_as_in_service_only_when_it_is_healthy_everywhere() {
+async fn a_new_member_is_in_service_only_when_healthy_everywhere() {
     let stage = shop(Options::default());
     let findings = watch_completions(&stage, &PLACES);
     let spec = fleet(&stage).desired(2);
@@ -138,7 +139,7 @@ async fn a_member_ends_only_when_nothing_of_it_is_drained_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_hour_of_draining_costs_some_dozens_of_short_invocations_and_no_timeout() {
+async fn an_hour_of_draining_costs_dozens_of_short_invocations() {
     let stage = running_fleet(1).await;
     stage.drains("web", 3_600);
     stage.forget_calls();
@@ -155,7 +156,7 @@ async fn an_hour_of_draining_costs_some_dozens_of_short_invocations_and_no_timeo
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_ended_while_a_function_stands_still_at_its_launch_is_registered_nowhere() {
+async fn an_instance_terminated_during_its_launch_hook_is_registered_nowhere() {
     let stage = shop(Options::default());
     stage.world(|world| {
         world.events.set_delivery(|event| match event.source.as_str() {
@@ -163,7 +164,7 @@ async fn who_is_ended_while_a_function_stands_still_at_its_launch_is_registered_
             _ => Delivery::Normal,
         });
     });
-    // So does the function at the end, when it has seen that nothing is registered: there are two groups to look at.
+    // The function stands still again at the end, when it has seen that the member is registered nowhere: it looks at two groups.
     let _faults = [1, 3].map(|number| {
         stage.sandbox.fault(kth("DescribeTargetHealth", number, Verdict::FreezeAfter(Duration::from_secs(55))))
     });
@@ -185,7 +186,7 @@ async fn a_classic_load_balancer_that_drains_is_waited_for() {
     assert!((200..260).contains(&held_for), "{held_for} s");
 }
 
-/// A member of a group, in a Classic load balancer that drains for 200 s.
+/// Returns a stage with a member of a group, in a Classic load balancer that drains for 200 s.
 async fn member_that_drains_long() -> Stage {
     let stage = Stage::new();
     stage.classic("shop");
@@ -197,7 +198,7 @@ async fn member_that_drains_long() -> Stage {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_is_waited_for_though_descriptions_are_old() {
-    // Nothing but the tag tells that a Classic load balancer drains something.
+    // Only the tag tells that a Classic load balancer drains the member.
     let stage = member_that_drains_long().await;
     let findings = watch_completions(&stage, &[]);
     let _fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
@@ -209,8 +210,9 @@ async fn a_drain_is_waited_for_though_descriptions_are_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_is_waited_for_that_another_copy_of_the_event_has_begun() {
-    // The copy's function reads the instance before the other one holds anything, and the balancers after it has taken it out.
+async fn a_copy_of_an_event_waits_for_the_drain_that_another_began() {
+    // The copy's function reads the instance before the other function holds anything, and the balancers after the other has
+    // deregistered it.
     let stage = member_that_drains_long().await;
     let findings = watch_completions(&stage, &[]);
     let _fault = stage.sandbox.fault(kth("DescribeLoadBalancers", 1, Verdict::Delay(Duration::from_secs(6))));
@@ -223,7 +225,7 @@ async fn a_drain_is_waited_for_that_another_copy_of_the_event_has_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_a_network_load_balancer_a_member_is_held_for_two_minutes_and_the_delay() {
+async fn a_network_load_balancers_member_waits_two_minutes_and_the_delay() {
     for (settings, delay, least) in [(&[][..], 0, 120), (&[], 300, 420), (&[("NetworkDrainTime", "30")][..], 0, 30)] {
         let stage = Stage::with_settings(settings);
         stage.network_group("net").drains("net", delay);
@@ -237,7 +239,7 @@ async fn behind_a_network_load_balancer_a_member_is_held_for_two_minutes_and_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_group_attached_is_left_to_the_group_and_its_draining_is_waited_for() {
+async fn the_hook_waits_for_drains_of_balancers_that_the_group_attached() {
     let stage = shop(Options::default());
     stage.instances_group("attached").drains("attached", 400);
     let arn = stage.world(|world| elbv2::arn_of(world, "attached")).expect("a group");
@@ -255,7 +257,7 @@ async fn what_the_group_attached_is_left_to_the_group_and_its_draining_is_waited
     assert!(touched.iter().all(|call| call.action.starts_with("Describe")), "{touched:?}");
 }
 
-/// A bare event of an action that is open, as EventBridge would deliver it.
+/// Returns a bare event of an open action, as EventBridge would deliver it.
 fn event_of(action: &Action) -> Value {
     let (name, word) = match action.hook.transition {
         Transition::Launching => ("launch", "LAUNCHING"),
@@ -277,13 +279,13 @@ fn event_of(action: &Action) -> Value {
     event
 }
 
-/// Lets things happen until some action is open, and answers it.
+/// Waits until some action is open, and returns it.
 async fn open_action(stage: &Stage) -> Action {
     stage.until("an open action", |world| !world.auto_scaling.actions.is_empty()).await;
     stage.world(|world| world.auto_scaling.actions[0].clone())
 }
 
-/// A stage on which no lifecycle action is told to anybody.
+/// Loses all events of lifecycle actions.
 pub(crate) fn untold(stage: &Stage) {
     stage.world(|world| {
         world.events.set_delivery(|event| match event.source.as_str() {
@@ -293,7 +295,7 @@ pub(crate) fn untold(stage: &Stage) {
     });
 }
 
-/// Nothing behind this address or instance answers health checks.
+/// Makes an instance or an address fail its health checks.
 fn fails_health_checks(stage: &Stage, id: &str) {
     stage.world(|world| {
         let address = world.ec2.instance(id).and_then(ec2::Instance::primary_ipv4).map(|address| address.to_string());
@@ -302,7 +304,7 @@ fn fails_health_checks(stage: &Stage, id: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_launch_that_is_not_healthy_in_time_ends_as_its_hook_wants_with_the_balancers_reason() {
+async fn an_unhealthy_launch_ends_by_its_hooks_default_with_the_balancers_reason() {
     for (metadata, settings, result, after) in [
         (None, &[][..], ActionResult::Abandon, 120),
         (None, &[("HealthTimeout", "400")][..], ActionResult::Abandon, 400),
@@ -325,7 +327,7 @@ async fn a_launch_that_is_not_healthy_in_time_ends_as_its_hook_wants_with_the_ba
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_report_of_a_launch_that_is_given_up_has_the_reason_that_the_balancer_gives() {
+async fn the_report_of_an_abandoned_launch_has_the_balancers_reason() {
     let stage = Stage::new();
     stage.instances_group("web");
     untold(&stage);
@@ -348,7 +350,7 @@ async fn the_report_of_a_launch_that_is_given_up_has_the_reason_that_the_balance
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_become_healthy_is_not_waited_for() {
+async fn a_target_that_cannot_become_healthy_is_not_waited_for() {
     let stage = Stage::new();
     stage.world(|world| {
         elbv2::create_target_group(world, TargetGroupSpec::instances("idle", &stage.vpc, 80)).expect("a group");
@@ -362,7 +364,7 @@ async fn what_cannot_become_healthy_is_not_waited_for() {
     assert_eq!(stage.world(|world| places(world, &id)), ["tg:idle:80"]);
 }
 
-/// A stage with a fleet whose launch hook waits for 120 s. The Application Load Balancer of its group `web` is `web-alb`.
+/// Returns a stage with a fleet whose launch hook waits for 120 s. The Application Load Balancer of its group `web` is `web-alb`.
 fn fleet_that_declares(metadata: Option<Value>, tag: &str, default_result: ActionResult) -> Stage {
     let stage = shop(Options::default());
     let mut hook = HookSpec::launching(LAUNCH).heartbeat(120).by_default(default_result);
@@ -390,7 +392,7 @@ async fn a_launch_whose_declaration_cannot_be_registered_ends_by_the_hooks_defau
         let held_for = (ended.ended - ended.action.begun).num_seconds();
         assert_eq!(ended.ending, Ending::Completed(default_result), "{case}");
         assert!((120..135).contains(&held_for), "{case}: {held_for} s");
-        assert_eq!(stage.members("tg:web").len(), 1, "{case}: what is right is registered meanwhile");
+        assert_eq!(stage.members("tg:web").len(), 1, "{case}: the right declarations are registered meanwhile");
     }
 }
 
@@ -410,7 +412,7 @@ async fn a_launch_goes_on_when_a_person_has_corrected_its_declaration() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn metadata_declares_what_the_instance_shall_have() {
+async fn metadata_declares_registrations_for_the_instance() {
     let stage = shop(Options::default());
     let metadata = json!({ "register": DECLARED.split(' ').collect::<Vec<_>>() }).to_string();
     let hook = HookSpec::launching(LAUNCH).heartbeat(600).metadata(&metadata);
@@ -422,7 +424,7 @@ async fn metadata_declares_what_the_instance_shall_have() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_at_a_hook_of_ours_is_in_scope_without_a_tag_and_who_is_ignored_is_not_held_up() {
+async fn a_hook_of_ours_serves_untagged_instances_but_holds_no_ignored_one() {
     let stage = Stage::with_settings(&[("Scope", "tagged")]);
     stage.instances_group("web").drains("web", 60);
     let hook = HookSpec::launching(LAUNCH).metadata(r#"{"register": ["tg:web"]}"#);
@@ -442,7 +444,7 @@ async fn who_is_at_a_hook_of_ours_is_in_scope_without_a_tag_and_who_is_ignored_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn metadata_that_is_not_understood_leaves_the_hook_to_its_own_default_result() {
+async fn metadata_that_is_not_understood_leaves_the_hook_to_its_default() {
     let stage = shop(Options::default());
     let hook = HookSpec::launching(LAUNCH).heartbeat(60).by_default(ActionResult::Continue);
     let hook = hook.metadata(r#"{"registre": ["tg:web"]}"#);
@@ -465,17 +467,17 @@ async fn metadata_that_an_operator_corrects_counts_when_the_event_comes_again() 
     let action = open_action(&stage).await;
     let id = action.instance_id.clone();
     stage.until("running", |world| world.ec2.instance(&id).is_some_and(|i| i.state.name() == "running")).await;
-    let error = stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect_err("a field that nobody knows");
+    let error = stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect_err("an unknown field");
     assert_eq!(error["errorType"], "EventNotUnderstood");
     let corrected = hook.metadata(r#"{"register": ["tg:web"]}"#);
     stage.world(|world| auto_scaling::put_hook(world, "fleet", corrected)).expect("the hook that was there");
-    // The event still says what it said.
+    // The event still has the old metadata.
     stage.sandbox.invoke(LIFECYCLE, event_of(&action)).await.expect("a report");
     assert_eq!(stage.world(|world| places(world, &id)), ["tg:web:80"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hooks_own_notification_is_served_and_its_test_is_no_dead_letter() {
+async fn a_hooks_notification_is_served_and_its_test_is_ignored() {
     let stage = shop(Options::default());
     untold(&stage);
     let hook = HookSpec::launching(LAUNCH).heartbeat(600);
@@ -509,7 +511,7 @@ async fn a_launch_with_a_misspelt_declaration_waits_for_a_person() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_of_somebody_else_is_neither_completed_nor_kept_alive() {
+async fn a_hook_of_another_tool_is_neither_completed_nor_kept_alive() {
     let stage = shop(Options::default());
     let hook = HookSpec::launching("ecs-managed-launch").heartbeat(60).by_default(ActionResult::Continue);
     stage.fleet(GroupSpec::new("fleet", &stage.subnet).tag("elb-registrar:register", DECLARED).hook(hook).desired(1));
@@ -572,7 +574,7 @@ async fn an_instance_that_enters_the_warm_pool_gets_no_traffic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_copy_of_a_terminate_event_does_not_touch_the_instance_that_is_in_service_again() {
+async fn a_late_terminate_event_does_not_touch_an_instance_in_service() {
     let stage = running_fleet(1).await;
     let pool = WarmPool { state: PoolState::Running, reuse_on_scale_in: true, ..WarmPool::default() };
     let pool = WarmPool { max_group_prepared_capacity: Some(1), ..pool };
@@ -587,7 +589,7 @@ async fn a_late_copy_of_a_terminate_event_does_not_touch_the_instance_that_is_in
     assert_eq!(stage.world(|world| places(world, &action.instance_id)), PLACES, "{report:#}");
     let calls = stage.calls_of(LIFECYCLE);
     let changes: Vec<&Call> = calls.iter().filter(|call| !call.action.starts_with("Describe")).collect();
-    assert!(changes.iter().all(|call| call.action == "DeleteTags"), "only what is settled is forgotten: {changes:?}");
+    assert!(changes.iter().all(|call| call.action == "DeleteTags"), "only settled tags are forgotten: {changes:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -607,7 +609,7 @@ async fn a_doubled_event_completes_the_action_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_balancer_that_fails_is_reported_and_holds_the_instance_only_for_a_time() {
+async fn a_failing_balancer_is_reported_and_delays_the_hook_for_a_time() {
     let stage = running_fleet(1).await;
     let _fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
         "DeregisterTargets" => Verdict::Refuse(ApiError::sender("AccessDenied", "not today")),
@@ -623,7 +625,7 @@ async fn a_balancer_that_fails_is_reported_and_holds_the_instance_only_for_a_tim
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_gone_meanwhile_is_not_waited_for() {
+async fn an_instance_that_is_gone_is_not_waited_for() {
     for gone in ["instance", "hook", "group"] {
         let stage = running_fleet(1).await;
         stage.drains("web", 1_000);
@@ -665,7 +667,7 @@ async fn a_rehearsal_holds_no_fleet_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_in_standby_that_is_stopped_and_started_is_back_when_it_is_in_service_again() {
+async fn a_member_restarted_in_standby_is_back_when_in_service_again() {
     let stage = running_fleet(1).await;
     stage.drains("edge", 60);
     let id = stage.member_states("fleet").remove(0).0;

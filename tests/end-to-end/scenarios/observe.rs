@@ -1,4 +1,4 @@
-//! `Mode=observe` changes nothing and says what it would do.
+//! `Mode=observe` changes nothing, and reports the changes that it would make.
 
 use end_to_end::{Stage, state_change};
 

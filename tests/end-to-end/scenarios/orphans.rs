@@ -1,4 +1,5 @@
-//! Addresses that nobody has: found, told, and taken out where the operator says so.
+//! Orphans, which are registered addresses without an owner: sweeps find them, report them, and deregister them if the operator
+//! wants it.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -14,23 +15,23 @@ use serde_json::{Value, json};
 
 const PRUNING: [Setting; 1] = [("PruneOrphans", "true")];
 
-/// What `web-1` had, and nobody has any more.
+/// The address that `web-1` had, and that is free now.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 77);
 
-/// An AWS in which `web-1` was terminated and no event told. Its address is still listed by the group `edge`, on two ports;
-/// `web-2` runs there, too.
+/// Returns an AWS in which `web-1` was terminated, and its event was lost. The group `edge` still lists its address on two ports,
+/// and `web-2` as well.
 async fn bereft(settings: &[Setting]) -> Stage {
     let stage = Stage::with_settings(settings);
     stage.deliver_only(&[]).addresses_group("edge").drains("edge", 60);
     stage.launch("web-1", Launch::new(&stage.subnet).address(ADDRESS)).instance("web-2");
     stage.registered_at("web-1", &["tg:edge:443=eth0", "tg:edge:8443=eth0"]).registered("web-2", "tg:edge:443=eth0");
     stage.terminate("web-1").rest().await;
-    assert_eq!(stage.members("tg:edge").len(), 3, "nobody was told");
+    assert_eq!(stage.members("tg:edge").len(), 3, "every event was lost");
     stage
 }
 
-/// An interface without an instance, such as a Fargate task's.
-fn somebody_gets(stage: &Stage, address: Ipv4Addr) -> String {
+/// Creates an interface without an instance, such as a Fargate task's.
+fn give_away(stage: &Stage, address: Ipv4Addr) -> String {
     let new = NewInterface { ipv4: Ipv4Wish::Exactly(address), ..NewInterface::default() };
     stage.world(|world| ec2::create_interface(world, &stage.subnet, new)).expect("a free address")
 }
@@ -47,7 +48,7 @@ async fn sweep(stage: &Stage) -> Value {
     stage.sweep().await.unwrap_or_else(|error| panic!("{error}\n{}", stage.describe()))
 }
 
-/// The fates of the orphans in a report.
+/// Returns the outcome of each orphan in a report.
 fn fates(report: &Value) -> Vec<&str> {
     let orphans = report["orphans"].as_array().map(Vec::as_slice).unwrap_or_default();
     orphans.iter().filter_map(|orphan| orphan["fate"].as_str()).collect()
@@ -66,7 +67,7 @@ async fn the_address_that_a_terminated_instance_left_behind_is_told_and_stays() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn told_to_prune_a_sweep_takes_orphans_out_at_a_second_look_and_nothing_else() {
+async fn a_pruning_sweep_deregisters_orphans_at_the_second_look() {
     let stage = bereft(&PRUNING).await;
     let before = stage.world(|world| world.now());
     let report = sweep(&stage).await;
@@ -87,7 +88,7 @@ async fn told_to_prune_a_sweep_takes_orphans_out_at_a_second_look_and_nothing_el
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_observes_takes_no_orphan_out_and_waits_for_nothing() {
+async fn an_observing_sweep_neither_deregisters_orphans_nor_waits() {
     let stage = bereft(&[("Mode", "observe"), ("PruneOrphans", "true")]).await;
     let before = stage.world(|world| world.now());
     let report = sweep(&stage).await;
@@ -98,18 +99,18 @@ async fn who_observes_takes_no_orphan_out_and_waits_for_nothing() {
 #[tokio::test(start_paused = true)]
 async fn an_address_that_another_host_has_by_now_is_no_orphan() {
     let stage = bereft(&PRUNING).await;
-    somebody_gets(&stage, ADDRESS);
+    give_away(&stage, ADDRESS);
     let report = sweep(&stage).await;
     assert_eq!((fates(&report), stage.members("tg:edge").len()), (vec![], 3), "{report}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_is_given_away_between_the_two_looks_is_left_to_its_host() {
+async fn an_address_given_away_between_two_looks_stays_registered() {
     let stage = bereft(&PRUNING).await;
     let sandbox = stage.sandbox.clone();
     let swept = tokio::spawn(async move { sandbox.invoke(RECONCILE, json!({})).await });
     stage.sandbox.advance(Duration::from_secs(30)).await;
-    somebody_gets(&stage, ADDRESS);
+    give_away(&stage, ADDRESS);
     stage.sandbox.advance(Duration::from_secs(60)).await;
     let report = swept.await.expect("no panic").expect("a report");
     assert_eq!((fates(&report), stage.members("tg:edge").len()), (vec!["gone", "gone"], 3), "{report}");
@@ -118,7 +119,7 @@ async fn an_address_that_is_given_away_between_the_two_looks_is_left_to_its_host
 #[tokio::test(start_paused = true)]
 async fn addresses_in_a_delegated_prefix_are_their_interfaces_and_no_orphans() {
     let stage = bereft(&PRUNING).await;
-    let interface = somebody_gets(&stage, Ipv4Addr::new(10, 0, 0, 200));
+    let interface = give_away(&stage, Ipv4Addr::new(10, 0, 0, 200));
     let prefix = Prefix::V4(Ipv4Addr::new(10, 0, 0, 64), 28);
     stage.world(|world| ec2::delegate_prefix(world, &interface, prefix)).expect("an interface");
     let report = sweep(&stage).await;
@@ -126,7 +127,7 @@ async fn addresses_in_a_delegated_prefix_are_their_interfaces_and_no_orphans() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_subnet_that_another_account_shares_nobody_can_tell_and_nothing_is_taken() {
+async fn in_a_subnet_that_another_account_shares_no_orphan_is_found() {
     let stage = bereft(&PRUNING).await;
     stage.world(|world| ec2::share_subnet_from(world, &stage.subnet, "210987654321"));
     let report = sweep(&stage).await;
@@ -182,7 +183,7 @@ async fn without_time_for_a_second_look_orphans_stay_for_the_next_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_networks_cannot_be_read_no_orphan_is_told_and_the_failure_is() {
+async fn an_unreadable_network_is_a_reported_failure_and_shows_no_orphan() {
     for action in ["DescribeSubnets", "DescribeNetworkInterfaces", "DescribeTags"] {
         let stage = bereft(&PRUNING).await;
         let denied = ApiError::sender("UnauthorizedOperation", "You are not authorized to perform this operation.");
@@ -195,7 +196,7 @@ async fn where_networks_cannot_be_read_no_orphan_is_told_and_the_failure_is() {
     }
 }
 
-/// Runs sweeps with a verdict over the first one's `k`-th call, until one needs nothing more done; the number of its calls.
+/// Runs sweeps until one finds no more work, with a verdict over the first one's `k`-th call. Returns the number of its calls.
 async fn prune_under(k: usize, verdict: Verdict) -> usize {
     let stage = bereft(&PRUNING).await;
     stage.forget_calls();
@@ -204,7 +205,7 @@ async fn prune_under(k: usize, verdict: Verdict) -> usize {
         seen += usize::from(call.access_key.starts_with("AKIARECONCILE"));
         if seen == k && call.access_key.starts_with("AKIARECONCILE") { verdict.clone() } else { Verdict::Pass }
     });
-    // Killed, it answers with an error; the next one is what the schedule brings.
+    // A killed sweep answers with an error; the schedule brings the next one.
     let _ = stage.sweep().await;
     drop(guard);
     let calls = stage.sweep_calls().len();

@@ -1,4 +1,4 @@
-//! What README.md says of lifecycle hooks is true of the fleet that it tells the reader to play with.
+//! Checks README.md's words on lifecycle hooks against the fleet that it tells the reader to play with.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use sandbox::{
 
 const README: &str = include_str!("../../../README.md");
 
-/// How the AWS CLI and CloudFormation name the same.
+/// The AWS CLI's and CloudFormation's names for the same.
 const NAMES: [(&str, &str); 6] = [
     ("auto-scaling-group-name", "AutoScalingGroupName"),
     ("lifecycle-hook-name", "LifecycleHookName"),

@@ -1,5 +1,5 @@
-//! What somebody can do who may tag instances, put events on the bus, send to the queues or call the functions: each bound that
-//! README.md names.
+//! The powers of a person who may tag instances, put events on the bus, send to the queues or call the functions: one scenario
+//! for each bound that README.md names.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 const REGISTER: &str = "elb-registrar:register";
 
-/// A key of the form that the functions write, made up.
+/// A made-up key of the form that the functions write.
 const HELD: &str = "elb-registrar:held.2026-01-05T08:00:00Z.00000000";
 
 /// Two instances, of which only one is registered anywhere.
@@ -39,7 +39,7 @@ fn shop() -> Stage {
     stage
 }
 
-/// A group with one member in service, and hooks that declare nothing.
+/// Returns a group with one member in service, and hooks that declare nothing.
 async fn fleet() -> (Stage, String) {
     let stage = shop();
     let group = GroupSpec::new("fleet", &stage.subnet).hook(HookSpec::launching("elb-registrar-launch"));
@@ -73,7 +73,7 @@ fn terminate_action(stage: &Stage, instance: &str) -> Value {
     action
 }
 
-/// Tells the function that an instance runs, and answers with the report.
+/// Tells the function that an instance runs, and returns the report.
 async fn report_of(stage: &Stage, instance: &str) -> String {
     match stage.invoke(state_change(stage, instance, "running")).await {
         Ok(report) => report.to_string(),
@@ -81,7 +81,7 @@ async fn report_of(stage: &Stage, instance: &str) -> String {
     }
 }
 
-/// Every registration and deregistration that was asked for, as the parameters of its call.
+/// Returns every registration and deregistration that was asked for, as the parameters of its call.
 fn changes(stage: &Stage) -> Vec<String> {
     let is_change = |action: &str| action.starts_with("Register") || action.starts_with("Deregister");
     let calls = stage.world(|world| world.calls.clone());
@@ -89,7 +89,7 @@ fn changes(stage: &Stage) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_names_another_account_or_region_is_named_and_reaches_nobody() {
+async fn a_tag_with_another_account_or_region_is_named_and_changes_nothing() {
     let stage = shop();
     let arn = |region: &str, account: &str| {
         format!("arn:aws:elasticloadbalancing:{region}:{account}:targetgroup/web/0123456789abcdef")
@@ -113,7 +113,7 @@ async fn a_tag_that_names_another_account_or_region_is_named_and_reaches_nobody(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_with_the_address_of_another_instance_neither_registers_nor_deregisters_it() {
+async fn a_tag_with_another_instances_address_changes_nothing_there() {
     let stage = shop();
     let (theirs, arn) = stage.world(|world| {
         let web =
@@ -131,7 +131,7 @@ async fn a_tag_with_the_address_of_another_instance_neither_registers_nor_deregi
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_may_tag_an_instance_can_have_it_registered_and_no_other() {
+async fn a_person_with_permission_to_tag_an_instance_can_register_only_it() {
     for key in [REGISTER, HELD] {
         let stage = shop();
         let web = stage.world(|world| elbv2::arn_of(world, "web")).expect("a group");
@@ -144,7 +144,7 @@ async fn whoever_may_tag_an_instance_can_have_it_registered_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_made_by_hand_does_not_open_a_balancer_that_is_somebody_elses() {
+async fn a_tag_made_by_hand_opens_no_balancer_of_another_owner() {
     for owner in ["elb-registrar:ignore", "kubernetes.io/cluster/prod"] {
         for key in [REGISTER, HELD] {
             let stage = shop();
@@ -175,7 +175,7 @@ async fn events_of_other_accounts_regions_and_sources_change_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_state_that_an_event_only_claims_takes_nobody_out() {
+async fn a_state_that_only_an_event_claims_deregisters_no_instance() {
     let stage = shop();
     for state in ["stopping", "stopped", "shutting-down", "terminated"] {
         let mut event = state_change(&stage, "web-1", state);
@@ -186,7 +186,7 @@ async fn a_state_that_an_event_only_claims_takes_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forged_launch_registers_nothing_of_an_instance_that_its_group_does_not_let_in() {
+async fn a_forged_launch_registers_no_instance_that_is_not_launching() {
     let (stage, member) = fleet().await;
     for instance in [member, stage.id("mine")] {
         let before = stage.world(|world| places(world, &instance));
@@ -201,7 +201,7 @@ async fn a_forged_launch_registers_nothing_of_an_instance_that_its_group_does_no
     }
 }
 
-/// A member that waits at the launch hook of its group, which declares `tg:web` and no more. Nobody was told of it.
+/// Returns a member that waits at the launch hook of its group. The hook declares `tg:web` and no more. All events of it were lost.
 async fn arrival() -> (Stage, String) {
     let stage = shop();
     stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
@@ -215,7 +215,7 @@ async fn arrival() -> (Stage, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forged_launch_of_an_instance_on_its_way_in_registers_what_its_hook_declares_and_no_more() {
+async fn a_forged_launch_registers_only_what_the_real_hook_declares() {
     for (hook, declared) in
         [("elb-registrar-launch", &["tg:web:80"][..]), ("elb-registrar-terminate", &[]), ("elb-registrar-gone", &[])]
     {
@@ -239,7 +239,7 @@ async fn a_forged_termination_takes_no_member_out_that_its_group_keeps() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_action_that_claims_the_first_or_the_last_of_all_times_is_looked_at_like_others() {
+async fn an_action_with_an_extreme_time_is_served_like_others() {
     for time in ["-262143-01-01T00:00:00Z", "+262142-12-31T23:59:59Z"] {
         let stage = shop();
         let hook = HookSpec::terminating("elb-registrar-terminate");
@@ -250,7 +250,7 @@ async fn an_action_that_claims_the_first_or_the_last_of_all_times_is_looked_at_l
         let member = stage.member_states("fleet")[0].0.clone();
         let mut action = terminate_action(&stage, &member);
         action["time"] = json!(time);
-        // The second look finds what the first one has taken.
+        // The second look finds that the first one has deregistered everything.
         for _ in 0..2 {
             stage.sandbox.invoke(LIFECYCLE, action.clone()).await.expect("a report");
         }
@@ -258,7 +258,7 @@ async fn an_action_that_claims_the_first_or_the_last_of_all_times_is_looked_at_l
     }
 }
 
-/// Everything that is logged, kept.
+/// Keeps everything that is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -290,8 +290,8 @@ async fn neither_log_nor_error_has_anything_of_the_credentials() {
     let function = InstanceState::new(&sdk, &Config { mode: Mode::Enforce, ..Config::default() });
     let event = state_change(&stage, "web-1", "stopped");
     let denied = ApiError::sender("UnauthorizedOperation", "You are not authorized to perform this operation.");
-    // While there is only one dispatcher in the process, tracing asks that of the *thread* that first comes by a place in the code
-    // whether anybody listens there: other tests' threads have none, and the place would be silent here, too.
+    // While there is only one dispatcher in the process, tracing asks the *thread* that first reaches a place in the code whether
+    // it has a listener there. The threads of other tests have none, and the place would be silent here, too.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     for level in [tracing::Level::INFO, tracing::Level::TRACE] {
         for verdict in [Verdict::Refuse(denied.clone()), Verdict::LoseAnswer, Verdict::Pass] {

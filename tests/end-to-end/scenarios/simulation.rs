@@ -1,4 +1,4 @@
-//! The simulation: seeds keep every promise, a seed repeats byte for byte, and the checkers see what is wrong.
+//! The simulation: seeds keep every promise, a seed repeats byte for byte, and the checkers find planted faults.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
@@ -19,10 +19,10 @@ use sandbox::{
     wire::ApiError,
 };
 
-/// Seeds that every run of the tests plays; `.ci/run` plays thousands.
+/// Seeds in every run of the tests; `.ci/run` plays thousands.
 const SEEDS: u64 = 60;
 
-/// Plays some seeds; says of the first that breaks a promise how to repeat it.
+/// Plays some seeds. If one breaks a promise, says how to repeat the first such seed.
 fn play(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         if let Err(failure) = simulation::run(&draw::plan(seed)) {
@@ -31,7 +31,7 @@ fn play(seeds: std::ops::Range<u64>) {
     }
 }
 
-// Two tests, so that two cores have something to do.
+// Two tests, so that two cores have work.
 #[test]
 fn every_promise_is_kept_whatever_the_seed() {
     play(0..SEEDS / 2);
@@ -61,7 +61,7 @@ fn different_seeds_give_different_plans() {
 }
 
 #[test]
-fn what_does_not_matter_is_left_out_of_a_plan() {
+fn shrinking_a_plan_drops_the_steps_that_do_not_matter() {
     let is_long = |plan: &Plan| plan.strikes.len() > 3 && plan.steps.len() > 6 && plan.instances.len() > 1;
     let plan = (0..).map(draw::plan).find(is_long).expect("a seed");
     let (strike, step) = (plan.strikes[2], plan.steps[4].clone());
@@ -70,7 +70,8 @@ fn what_does_not_matter_is_left_out_of_a_plan() {
     assert!(short.deliveries.is_empty() && short.balancers.is_empty());
 }
 
-/// An instance in a group for addresses and on a Classic load balancer, a stranger beside it; nothing is wrong.
+/// Returns a plan with an instance in a group for addresses and on a Classic load balancer, and with a stranger beside it. No fault
+/// strikes.
 fn plan(steps: Vec<Step>) -> Plan {
     let balancer =
         |name: &str, kind, guardian| Balancer { name: name.to_owned(), kind, drains: 5, guardian, has_strangers: true };
@@ -106,7 +107,7 @@ fn plan(steps: Vec<Step>) -> Plan {
 }
 
 #[test]
-fn a_person_who_removes_a_place_is_not_taken_for_a_loss() {
+fn a_place_that_a_person_removes_is_no_loss() {
     let name = || "web-1".to_owned();
     let steps = vec![
         Step { at: 500, deed: Deed::Remove(name(), "clb:shop".to_owned()) },
@@ -119,7 +120,7 @@ fn a_person_who_removes_a_place_is_not_taken_for_a_loss() {
     assert_eq!(calls(":RegisterInstancesWithLoadBalancer "), 0);
 }
 
-/// A small world with its ledger and reference, in which the checkers shall find what a test does wrong.
+/// A small world with its ledger and reference, in which the checkers must find the fault that a test plants.
 struct Planted {
     sandbox: Sandbox,
     id: String,
@@ -129,7 +130,8 @@ struct Planted {
 }
 
 impl Planted {
-    /// An instance at `clb:shop` and `tg:edge:443=eth0`, and another host in the group, all seen and expected.
+    /// Creates an instance at `clb:shop` and `tg:edge:443=eth0`, and another host in the group. The ledger and the reference know
+    /// all of them.
     fn new() -> Self {
         let sandbox = Sandbox::in_virtual_time();
         let (id, group) = sandbox.with(small_world).expect("a world that AWS accepts");
@@ -154,7 +156,7 @@ impl Planted {
         })
     }
 
-    /// Does something as if a function's call had done it; says what the checkers find.
+    /// Makes a change as if a function's call had made it, and returns what the checkers find.
     fn as_a_call(&mut self, deed: impl FnOnce(&mut World, &str, &str)) -> Option<Violation> {
         self.sandbox.with(|world| self.ledger.foreign_tags = view::foreign_tags(world));
         self.sandbox.with(|world| deed(world, &self.id, &self.group));
@@ -175,7 +177,7 @@ impl Planted {
         sandbox.with(|world| promise::at_rest(world, ledger, reference))
     }
 
-    /// What is left to a sweep, where every event of the instance has come.
+    /// Returns what is left to a sweep, although every event of the instance has come.
     fn left_to_a_sweep(&mut self, is_stale: bool) -> Option<Violation> {
         self.look();
         let told = Told { instances: &["web-1"], is_stale };
@@ -190,7 +192,7 @@ impl Planted {
         self
     }
 
-    /// Long enough that no function can be at work any more that saw it differently.
+    /// Waits until no function can still be at work with an older view of it.
     async fn settled(mut self) -> Self {
         self.sandbox.advance(std::time::Duration::from_secs(600)).await;
         self.look();
@@ -198,7 +200,7 @@ impl Planted {
     }
 }
 
-/// Answers the instance's id and the group's ARN.
+/// Returns the instance's id and the group's ARN.
 fn small_world(world: &mut World) -> Result<(String, String), ApiError> {
     let vpc = ec2::create_vpc(world, "10.0.0.0/16");
     let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
@@ -217,10 +219,10 @@ fn own_address(world: &World, id: &str) -> Ipv4Addr {
     world.ec2.instance(id).and_then(ec2::Instance::primary_ipv4).expect("an instance with an address")
 }
 
-/// That a violation was found, of this promise and with these words.
+/// Asserts that a violation of this promise was found, and that its sentence has these words.
 #[track_caller]
 fn assert_found(found: Option<Violation>, promise: Promise, words: &str) {
-    let found = found.unwrap_or_else(|| panic!("nothing was found, where {promise:?} is broken: {words}"));
+    let found = found.unwrap_or_else(|| panic!("nothing was found, although {promise:?} is broken: {words}"));
     assert!(found.promise == promise && found.what.contains(words), "{found}");
 }
 
@@ -291,9 +293,9 @@ async fn the_checkers_see_a_place_given_back_that_a_person_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_checkers_see_a_tag_of_somebody_else_changed() {
+async fn the_checkers_see_a_changed_tag_of_another_owner() {
     let mut planted = Planted::new();
-    let found = planted.as_a_call(|world, id, _| ec2::set_tag(world, id, "owner", "nobody"));
+    let found = planted.as_a_call(|world, id, _| ec2::set_tag(world, id, "owner", "another"));
     assert_found(found, Promise::NothingForeignIsTouched, "not ours");
 }
 

@@ -1,4 +1,4 @@
-//! A program that cannot start says one sentence, which names the thing and what to do.
+//! A program that cannot start says one sentence, with the name of the missing or wrong thing and what to do.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -9,7 +9,7 @@ use sandbox::deployment::{INSTANCE_STATE, LIFECYCLE, RECONCILE};
 
 use crate::binary::binary;
 
-/// What Lambda sets besides credentials and Region. Nothing listens there.
+/// The variables that Lambda sets besides credentials and Region. No server listens at this address.
 const RUNTIME: [(&str, &str); 4] = [
     ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1"),
     ("AWS_LAMBDA_FUNCTION_NAME", "f"),
@@ -21,14 +21,14 @@ const CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("
 
 const REGION: (&str, &str) = ("AWS_REGION", "us-east-1");
 
-/// Runs a program with this environment and nothing else of this machine's.
+/// Runs a program with this environment, and no variable of this machine.
 fn run(program: &'static str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary(program));
     command.args(arguments).env_clear().env("HOME", "/nonexistent").env("AWS_EC2_METADATA_DISABLED", "true");
     command.envs(environment.iter().copied()).output().expect("a process")
 }
 
-/// Returns the only line that a program printed which ended by itself, and with an error; beside the one on the mode in which it works.
+/// Returns the only line of a program that ended by itself with an error. The line on its mode is not counted.
 #[track_caller]
 fn sentence(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -83,7 +83,7 @@ fn status_says_what_is_missing() {
     for (environment, words) in [
         (vec![key, secret], "status: no Region is set: set the environment variable AWS_REGION"),
         (vec![("AWS_PROFILE", "nope")], nope),
-        // Never with other credentials than those that were asked for.
+        // It must never use other credentials than those that were asked for.
         (vec![("AWS_PROFILE", "nope"), key, secret, REGION], nope),
         (vec![REGION], "status: no credentials are found: choose a profile that has some by AWS_PROFILE"),
         (vec![REGION, key], "or set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),

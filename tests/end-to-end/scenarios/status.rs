@@ -48,7 +48,7 @@ async fn the_command_prints_a_table_and_changes_nothing() {
     {
         assert!(text.contains(words), "{words}\n{text}");
     }
-    assert!(!text.contains('\u{1b}'), "no colours where nobody would see them");
+    assert!(!text.contains('\u{1b}'), "no colours without a terminal");
     sandbox.with(|world| {
         assert!(!world.calls.is_empty());
         assert!(world.calls.iter().all(|call| call.action.starts_with("Describe")), "{:?}", world.calls);
@@ -67,7 +67,7 @@ async fn the_command_prints_json_for_machines_and_help_for_people() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_only_read_let_no_change_out_even_for_a_registrar_that_enforces() {
+async fn clients_that_only_read_refuse_every_change_even_in_enforce_mode() {
     let stage = Stage::new();
     stage.deliver_only(&[]).classic("shop").instance("web-1").registered("web-1", "clb:shop");
     stage.stop_and_rest("web-1").await;

@@ -1,4 +1,4 @@
-//! Many at once: instances that stop or start together are worked on together, and whoever waits for another waits in vain for no long.
+//! Storms: instances that stop or start together are served together. An instance that waits for others never waits long in vain.
 
 use std::time::Duration;
 
@@ -18,20 +18,20 @@ use serde_json::json;
 
 use crate::calls::{A_NIGHT, calls_by_action};
 
-/// Between one stop and the next: a schedule that goes through a fleet.
+/// The time between one stop and the next: a schedule that goes through a fleet.
 const STEP: Duration = Duration::from_millis(50);
 
-/// The same of one that is in no hurry: a hundred instances a minute.
+/// The same for a slow schedule: a hundred instances a minute.
 const SLOW_STEP: Duration = Duration::from_millis(600);
 
-/// Instances in the first `used` of some target groups, dealt out to them.
+/// Creates some target groups, and instances that are dealt out to the first `used` of them.
 fn fleet(instances: usize, used: usize, groups: usize) -> (Stage, Vec<String>) {
     let stage = Stage::new();
     for number in 0..groups {
         stage.instances_group(&format!("group-{number}"));
     }
     let names: Vec<String> = (0..instances).map(|number| format!("web-{number}")).collect();
-    // More than the stage's own subnet has addresses.
+    // These are more instances than the stage's own subnet has addresses.
     let subnet = stage.world(|world| ec2::create_subnet(world, &stage.vpc, "us-east-1b", "10.0.8.0/21"));
     for (number, name) in names.iter().enumerate() {
         stage.launch(name, Launch::new(&subnet)).registered(name, &format!("tg:group-{}", number % used));
@@ -39,7 +39,7 @@ fn fleet(instances: usize, used: usize, groups: usize) -> (Stage, Vec<String>) {
     (stage, names)
 }
 
-/// Stops a fleet one after the other.
+/// Stops the instances of a fleet one after the other.
 async fn stop_in_turn(stage: &Stage, names: &[String], step: Duration) {
     for name in names {
         stage.stop(name);
@@ -48,7 +48,7 @@ async fn stop_in_turn(stage: &Stage, names: &[String], step: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_instances_that_stop_at_once_share_one_scan_and_one_call_for_each_group() {
+async fn a_hundred_simultaneous_stops_share_one_scan_and_each_groups_call() {
     let (stage, names) = fleet(100, 20, 25);
     for name in &names {
         stage.stop(name);
@@ -57,13 +57,13 @@ async fn a_hundred_instances_that_stop_at_once_share_one_scan_and_one_call_for_e
     assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
     let calls = calls_by_action(&stage);
     assert_eq!([calls["DeregisterTargets"], calls["CreateTags"]], [20, 20], "{calls:?}");
-    // The second events may meet another process, which has not seen the first ones.
+    // The second events may reach another process, which has not seen the first ones.
     assert!(calls["DescribeTargetHealth"] <= 2 * 25, "{calls:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn instances_that_stop_or_start_one_after_the_other_wait_for_each_other_where_that_saves_calls() {
-    // Each group loses its second instance five seconds after its first: 200 calls, were nothing waited for.
+async fn instances_that_stop_or_start_in_turn_share_calls() {
+    // Each group loses its second instance five seconds after its first: without any wait it would be 200 calls.
     let (stage, names) = fleet(200, 100, 100);
     stage.deliver_only(&["stopping", "running"]);
     stop_in_turn(&stage, &names, STEP).await;
@@ -80,13 +80,13 @@ async fn instances_that_stop_or_start_one_after_the_other_wait_for_each_other_wh
     stage.rest().await;
     let calls = calls_by_action(&stage);
     assert!(names.iter().all(|name| stage.places(name).len() == 1 && stage.held(name).is_empty()));
-    // The first of them run alone, as far as anybody knows.
+    // The first few start alone, as far as any function can see.
     assert!(calls["RegisterTargets"] <= 115, "about one for each group: {calls:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_night_of_a_hundred_instances_costs_six_invocations_each() {
-    // What README's costs are worked out from: 100 instances in 20 target groups stop within a minute, and start within one.
+    // README's costs come from this: 100 instances in 20 target groups stop within a minute, and start within one.
     let (stage, names) = fleet(100, 20, 20);
     stop_in_turn(&stage, &names, SLOW_STEP).await;
     stage.rest().await;
@@ -140,7 +140,7 @@ async fn a_fleet_that_stops_does_not_wait_for_others_that_are_terminated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_loses_nothing_wherever_the_function_dies_that_works_on_all_of_it() {
+async fn a_storm_loses_nothing_wherever_its_function_dies() {
     for (action, number, verdict) in [
         ("DescribeInstances", 5, Verdict::KillAfter),
         ("DescribeTargetGroups", 4, Verdict::KillAfter),
@@ -172,7 +172,7 @@ async fn a_storm_loses_nothing_wherever_the_function_dies_that_works_on_all_of_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_of_which_a_part_is_told_is_worked_on_as_a_whole() {
+async fn one_sweep_serves_a_storm_of_which_most_events_are_lost() {
     // Three of four events are lost, and all second ones.
     let (stage, names) = fleet(200, 100, 100);
     let mut ids: Vec<String> = names.iter().map(|name| stage.id(name)).collect();
@@ -193,7 +193,7 @@ async fn a_storm_of_which_a_part_is_told_is_worked_on_as_a_whole() {
     assert!(took < 60, "{took} s");
 }
 
-/// Seconds from the stop of an instance until it is registered nowhere.
+/// Returns the seconds from the stop of an instance until it is registered nowhere.
 async fn seconds_until_out(stage: &Stage, name: &str) -> f64 {
     let (id, begun) = (stage.id(name), stage.world(|world| world.now()));
     stage.stop(name);
@@ -232,7 +232,7 @@ async fn a_parked_look_comes_within_a_second_of_its_time() {
     assert!((-1.0..3.0).contains(&late), "{late} s after the drain");
 }
 
-/// Lets a storm break over a fleet, and time pass until its sweep takes out.
+/// Starts a storm over a fleet, and waits until its sweep deregisters.
 async fn storm_under_way(stage: &Stage, names: &[String]) {
     for name in names {
         stage.stop(name);
@@ -323,7 +323,7 @@ async fn an_order_whose_process_dies_comes_again_within_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_whose_processes_die_for_half_an_hour_is_served_when_they_live_again() {
+async fn an_order_survives_half_an_hour_of_dying_processes() {
     let (stage, names) = fleet(40, 20, 20);
     stage.deliver_only(&["stopping"]);
     let fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
@@ -341,7 +341,7 @@ async fn an_order_whose_processes_die_for_half_an_hour_is_served_when_they_live_
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_no_order_can_be_sent_a_batch_works_on_its_own() {
+async fn a_batch_that_cannot_send_an_order_works_alone() {
     let (stage, names) = fleet(12, 4, 6);
     stage.deliver_only(&["stopping"]);
     let _fault = stage.sandbox.fault(every("SendMessage", Verdict::Refuse(ApiError::sender("AccessDenied", "no"))));
@@ -352,7 +352,7 @@ async fn where_no_order_can_be_sent_a_batch_works_on_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_storms_sweep_cannot_do_is_tried_again_and_ends_with_the_dead_letters() {
+async fn a_storms_failed_work_is_retried_and_ends_in_dead_letters() {
     let (stage, names) = fleet(12, 4, 6);
     stage.deliver_only(&["stopping"]);
     let fault =

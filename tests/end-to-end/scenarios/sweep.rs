@@ -1,4 +1,4 @@
-//! The sweep repairs what no event told.
+//! The sweep repairs whatever no event told.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 const PLACES: [&str; 3] = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
 
-/// An AWS in which no event is ever delivered.
+/// Returns an AWS in which no event is ever delivered.
 fn silent() -> Stage {
     let stage = Stage::new();
     stage.deliver_only(&[]);
@@ -26,7 +26,7 @@ fn silent() -> Stage {
 async fn without_any_event_sweeps_take_out_and_give_back() {
     let stage = silent();
     stage.stop_and_rest("web-1").await;
-    assert_eq!(stage.places("web-1").len(), 3, "nobody was told");
+    assert_eq!(stage.places("web-1").len(), 3, "every event was lost");
     stage.sweep().await.expect("a report");
     assert_eq!((stage.places("web-1").len(), stage.held("web-1")), (0, PLACES.map(str::to_owned).to_vec()));
     stage.start_and_rest("web-1").await;
@@ -40,7 +40,7 @@ async fn without_any_event_sweeps_take_out_and_give_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_in_a_quiet_account_changes_nothing_and_looks_once_at_each_group_of_addresses() {
+async fn a_quiet_sweep_changes_nothing_and_reads_each_address_group_once() {
     let stage = silent();
     let report = stage.sweep().await.expect("a report");
     assert_eq!(report, json!({ "mode": "enforce", "instances": {} }));
@@ -106,7 +106,7 @@ async fn a_sweep_and_events_at_once_lose_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_rests_of_sweeps_the_one_that_cannot_be_read_comes_again() {
+async fn of_two_messages_to_the_sweep_the_unreadable_one_comes_again() {
     let stage = silent();
     let record = |id: &str, body: &str| json!({ "messageId": id, "eventSource": "aws:sqs", "body": body });
     let payload = json!({ "Records": [record("1", "{}"), record("2", "not JSON")] });
@@ -134,14 +134,14 @@ async fn another_event_does_not_start_a_sweep() {
     assert_eq!(error["errorType"], "EventNotUnderstood");
 }
 
-/// The texts of a report's list about an instance.
+/// Returns the texts of a report's list about an instance.
 fn whys(report: &Value, id: &str, list: &str) -> Vec<String> {
     let list = report["instances"][id][list].as_array().cloned().unwrap_or_default();
     list.iter().filter_map(|because| because["why"].as_str()).map(str::to_owned).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_says_what_was_wrong_and_what_that_can_have_come_from() {
+async fn a_sweep_says_what_was_wrong_and_the_possible_cause() {
     let stage = silent();
     let id = stage.id("web-1");
     stage.stop_and_rest("web-1").await;
@@ -164,7 +164,7 @@ async fn a_sweep_says_what_was_wrong_and_what_that_can_have_come_from() {
     let wrong = whys(&late, &id, "wrong");
     let is_missed = |why: &String| why.starts_with("registered though stopped since 2026-01-05T08:");
     assert!(wrong.len() == 3 && wrong.iter().all(is_missed), "{wrong:?}");
-    // A person gives it back, and nobody forgets it.
+    // A person gives it back, and no function forgets it.
     stage.start_and_rest("web-1").await;
     stage.sandbox.advance(Duration::from_secs(600)).await;
     stage.registered_at("web-1", &PLACES);
@@ -174,13 +174,13 @@ async fn a_sweep_says_what_was_wrong_and_what_that_can_have_come_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_sweep_does_in_passing_is_not_called_wrong_by_an_event() {
+async fn an_event_does_not_report_its_own_work_as_wrong() {
     let stage = Stage::new();
     stage.classic("shop").instance("web-1").registered("web-1", "clb:shop").stop_and_rest("web-1").await;
     assert!(stage.answers().iter().all(|answer| !answer.contains("wrong")), "{:?}", stage.answers());
 }
 
-/// An AWS without events, and far more to read than an invocation's time allows: every answer about a group takes 8 s.
+/// Returns an AWS without events. Its reading takes far longer than an invocation may last: every answer about a group takes 8 s.
 async fn vast(groups: usize) -> Stage {
     let stage = Stage::new();
     stage.deliver_only(&[]).time_limit(RECONCILE, Duration::from_secs(300));
@@ -202,7 +202,7 @@ fn slow_groups(call: &Call) -> Verdict {
     }
 }
 
-/// The payloads of the sweeps so far: each part's.
+/// Returns the payloads of the sweeps so far, one for each part.
 fn parts(stage: &Stage) -> Vec<String> {
     stage.world(|world| {
         let sweeps = world.lambda.log.iter().filter(|ended| ended.function == RECONCILE);
@@ -215,7 +215,7 @@ fn parts(stage: &Stage) -> Vec<String> {
     })
 }
 
-async fn until_all_parts_are_done(stage: &Stage) {
+async fn until_done(stage: &Stage) {
     stage
         .until("all parts are done", |world| {
             let is_empty = world.sqs.queue(RESTS).is_some_and(|queue| queue.messages().count() == 0);
@@ -225,7 +225,7 @@ async fn until_all_parts_are_done(stage: &Stage) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_that_runs_out_of_time_goes_on_where_it_stopped_until_everything_was_visited() {
+async fn a_sweep_that_runs_out_of_time_goes_on_where_it_stopped() {
     let stage = vast(500).await;
     for number in [0, 150, 499] {
         stage.registered("web-1", &format!("tg:group-{number:04}"));
@@ -236,7 +236,7 @@ async fn a_sweep_that_runs_out_of_time_goes_on_where_it_stopped_until_everything
     let left = report["left"]["what"].as_str().expect("something is left");
     assert!(left.starts_with("tg:group-0"), "{report}");
     assert!(stage.places("web-1").contains(&"tg:group-0499:80".to_owned()), "not visited yet");
-    until_all_parts_are_done(&stage).await;
+    until_done(&stage).await;
     drop(fault);
     assert_eq!(stage.places("web-1"), Vec::<String>::new(), "{:?}", parts(&stage));
     assert_eq!(stage.held("web-1"), ["clb:shop", "tg:group-0000:80", "tg:group-0150:80", "tg:group-0499:80"]);
@@ -251,7 +251,7 @@ async fn a_sweep_that_runs_out_of_time_goes_on_where_it_stopped_until_everything
     let all = asked.len();
     asked.sort();
     asked.dedup();
-    // The group of a target that was taken is not looked at again by a sweep: all stay out.
+    // A sweep does not look again at the group of a target that was deregistered: all stay out.
     assert_eq!((asked.len(), all), (500, 500), "each group once in all parts together");
     let is_in_time = |ended: &sandbox::lambda::Ended| ended.result.is_ok();
     assert!(stage.world(|world| world.lambda.log.iter().all(is_in_time)), "no part was cut short");
@@ -260,7 +260,7 @@ async fn a_sweep_that_runs_out_of_time_goes_on_where_it_stopped_until_everything
 #[tokio::test(start_paused = true)]
 async fn instances_that_hold_something_are_visited_in_parts_too() {
     let stage = Stage::new();
-    // Less than what is kept for the work that is begun: each part does one chunk, and goes on.
+    // This is less than the time kept for work that has begun: each part does one chunk, and orders the rest.
     stage.deliver_only(&[]).time_limit(RECONCILE, Duration::from_secs(120)).classic("shop");
     let names: Vec<String> = (0..230).map(|number| format!("web-{number}")).collect();
     for name in &names {
@@ -268,7 +268,7 @@ async fn instances_that_hold_something_are_visited_in_parts_too() {
     }
     stage.sweep().await.expect("a report");
     assert_eq!(stage.members("clb:shop").len(), 100, "the first chunk");
-    until_all_parts_are_done(&stage).await;
+    until_done(&stage).await;
     assert_eq!(stage.members("clb:shop").len(), 230, "{:?}", parts(&stage));
     let after: Vec<String> = parts(&stage).iter().map(|part| part.chars().take(14).collect()).collect();
     assert_eq!(after, ["{}", r#"{"after":"i-00"#, r#"{"after":"i-00"#, r#"{"after":"bala"#]);
@@ -279,7 +279,7 @@ async fn a_sweep_that_never_ends_is_given_up_and_told() {
     let stage = vast(900).await;
     stage.stop_and_rest("web-1").await.time_limit(RECONCILE, Duration::from_secs(120));
     stage.sweep().await.expect("a report");
-    until_all_parts_are_done(&stage).await;
+    until_done(&stage).await;
     let (count, last) = stage.world(|world| {
         let sweeps: Vec<_> = world.lambda.log.iter().filter(|ended| ended.function == RECONCILE).collect();
         (sweeps.len(), format!("{:?}", sweeps.last().map(|ended| &ended.result)))
@@ -296,13 +296,13 @@ async fn a_part_whose_process_dies_is_done_again() {
     let fault = stage.sandbox.fault(slow_groups);
     stage.sweep().await.expect("a report");
     let kill = stage.sandbox.fault(sandbox::fault::kth("DescribeInstances", 1, Verdict::KillAfter));
-    until_all_parts_are_done(&stage).await;
+    until_done(&stage).await;
     drop((fault, kill));
     assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 2), "{:?}", parts(&stage));
 }
 
 #[tokio::test(start_paused = true)]
-async fn ordered_to_report_all_a_sweep_tells_where_every_instance_is_registered_and_how_healthy() {
+async fn a_sweep_can_report_the_places_and_health_of_every_instance() {
     let stage = Stage::with_settings(&[("Mode", "observe")]);
     stage.classic("shop").instances_group("web").instances_group("mine").addresses_group("edge");
     stage.instance("web-1").instance("web-2").instance("idle");
@@ -326,7 +326,7 @@ async fn ordered_to_report_all_a_sweep_tells_where_every_instance_is_registered_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_with_a_slip_of_the_pen_is_an_error_that_names_it() {
+async fn an_order_with_a_misspelled_field_is_an_error_that_names_it() {
     let error = silent().sweep_with(json!({ "reprot": "all" })).await.expect_err("an error");
     assert_eq!(error["errorType"], "EventNotUnderstood");
     assert!(error["errorMessage"].as_str().is_some_and(|why| why.contains("reprot")), "{error}");

@@ -1,4 +1,4 @@
-//! Deregister on stop: everything, exactly, and only after it is remembered.
+//! Deregister on stop: every registration, exactly, and only after a tag holds it.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use sandbox::{
     elbv2::{self, Kind, Target, TargetGroupSpec},
 };
 
-/// A small fleet with one instance on every kind of balancer.
+/// Returns a small fleet with one instance on every kind of balancer.
 fn shop() -> Stage {
     let stage = Stage::new();
     stage.classic("shop").instances_group("web").addresses_group("edge").instance("web-1").instance("web-2");
@@ -22,7 +22,7 @@ fn shop() -> Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopped_instance_is_out_of_every_balancer_on_every_port_and_others_stay() {
+async fn a_stopped_instance_leaves_every_balancer_and_others_stay() {
     let stage = shop();
     let others = stage.places("web-2");
     stage.stop_and_rest("web-1").await;
@@ -51,7 +51,7 @@ async fn each_state_on_the_way_down_alone_takes_the_instance_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dying_instance_leaves_its_addresses_free_of_traffic_and_gets_no_tags() {
+async fn a_dying_instance_loses_its_targets_and_gets_no_tags() {
     let stage = shop();
     stage.terminate("web-1").rest().await;
     assert_eq!(stage.members("tg:edge"), ["10.0.0.11:443", "10.0.0.11:8443"], "{}", stage.describe());
@@ -95,7 +95,7 @@ async fn all_pages_of_every_listing_are_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_long_for_one_tag_is_held_in_several() {
+async fn registrations_too_long_for_one_tag_are_held_in_several() {
     let stage = Stage::new();
     stage.instances_group("a-group-with-quite-a-name").instance("web-1");
     let places: Vec<String> = (0..40).map(|number| format!("tg:a-group-with-quite-a-name:{}", 8000 + number)).collect();
@@ -111,7 +111,7 @@ async fn what_is_too_long_for_one_tag_is_held_in_several() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_whose_tags_are_full_keeps_its_registrations_and_the_failure_is_loud() {
+async fn an_instance_with_full_tags_keeps_its_registrations() {
     let stage = shop();
     for number in 0..48 {
         stage.tagged("web-1", &format!("user-{number:02}"), "x");
@@ -129,7 +129,7 @@ async fn an_instance_whose_tags_are_full_keeps_its_registrations_and_the_failure
 
 #[tokio::test(start_paused = true)]
 async fn addresses_are_held_by_interface_or_as_they_are() {
-    // The order in which EC2 lists the interfaces is drawn anew with each seed.
+    // Each seed lists the interfaces of EC2 in another order.
     for seed in 0..8 {
         addresses_by_interface(Stage::with(Options { seed, ..Options::default() }, &[])).await;
     }
@@ -142,7 +142,7 @@ async fn addresses_by_interface(stage: Stage) {
     let eth0 = NewInterface::default();
     let launch = Launch::new(&stage.subnet).interface(1, 0, second).interface(0, 1, efa).interface(0, 0, eth0);
     stage.addresses_group("edge").launch("db-1", launch);
-    // Each on a port of its own, so that none can stand in for another.
+    // Each registration has a port of its own, so that no two look alike.
     let places = ["443=eth0", "444=10.0.0.50", "445=10.0.0.51", "446=10.0.0.60"];
     for place in places {
         stage.registered("db-1", &format!("tg:edge:{place}"));
@@ -196,7 +196,7 @@ async fn a_quic_id_is_held_and_given_back() {
     assert_eq!(stage.members("tg:quic"), ["web-1:443+0x0123456789abcdef"], "{}", stage.describe());
 }
 
-/// A second network, peered with the stage's, whose subnet has the addresses given.
+/// Creates a second network, peered with the stage's, whose subnet has the given addresses.
 fn other_network(stage: &Stage, cidr: &str) -> (String, String) {
     stage.world(|world| {
         let vpc = ec2::create_vpc(world, cidr);

@@ -1,4 +1,4 @@
-//! What `template.yaml` allows, wires and sets: the sandbox deploys it, so that what is wrong there fails here.
+//! The permissions, the wiring and the settings of `template.yaml`: the sandbox deploys it, so that a fault in it fails here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +40,7 @@ const ROLES: [(&str, &str); 3] = [
     (RECONCILE, "elb-registrar-ReconcileRole"),
 ];
 
-/// A stage for the tour: a member of an Auto Scaling group in every kind of balancer, and an instance far away.
+/// Returns a stage for the tour: a member of an Auto Scaling group in every kind of balancer, and an instance in another network.
 async fn scene(settings: &[Setting]) -> Stage {
     let stage = Stage::with_settings(settings);
     let far_subnet = stage.world(|world| {
@@ -58,15 +58,15 @@ async fn scene(settings: &[Setting]) -> Stage {
     stage
 }
 
-/// Makes one function use everything that it may: both instances are stopped and started again, what the function cannot
-/// understand is sent to it, and all of it is waited for. Ends at the first denial.
+/// Makes one function use all of its permissions. Both instances are stopped and started again, the function gets a message that
+/// it cannot understand, and all of its work is waited for. Ends at the first denial.
 async fn tour(stage: &Stage, function: &str) -> Result<(), String> {
     if function == LIFECYCLE {
         return tour_of_hooks(stage).await;
     }
     if function == RECONCILE {
         stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
-        // With so little time every sweep goes on from its queue.
+        // With so little time every sweep leaves a rest in its queue.
         stage.time_limit(RECONCILE, Duration::from_secs(120));
     }
     let is_out = |stage: &Stage| BALANCERS.iter().all(|balancer| stage.members(balancer).is_empty());
@@ -74,7 +74,7 @@ async fn tour(stage: &Stage, function: &str) -> Result<(), String> {
     let is_forgotten = |stage: &Stage| ["web-1", "far-1"].iter().all(|name| stage.held(name).is_empty());
     stage.stop("web-1");
     if function == INSTANCE_STATE {
-        // Together, a sweep would take them out.
+        // If they stopped together, a sweep would deregister them.
         stage.sandbox.advance(Duration::from_secs(30)).await;
     }
     stage.stop("far-1");
@@ -92,7 +92,7 @@ async fn tour(stage: &Stage, function: &str) -> Result<(), String> {
     }
     let dead_letters = match function {
         RECONCILE => {
-            // One that nobody understands, and one that is older than what EC2 says.
+            // One message that no function understands, and one that is older than EC2's answer.
             let (id, now) = (stage.id("web-1"), stage.world(|world| world.now()));
             let stopped = json!({ "instance": id, "state": "stopped", "time": now });
             send_order(stage, "not JSON");
@@ -112,8 +112,8 @@ async fn tour(stage: &Stage, function: &str) -> Result<(), String> {
     until(stage, function, "buried", |stage| count(stage, dead_letters) == 1 && count(stage, QUEUE) == 0).await
 }
 
-/// The same for hooks: a member goes into its group, to the warm pool and into the group again, without being stopped; one
-/// that is far away goes in and out; and nobody else is told anything.
+/// The same for hooks. A member goes into its group, to the warm pool and into the group again, without a stop. A member in
+/// another network goes in and out. No other function hears of them.
 async fn tour_of_hooks(stage: &Stage) -> Result<(), String> {
     stage.world(|world| {
         world.events.set_delivery(|event| match event.source.as_str() {
@@ -144,7 +144,7 @@ async fn tour_of_hooks(stage: &Stage) -> Result<(), String> {
     stage.wants("near", 0).wants("away", 0);
     let is_warm = |stage: &Stage| stage.member_states("near").iter().all(|(_, s)| *s == LifecycleState::WarmedRunning);
     until(stage, LIFECYCLE, "out", |stage| is_warm(stage) && stage.member_states("away").is_empty()).await?;
-    // What is held can be forgotten only two minutes after it was taken.
+    // A tag can be forgotten only two minutes after it was written.
     stage.sandbox.advance(Duration::from_secs(150)).await;
     stage.wants("near", 1);
     until(stage, LIFECYCLE, "in service again", |stage| is_in(stage, "near")).await?;
@@ -166,7 +166,7 @@ fn send_nonsense(stage: &Stage, queue: &str) {
     stage.world(|world| sqs::send(world, queue, draft)).expect("a message");
 }
 
-/// Lets time pass until something is true; where the sweep is on tour, it comes every half minute.
+/// Lets time pass until something is true. If the tour is the sweep's, a sweep comes every half minute.
 async fn until(stage: &Stage, function: &str, what: &str, is_true: impl Fn(&Stage) -> bool) -> Result<(), String> {
     for second in 0..PATIENCE.as_secs() {
         if let Some(denial) = stage.world(|world| world.iam.denied.first().cloned()) {
@@ -176,7 +176,7 @@ async fn until(stage: &Stage, function: &str, what: &str, is_true: impl Fn(&Stag
             return Ok(());
         }
         if function == RECONCILE && second % 30 == 0 {
-            // A failure of it shows as a denial.
+            // If it fails, the denial shows it.
             let _ = stage.sweep().await;
         }
         stage.sandbox.advance(Duration::from_secs(1)).await;
@@ -225,12 +225,12 @@ async fn no_permission_is_unused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_observes_has_no_permission_to_change_a_balancer_or_an_instance() {
+async fn in_observe_mode_no_function_may_change_a_balancer_or_an_instance() {
     let stage = Stage::with_settings(&[("Mode", "observe")]);
     let actions = stage.world(|world| world.iam.permissions()).into_iter().map(|permission| permission.action);
     let writing: BTreeSet<String> = actions.filter(|action| !action.contains(":Describe")).collect();
     let allowed = [
-        // A fleet is never held up by a rehearsal.
+        // A rehearsal never delays a fleet.
         "autoscaling:CompleteLifecycleAction",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
@@ -243,7 +243,7 @@ async fn who_observes_has_no_permission_to_change_a_balancer_or_an_instance() {
     assert_eq!(writing.into_iter().collect::<Vec<_>>(), allowed);
 }
 
-/// A call with the key of the function `instance-state`: its status and its body.
+/// Makes a call with the key of the function `instance-state`, and returns its status and its body.
 async fn call(stage: &Stage, service: &str, form: &str) -> (u16, String) {
     let credential =
         format!("AWS4-HMAC-SHA256 Credential=AKIAINSTANCESTATE9999/20260105/us-east-1/{service}/aws4_request");
@@ -349,7 +349,7 @@ async fn an_operator_may_do_what_a_function_may_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_lacks_a_permission_is_kept_and_served_once_it_is_there() {
+async fn an_event_is_kept_until_a_missing_permission_is_there() {
     let stage = Stage::new();
     stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
     let roles = stage.world(|world| world.iam.roles.clone());
@@ -374,7 +374,7 @@ async fn an_event_that_lacks_a_permission_is_kept_and_served_once_it_is_there() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_eventbridge_may_not_send_to_leaves_the_event_in_the_rules_dead_letters() {
+async fn a_queue_that_refuses_events_leaves_them_in_the_rules_dead_letters() {
     let mut template = Template::of_project();
     template.document["Resources"].as_object_mut().expect("resources").remove("InstanceStateQueuePolicy");
     let stage = Stage::of_template(&template, Options::default(), &[]);
@@ -403,7 +403,7 @@ async fn a_sweep_that_fails_is_tried_once_more_and_then_told() {
     assert_eq!((attempts, count(&stage, FAILED_SWEEPS)), (2, 1));
 }
 
-/// What the template is refused with when one place of it is another.
+/// Returns the refusal of the template after one change.
 fn refusal(pointer: &str, value: Value) -> String {
     let mut template = Template::of_project();
     let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
@@ -442,7 +442,7 @@ async fn wrong_parameters_are_refused_as_cloudformation_refuses_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_template_that_aws_would_refuse_or_that_nobody_checks_is_not_deployed() {
+async fn a_template_that_aws_or_the_sandbox_refuses_is_not_deployed() {
     let queue = "/Resources/InstanceStateQueue";
     let role = "/Resources/InstanceStateRole/Properties";
     let mapping = "/Resources/InstanceStateEventSource/Properties";
@@ -502,7 +502,7 @@ async fn a_template_that_aws_would_refuse_or_that_nobody_checks_is_not_deployed(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_variables_of_the_template_and_of_the_readme_are_those_that_the_functions_read() {
+async fn template_and_readme_have_the_variables_that_the_functions_read() {
     let known: BTreeSet<String> = NAMES.map(str::to_owned).into();
     let stage = Stage::new();
     let set: BTreeMap<&str, BTreeSet<String>> = ROLES
@@ -520,7 +520,7 @@ async fn the_variables_of_the_template_and_of_the_readme_are_those_that_the_func
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_function_has_the_role_and_the_log_group_that_the_template_gives_it() {
+async fn each_function_has_its_role_and_log_group_from_the_template() {
     let stage = Stage::with_settings(&[("LogLevel", "DEBUG")]);
     for (function, role) in ROLES {
         let spec = stage.world(|world| world.lambda.function(function).cloned()).expect("a function");

@@ -61,7 +61,7 @@ async fn a_running_event_that_comes_during_the_next_stop_gives_nothing_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_description_older_than_the_event_is_read_again() {
-    // The one event that is delivered comes upon descriptions that still show the instance running.
+    // When the one delivered event comes, descriptions still show the instance running.
     let stage = shop();
     stage.deliver_only(&["stopped"]);
     let mut stale = 3;
@@ -78,8 +78,8 @@ async fn a_description_older_than_the_event_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_started_while_it_is_taken_out_is_given_back_by_whoever_took() {
-    // The function that handles `stopped` is held up at its first deregistration for as long as the restart takes.
+async fn a_function_gives_back_an_instance_started_while_it_deregisters() {
+    // The function that handles `stopped` is delayed at its first deregistration for as long as the restart takes.
     let stage = shop();
     let mut is_first = true;
     let _fault = stage.sandbox.fault(move |call: &Call| {
@@ -100,9 +100,9 @@ async fn an_instance_started_while_it_is_taken_out_is_given_back_by_whoever_took
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_held_a_moment_before_a_long_scan_is_held_anew_after_it() {
-    // A function held, and died before it deregistered. Another one finds its tag fresh, and then reads balancers for so long
-    // that a third one could be about to forget it.
+async fn a_registration_held_before_a_long_scan_is_held_again_after() {
+    // A function held, and died before it deregistered. Another one finds its tag fresh. Then its reading of the balancers takes
+    // so long that a third one could be about to forget the tag.
     let stage = shop();
     let mut doomed = true;
     let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
@@ -121,8 +121,8 @@ async fn what_was_held_a_moment_before_a_long_scan_is_held_anew_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_function_held_before_it_stood_still_is_held_anew_and_then_taken() {
-    // Two minutes and a half later its own tag could be about to be forgotten, and its reading entitles to nothing.
+async fn a_function_that_stood_still_holds_again_before_it_deregisters() {
+    // Two and a half minutes later another function could be about to forget its own tag, and its reading has expired.
     let stage = shop();
     let _fault = stage.sandbox.fault(kth("CreateTags", 1, Verdict::FreezeAfter(Duration::from_secs(150))));
     stage.deliver_only(&["stopped"]).stop_and_rest("web-1").await;
@@ -134,8 +134,8 @@ async fn what_a_function_held_before_it_stood_still_is_held_anew_and_then_taken(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_stopped_while_it_is_given_back_is_taken_out_by_whoever_gave() {
-    let (stage, _fault) = stopped_and_started_under_a_function_that_stands_still_for(Duration::from_secs(12)).await;
+async fn a_function_takes_out_an_instance_stopped_while_it_registers() {
+    let (stage, _fault) = restarted_under_frozen_function(Duration::from_secs(12)).await;
     stage.sandbox.advance(Duration::from_secs(8)).await;
     assert_eq!(stage.count("RegisterTargets"), 0, "the stop's own event found nothing\n{}", stage.describe());
     stage.rest().await;
@@ -145,7 +145,7 @@ async fn an_instance_stopped_while_it_is_given_back_is_taken_out_by_whoever_gave
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_was_read_long_ago_entitles_to_nothing() {
-    let (stage, _fault) = stopped_and_started_under_a_function_that_stands_still_for(Duration::from_secs(80)).await;
+    let (stage, _fault) = restarted_under_frozen_function(Duration::from_secs(80)).await;
     stage.rest().await;
     assert_eq!(stage.count("RegisterTargets"), 0, "{}", stage.describe());
     assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 3), "{}", stage.describe());
@@ -153,8 +153,9 @@ async fn a_start_that_was_read_long_ago_entitles_to_nothing() {
     assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (PLACES.map(str::to_owned).to_vec(), 0));
 }
 
-/// A shop whose instance is started after a night, and stopped again when a function has read that it runs, and stands still.
-async fn stopped_and_started_under_a_function_that_stands_still_for(time: Duration) -> (Stage, FaultGuard) {
+/// Creates a shop whose instance is started after a night. When a function has read that it runs, the function stands still, and
+/// the instance is stopped again.
+async fn restarted_under_frozen_function(time: Duration) -> (Stage, FaultGuard) {
     let stage = shop();
     stage.deliver_only(&["stopping", "running"]).stop_and_rest("web-1").await;
     stage.sandbox.advance(Duration::from_secs(8 * 3600)).await;
@@ -167,7 +168,7 @@ async fn stopped_and_started_under_a_function_that_stands_still_for(time: Durati
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_is_anothers_by_the_time_its_group_was_read_is_left_where_it_is() {
+async fn an_address_given_away_while_its_group_is_read_stays_registered() {
     for is_given_away in [true, false] {
         let stage = Stage::new();
         stage.addresses_group("edge").instance("web-1").registered("web-1", "tg:edge:443=eth0").instance("other");
@@ -194,17 +195,17 @@ async fn an_address_that_is_anothers_by_the_time_its_group_was_read_is_left_wher
     }
 }
 
-/// The sweep's reading of target groups, which then takes half a minute.
+/// Returns whether a call is the sweep's reading of target groups, which then takes half a minute.
 fn is_slow_reading(call: &Call) -> bool {
     let is_slow = ["DescribeTargetGroups", "DescribeTargetHealth", "DescribeTags"].contains(&call.action.as_str());
     is_slow && end_to_end::is_by(call, RECONCILE)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_that_takes_late_and_dies_is_made_good_by_the_restarts_own_check() {
-    // The handler of `stopped` is held up at its deregistrations until the restart has found everything in place, and dies when
-    // it wants to look again. Its message comes back only after minutes; by then nobody would know, had the restart
-    // forgotten what it found in place.
+async fn the_restarts_check_repairs_a_late_deregistration_of_a_dead_function() {
+    // The handler of `stopped` is delayed at its deregistrations until the restart has found everything in place. It dies when it
+    // wants to look again. Its message comes back only after minutes. If the restart had forgotten the tag when it found the
+    // registrations in place, they would be lost by then.
     let stage = shop();
     stage.deliver_only(&["stopped", "running"]).world(|world| {
         world.options.starting = sandbox::Span::milliseconds(1_000, 1_001);
@@ -242,8 +243,8 @@ async fn a_function_that_takes_late_and_dies_is_made_good_by_the_restarts_own_ch
 
 #[tokio::test(start_paused = true)]
 async fn a_forgetting_that_comes_late_deletes_nothing_of_the_next_stop() {
-    // The restart's check has seen everything back and deletes the tag, but the call takes 9 s. Meanwhile the instance is
-    // stopped again, and the very same registrations are taken: had the old tag been trusted to hold them, they were lost.
+    // The restart's check has seen everything back and deletes the tag, but the call takes 9 s. Meanwhile the instance is stopped
+    // again, and the very same registrations are deregistered. If the old tag had been trusted to hold them, they would be lost.
     let stage = shop();
     let mut is_first = true;
     let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
@@ -266,7 +267,7 @@ async fn a_forgetting_that_comes_late_deletes_nothing_of_the_next_stop() {
 
 #[tokio::test(start_paused = true)]
 async fn two_functions_that_hold_at_once_do_not_overwrite_each_other() {
-    // `stopping` and `stopped` are handled at once: one has taken a part when the other scans, and writes its tag later.
+    // `stopping` and `stopped` are handled at once. One has deregistered a part when the other scans, and writes its tag later.
     let stage = shop();
     let mut tags_written = 0;
     let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
@@ -305,7 +306,7 @@ async fn an_instance_stopped_again_before_it_settled_keeps_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_begins_to_look_after_a_balancer_while_a_function_stands_still_is_respected() {
+async fn a_balancers_new_owner_is_respected_by_a_function_that_stood_still() {
     for is_stopped in [true, false] {
         let stage = shop();
         stage.deliver_only(&["stopping", "running"]);
@@ -313,7 +314,7 @@ async fn who_begins_to_look_after_a_balancer_while_a_function_stands_still_is_re
             stage.stop_and_rest("web-1").await;
             stage.sandbox.advance(Duration::from_secs(8 * 3600)).await;
         }
-        // It has read whose the load balancer is.
+        // It has read the owner of the load balancer.
         let mut has_stood_still = false;
         let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
             "DescribeTags" if call.mentions("shop") && !std::mem::replace(&mut has_stood_still, true) => {
@@ -339,7 +340,7 @@ async fn who_begins_to_look_after_a_balancer_while_a_function_stands_still_is_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_to_be_left_alone_by_the_time_the_balancers_were_read_is_left_alone() {
+async fn an_instance_ignored_while_balancers_are_read_is_left_alone() {
     let stage = shop();
     let _fault = stage.sandbox.fault(kth("DescribeTags", 1, Verdict::FreezeAfter(Duration::from_secs(150))));
     stage.deliver_only(&["stopping"]).stop("web-1");
@@ -349,8 +350,8 @@ async fn who_is_to_be_left_alone_by_the_time_the_balancers_were_read_is_left_alo
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_described_as_running_after_having_been_taken_is_not_registered_for_that() {
-    // The description that is read after the deed is older than the one before it.
+async fn an_old_description_after_a_deregistration_registers_nothing() {
+    // The description that is read after the deregistration is older than the one before it.
     let stage = shop();
     stage.tagged("web-1", "elb-registrar:register", "tg:web:8080");
     stage.sandbox.advance(Duration::from_secs(3600)).await;
@@ -361,7 +362,7 @@ async fn who_is_described_as_running_after_having_been_taken_is_not_registered_f
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_to_be_left_alone_by_the_time_a_function_looks_after_taking_is_left_alone() {
+async fn an_instance_ignored_before_the_second_look_is_left_alone() {
     let stage = shop();
     let _fault = stage.sandbox.fault(kth("DeregisterTargets", 1, Verdict::FreezeAfter(Duration::from_secs(150))));
     stage.deliver_only(&["stopping"]).stop("web-1");
@@ -373,8 +374,9 @@ async fn who_is_to_be_left_alone_by_the_time_a_function_looks_after_taking_is_le
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_started_while_a_sweep_takes_it_out_is_given_back() {
-    // The start's event finds nothing held yet. And when the sweep sees that it runs, its address is being drained: so it orders another look.
+async fn a_sweep_gives_back_an_instance_started_while_it_deregisters() {
+    // The start's event finds no tag yet. When the sweep sees the instance run, its address is draining, so the sweep orders
+    // another look.
     let options = Options { starting: Span::milliseconds(3_000, 3_000), ..Options::default() };
     let stage = Stage::with(options, &[]);
     stage.addresses_group("edge").drains("edge", 120).instance("web-1").registered("web-1", "tg:edge:443=eth0");
@@ -397,8 +399,8 @@ async fn who_is_started_while_a_sweep_takes_it_out_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_stopped_while_a_sweep_registers_it_is_taken_out() {
-    // The stop's first event comes before the registration and finds nothing; the second one is left alone for that.
+async fn a_sweep_takes_out_an_instance_stopped_while_it_registers() {
+    // The stop's first event comes before the registration, and finds nothing. The second one is therefore skipped.
     let stage = Stage::new();
     stage.addresses_group("edge").instance("web-1").tagged("web-1", "elb-registrar:register", "tg:edge:443=eth0");
     stage.sandbox.advance(Duration::from_secs(3600)).await;
@@ -414,7 +416,7 @@ async fn who_is_stopped_while_a_sweep_registers_it_is_taken_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_described_to_a_sweep_as_running_is_not_left_where_it_was_registered_for_that() {
+async fn a_sweep_with_an_old_description_still_takes_the_instance_out() {
     let stage = Stage::new();
     stage.addresses_group("edge").instance("web-1").tagged("web-1", "elb-registrar:register", "tg:edge:443=eth0");
     stage.sandbox.advance(Duration::from_secs(3600)).await;
@@ -430,9 +432,9 @@ async fn who_is_described_to_a_sweep_as_running_is_not_left_where_it_was_registe
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_is_not_forgotten_with_a_reading_that_is_old() {
-    // In place and held: a person was faster than the function. It stands still, and by the time that it goes on, the instance is
-    // stopped and has no address any more: only the tag knows where it was.
+async fn an_old_reading_does_not_let_a_tag_be_forgotten() {
+    // It is in place and held: a person was faster than the function. The function stands still. When it goes on, the instance is
+    // stopped and has no address any more: only the tag knows the registration.
     let stage = Stage::new();
     stage.addresses_group("edge").launch("web-1", Launch::new(&stage.subnet).renewed());
     stage.registered("web-1", "tg:edge:443=eth0").stop_and_rest("web-1").await;

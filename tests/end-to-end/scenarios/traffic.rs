@@ -1,5 +1,5 @@
-//! What the fleet's users see: requests through the balancers while instances stop, come back and die, with and without the
-//! functions. Without: the events are lost.
+//! The view of the fleet's users: requests go through the balancers while instances stop, come back and die, with and without the
+//! functions. Without them means that the events are lost.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use sandbox::{
 /// Longer than it takes to become healthy.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// From the call that stops an instance to its deregistration: the event's way (up to 1.5 s), the two seconds for which a batch
-/// is collected, and the function's calls.
-const REACTION_SECONDS: f64 = 6.0;
+/// The most seconds from the call that stops an instance to its deregistration: the event's way takes up to 1.5 s, and the
+/// function's calls the rest.
+const REACTION_SECONDS: f64 = 4.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Function {
@@ -24,7 +24,7 @@ enum Function {
     HearsNothing,
 }
 
-/// Two instances at a place, healthy for a while, and a client whose requests take so long.
+/// Two instances at a place, healthy for a while, and a client whose requests last for a time.
 async fn shop(place: &str, takes: Duration, function: Function, options: Options) -> Stage {
     let stage = Stage::with(options, &[]);
     stage.classic("shop").instances_group("web").addresses_group("edge").instance("web-1").instance("web-2");
@@ -44,7 +44,7 @@ fn balancer(place: &str) -> &str {
     place.find(":443").map_or(place, |at| &place[..at])
 }
 
-/// What becomes of the requests while one of two instances is stopped for five minutes, and when it was stopped.
+/// Returns the fate of the requests while one of two instances is stopped for five minutes, and the time of its stop.
 async fn over_a_stop(place: &str, takes: Duration, function: Function, options: Options) -> (Tally, Timestamp) {
     let stage = shop(place, takes, function, options).await;
     let stopped = stage.world(|world| world.now());
@@ -57,8 +57,8 @@ fn last_loss_seconds(losses: &[Loss], since: Timestamp) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_loses_requests_for_seconds_with_the_function_and_for_a_minute_without() {
-    // Of an address, a balancer learns by failing health checks only.
+async fn a_stop_loses_requests_for_seconds_with_the_function_not_a_minute() {
+    // A balancer learns of a dead address only by failing health checks.
     for seed in 0..5 {
         let options = || Options { seed, ..Options::default() };
         let place = "tg:edge:443=eth0";
@@ -73,8 +73,8 @@ async fn a_stop_loses_requests_for_seconds_with_the_function_and_for_a_minute_wi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_of_what_is_registered_by_its_id_loses_no_more_with_the_function() {
-    // Where EC2 tells the balancer within seconds, there is little to gain; where it does not, as much as with addresses.
+async fn a_stopped_instance_target_loses_no_more_with_the_function() {
+    // If EC2 tells the balancer within seconds, there is little to gain; if not, there is as much as with addresses.
     for (instance_stop, gains) in [(RoutingLag::default().instance_stop, false), (None, true)] {
         let routing_lag = RoutingLag { instance_stop, ..RoutingLag::default() };
         let options = || Options { routing_lag, ..Options::default() };
@@ -89,7 +89,7 @@ async fn a_stop_of_what_is_registered_by_its_id_loses_no_more_with_the_function(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_breaks_off_the_downloads_under_way_with_and_without_the_function() {
+async fn a_stop_cuts_downloads_with_and_without_the_function() {
     let mut broken = Vec::new();
     for function in [Function::Works, Function::HearsNothing] {
         let takes = Duration::from_secs(10);
@@ -98,12 +98,12 @@ async fn a_stop_breaks_off_the_downloads_under_way_with_and_without_the_function
         assert!(lost.iter().all(|loss| loss.sent < stopped && loss.lost == stopped), "{lost:?}");
         broken.push(lost.len());
     }
-    assert!(broken[0] > 30 && broken[0] == broken[1], "nobody announces a stop before it happens: {broken:?}");
+    assert!(broken[0] > 30 && broken[0] == broken[1], "no event announces a stop before it happens: {broken:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_deregistered_and_drained_before_its_stop_loses_nothing() {
-    // What a hook, or a careful operator, makes of the same: the order that every other case is measured by.
+    // A hook, or a careful operator, keeps this order, which all other cases are measured by.
     let stage = shop("tg:edge:443=eth0", Duration::from_secs(10), Function::Works, Options::default()).await;
     let address = stage.members("tg:edge")[0].replace(":443", "");
     stage.world(|world| {
@@ -115,7 +115,7 @@ async fn an_instance_deregistered_and_drained_before_its_stop_loses_nothing() {
     assert_eq!(stage.lost_requests(), []);
 }
 
-/// What becomes of the requests of a minute, once one instance is back under another address.
+/// Returns the fate of a minute's requests, after one instance is back under another address.
 async fn after_a_restart(place: &str, function: Function) -> (u64, Vec<Loss>) {
     let stage = Stage::new();
     stage.classic("shop").addresses_group("edge").drains("edge", 10);
@@ -135,7 +135,7 @@ async fn after_a_restart(place: &str, function: Function) -> (u64, Vec<Loss>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_is_back_under_another_address_is_served_with_the_function_and_never_without() {
+async fn an_instance_with_a_new_address_is_served_only_with_the_function() {
     for (place, why) in [("tg:edge:443=eth0", Outcome::Gone), ("clb:shop", Outcome::Unrouted)] {
         let (served, lost) = after_a_restart(place, Function::Works).await;
         assert!(served >= 598 && lost.is_empty(), "{place}: {served} served, lost {:?}", lost.first());
@@ -145,7 +145,7 @@ async fn an_instance_that_is_back_under_another_address_is_served_with_the_funct
     }
 }
 
-/// Terminates an instance whose address is then given to another host, and tells what was misdelivered.
+/// Terminates an instance, gives its address to another host, and returns the requests that reached that host.
 async fn misdelivered(stage: &Stage) -> Vec<Loss> {
     let id = stage.id("web-1");
     let address =
@@ -160,7 +160,7 @@ async fn misdelivered(stage: &Stage) -> Vec<Loss> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_given_to_another_host_gets_none_of_the_requests_with_the_function_and_all_without() {
+async fn an_address_given_away_gets_requests_only_without_the_function() {
     let place = "tg:edge:443=eth0";
     let stage = shop(place, Duration::ZERO, Function::Works, Options::default()).await;
     assert_eq!(misdelivered(&stage).await, []);
@@ -171,8 +171,8 @@ async fn an_address_given_to_another_host_gets_none_of_the_requests_with_the_fun
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_network_balancer_sends_to_an_address_given_away_for_two_minutes_even_with_the_function() {
-    // The limit of what deregistering can do: such a balancer opens connections for two minutes after it.
+async fn a_network_balancer_sends_to_an_address_given_away_for_two_minutes() {
+    // Deregistering cannot do more: such a balancer opens connections for two minutes after it.
     let stage = Stage::new();
     stage
         .instance("web-1")

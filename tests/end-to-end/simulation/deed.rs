@@ -1,4 +1,4 @@
-//! Does what a plan's steps say, as people and groups do it, and tells the reference what should be from then on.
+//! Does each step of a plan, as people and groups do it, and tells the reference what should be from then on.
 
 use std::net::IpAddr;
 
@@ -19,9 +19,9 @@ use super::{
     view::{self, Entry, Owned},
 };
 
-/// Does a deed. What AWS refuses is not done, as a person would see.
+/// Does a deed. A deed that AWS refuses is not done, as a person would see.
 pub fn perform(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut Reference) {
-    // Refused, or about something that is gone: then nothing has changed.
+    // It was refused, or is about something that is gone: then nothing has changed.
     let _ = attempt(world, deed, ledger, reference);
 }
 
@@ -48,7 +48,7 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
         }
         Deed::InService(name) => {
             let id = member(world, name, &[LifecycleState::Standby, LifecycleState::WarmedStopped])?;
-            // The group starts it first; it registers it once it runs, which is its own affair.
+            // The group starts it first, and registers it itself once it runs.
             let started = done(ec2::start(world, &id));
             auto_scaling::set_lifecycle_state(world, &id, LifecycleState::InService);
             started
@@ -85,7 +85,8 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
             ec2::remove_tag(world, &id, "elb-registrar:ignore");
             ledger.guarded.remove(&id).map(drop)
         }
-        // A launch that waits for what will never be is abandoned, and another follows, for ever: not a plan that comes to rest.
+        // A launch that waits for a balancer that will never be there is abandoned, and another follows, for ever. Such a plan
+        // never comes to rest.
         Deed::IgnoreBalancer(name) | Deed::Delete(name) if is_waited_for(world, name) => None,
         Deed::IgnoreBalancer(name) => {
             let balancer = ignore(world, name)?;
@@ -99,14 +100,14 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
     }
 }
 
-/// Registers an instance at a place, as a person would. Answers whose the place is then, and its text in tags.
+/// Registers an instance at a place, as a person would. Returns the owner of the place, and the place's text in tags.
 pub fn register(world: &mut World, name: &str, place: &str) -> Option<Owned> {
     let entry = entry_at(world, name, place)?;
     done(match entry.balancer.strip_prefix("clb:") {
         Some(balancer) => elb::register(world, balancer, &entry.id),
         None => elbv2::register(world, &elbv2::arn_of(world, super::plan::balancer_in(place))?, target(&entry)),
     })?;
-    // Accepted and lost, while the same address drains: a person would see.
+    // It was accepted and lost, while the same address drains: a person would see that.
     view::entries(world).contains(&entry).then_some(())?;
     view::owner(world, &entry)
 }
@@ -126,8 +127,8 @@ fn target(entry: &Entry) -> elbv2::Target {
     elbv2::Target { port: entry.port, zone: entry.is_far.then(|| "all".to_owned()), quic: entry.quic.clone(), ..target }
 }
 
-/// The entry that a place means for an instance as it is now: `clb:NAME`, `tg:NAME:PORT`, then `=eth0` or `=floating`, `@all`
-/// and `+QUIC`.
+/// Returns the entry for a place of an instance as it is now: `clb:NAME`, `tg:NAME:PORT`, then `=eth0` or `=floating`, `@all` and
+/// `+QUIC`.
 fn entry_at(world: &World, name: &str, place: &str) -> Option<Entry> {
     let id = id_of(world, name)?;
     let Some(rest) = place.strip_prefix("tg:") else {
@@ -155,11 +156,11 @@ fn address_of(world: &World, id: &str, arn: &str, word: &str) -> Option<IpAddr> 
     }
 }
 
-/// Adds a place to the tag of what an instance declares.
+/// Adds a place to the tag with an instance's declarations.
 pub fn declare(world: &mut World, name: &str, place: &str) -> Option<()> {
     let id = id_of(world, name)?;
     let entry = entry_at(world, name, place)?;
-    // A literal address is told as what it is.
+    // A literal address is written as an address.
     let text = place.replace("=floating", &format!("={}", entry.id));
     let tag = world.ec2.instance(&id)?.tags.get("elb-registrar:register").cloned().unwrap_or_default();
     let value = format!("{tag} {text}").trim().to_owned();
@@ -167,7 +168,7 @@ pub fn declare(world: &mut World, name: &str, place: &str) -> Option<()> {
     Some(())
 }
 
-/// Whether instances that the group launches wait at a hook until they are healthy at a balancer.
+/// Returns whether instances that the group launches wait at a hook until they are healthy at a balancer.
 fn is_waited_for(world: &World, name: &str) -> bool {
     let group = world.auto_scaling.groups.get(fleet::GROUP);
     let has_hooks = group.is_some_and(|group| !group.hooks.is_empty());
@@ -219,14 +220,14 @@ fn move_floating(
     Some(())
 }
 
-/// The id of a member that rests in one of some states. One under way, or at a hook, is its group's.
+/// Returns the id of a member that rests in one of some states. A member under way, or at a hook, is left to its group.
 fn member(world: &World, name: &str, states: &[LifecycleState]) -> Option<String> {
     let id = id_of(world, name)?;
     let member = world.auto_scaling.member(&id)?;
     (member.course.is_none() && states.contains(&member.lifecycle_state)).then_some(id)
 }
 
-/// The id of an instance that is not terminated: those have no name any more.
+/// Returns the id of an instance that is not terminated: terminated instances have no name any more.
 pub fn id_of(world: &World, name: &str) -> Option<String> {
     let mut all = world.ec2.instances.values().map(|history| history.current());
     all.find(|instance| instance.tags.get("Name").is_some_and(|tag| tag == name)).map(|instance| instance.id.clone())

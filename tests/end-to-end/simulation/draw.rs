@@ -1,8 +1,7 @@
-//! From a seed to a plan.
+//! Draws a plan from a seed.
 //!
-//! Each part has a generator of its own, so that a new draw in one shifts nothing in another. Names, ports and times are
-//! drawn from few, so that things collide; and each run draws first which faults there are at all, since all at once,
-//! always, finds less.
+//! Each part has a generator of its own, so that a new draw in one shifts nothing in another. Names, ports and times are drawn
+//! from few values, so that they collide. Each run first draws which faults it has at all, since all at once, always, finds less.
 
 use std::ops::RangeInclusive;
 
@@ -13,25 +12,25 @@ use super::plan::{
     Balancer, BalancerKind, Deed, EventFault, Group, Guardian, Harm, Instance, Plan, Sort, Step, Strike, Weather,
 };
 
-/// When the first step may come: by then the fleet counts as having run all along.
+/// The second of the first step at the earliest: by then the fleet counts as having run all along.
 const FIRST_STEP_AT: u64 = 130;
 
-/// How stale a description may be, in seconds. "Descriptions may lag seconds" (docs/design.md); the protocol is sound while
-/// the lag of EC2's and that of a balancer's are 45 s together (`SETTLE` less what a reading and a call may last).
+/// How stale a description may be, in seconds. docs/design.md assumes that descriptions lag by seconds. The protocol is sound
+/// while EC2's lag and a balancer's are 45 s together (`SETTLE` less the longest reading and the longest call).
 const STALE_MAX: u64 = 15;
 
 /// How late an event may be, in seconds: later than every wait of the protocol.
 const LATE_MAX: u64 = 600;
 
-/// How much of the account's limits others use up, in hundredths. With nine parts of ten of the older limits, one description a
-/// second is left for the functions; with less, a scan of ten groups does not get through any more (docs/design.md).
+/// How much of the account's limits others use up, in hundredths. With nine tenths of the older limits used up, one description a
+/// second is left for the functions. With less, a scan of ten groups cannot end in time any more (docs/design.md).
 const USED_BY_OTHERS: [u8; 4] = [0, 50, 80, 90];
 
-/// The calls among which single ones are struck. A run makes about so many.
+/// The calls among which single ones are struck. A run makes about this many.
 const STRUCK_CALL_MAX: usize = 120;
 
-/// Actions between whose calls something can come that matters, and how many of each a run seldom exceeds: what was read is about to
-/// be held, what is held to be taken, what is back to be forgotten.
+/// Actions between whose calls another change matters, with the most of each in nearly every run: a reading comes before a hold,
+/// a hold before a deregistration, a look before a tag is forgotten.
 const TURNING_POINTS: [&str; 7] = [
     "DescribeInstances",
     "CreateTags",
@@ -43,8 +42,8 @@ const TURNING_POINTS: [&str; 7] = [
 ];
 const TURNS_MAX: usize = 4;
 
-/// Actions that are slow in some runs from the beginning to the end. Deregistering the more often: what comes between it and the next
-/// start is most of the protocol.
+/// Actions that are slow in some runs from the beginning to the end. Deregistering is more frequent: most of the protocol is
+/// about the time between it and the next start.
 const SLOW_ACTIONS: [&str; 8] = [
     "DescribeInstances",
     "CreateTags",
@@ -56,17 +55,17 @@ const SLOW_ACTIONS: [&str; 8] = [
     "DescribeTargetHealth",
 ];
 
-/// How slow, in seconds: the longer, the more comes meanwhile, and after ten the caller has given up.
+/// How slow, in seconds. The longer, the more happens meanwhile; after ten seconds the caller has given up.
 const SLOW_FOR: [u64; 5] = [4, 7, 8, 9, 9];
 
-/// Seconds from a start until what was given back is settled, and just being forgotten.
+/// Seconds from a start until its registrations are settled, and their tag is just being forgotten.
 const SETTLES: RangeInclusive<u64> = 120..=130;
 
-/// For how long a process stands still, in seconds: longer than a reading is good for, and at the most almost as long as a function of
-/// an event lives; or longer than it takes to settle, which only a sweep survives.
+/// For how long a process stands still, in seconds: longer than a reading is good for, and at most almost as long as an event's
+/// function lives; or longer than it takes to settle, which only a sweep survives.
 const FROZEN: [u64; 5] = [30, 55, 80, 110, 150];
 
-/// The plan of a seed.
+/// Returns the plan of a seed.
 pub fn plan(seed: u64) -> Plan {
     let mut fleet = World::dice(seed, "fleet");
     let balancers = balancers(&mut fleet);
@@ -148,7 +147,7 @@ fn instances(dice: &mut Rng, balancers: &[Balancer]) -> Vec<Instance> {
                 places: Vec::new(),
                 declares: Vec::new(),
             };
-            // Which of its addresses comes back is not for the simulation to say.
+            // The simulation cannot know which of its addresses comes back.
             instance.has_floating &= !instance.is_renewed;
             instance.has_other_interfaces &= !instance.is_renewed;
             for balancer in balancers {
@@ -165,8 +164,8 @@ fn instances(dice: &mut Rng, balancers: &[Balancer]) -> Vec<Instance> {
         .collect()
 }
 
-/// Hooks in every other run; what its instances declare are balancers of ours at which they can become healthy: with IPv4
-/// addresses alone, and no QUIC ids.
+/// Every other run has hooks. Its instances declare only balancers of ours at which they can become healthy: with IPv4 addresses,
+/// and without QUIC ids.
 fn group(dice: &mut Rng, balancers: &[Balancer]) -> Group {
     let is_reachable = |kind| matches!(kind, BalancerKind::Classic | BalancerKind::Instances | BalancerKind::Addresses);
     let ours = balancers.iter().filter(|balancer| can_be_declared(balancer) && is_reachable(balancer.kind));
@@ -181,11 +180,11 @@ fn group(dice: &mut Rng, balancers: &[Balancer]) -> Group {
     Group { has_hooks: dice.bool(), declares }
 }
 
-/// Every place that an instance could have at a balancer.
+/// Returns every place that an instance could have at a balancer.
 fn places_at(balancer: &Balancer, instance: &Instance, number: u64) -> Vec<String> {
     let name = &balancer.name;
     match balancer.kind {
-        // The group registers its members by itself.
+        // The group registers its members itself.
         _ if balancer.guardian == Some(Guardian::AutoScaling) && instance.is_member => Vec::new(),
         BalancerKind::Classic => vec![format!("clb:{name}")],
         BalancerKind::Instances => vec![format!("tg:{name}:80"), format!("tg:{name}:8080")],
@@ -199,7 +198,8 @@ fn places_at(balancer: &Balancer, instance: &Instance, number: u64) -> Vec<Strin
     }
 }
 
-/// A declaration at a guarded balancer is not fulfilled, and of QUIC ids nobody declares any.
+/// Returns whether a plan may declare a place at a balancer. A declaration at a guarded balancer is not fulfilled, and plans declare no
+/// QUIC ids.
 fn can_be_declared(balancer: &Balancer) -> bool {
     balancer.guardian.is_none() && balancer.kind != BalancerKind::Quic
 }
@@ -217,7 +217,7 @@ fn steps(dice: &mut Rng, instances: &[Instance], balancers: &[Balancer]) -> Vec<
     steps
 }
 
-/// In every fourth run whoever stops or starts does so with all others, so that the events are handed over in orders.
+/// In every fourth run, a stop or a start is done to all instances at once, so that the events are handed over in orders.
 fn together(dice: &mut Rng, steps: Vec<Step>, instances: &[Instance]) -> Vec<Step> {
     if !chance(dice, 25) {
         return steps;
@@ -236,8 +236,8 @@ fn together(dice: &mut Rng, steps: Vec<Step>, instances: &[Instance]) -> Vec<Ste
         .collect()
 }
 
-/// What often follows, so that functions of the one and of the other are at work at once: a start upon a stop, with or without a
-/// sweep between them, and the next stop.
+/// Returns a frequent sequel, so that functions of both deeds are at work at once: a start after a stop, with or without a sweep
+/// between them, and then the next stop.
 fn sequel(dice: &mut Rng, steps: &[Step], at: u64) -> Option<Deed> {
     let mut before = steps.iter().rev();
     let last = before.next()?;
@@ -256,14 +256,14 @@ fn sequel(dice: &mut Rng, steps: &[Step], at: u64) -> Option<Deed> {
     }
 }
 
-/// Seconds until the next deed.
+/// Returns seconds until the next deed.
 fn gap(dice: &mut Rng, deed: &Deed) -> u64 {
     match (deed, dice.u8(0..100)) {
-        // What was given back is about to be forgotten: whoever takes it now must not rely on what is deleted.
+        // The tag is about to be forgotten: a function that deregisters now must not rely on the tag that another deletes.
         (Deed::Start(_), 0..30) => dice.u64(SETTLES),
-        // By then it is out, where starts and stops are quick, and a function may still be at work that saw it so.
+        // It is out after this time, if starts and stops are quick, and a function may still be at work that saw it so.
         (Deed::Stop(_), 0..50) => dice.u64(2..=7),
-        // Only so long after it can nobody say that he has not heard of it.
+        // Only after this long must every function know it.
         (Deed::Standby(_) | Deed::Warm(_), 0..50) => dice.u64(151..=300),
         (_, 0..30) => dice.u64(0..=6),
         (_, 30..70) => dice.u64(7..=60),
@@ -331,8 +331,8 @@ fn orders(dice: &mut Rng) -> Vec<(usize, EventFault)> {
 }
 
 fn strikes(dice: &mut Rng, end: u64) -> Vec<Strike> {
-    // In some runs one action is slow, or its caller stands still after it, from the beginning to the end: the windows of the
-    // protocol are seconds, and open that wide.
+    // In some runs one action is slow, or its caller stands still after it, from the beginning to the end. The windows of the
+    // protocol are seconds long, and this opens them that wide.
     let mut strikes: Vec<Strike> = chance(dice, 35).then(|| slow_action(dice, end)).into_iter().collect();
     let all = harms(dice);
     let mut in_force: Vec<Harm> = all.into_iter().filter(|_| chance(dice, 35)).collect();

@@ -1,7 +1,7 @@
-//! A few basic plans, each played once for every call of the functions and every way in which a call can go wrong: what goes wrong
-//! goes wrong once; then the events come again, as they do in AWS, and every promise has to be kept.
+//! A few basic plans, each played once for every call of the functions and every way in which a call can go wrong. The fault
+//! strikes once. Then the events come again, as they do in AWS, and every promise has to be kept.
 //!
-//! And races: an instance that is stopped and soon started, second by second, with each action in turn slow all the time.
+//! There are races, too: an instance is stopped and soon started, second by second, with each action in turn slow all the time.
 
 use sandbox::SameAddressWhileDraining;
 
@@ -25,7 +25,7 @@ pub const HARMS: [Harm; 11] = [
     Harm::KilledAfter,
 ];
 
-/// The basic plans, by name.
+/// Returns the basic plans, by name.
 pub fn basics() -> Vec<(&'static str, Plan)> {
     let name = || "web-1".to_owned();
     let (shop, edge) = (|| "clb:shop".to_owned(), || "tg:edge:443=eth0".to_owned());
@@ -74,8 +74,8 @@ const RACING: [&str; 9] = [
     "RegisterInstancesWithLoadBalancer",
 ];
 
-/// Races, by name: where one action takes nine seconds, or is answered with what was true a while ago, an instance is started so many
-/// seconds after its stop; and stopped again while it is given back, or while what it was given is about to be forgotten.
+/// Returns races, by name. One action takes nine seconds, or is answered with an old truth. An instance is started some seconds
+/// after its stop. In some races it is stopped again while it is given back, or while its tag is about to be forgotten.
 pub fn races() -> Vec<(String, Plan)> {
     let name = || "web-1".to_owned();
     let quick = |steps: Vec<(u64, Deed)>, strike: Strike, seed: u64| {
@@ -100,7 +100,8 @@ pub fn races() -> Vec<(String, Plan)> {
             ];
             let what = format!("{action} is slow, and it is stopped {} s after its start", settled - 225);
             races.push((what, quick(steps, slow, gap)));
-            // After so long everything is forgotten in the visit that gives it back; and an address can be registered that is down.
+            // After this time everything is forgotten in the visit that registers it, and an address of a stopped instance can be
+            // registered.
             let steps = vec![(200, Deed::Stop(name())), (400, Deed::Start(name())), (400 + gap, Deed::Stop(name()))];
             let what = format!("{action} is slow, and it is stopped again {gap} s after its start");
             let mut plan = quick(steps, slow, gap);
@@ -112,7 +113,7 @@ pub fn races() -> Vec<(String, Plan)> {
         let stale = always("DescribeInstances", Harm::Stale(15));
         let steps = vec![(200, Deed::Stop(name()))];
         let mut plan = Plan { strikes: vec![stale], seed, ..plan(steps, &[]) };
-        // Both of its events come before the description tells of either.
+        // Both of its events come before the description shows either.
         plan.weather.is_quick = true;
         races.push((format!("what is read is old, draw {seed}"), plan));
         races.push((format!("it stands still between two waves, draw {seed}"), standing_still_between_waves(seed)));
@@ -121,7 +122,8 @@ pub fn races() -> Vec<(String, Plan)> {
     races
 }
 
-/// A function has read that an instance runs, and stands still; meanwhile that is stopped again, and taken out by its event.
+/// A function has read that an instance runs, and stands still. Meanwhile the instance is stopped again, and another function
+/// deregisters it by the event.
 fn stopped_while_given_back(seed: u64) -> Plan {
     let name = || "web-1".to_owned();
     let steps = vec![(200, Deed::Stop(name())), (400, Deed::Start(name())), (430, Deed::Stop(name()))];
@@ -130,8 +132,9 @@ fn stopped_while_given_back(seed: u64) -> Plan {
     Plan { seed, strikes: vec![still], ..plan(steps, &[]) }
 }
 
-/// Two instances at more target groups than a wave has, stopped at once. The function stands still when it has held what the second
-/// wave takes, and the first is being taken; meanwhile both are started, and all of it is given back, settled and forgotten.
+/// Two instances at more target groups than a wave has are stopped at once. The function has held the registrations of the second
+/// wave, and deregisters the first, when it stands still. Meanwhile both instances are started, and all registrations are given
+/// back, settled and forgotten.
 fn standing_still_between_waves(seed: u64) -> Plan {
     let group = |number: u64| Balancer {
         name: format!("g{number:02}"),
@@ -154,7 +157,7 @@ fn standing_still_between_waves(seed: u64) -> Plan {
     Plan { seed, ..plan }
 }
 
-/// Plays a plan once for each of its calls, with a harm that strikes that one. Answers how many runs that were.
+/// Plays a plan once for each of its calls, with a harm that strikes that one. Returns the number of runs.
 ///
 /// # Errors
 /// The plan that broke a promise, and how.
@@ -167,7 +170,7 @@ pub fn strike_each(plan: &Plan, harm: Harm) -> Result<usize, (Box<Plan>, Box<Fai
     Ok(calls)
 }
 
-/// One instance at a Classic load balancer, in a group for instances and one for addresses; or only at some of that.
+/// One instance at a Classic load balancer, in a group for instances and one for addresses; or only at some of these.
 fn plan(steps: Vec<(u64, Deed)>, places: &[&str]) -> Plan {
     let balancer = |name: &str, kind, drains| Balancer {
         name: name.to_owned(),
@@ -208,7 +211,7 @@ fn plan(steps: Vec<(u64, Deed)>, places: &[&str]) -> Plan {
     }
 }
 
-/// The same with a member of the Auto Scaling group.
+/// Returns the same with a member of the Auto Scaling group.
 fn member(steps: Vec<(u64, Deed)>) -> Plan {
     let mut plan = plan(steps, &[]);
     plan.instances[0].is_member = true;

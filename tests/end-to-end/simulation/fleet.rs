@@ -17,11 +17,11 @@ use crate::Stage;
 /// The name of the Auto Scaling group.
 pub const GROUP: &str = "fleet";
 
-/// Seconds that an instance waits at a hook without a heartbeat. "A heartbeat timeout of less than 12 minutes" may run out where
-/// a function was killed (README.md, "Limits").
+/// Seconds that an instance waits at a hook without a heartbeat. A hook "with a heartbeat timeout of less than 12 minutes" may
+/// run out if a function was killed (README.md, "Limits").
 pub const HEARTBEAT: u32 = 900;
 
-/// The stage of a plan, with everything on it.
+/// Returns the stage of a plan, with everything on it.
 pub fn stage(plan: &Plan) -> Stage {
     let stage = Stage::with(options(plan.seed, plan.weather), &[]);
     stage.world(|world| set(world, plan, &stage.vpc, &stage.subnet)).expect("a plan draws only what AWS accepts");
@@ -57,7 +57,7 @@ fn set(world: &mut World, plan: &Plan, vpc: &str, subnet: &str) -> Result<(), Ap
     }
     auto_scaling::create_group(world, GroupSpec { traffic_sources: sources, ..group(&plan.group, subnet) })?;
     for (number, instance) in plan.instances.iter().enumerate() {
-        // One that is renewed has a subnet of its own, so that what it gives back is not given to another.
+        // A renewed instance has a subnet of its own, so that the addresses it gives back go to no other.
         let subnet = match instance.is_renewed {
             true => ec2::create_subnet(world, vpc, "us-east-1a", &format!("10.0.{}.0/24", number + 1)),
             false => subnet.to_owned(),
@@ -140,7 +140,7 @@ fn launch(world: &mut World, instance: &Instance, subnet: &str) -> Result<(), Ap
     Ok(())
 }
 
-/// Hosts that are no instances, beside ours; and hosts in another network, with addresses like ours.
+/// Adds hosts that are not instances beside ours, and hosts in another network with addresses like ours.
 fn add_strangers(
     world: &mut World,
     balancer: &Balancer,

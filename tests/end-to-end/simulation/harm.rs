@@ -1,4 +1,4 @@
-//! What goes wrong in a run, as the plan says: with the functions' calls, and with the events.
+//! The faults of a run, as the plan says: of the functions' calls, and of the events.
 
 use std::{
     collections::BTreeMap,
@@ -17,23 +17,23 @@ use sandbox::{
 
 use super::plan::{EventFault, Harm, Sort, Strike};
 
-/// How often something went wrong, by what it was.
+/// How often a fault struck, by its kind.
 #[derive(Clone, Debug, Default)]
 pub struct Struck(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
 impl Struck {
-    /// One more.
+    /// Counts one more.
     pub fn count(&self, kind: &'static str) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
     }
 
-    /// All of it.
+    /// Returns all of it.
     pub fn all(&self) -> BTreeMap<&'static str, usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// The strikes of a plan, as a rule over the functions' calls: in a simulation nobody else calls.
+/// The strikes of a plan, as a rule over the functions' calls: in a simulation only functions call.
 pub struct Strikes {
     strikes: Vec<Strike>,
     start: Timestamp,
@@ -45,7 +45,7 @@ pub struct Strikes {
 }
 
 impl Strikes {
-    /// The strikes of a plan that begins at a time.
+    /// Returns the strikes of a plan that begins at a time.
     pub fn new(strikes: &[Strike], start: Timestamp, struck: Struck) -> Self {
         Self { strikes: strikes.to_vec(), start, seen: 0, of_spell: vec![0; strikes.len()], struck }
     }
@@ -134,7 +134,7 @@ fn name(harm: Harm) -> &'static str {
     }
 }
 
-/// Counts what the published limits refuse, too.
+/// Also counts the refusals by the published limits.
 pub fn counted(mut rule: impl Rule, struck: Struck) -> impl Rule {
     move |call: &Call| {
         let verdict = rule.verdict(call);
@@ -151,7 +151,7 @@ pub fn deliver(faults: &[(usize, EventFault)], struck: Struck) -> impl FnMut(&Ev
     move |_| by_number()
 }
 
-/// Decides over orders by their number; what other queues get arrives.
+/// Decides over orders by their number. Messages to other queues arrive.
 pub fn arrive(faults: &[(usize, EventFault)], struck: Struck) -> impl FnMut(&str) -> Delivery + Send + 'static {
     let mut by_number = by_number(faults, struck, ["order lost", "order twice", "order late"]);
     move |queue| if queue == ORDERS { by_number() } else { Delivery::Normal }
@@ -178,7 +178,7 @@ fn by_number(
     }
 }
 
-/// How late the latest event comes.
+/// Returns how late the latest event comes.
 pub fn longest_delay(faults: &[(usize, EventFault)]) -> Duration {
     let delays = faults.iter().map(|(_, fault)| match fault {
         EventFault::Late(seconds) => *seconds,
@@ -187,7 +187,7 @@ pub fn longest_delay(faults: &[(usize, EventFault)]) -> Duration {
     Duration::from_secs(delays.max().unwrap_or_default())
 }
 
-/// When the last spell is over, in seconds from the beginning.
+/// Returns when the last spell is over, in seconds from the beginning.
 pub fn end(strikes: &[Strike]) -> Duration {
     let ends = strikes.iter().map(|strike| match strike {
         Strike::Call(..) | Strike::Of(..) => 0,
@@ -196,7 +196,7 @@ pub fn end(strikes: &[Strike]) -> Duration {
     Duration::from_secs(ends.max().unwrap_or_default())
 }
 
-/// The time of a second of a plan.
+/// Returns the time of a second of a plan.
 pub fn time_of(start: Timestamp, second: u64) -> Timestamp {
     start + delta(Duration::from_secs(second))
 }

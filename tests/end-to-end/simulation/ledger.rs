@@ -1,5 +1,5 @@
-//! What the checkers remember from one look to the next: who was registered where, what was promised to whom, and when
-//! instances were out.
+//! The checkers' memory from one look to the next: the registrations, the promises to each instance, and the times when instances
+//! were out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,28 +11,28 @@ use sandbox::{Call, Timestamp, World, ec2::InstanceState};
 
 use super::view::{self, Entry, Owned};
 
-/// How long a function may still act on what it read: a reading entitles for 45 s, a call may last 30 s, and what was read may
-/// have been 15 s old. The rest is latency. (docs/design.md, "Why forgetting is safe".)
+/// How long a function may still act on a reading: a reading entitles for 45 s, a call may last 30 s, and the reading may have
+/// been 15 s old. The rest is latency. (docs/design.md, "Why forgetting is safe".)
 pub const ACTS_LATE: TimeDelta = TimeDelta::seconds(100);
 
-/// What was true at the last look.
+/// The state at the last look.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Every entry, and whose it is.
+    /// Every entry and its owner.
     pub entries: BTreeMap<Entry, Known>,
-    /// Whose entries were last, whether they are there or not.
+    /// The last owner of each entry, even if the entry is gone.
     pub owners: BTreeMap<Entry, Owned>,
-    /// Whose primary address each one was last, by network: a stop may take it away.
+    /// The last instance with each primary address, by network: a stop may take the address away.
     pub had: BTreeMap<String, BTreeMap<IpAddr, String>>,
     /// The tags that are not ours.
     pub foreign_tags: BTreeMap<String, BTreeMap<String, String>>,
-    /// What tags held.
+    /// The registrations that tags held.
     pub held: BTreeSet<Owned>,
-    /// When a place was last held or declared: until then the functions may give it, and a little longer.
+    /// When a place was last held or declared: until then the functions may register it, and a little longer.
     pub promised: BTreeMap<Owned, Timestamp>,
-    /// What the functions took and nobody has seen back since, forgotten.
+    /// Registrations that the functions took, that were not seen back since, and whose tag is forgotten.
     pub owed: BTreeSet<Owned>,
-    /// What the functions took from instances that had come back meanwhile.
+    /// Registrations that the functions took from instances that had come back meanwhile.
     pub taken_while_running: BTreeSet<Owned>,
     /// When instances were last seen out.
     pub out: BTreeMap<String, Timestamp>,
@@ -42,24 +42,24 @@ pub struct Ledger {
     pub leaving: BTreeMap<String, Timestamp>,
     /// Since when Auto Scaling groups have kept members out of service: in Standby, or at rest in the warm pool.
     pub kept_out: BTreeMap<String, Timestamp>,
-    /// Since when instances and balancers are to be left alone.
+    /// Since when instances and balancers have been marked to be left alone.
     pub guarded: BTreeMap<String, Timestamp>,
-    /// Places that instances came to have with an address that was another's before, and when.
+    /// Places that an instance got together with an address of another, and when.
     pub inherited: BTreeMap<Owned, Timestamp>,
-    /// When addresses were given to another instance: for a while, functions may take the one for the other.
+    /// When addresses were given to another instance: for a while, functions may mistake one for the other.
     pub moved: BTreeMap<String, Timestamp>,
 }
 
-/// Whose an entry is.
+/// The owner of an entry.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// The owner, or the last one that was known: an address may be nobody's by now.
+    /// The owner, or the last one that was known: the address may be free by now.
     pub owner: Option<Owned>,
-    /// Whether it is the owner's now.
+    /// Whether the entry still belongs to this owner.
     pub is_current: bool,
 }
 
-/// What a look found different from the one before.
+/// The differences of a look from the one before.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// Entries that are gone, with their last known owner.
@@ -69,8 +69,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Those that a call can have made: of what it names, at the balancer that it registers at or deregisters from. What else has
-    /// changed since the last look, Auto Scaling did, or a balancer by itself.
+    /// Keeps the changes that a call can have made: of the targets and the balancer that it names. Auto Scaling, or a balancer by
+    /// itself, made the other changes since the last look.
     #[must_use]
     pub fn by(mut self, call: &Call) -> Self {
         let is_write = call.action.starts_with("Register") || call.action.starts_with("Deregister");
@@ -90,7 +90,7 @@ impl Ledger {
     pub fn look(&mut self, world: &World, declared: &BTreeSet<Owned>) -> Changes {
         let now = world.now();
         self.look_at_instances(world);
-        // What was held at the last look was held until now, whatever has become of it.
+        // A registration that was held at the last look was held until now, even if it is not any more.
         self.promised.extend(self.held.iter().map(|owned| (owned.clone(), now)));
         let entries = view::entries(world);
         let mut changes = Changes::default();
@@ -107,7 +107,7 @@ impl Ledger {
             }
             match self.entries.get_mut(&entry) {
                 Some(known) => {
-                    // It may have had none: registered for the first time, and when its instance was dead.
+                    // It may have had none, if it was registered for the first time after its instance was dead.
                     if let Some(owner) = owner.as_ref().filter(|owner| known.owner.as_ref() != Some(*owner)) {
                         self.inherited.insert(owner.clone(), now);
                     }
@@ -115,7 +115,8 @@ impl Ledger {
                 }
                 None => {
                     changes.added.push(entry.clone());
-                    // Registered late, when its instance was dead or had lost the address: it is that one's, and no other host's.
+                    // It was registered late, when its instance was dead or had lost the address. It belongs to that instance,
+                    // and to no other host.
                     let owner = owner.or_else(|| self.owners.get(&entry).cloned());
                     let owner = owner.or_else(|| view::last_owner(world, &entry, &self.had));
                     self.entries.insert(entry, Known { owner, is_current });
@@ -127,7 +128,7 @@ impl Ledger {
         changes
     }
 
-    /// Remembers what a call took that came too late.
+    /// Remembers the registrations that a call took too late.
     pub fn remember_late(&mut self, world: &World, changes: &Changes) {
         let runs = |owned: &&Owned| {
             world.ec2.instance(&owned.instance).is_some_and(|instance| instance.state == InstanceState::Running)
@@ -136,46 +137,47 @@ impl Ledger {
         self.taken_while_running.extend(owners.filter(runs).cloned());
     }
 
-    /// Every place that is in place.
+    /// Returns every place that is in place.
     pub fn in_place(&self) -> impl Iterator<Item = &Owned> {
         self.entries.values().filter(|known| known.is_current).filter_map(|known| known.owner.as_ref())
     }
 
-    /// Whether a place is in place.
+    /// Returns whether a place is in place.
     pub fn is_in_place(&self, owned: &Owned) -> bool {
         self.in_place().any(|other| other == owned)
     }
 
-    /// Whether a place was promised within a time.
+    /// Returns whether a place was promised within a time.
     pub fn was_promised(&self, owned: &Owned, now: Timestamp, within: TimeDelta) -> bool {
         self.promised.get(owned).is_some_and(|at| now - *at <= within)
     }
 
-    /// Whether the address of an entry was moved so lately that a function may not know whose it is.
+    /// Returns whether the address of an entry was moved so lately that a function may not know the owner.
     pub fn was_moved_lately(&self, entry: &Entry, now: Timestamp) -> bool {
         self.moved.get(&entry.id).is_some_and(|moved| now - *moved <= ACTS_LATE)
     }
 
-    /// Whether an instance came to have a place with its address so lately that a function may take it for another's, which is dead.
+    /// Returns whether an instance got a place with its address so lately that a function may take the place for a dead
+    /// instance's.
     pub fn was_inherited_lately(&self, owned: &Owned, now: Timestamp) -> bool {
         self.inherited.get(owned).is_some_and(|inherited| now - *inherited <= ACTS_LATE)
     }
 
-    /// Whether an instance was on its way out of its group so lately that a function may still take it out.
+    /// Returns whether an instance was on its way out of its group so lately that a function may still take it out.
     pub fn was_leaving_lately(&self, instance: &str, now: Timestamp) -> bool {
         self.leaving.get(instance).is_some_and(|leaving| now - *leaving <= ACTS_LATE)
     }
 
-    /// Looks only at who runs: cheap enough for every moment at which nothing else can have changed.
+    /// Looks only at the instances that run: that is cheap enough for every moment at which nothing else can have changed.
     pub fn look_at_instances(&mut self, world: &World) {
         let now = world.now();
         for history in world.ec2.instances.values() {
             let instance = history.current();
-            // Between two looks more than one change may have happened, of which these times tell.
+            // Between two looks more than one change may have happened; these times tell of it.
             let out = if view::is_out(instance.state) { now } else { instance.launch_time };
             self.out.insert(instance.id.clone(), out);
             if let Some(address) = instance.primary_ipv4() {
-                // Seldom anything new, and this is looked at at every moment.
+                // It is seldom new, and this is looked at at every moment.
                 let is_known = |had: &BTreeMap<IpAddr, String>| had.get(&address.into()) == Some(&instance.id);
                 if !self.had.get(&instance.vpc_id).is_some_and(is_known) {
                     let had = self.had.entry(instance.vpc_id.clone()).or_default();

@@ -1,10 +1,10 @@
-//! What happened in a run, as text: the same for the same plan, byte for byte.
+//! The log of a run as text: the same for the same plan, byte for byte.
 
 use std::fmt::Write as _;
 
 use sandbox::{Timestamp, World};
 
-/// The log of everything in a world so far, with the deeds of the plan.
+/// Returns the log of everything in a world so far, with the deeds of the plan.
 pub fn of(world: &World, deeds: &[(Timestamp, String)]) -> String {
     let mut lines: Vec<(Timestamp, String)> = deeds.iter().map(|(at, deed)| (*at, format!("deed  {deed}"))).collect();
     lines.extend(world.events.log.iter().map(|event| {
@@ -29,7 +29,7 @@ pub fn of(world: &World, deeds: &[(Timestamp, String)]) -> String {
         };
         (ended.at, format!("ended {} {}: {how}", ended.function, ended.access_key))
     }));
-    // Stable: what happened at the same time stays in its own order.
+    // The sort is stable: events of the same time stay in their own order.
     lines.sort_by_key(|(at, _)| *at);
     lines.iter().fold(String::new(), |mut text, (at, line)| {
         let _ = writeln!(text, "{} {line}", at.format("%H:%M:%S%.3f"));

@@ -1,4 +1,4 @@
-//! `cargo simulate`: many seeds, or one again.
+//! `cargo simulate`: plays many seeds, or one again.
 
 use std::{
     collections::BTreeMap,
@@ -49,7 +49,7 @@ struct Arguments {
     one: Option<bool>,
 }
 
-/// What many seeds were together.
+/// The sums over many seeds.
 #[derive(Default)]
 struct Totals {
     seeds: u64,
@@ -126,7 +126,7 @@ fn many(arguments: &Arguments) -> ExitCode {
             scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    // Nobody listens any more when one has failed.
+                    // The receiver is gone after the first failure.
                     if seed >= end || told.send((seed, run(seed))).is_err() {
                         return;
                     }
@@ -193,7 +193,7 @@ struct Work {
 }
 
 impl Work {
-    /// Answers how many runs that were.
+    /// Returns the number of runs.
     fn play(&self) -> Result<usize, (Box<Plan>, Box<Failure>)> {
         match self.harm {
             Some(harm) => exhaustive::strike_each(&self.plan, harm),
@@ -205,7 +205,7 @@ impl Work {
     }
 }
 
-/// Runs a seed. Should that panic, its number is said before the panic goes on.
+/// Runs a seed. If that panics, prints the seed before the panic goes on.
 fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
     let plan = draw::plan(seed);
     std::panic::catch_unwind(|| simulation::run(&plan)).unwrap_or_else(|panic| {
@@ -214,7 +214,7 @@ fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
     })
 }
 
-/// What the seeds were together, and those that broke a promise: only the first one, unless the others are wanted.
+/// Returns the sums over the seeds, and the seeds that broke a promise: only the first one, unless all are wanted.
 fn collect(
     results: mpsc::Receiver<(u64, Result<Outcome, Box<Failure>>)>,
     arguments: &Arguments,
@@ -252,7 +252,7 @@ fn report(seed: u64, failure: &Failure) {
     println!("repeat it with: cargo simulate --seed {seed} --log");
 }
 
-/// The end of a log.
+/// Returns the end of a log.
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(60)..].join("\n")

@@ -1,32 +1,32 @@
 //! A plan: everything that a seed decides, as plain data that can be read, changed and run again.
 //!
-//! Nothing is drawn while a plan runs (but what the sandbox and the SDK draw from the seed), so that a part can be left out
-//! and the rest stays what it was: that is how a failing plan is made short.
+//! Nothing is drawn while a plan runs, except by the sandbox and the SDK, which draw from the seed. So a part can be left out,
+//! and the rest stays the same: that is how a failing plan is shortened.
 
 use std::fmt;
 
 use sandbox::{SameAddressWhileDraining, throttle::Era};
 
-/// A fleet, what happens to it, and what goes wrong.
+/// A fleet, its changes, and the faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What it was drawn from, and what every delay and order in the sandbox follows.
+    /// The seed that it was drawn from, and that every delay and order in the sandbox follows.
     pub seed: u64,
     /// How AWS behaves throughout.
     pub weather: Weather,
-    /// What sends traffic.
+    /// The balancers that send traffic.
     pub balancers: Vec<Balancer>,
-    /// Who gets it.
+    /// The instances that get it.
     pub instances: Vec<Instance>,
-    /// What the Auto Scaling group is like.
+    /// The Auto Scaling group.
     pub group: Group,
-    /// What people and groups do, in the order of time.
+    /// The deeds of people and groups, in the order of time.
     pub steps: Vec<Step>,
-    /// What becomes of the n-th event, from 0; the others are delivered once.
+    /// The fault of the n-th event, from 0. The others are delivered once.
     pub deliveries: Vec<(usize, EventFault)>,
-    /// The same of the n-th order for a sweep.
+    /// The same for the n-th order for a sweep.
     pub orders: Vec<(usize, EventFault)>,
-    /// What becomes of the functions' calls.
+    /// The faults of the functions' calls.
     pub strikes: Vec<Strike>,
 }
 
@@ -37,7 +37,7 @@ pub struct Weather {
     pub is_quick: bool,
     /// See the sandbox.
     pub same_address_while_draining: SameAddressWhileDraining,
-    /// Elements on a page, where fewer than AWS's own.
+    /// Elements on a page, if fewer than AWS's own.
     pub page_size: Option<usize>,
     /// The published limits on calls, with this percentage used up by others.
     pub throttle: Option<(Era, u8)>,
@@ -48,17 +48,17 @@ pub struct Weather {
 pub struct Balancer {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: BalancerKind,
     /// How long it drains, in seconds.
     pub drains: u64,
-    /// Who looks after it, where it is none of ours.
+    /// The owner that looks after it, if it is not ours.
     pub guardian: Option<Guardian>,
-    /// Whether hosts that are no instances of the fleet are registered there, too.
+    /// Whether hosts that are not instances of the fleet are registered there, too.
     pub has_strangers: bool,
 }
 
-/// What a balancer is.
+/// The kind of a balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BalancerKind {
     /// A Classic load balancer.
@@ -75,7 +75,7 @@ pub enum BalancerKind {
     Far,
 }
 
-/// Somebody who looks after a balancer.
+/// The owner of a balancer that the functions must leave alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guardian {
     /// An operator said `ignore`.
@@ -95,38 +95,38 @@ pub struct Instance {
     pub is_renewed: bool,
     /// Whether it has a second address, which registrations name literally.
     pub has_floating: bool,
-    /// Whether it has more interfaces, which nothing is registered at: a second one on its card, and one on another card, which has
-    /// the same device index as the primary one.
+    /// Whether it has more interfaces, which no registration uses: a second one on its card, and one on another card with the
+    /// same device index as the primary one.
     pub has_other_interfaces: bool,
     /// Whether it is a member of the Auto Scaling group.
     pub is_member: bool,
     /// Whether it bears the tag `ignore` from the beginning.
     pub is_ignored: bool,
-    /// Where it is registered at the beginning, such as `clb:shop`, `tg:web:80`, `tg:edge:443=eth0`, `tg:far:443=eth0@all`.
+    /// Its registrations at the beginning, such as `clb:shop`, `tg:web:80`, `tg:edge:443=eth0`, `tg:far:443=eth0@all`.
     pub places: Vec<String>,
-    /// What it declares.
+    /// Its declarations.
     pub declares: Vec<String>,
 }
 
-/// What the Auto Scaling group is like.
+/// The Auto Scaling group's hooks and declarations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
     /// Whether launches and terminations wait at hooks of ours.
     pub has_hooks: bool,
-    /// What the instances that it launches declare.
+    /// The declarations of the instances that it launches.
     pub declares: Vec<String>,
 }
 
-/// Something that is done to the fleet.
+/// One change of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Seconds from the beginning.
     pub at: u64,
-    /// What.
+    /// The change.
     pub deed: Deed,
 }
 
-/// What is done. One that AWS refuses, or whose object is not there (any more), is none.
+/// A change. If AWS refuses it, or its object is not there (any more), nothing happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// An operator stops an instance.
@@ -157,7 +157,7 @@ pub enum Deed {
     Undeclare(String),
     /// An operator wants an instance left alone.
     Ignore(String),
-    /// An operator wants it no longer left alone.
+    /// An operator wants the functions to look after it again.
     Heed(String),
     /// An operator wants a balancer left alone.
     IgnoreBalancer(String),
@@ -169,23 +169,23 @@ pub enum Deed {
     Sweep,
 }
 
-/// What becomes of an event, or of an order.
+/// The fault of an event, or of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventFault {
     /// It never comes.
     Lost,
     /// It comes twice.
     Twice,
-    /// It comes so many seconds later.
+    /// It comes this many seconds later.
     Late(u64),
 }
 
-/// What becomes of some calls of the functions.
+/// The fault of some calls of the functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strike {
     /// The n-th call of the functions, from 1.
     Call(usize, Harm),
-    /// The n-th call of an action, from 1: those that the protocol turns on are few among many, and seldom met by a number.
+    /// The n-th call of an action, from 1. The protocol turns on calls that are few among many, and that a number seldom meets.
     Of(&'static str, usize, Harm),
     /// Every n-th call of a sort, for a while.
     Spell {
@@ -197,7 +197,7 @@ pub enum Strike {
         sort: Sort,
         /// One of so many.
         one_in: usize,
-        /// What becomes of them.
+        /// The fault of these calls.
         harm: Harm,
     },
 }
@@ -205,20 +205,20 @@ pub enum Strike {
 /// A sort of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
-    /// That describe.
+    /// Calls that describe.
     Reads,
-    /// That change something.
+    /// Calls that change something.
     Writes,
-    /// Of one action.
+    /// Calls of one action.
     Action(&'static str),
     /// All.
     Any,
 }
 
-/// What becomes of a call.
+/// The fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Harm {
-    /// It takes so many seconds; above ten, the caller has given up by then and nothing is done.
+    /// It takes this many seconds. Above ten, the caller has given up, and nothing is done.
     Slow(u64),
     /// It is done, and the connection breaks.
     AnswerLost,
@@ -230,9 +230,9 @@ pub enum Harm {
     Throttled,
     /// A permission is missing for now.
     Denied,
-    /// It reads what was true so many seconds ago; nothing, where it writes.
+    /// It is answered with the truth of this many seconds ago. A writing call is not changed.
     Stale(u64),
-    /// The function's process stands still for so many seconds after it, with whatever it has read.
+    /// The function's process stands still for this many seconds after it, with whatever it has read.
     Frozen(u64),
     /// The function's process ends before it.
     KilledBefore,
@@ -241,7 +241,7 @@ pub enum Harm {
 }
 
 impl Deed {
-    /// The instances and balancers that it is about.
+    /// Returns the instances and balancers that it is about.
     pub fn names(&self) -> Vec<&str> {
         match self {
             Self::Stop(a) | Self::ShutDown(a) | Self::Start(a) | Self::Terminate(a) | Self::ScaleIn(a) => vec![a],
@@ -255,7 +255,7 @@ impl Deed {
 }
 
 impl Plan {
-    /// Whether something is done to an instance that no event tells: people register, tag and move addresses as they like.
+    /// Returns whether an instance changes without an event: people register, tag and move addresses as they like.
     pub fn is_changed_silently(&self, instance: &str) -> bool {
         let is_silent = |deed: &Deed| {
             matches!(deed, Deed::Add(..) | Deed::Ignore(_) | Deed::Heed(_) | Deed::MoveFloating(..))
@@ -265,7 +265,7 @@ impl Plan {
     }
 }
 
-/// The name of the balancer in a place.
+/// Returns the name of the balancer in a place.
 pub fn balancer_in(place: &str) -> &str {
     place.split(':').nth(1).unwrap_or(place)
 }

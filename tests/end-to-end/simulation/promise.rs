@@ -21,22 +21,22 @@ pub use told::{Told, left_to_a_sweep};
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The promise.
     pub promise: Promise,
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// A sentence.
     pub what: String,
 }
 
-/// What is promised.
+/// The promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promise {
     /// No stopped or terminated instance is registered when all is quiet.
     NothingDeadIsServed,
-    /// What was taken is in place or held, after every call; and back, when all is quiet.
+    /// A registration that was taken is in place or held, after every call; and in place, when all is quiet.
     NothingIsLost,
-    /// What belongs to others stays as it is, after every call.
+    /// Whatever belongs to others stays as it is, after every call.
     NothingForeignIsTouched,
     /// A hook is completed when the work is done, and does not run out.
     AHookIsHeld,
@@ -47,7 +47,7 @@ pub enum Promise {
 }
 
 impl Violation {
-    /// That a promise is broken now.
+    /// Returns the violation of a promise at this time.
     pub fn of(promise: Promise, world: &World, what: impl Into<String>) -> Self {
         Self { promise, at: world.now(), what: what.into() }
     }

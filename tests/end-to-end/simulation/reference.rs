@@ -1,6 +1,6 @@
-//! What should be, by the plan alone: every place that an instance has, in place or held, whatever the functions did.
+//! The right state, by the plan alone: every place that an instance has, in place or held, whatever the functions did.
 //!
-//! It follows from what people and groups did and from what AWS does by itself, never from the functions' calls. Where README.md
+//! It follows from what people and groups did and from what AWS does by itself, never from the functions' calls. If README.md
 //! says in "Limits" that something is not promised, a place becomes *doubtful*: it may be there or not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,20 +12,20 @@ use super::{
     view::{self, Owned},
 };
 
-/// Who should be where.
+/// The places where instances should be.
 #[derive(Debug, Default)]
 pub struct Reference {
-    /// In place where the instance runs, held where it does not.
+    /// In place if the instance runs, held if it does not.
     pub expected: BTreeSet<Owned>,
     /// In place, held, or neither.
     pub doubtful: BTreeSet<Owned>,
-    /// What a person has added, and when.
+    /// The places that a person has added, and when.
     pub added: BTreeMap<Owned, Timestamp>,
-    /// What a person has removed, and when.
+    /// The places that a person has removed, and when.
     pub removed: BTreeMap<Owned, Timestamp>,
-    /// What is declared: in place where the instance runs.
+    /// The declared places: in place if the instance runs.
     pub declared: BTreeSet<Owned>,
-    /// Balancers that an operator deleted or wanted left alone on the way: what is held for them is let go.
+    /// Balancers that an operator deleted or wanted left alone on the way: registrations held for them are dropped.
     pub given_up: BTreeSet<String>,
 }
 
@@ -43,14 +43,14 @@ impl Reference {
         self.planted(owned);
     }
 
-    /// A person has deregistered an instance, which a look right before found in place.
+    /// Takes note that a person has deregistered an instance, which a look right before found in place.
     ///
-    /// It stays removed if the instance has been running, and the place been nobody's affair, for so long that no function can
-    /// know it otherwise. "A registration that a person removes in the first two minutes after a start is given back once"
-    /// (README.md, "Limits"); one that is removed while it is being taken was perhaps held before; and what is declared
-    /// comes back.
+    /// It stays removed if the instance has been running, and no function has been at work on the place, for so long that no
+    /// function can know it otherwise. "A registration that a person removes in the first two minutes after a start is given back
+    /// once" (README.md, "Limits"). A registration that is removed while a function takes it was perhaps held before. A declared
+    /// one comes back.
     pub fn removed(&mut self, owned: &Owned, ledger: &Ledger, now: Timestamp) {
-        // Taken late, and then given back late.
+        // It was taken late, and then given back late.
         let was_out = ledger.out.get(&owned.instance).is_some_and(|out| now - *out <= ACTS_LATE * 2);
         let is_promised = ledger.was_promised(owned, now, ACTS_LATE * 2);
         if self.expected.remove(owned) && (was_out || is_promised) {
@@ -60,8 +60,8 @@ impl Reference {
         }
     }
 
-    /// An address is another instance's from now on, as are the registrations that name it. Functions of both may be at work,
-    /// so what becomes of them is nobody's to say.
+    /// Takes note that an address, and the registrations that name it, belong to another instance from now on. Functions of both
+    /// may be at work, so the fate of these registrations is open.
     pub fn moved(&mut self, before: impl IntoIterator<Item = Owned>, after: impl IntoIterator<Item = Owned>) {
         for owned in before.into_iter().chain(after) {
             self.expected.remove(&owned);
@@ -69,16 +69,16 @@ impl Reference {
         }
     }
 
-    /// Looks at what happens by itself.
+    /// Looks at the changes that happen by themselves.
     pub fn look(&mut self, world: &World, ledger: &Ledger) {
-        // Dead instances get nothing back, and a balancer that is gone has nobody.
+        // Dead instances get nothing back, and a balancer that is gone has no members.
         let is_alive = |owned: &Owned| {
             let instance = world.ec2.instance(&owned.instance);
             instance.is_some_and(|instance| !view::is_dying(instance.state))
                 && view::is_there(world, view::balancer_of(&owned.place))
         };
         self.expected.retain(is_alive);
-        // What is declared no longer stays where it is in place; nobody knows whether it was given in time.
+        // A place that is not declared any more stays if it is in place; no checker knows whether it was registered in time.
         let declared = view::declared(world);
         let before = std::mem::replace(&mut self.declared, declared);
         self.doubtful.extend(before.into_iter().filter(|o| !self.declared.contains(o) && !self.expected.contains(o)));
@@ -96,12 +96,13 @@ impl Reference {
             }
         }
         // "One that a person removes seconds before a stop may be given back": a description of the balancer that lags still
-        // shows it to whoever takes the instance out (README.md, "Limits").
+        // shows it to the function that takes the instance out (README.md, "Limits").
         let stops = |id: &str| world.ec2.instance(id).is_some_and(|instance| view::is_out(instance.state));
         let lately = |at: Timestamp| world.now() - at <= ACTS_LATE;
         let removed = self.removed.iter().filter(|(owned, at)| lately(**at) && stops(&owned.instance));
         self.doubtful.extend(removed.map(|(owned, _)| owned.clone()));
-        // "After termination the address returns to the subnet": whoever gets it next has what was left there.
+        // "After termination the address returns to the subnet": the next instance with it has the registrations that were left
+        // there.
         self.doubtful.extend(ledger.inherited.keys().filter(|owned| !self.expected.contains(owned)).cloned());
         let doubtful: Vec<Owned> =
             self.expected.iter().filter(|o| self.given_up.contains(view::balancer_of(&o.place))).cloned().collect();

@@ -1,5 +1,5 @@
-//! One run of a plan: the stage is set, the steps are done in their time while the faults last, all comes to rest, the sweeps
-//! come, and what is true is compared with what was promised.
+//! One run of a plan. The stage is set, the steps are done in their time while the faults last, all comes to rest, and the sweeps
+//! come. Then the world is compared with the promises.
 
 use std::{
     collections::BTreeMap,
@@ -26,21 +26,22 @@ use super::{
 };
 use crate::Stage;
 
-/// How long all may take to come to rest once the faults have stopped: longer than the longest wait of the functions, some
-/// times over (a killed one's messages come back after twelve minutes, a failed one's after ten).
+/// How long the world may take to come to rest once the faults have stopped: some times the longest wait of the functions (a
+/// killed one's messages come back after twelve minutes, a failed one's after ten).
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
 /// How often the world is looked at while nothing is due.
 const TICK: Duration = Duration::from_secs(10);
 
-/// Looks without anything going on, after which all is quiet.
+/// Looks without any activity, after which all is quiet.
 const QUIET: u32 = 2;
 
-/// How long the faults last after the last step, at least: until whoever was started by it is settled, and forgotten.
+/// How long the faults last after the last step, at least: until an instance that the step started is settled, and its tag
+/// forgotten.
 const FAULTS_LAST: Duration = Duration::from_secs(200);
 
-/// Sweeps at the end. What no event told, the first one takes out or gives back; what was draining then, the second gives
-/// back; what is settled by then, the third forgets.
+/// Sweeps at the end. The first one repairs whatever no event told. The second one gives back what was draining then. The third
+/// one forgets what is settled by then.
 const SWEEPS: usize = 3;
 
 /// The time between two of them: the template's own.
@@ -51,20 +52,20 @@ const SWEEP_EVERY: Duration = Duration::from_secs(900);
 pub struct Outcome {
     /// Everything that happened, in order.
     pub log: String,
-    /// Simulated.
+    /// In simulated time.
     pub duration: Duration,
-    /// What it was made of.
+    /// The parts of it that calls depend on.
     pub cost: Cost,
     /// Calls while faults could strike.
     pub exposed: usize,
-    /// What went wrong, by what it was.
+    /// The faults that struck, by kind.
     pub struck: BTreeMap<&'static str, usize>,
 }
 
 /// A run that broke a promise.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Which, and how.
+    /// The promise, and how it was broken.
     pub violation: Violation,
     /// Everything that happened until then.
     pub log: String,
@@ -73,16 +74,16 @@ pub struct Failure {
 /// Runs a plan, on a runtime of its own with virtual time.
 ///
 /// # Errors
-/// Where a promise is broken.
+/// If a promise is broken.
 ///
 /// # Panics
-/// Where the plan asks for what AWS refuses to set up: a fault of whoever drew it.
+/// If the plan asks for a setup that AWS refuses: a fault of the code that drew it.
 pub fn run(plan: &Plan) -> Result<Outcome, Box<Failure>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime needs nothing but memory").block_on(async { Run::new(plan).play().await })
 }
 
-/// What is known of a run, by whoever looks.
+/// The watcher's knowledge of a run.
 #[derive(Debug, Default)]
 struct Known {
     ledger: Ledger,
@@ -114,7 +115,7 @@ impl<'p> Run<'p> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers everybody as planned, tells the reference, and begins to watch.
+    /// Registers the instances as planned, tells the reference, and begins to watch.
     fn begin(&self) {
         let mut known = self.known();
         let Known { ledger, reference, .. } = &mut *known;
@@ -160,7 +161,7 @@ impl<'p> Run<'p> {
         }
     }
 
-    /// Answers the number of calls that faults could strike.
+    /// Returns the number of calls that faults could strike.
     async fn play_through(&self) -> Result<usize, Violation> {
         let limits = self.plan.weather.throttle.map(|(era, percent)| {
             self.stage.sandbox.fault(harm::counted(Throttle::shared(era, percent), self.struck.clone()))
@@ -183,7 +184,7 @@ impl<'p> Run<'p> {
         self.stage.world(|world| world.events.reset_delivery());
         self.stage.world(|world| world.sqs.reset_arrival());
         self.rest().await?;
-        // An event that is still on its way keeps nobody busy.
+        // An event that is still on its way keeps no function busy.
         if self.struck.all().contains_key("event late") {
             self.pass_until(self.stage.world(|world| world.now()) + delta(harm::longest_delay(&self.plan.deliveries)))
                 .await?;
@@ -235,7 +236,7 @@ impl<'p> Run<'p> {
         Ok(())
     }
 
-    /// Looks at what has happened by itself; and whether a call has broken a promise meanwhile.
+    /// Looks at the changes that happened by themselves, and at whether a call has broken a promise meanwhile.
     fn look(&self) -> Result<(), Violation> {
         let mut known = self.known();
         let Known { ledger, reference, violation, seen, .. } = &mut *known;
@@ -249,13 +250,13 @@ impl<'p> Run<'p> {
         violation.take().map_or(Ok(()), Err)
     }
 
-    /// Whether the events alone have brought everything about, where all of them came.
+    /// If all events came, judges whether they alone have brought everything about.
     fn judge_before_sweeps(&self) -> Result<(), Violation> {
         let struck = self.struck.all();
         let is_struck = |kind| struck.contains_key(kind);
         let (is_stale, is_lost) = (is_struck("stale"), is_struck("event lost") || is_struck("order lost"));
-        // A description that is older than a whole stop and start looks like one of an instance that never stopped: starts and stops
-        // of seconds are the simulation's own.
+        // A description that is older than a whole stop and start looks like one of an instance that never stopped. Only the
+        // simulation starts and stops within seconds.
         let is_started = self.plan.steps.iter().any(|step| matches!(step.deed, Deed::Start(_) | Deed::InService(_)));
         if is_lost || (is_stale && self.plan.weather.is_quick && is_started) {
             return Ok(());
@@ -281,7 +282,7 @@ impl<'p> Run<'p> {
         violation.map_or(Ok(()), Err)
     }
 
-    /// Whether no hook may run out. "A lifecycle action whose event EventBridge never delivers ends by its hook's own clock"
+    /// Returns whether no hook may run out. "A lifecycle action whose event EventBridge never delivers ends by its hook's own clock"
     /// (README.md, "Limits"), as may one whose calls all fail for a quarter of an hour.
     fn are_hooks_certain(&self) -> bool {
         let Plan { deliveries, strikes, weather, .. } = self.plan;
@@ -336,7 +337,7 @@ impl Known {
     }
 }
 
-/// Seconds that instances have waited at hooks, all together.
+/// Returns the seconds that instances have waited at hooks, all together.
 fn waited(world: &World) -> usize {
     let ended = world.auto_scaling.ended_actions.iter().map(|ended| ended.ended - ended.action.begun);
     ended.map(|waited| usize::try_from(waited.num_seconds()).unwrap_or_default()).sum()
@@ -346,15 +347,15 @@ fn is_completion(call: &Call) -> bool {
     call.action == "CompleteLifecycleAction" && call.outcome == Some(Ok(()))
 }
 
-/// Takes what was not a function's call as it is.
+/// Takes over the changes that no function's call made.
 fn absorb(world: &World, ledger: &mut Ledger, reference: &mut Reference) {
     ledger.look(world, &reference.declared);
     reference.look(world, ledger);
     ledger.foreign_tags = view::foreign_tags(world);
 }
 
-/// A message that failed for as long as its queue allows, or that nobody understood. (A sweep that failed while the faults
-/// lasted is told to a queue of its own, and the next one comes by itself.)
+/// Returns a message that failed for as long as its queue allows, or that no function understood. (A sweep that failed while the
+/// faults lasted goes to a queue of its own, and the next one comes by itself.)
 fn dead_letters(world: &World) -> Option<Violation> {
     let mut queues = [DEAD_LETTERS, DEAD_ORDERS, UNDELIVERED, LIFECYCLE_DEAD_LETTERS]
         .into_iter()
@@ -363,7 +364,7 @@ fn dead_letters(world: &World) -> Option<Violation> {
     Some(Violation::of(Promise::ItComesToRest, world, format!("a dead letter: {}", message.body)))
 }
 
-/// The last sweep, which nothing disturbed but the published limits, at its last attempt.
+/// Returns the last sweep if it failed at its last attempt: only the published limits can have disturbed it.
 fn failed_sweep(world: &World) -> Option<Violation> {
     let last = world.lambda.log.iter().rfind(|ended| ended.function == RECONCILE)?;
     let error = last.result.as_ref().err()?;

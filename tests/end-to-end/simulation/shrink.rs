@@ -1,4 +1,4 @@
-//! Makes a failing plan short: leaves out what it can while the same promise is still broken.
+//! Shortens a failing plan: leaves parts out while the same promise is still broken.
 
 use super::{
     plan::{Plan, Weather},
@@ -6,16 +6,16 @@ use super::{
     run::run,
 };
 
-/// Runs that may be spent on one plan. More finds little: what is left by then is left for a reason.
+/// Runs that may be spent on one plan. More finds little: the parts left by then are needed.
 const RUNS_MAX: usize = 400;
 
-/// The shortest plan found that breaks the promise as this one does.
+/// Returns the shortest plan found that breaks the promise as this one does.
 pub fn shrink(plan: &Plan, promise: Promise) -> Plan {
     let is_broken_by = |plan: &Plan| run(plan).is_err_and(|failure| failure.violation.promise == promise);
     shrink_while(plan, is_broken_by)
 }
 
-/// The shortest plan found of which something is still true.
+/// Returns the shortest plan found of which something is still true.
 pub fn shrink_while(plan: &Plan, is_true_of: impl Fn(&Plan) -> bool) -> Plan {
     let (mut best, mut runs) = (plan.clone(), 0);
     loop {
@@ -43,7 +43,7 @@ pub fn shrink_while(plan: &Plan, is_true_of: impl Fn(&Plan) -> bool) -> Plan {
     }
 }
 
-/// Something of which a plan has several.
+/// A kind of part that a plan has several of.
 struct Part {
     len: fn(&Plan) -> usize,
     remove: fn(&mut Plan, usize, usize),
@@ -83,7 +83,7 @@ fn has(names: &[String], name: &str) -> bool {
     names.iter().any(|known| known == name)
 }
 
-/// Plain weather, plain balancers, nothing declared: whatever of it still fails.
+/// Makes the weather plain, the balancers plain, and drops the declarations, as far as the plan still fails.
 fn simplify(plan: &mut Plan) {
     plan.weather = Weather { page_size: None, throttle: None, ..plan.weather };
     for balancer in &mut plan.balancers {

@@ -1,4 +1,5 @@
-//! What is true in the simulated AWS, read from its own state: who is registered where, whose that is, and what tags hold.
+//! The truth in the simulated AWS, read from its own state: the registrations, their owners, and the registrations that tags
+//! hold.
 //!
 //! It shares no code with the library under test; the text form of a place is written here a second time, from README.md.
 
@@ -39,7 +40,7 @@ pub struct Owned {
     pub place: String,
 }
 
-/// Every entry of every balancer.
+/// Returns every entry of every balancer.
 pub fn entries(world: &World) -> BTreeSet<Entry> {
     let mut entries = BTreeSet::new();
     for name in world.elb.load_balancers.keys() {
@@ -66,12 +67,12 @@ pub fn entries(world: &World) -> BTreeSet<Entry> {
     entries
 }
 
-/// `tg:NAME/ID` of a target group's ARN.
+/// Returns `tg:NAME/ID` of a target group's ARN.
 pub fn group_of_arn(arn: &str) -> String {
     format!("tg:{}", arn.split_once(":targetgroup/").map_or(arn, |(_, rest)| rest))
 }
 
-/// Whose an entry is, by what is true now: nobody's of the fleet where it is another host's, or an address that is free.
+/// Returns the owner of an entry at this time. An entry of another host, or with a free address, has none in the fleet.
 pub fn owner(world: &World, entry: &Entry) -> Option<Owned> {
     let (instance, address) = match entry.id.parse::<IpAddr>() {
         Err(_) => (world.ec2.instance(&entry.id)?, None),
@@ -86,7 +87,7 @@ pub fn owner(world: &World, entry: &Entry) -> Option<Owned> {
     Some(Owned { instance: instance.id.clone(), place: place(entry, address.as_deref()) })
 }
 
-/// Whose an entry was, by whose primary address each one was last, by network.
+/// Returns the last owner of an entry, by the last instance with each primary address, by network.
 pub fn last_owner(world: &World, entry: &Entry, had: &BTreeMap<String, BTreeMap<IpAddr, String>>) -> Option<Owned> {
     let address: IpAddr = entry.id.parse().ok()?;
     let network = network_of(world, &entry.balancer).filter(|_| !entry.is_far)?;
@@ -126,13 +127,13 @@ fn network_of(world: &World, balancer: &str) -> Option<String> {
     group.spec.vpc_id.clone().filter(|_| group.spec.target_type == TargetType::Ip)
 }
 
-/// How many interfaces of the account have the address of an entry, in whatever network.
+/// Returns how many interfaces of the account have the address of an entry, in any network.
 pub fn bearers(world: &World, entry: &Entry) -> usize {
     let Ok(address) = entry.id.parse::<IpAddr>() else { return 1 };
     world.ec2.interfaces.values().filter(|interface| interface.has(address)).count()
 }
 
-/// Whether the balancer of a place is still there.
+/// Returns whether the balancer of a place is still there.
 pub fn is_there(world: &World, balancer: &str) -> bool {
     match balancer.split_once(':') {
         Some(("clb", name)) => world.elb.load_balancers.contains_key(name),
@@ -140,7 +141,7 @@ pub fn is_there(world: &World, balancer: &str) -> bool {
     }
 }
 
-/// The balancer of a place: `clb:NAME` or `tg:NAME/ID`.
+/// Returns the balancer of a place: `clb:NAME` or `tg:NAME/ID`.
 pub fn balancer_of(place: &str) -> &str {
     match place.strip_prefix("tg:") {
         Some(rest) => rest.find(':').map_or(place, |colon| &place[..3 + colon]),
@@ -148,13 +149,13 @@ pub fn balancer_of(place: &str) -> &str {
     }
 }
 
-/// The literal address of a place, where it names one.
+/// Returns the literal address of a place, if it names one.
 pub fn literal_of(place: &str) -> Option<IpAddr> {
     let (_, address) = place.split_once('=')?;
     address.split(['@', '+']).next()?.parse().ok()
 }
 
-/// Every place that instances' tags hold.
+/// Returns every place that instances' tags hold.
 pub fn held(world: &World) -> BTreeSet<Owned> {
     let mut held = BTreeSet::new();
     for history in world.ec2.instances.values() {
@@ -166,7 +167,7 @@ pub fn held(world: &World) -> BTreeSet<Owned> {
     held
 }
 
-/// The tags of all instances that are not the functions' to write.
+/// Returns the tags of all instances that the functions must not write.
 pub fn foreign_tags(world: &World) -> BTreeMap<String, BTreeMap<String, String>> {
     let instances = world.ec2.instances.values().map(|history| history.current());
     instances
@@ -181,17 +182,17 @@ fn is_ours(key: &str) -> bool {
     key.starts_with("elb-registrar:held")
 }
 
-/// Whether an instance does not run, nor is about to.
+/// Returns whether an instance does not run, nor is about to.
 pub fn is_out(state: InstanceState) -> bool {
     !matches!(state, InstanceState::Running | InstanceState::Pending)
 }
 
-/// Whether an instance is gone for ever, or going.
+/// Returns whether an instance is gone for ever, or going.
 pub fn is_dying(state: InstanceState) -> bool {
     matches!(state, InstanceState::ShuttingDown | InstanceState::Terminated)
 }
 
-/// Every place that instances declare, where there is such a balancer and, for an address, where it is theirs.
+/// Returns every place that instances declare, if there is such a balancer and, for an address, if the address is theirs.
 pub fn declared(world: &World) -> BTreeSet<Owned> {
     let mut declared = BTreeSet::new();
     for history in world.ec2.instances.values() {
@@ -202,7 +203,7 @@ pub fn declared(world: &World) -> BTreeSet<Owned> {
                 None => Some(text.to_owned()),
                 Some((name, rest)) => elbv2::arn_of(world, name).map(|arn| format!("{}:{rest}", group_of_arn(&arn))),
             };
-            // An address that has moved away is named for a person.
+            // An address that has moved away is reported to a person.
             let has = |address: IpAddr| instance.interfaces.iter().any(|interface| interface.has(address));
             let place = place.filter(|place| literal_of(place).is_none_or(has));
             declared.extend(place.map(|place| Owned { instance: instance.id.clone(), place }));
@@ -211,20 +212,20 @@ pub fn declared(world: &World) -> BTreeSet<Owned> {
     declared
 }
 
-/// Whether an instance is on its way out of its group, and therefore taken out while it still runs.
+/// Returns whether an instance is on its way out of its group, and therefore taken out while it still runs.
 pub fn is_leaving(world: &World, instance: &str) -> bool {
     use auto_scaling::Course::{ReplaceRootVolume, ReturnToPool, Terminate, TerminateWarmed};
     let course = world.auto_scaling.member(instance).and_then(|member| member.course);
     matches!(course, Some(Terminate | TerminateWarmed | ReturnToPool | ReplaceRootVolume))
 }
 
-/// Whether an instance's Auto Scaling group keeps it out of service for now.
+/// Returns whether an instance's Auto Scaling group keeps it out of service for now.
 pub fn is_kept_out(world: &World, instance: &str) -> bool {
     let state = world.auto_scaling.member(instance).map(|member| member.lifecycle_state);
-    state.is_some_and(|state| state == LifecycleState::Standby || state.is_at_rest_in_pool())
+    state.is_some_and(|state| state == LifecycleState::Standby || state.is_resting())
 }
 
-/// Until when entries of an instance, by its id or one of its addresses, are being drained.
+/// Returns until when entries of an instance, by its id or one of its addresses, drain.
 pub fn draining(world: &World, instance: &str) -> Option<Timestamp> {
     let classic = world.elb.load_balancers.keys().filter_map(|name| elb::draining_until(world, name, instance));
     let found = world.ec2.instance(instance);

@@ -1,4 +1,4 @@
-//! The model: what can happen next, and what must never be.
+//! The model: the possible next steps, and the states that must never be.
 
 use std::{
     collections::HashSet,
@@ -17,20 +17,20 @@ use crate::{
     world::{Description, Left, Limits, Message},
 };
 
-/// Promise 2: what was taken is in place or in a tag, at every moment.
-pub const NOTHING_LOST: &str = "what was taken is in place or held";
+/// Promise 2: a registration that was taken is in place or in a tag, at every moment.
+pub const NOTHING_LOST: &str = "a registration that was taken is in place or held";
 
 /// Promises 1 and 2, when every event has been handled and no sweep is needed.
 pub const NOTHING_DEAD: &str =
-    "when all events are handled, what is out is registered nowhere, and what runs has everything";
+    "when all events are handled, a stopped instance is registered nowhere, and a running one has everything";
 
-/// Promise 3: what a person removed at a quiet moment does not come back.
+/// Promise 3: a registration that a person removed at a quiet moment does not come back.
 pub const NOTHING_FOREIGN: &str = "what a person removed from the running instance stays removed";
 
-/// Promises 1 and 2, whatever became of the events: two sweeps put everything right.
-pub const SWEEP_REPAIRS: &str = "whenever nobody is at work, two sweeps bring everything to rest";
+/// Promises 1 and 2, even if events were lost: two sweeps put everything right.
+pub const SWEEP_REPAIRS: &str = "whenever no function is at work, two sweeps bring everything to rest";
 
-/// No promise: whatever a function could be told in a world, the model decides as the functions do.
+/// Not a promise: whatever a function could be told in a world, the model decides as the functions do.
 pub const AS_DECIDED: &str = "what the model decides is what `protocol::decide` decides";
 
 /// Longer than the instance has to be watched.
@@ -44,11 +44,11 @@ pub struct Converging {
     /// Set by the first broken promise. stateright 0.31 would replace it by later ones, until it has noticed and stops, and the
     /// way to those is not the shortest.
     is_broken: AtomicBool,
-    /// What was decided alike already, where it is asked: many worlds tell the same.
+    /// The questions that were decided alike already, if decisions are compared: many worlds ask the same.
     compared: Option<Mutex<HashSet<Told>>>,
 }
 
-/// What happens next.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Time passes.
@@ -57,15 +57,15 @@ pub enum Action {
     Stop,
     /// The instance is started.
     Start,
-    /// The instance is up.
+    /// The instance runs.
     Up,
-    /// The instance is in service again, and was running all the time.
+    /// The instance is in service again, and has been running all the time.
     Return,
     /// A person removes a registration.
     Remove(Registrations),
     /// A person adds a registration.
     Add(Registrations),
-    /// The present description stays to be seen.
+    /// The present description can still be seen later.
     Linger,
     /// A function begins with an event, or a sweep, and reads the instance.
     Begin(Cause, View),
@@ -173,18 +173,18 @@ impl Model for Converging {
 }
 
 impl Converging {
-    /// A protocol in an environment.
+    /// Returns a protocol in an environment.
     pub fn new(rules: Rules, bounds: Bounds) -> Self {
         Self { rules, bounds, is_broken: AtomicBool::new(false), compared: None }
     }
 
-    /// The same, with what it decides held against what the functions decide.
+    /// Returns the same, with the model's decisions compared with the functions'.
     #[must_use]
     pub fn compared(self) -> Self {
         Self { compared: Some(Mutex::default()), ..self }
     }
 
-    /// Whether the model decides as the functions do, whatever they are told in a world.
+    /// Returns whether the model decides as the functions do, whatever they are told in a world.
     fn decides_alike(&self, world: &World) -> bool {
         let Some(compared) = &self.compared else { return true };
         let mut compared = compared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,7 +199,7 @@ impl Converging {
         })
     }
 
-    /// Whether a promise is kept, or not the first to be broken.
+    /// Returns whether a promise is kept, or is not the first to be broken.
     fn judge(&self, is_kept: bool) -> bool {
         is_kept || self.is_broken.swap(true, Ordering::Relaxed)
     }
@@ -287,7 +287,7 @@ impl Converging {
         Some(())
     }
 
-    /// The world after two sweeps, between which and before which nothing happens for long.
+    /// Returns the world after two sweeps. Between them and before them nothing happens for long.
     fn swept(&self, world: &World) -> World {
         let mut world = world.clone();
         if world.instance.state == State::Pending {
@@ -308,7 +308,7 @@ impl Converging {
     }
 }
 
-/// Whether everything is as it should be in the end.
+/// Returns whether everything is as it should be in the end.
 fn is_at_rest(world: &World) -> bool {
     match world.instance.state {
         State::Out => world.in_place.is_empty(),

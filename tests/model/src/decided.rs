@@ -1,8 +1,9 @@
-//! What the functions decide: the model's own decisions, held against those of `protocol::decide`, world by world.
+//! The functions' decisions: the model's own decisions are compared with those of `protocol::decide`, world by world.
 //!
-//! The model decides with sets of bits and a clock of few ticks, or it could not be searched. Here each description that a function could
-//! get in a world is told to the functions' own code, with whatever could be in place, and both have to come to the same.
-//! A tick is no certain time: ages that the model tells apart become ages that the functions tell apart.
+//! The model decides with sets of bits and a clock of few ticks, because otherwise it could not be searched. Here each
+//! description that a function could get in a world is given to the functions' own code, with every set of registrations that
+//! could be in place, and both have to decide the same. A tick has no fixed length: ages that the model tells apart become ages
+//! that the functions tell apart.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +26,7 @@ use crate::{
     function::{Begun, Function, Next, decide_to_give, decide_to_take},
 };
 
-/// What a function is told: what started it, what it reads of the instance, and when. Times are ages.
+/// The input of a function: its cause, its description of the instance, and the time. Times are ages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Told {
     cause: Cause,
@@ -44,7 +45,7 @@ impl Told {
         Self { cause, seen: Description { state: seen.state, launch: age(seen.launch), stop: age(seen.stop), tags } }
     }
 
-    /// Whether the model and the functions decide the same, whatever of these registrations is in place.
+    /// Returns whether the model and the functions decide the same, whichever of these registrations are in place.
     pub(crate) fn is_decided_alike(&self, rules: &Rules, bounds: &Bounds) -> bool {
         self.is_weighed_alike(rules, bounds.lag)
             && bounds.registrations.subsets().all(|in_place| match self.seen.state {
@@ -54,7 +55,7 @@ impl Told {
             })
     }
 
-    /// Whether a description that is older than its event is told alike.
+    /// Returns whether both treat a description that is older than its event in the same way.
     fn is_weighed_alike(&self, rules: &Rules, lag: Tick) -> bool {
         let Cause::Event(event) = self.cause else { return true };
         let (now, seen) = self.in_ticks();
@@ -63,15 +64,15 @@ impl Told {
         let notice = Notice { instance: "i-1".into(), announced, failures: 0 };
         let cause = Cause::Event(event.map(|(is_running, age)| (is_running, now - age)));
         let begun = Function::begin('A', cause, &seen, now, rules, lag);
-        match weigh(&notice, Some(&self.instance()), now_of_the_functions()) {
+        match weigh(&notice, Some(&self.instance()), functions_now()) {
             Weight::TooEarly(_) => begun == Begun::TooEarly,
             Weight::Nothing(_) => begun == Begun::NothingToDo,
-            // Of one that runs and holds nothing the functions learn it a step later.
+            // The functions learn of a running instance without a tag only one step later.
             Weight::Converge => begun != Begun::TooEarly && seen.state != State::Pending,
         }
     }
 
-    /// Whether the same is taken, and held before it.
+    /// Returns whether both take the same, and hold the same before it.
     fn is_taken_alike(&self, in_place: Registrations, rules: &Rules) -> bool {
         let (now, seen) = self.in_ticks();
         let Next::Scan { read_at, launch, trusted, older } = Next::scan(&seen, now, rules) else { return false };
@@ -82,10 +83,10 @@ impl Told {
         };
         let instance = self.instance();
         let found: Vec<Found> = in_place.each().map(found).collect();
-        let decision = take_out(&instance, now_of_the_functions(), &found, &Attached::default(), |_| false);
-        // The same again, as it is decided where the reading was renewed.
+        let decision = take_out(&instance, functions_now(), &found, &Attached::default(), |_| false);
+        // The same again, as it is decided after the reading was renewed.
         let mut renewed = TakeOut { take: decision.take.clone(), ..TakeOut::default() };
-        renewed.decide_holding(&instance, now_of_the_functions());
+        renewed.decide_holding(&instance, functions_now());
         [decision, renewed].into_iter().all(|decision| {
             let keys: Vec<String> = decision.superseded.into_iter().map(|tag| tag.key).collect();
             let taken = decision.take.iter().map(|(registration, _)| registration);
@@ -93,7 +94,7 @@ impl Told {
         })
     }
 
-    /// Whether the same is given back, forgotten, and looked at again, by an instance that is a member of a group or by one that is not.
+    /// Returns whether both give back, forget, and look again in the same way, for a member of a group or for another instance.
     fn is_given_alike(&self, in_place: Registrations, rules: &Rules, is_member: bool) -> bool {
         let (now, seen) = self.in_ticks();
         let Next::Look { forgettable, kept, launch } = Next::look(&seen, now, rules) else { return false };
@@ -112,7 +113,7 @@ impl Told {
         let attached = Attached { group, ..Attached::default() };
         let standings = held.each().map(standing).collect();
         let declared = BTreeSet::new();
-        let decision = give_back(&self.instance(), now_of_the_functions(), standings, &declared, &attached);
+        let decision = give_back(&self.instance(), functions_now(), standings, &declared, &attached);
         let given = bits(decision.register.iter().map(|(registration, _)| registration));
         let mut keys: Vec<String> =
             decision.forget.into_iter().chain(decision.forget_when_given).map(|tag| tag.key).collect();
@@ -120,7 +121,7 @@ impl Told {
         (given, keys, decision.look_again.is_some()) == (give, self.keys_of(&forget), again)
     }
 
-    /// What is told, as of a time in the model.
+    /// Returns the input, as of a time in the model.
     fn in_ticks(&self) -> (Tick, Description) {
         let now = Tick::MAX;
         let Description { state, launch, stop, tags } = &self.seen;
@@ -128,7 +129,7 @@ impl Told {
         (now, Description { state: *state, launch: now - launch, stop: now - stop, tags })
     }
 
-    /// What is told, as EC2 would have described it.
+    /// Returns the input, as EC2 would have described it.
     fn instance(&self) -> Instance {
         Instance {
             id: "i-1".into(),
@@ -145,7 +146,7 @@ impl Told {
         }
     }
 
-    /// The keys of tags that bear the times of the model.
+    /// Returns the keys of tags that bear the times of the model.
     fn keys_of(&self, tags: &[Tag]) -> Vec<String> {
         let aged = |tag: &Tag| Tag { taken_at: Tick::MAX - tag.taken_at, ..*tag };
         let mut keys: Vec<String> = tags.iter().flat_map(|tag| written(&aged(tag))).map(|(key, _)| key).collect();
@@ -154,12 +155,12 @@ impl Told {
     }
 }
 
-/// When it is, by the functions' clock.
-fn now_of_the_functions() -> Timestamp {
+/// Returns the present time of the functions' clock.
+fn functions_now() -> Timestamp {
     Timestamp::UNIX_EPOCH + Duration::from_secs(1_000_000)
 }
 
-/// When something was that is so many ticks ago. In the model a tag is fresh for a tick, a description lags by one at the most, and all
+/// Returns the time that many ticks ago. In the model a tag is fresh for a tick, a description lags by one at the most, and all
 /// is settled after three.
 fn time_of(age: Tick) -> Timestamp {
     let seconds = match age {
@@ -168,10 +169,10 @@ fn time_of(age: Tick) -> Timestamp {
         2 => DESCRIPTION_LAG_MAX.num_seconds() + 1,
         age => SETTLE.num_seconds() * i64::from(age - 2),
     };
-    now_of_the_functions() - Duration::from_secs(seconds.unsigned_abs())
+    functions_now() - Duration::from_secs(seconds.unsigned_abs())
 }
 
-/// The tags that one tag of the model is: one, for few registrations.
+/// Returns the tags that one tag of the model stands for: one, since the registrations are few.
 fn written(tag: &Tag) -> BTreeMap<String, String> {
     let registrations = tag.holds.each().map(registration).collect();
     let stamp = Stamp { taken_at: time_of(tag.taken_at), nonce: tag.nonce.into() };

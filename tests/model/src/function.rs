@@ -2,10 +2,10 @@
 
 use crate::{Bounds, Description, Keys, Registrations, Rules, Stale, State, Tag, Tick, Trust, World};
 
-/// What started a function.
+/// The cause of a function's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// An event: whether it said that the instance runs, and when; `None` where that is long ago and decides nothing.
+    /// An event: whether it said that the instance runs, and when; `None` if that was long ago and decides nothing.
     Event(Option<(bool, Tick)>),
     /// The schedule.
     Sweep,
@@ -14,47 +14,47 @@ pub enum Cause {
 /// A function at work.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Function {
-    /// For the reader.
+    /// Its name, for the reader.
     pub name: char,
-    /// What started it.
+    /// Its cause.
     pub cause: Cause,
-    /// What it does next, with what it remembers.
+    /// Its next step, with its memory.
     pub next: Next,
-    /// Whether its event shall come again.
+    /// Whether its event must come again.
     pub again: bool,
 }
 
-/// What comes of reading the instance.
+/// The result of reading the instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
     /// There is work.
     AtWork(Function),
-    /// There is none, and the event has served its purpose.
+    /// There is no work, and the event has served its purpose.
     NothingToDo,
     /// The description may be older than the event, which stays in the queue.
     TooEarly,
 }
 
-/// What a function does next, with what it remembers of what it did.
+/// A function's next step, with its memory of the steps before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Next {
     /// Scan the balancers.
     Scan { read_at: Tick, launch: Tick, trusted: Registrations, older: Vec<Tag> },
-    /// Write `hold` and what older tags hold, after having read again if the scan took long.
+    /// Write `hold` and the registrations of older tags, after another reading if the scan took long.
     Hold { read_at: Tick, launch: Tick, take: Registrations, hold: Registrations, older: Vec<Tag> },
-    /// Delete older tags of which the new one has everything.
+    /// Delete older tags whose registrations are all in the new one.
     DropOlder { read_at: Tick, take: Registrations, older: Vec<Tag> },
-    /// Take, one after the other; `hold_late` is for a protocol that is broken so as to hold afterwards.
+    /// Deregister, one after the other; `hold_late` is for a broken protocol that holds afterwards.
     Deregister { read_at: Tick, take: Registrations, hold_late: Registrations },
-    /// Write what was taken.
+    /// Write the registrations that were taken.
     HoldLate { read_at: Tick, hold: Registrations },
     /// Read the instance again.
     LookAfterTaking,
-    /// Look how everything stands that is held, by tags that may be forgotten and by tags that may not.
+    /// Look at everything that is held, by tags that may be forgotten and by tags that may not.
     Look { forgettable: Vec<Tag>, kept: Vec<Registrations>, launch: Tick },
-    /// Give back, one after the other.
+    /// Register, one after the other.
     Register { give: Registrations, forget: Vec<Tag>, launch: Tick },
-    /// Read the instance again, before what was given back is forgotten.
+    /// Read the instance again, before its tags are forgotten.
     LookAfterGiving { forget: Vec<Tag>, launch: Tick },
     /// Delete the tags.
     Forget { forget: Vec<Tag> },
@@ -62,7 +62,7 @@ pub enum Next {
     End,
 }
 
-/// One call, and how it goes.
+/// One call, and its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// The balancers are scanned.
@@ -71,27 +71,27 @@ pub enum Call {
     Renew(View),
     /// CreateTags.
     Hold,
-    /// DeleteTags, of what the new tag has.
+    /// DeleteTags, of tags whose registrations are in the new one.
     DropOlder,
     /// Deregister.
     Deregister(Registrations),
-    /// Deregister, the answer of which is lost on the way: the SDK tries again.
+    /// Deregister. The answer is lost on the way, and the SDK tries again.
     DeregisterUnheard(Registrations),
     /// Not taken: the reading is too old by now.
     TooLate,
-    /// The instance is described after something was taken.
+    /// The instance is described after a deregistration.
     LookAfterTaking(View),
-    /// How does it stand?
+    /// The balancers are looked at.
     Look,
     /// Register.
     Register(Registrations),
-    /// The instance is described after something was given back.
+    /// The instance is described after a registration.
     LookAfterGiving(View),
-    /// DeleteTags, of what is settled.
+    /// DeleteTags, of settled tags.
     Forget,
 }
 
-/// Which description a call gets.
+/// The description that a call gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// The true one.
@@ -105,7 +105,7 @@ pub enum View {
 }
 
 impl Cause {
-    /// When it was said that the instance changed, if that matters still.
+    /// Returns the time of the change that the event tells, if it matters still.
     pub fn time(self) -> Option<Tick> {
         match self {
             Self::Event(Some((_, time))) => Some(time),
@@ -122,7 +122,7 @@ impl Cause {
 }
 
 impl Function {
-    /// What comes of reading the instance.
+    /// Returns the result of reading the instance.
     pub fn begin(name: char, cause: Cause, seen: &Description, now: Tick, rules: &Rules, lag: Tick) -> Begun {
         if let Cause::Event(Some((is_running, time))) = cause
             && now - time <= lag
@@ -139,12 +139,12 @@ impl Function {
         Begun::AtWork(Self { name, cause, next, again: false })
     }
 
-    /// Whether it has nothing more to do.
+    /// Returns whether it has no more work.
     pub fn is_at_its_end(&self) -> bool {
         self.next == Next::End
     }
 
-    /// Tags that it remembers.
+    /// Returns the tags that it remembers.
     pub fn tags(&self) -> impl Iterator<Item = &Tag> + Clone {
         let tags: &[Tag] = match &self.next {
             Next::Look { forgettable, .. } => forgettable,
@@ -164,7 +164,7 @@ impl Function {
         }
     }
 
-    /// When it read the instance, where that matters still: as the time of a tag to be written, or only to be too old.
+    /// Returns when it read the instance, if that matters still: as the time of a tag to be written, or only to be too old.
     pub(crate) fn read_at(&mut self) -> Option<(&mut Tick, Option<&mut Tick>)> {
         match &mut self.next {
             Next::Scan { read_at, launch, .. } | Next::Hold { read_at, launch, .. } => Some((read_at, Some(launch))),
@@ -174,7 +174,7 @@ impl Function {
         }
     }
 
-    /// The start of the run that it gives back to, which it only compares.
+    /// Returns the start of the run that it gives back to. It only compares it.
     pub(crate) fn run_given_to(&mut self) -> Option<&mut Tick> {
         match &mut self.next {
             Next::Look { launch, .. } | Next::Register { launch, .. } | Next::LookAfterGiving { launch, .. } => {
@@ -184,14 +184,14 @@ impl Function {
         }
     }
 
-    /// What it can do now, and how that can go.
+    /// Returns its possible calls, and their possible outcomes.
     pub fn calls(&self, world: &World, rules: &Rules, bounds: &Bounds) -> Vec<Call> {
         let described = |call: fn(View) -> Call| views(world, bounds).into_iter().map(call).collect::<Vec<_>>();
         match &self.next {
             Next::Scan { .. } => vec![Call::Scan],
             Next::Hold { read_at, .. } => {
                 let mut calls = described(Call::Renew);
-                // The scan reads again after a third of what a reading is good for, which may fall in the next tick.
+                // The scan reads again after a third of the time for which a reading is good, which may fall in the next tick.
                 if world.now - read_at <= 1 {
                     calls.push(Call::Hold);
                 }
@@ -219,7 +219,7 @@ impl Function {
         }
     }
 
-    /// Does a call.
+    /// Makes a call.
     pub fn call(&mut self, call: Call, world: &mut World, rules: &Rules) {
         let next = std::mem::replace(&mut self.next, Next::End);
         self.next = match (call, next) {
@@ -307,14 +307,14 @@ impl Function {
 }
 
 impl Next {
-    /// What is believed of the tags follows from the description alone, so it is kept in place of their times.
+    /// Begins a scan. The trust in tags follows from the description alone, so it is kept instead of their times.
     pub(crate) fn scan(seen: &Description, now: Tick, rules: &Rules) -> Self {
         let (trusted, older) = believe(seen, now, rules);
         Self::Scan { read_at: now, launch: seen.launch, trusted, older }
     }
 
     pub(crate) fn look(seen: &Description, now: Tick, rules: &Rules) -> Self {
-        // Compared only before something is forgotten that was given back just now.
+        // It is compared only before a tag is forgotten whose registrations were given back just now.
         let launch = if rules.forgets_what_it_gave { seen.launch } else { 0 };
         let is_old = |tag: &Tag| match rules.keeps_young_tags {
             true => now - tag.taken_at >= rules.settle,
@@ -342,7 +342,7 @@ impl Next {
     }
 }
 
-/// Which descriptions a call can get.
+/// Returns the descriptions that a call can get.
 pub(crate) fn views(world: &World, bounds: &Bounds) -> Vec<View> {
     match (&world.old, bounds.what_is_stale) {
         (None, _) => vec![View::Fresh],
@@ -351,7 +351,7 @@ pub(crate) fn views(world: &World, bounds: &Bounds) -> Vec<View> {
     }
 }
 
-/// Whether a description contradicts an event and does not prove to be younger: as `decide::weigh` has it.
+/// Returns whether a description contradicts an event and does not prove to be younger, as in `decide::weigh`.
 fn may_be_older(seen: &Description, is_running: bool, time: Tick) -> bool {
     match (is_running, seen.state) {
         (true, State::Running) | (false, State::Out) => false,
@@ -360,7 +360,7 @@ fn may_be_older(seen: &Description, is_running: bool, time: Tick) -> bool {
     }
 }
 
-/// Which registrations are held by tags that are believed, and which tags are not.
+/// Returns the registrations that trusted tags hold, and the tags that are not trusted.
 fn believe(seen: &Description, now: Tick, rules: &Rules) -> (Registrations, Vec<Tag>) {
     let is_trusted = |tag: &Tag| match (rules.keys, rules.trust) {
         (Keys::OfEachAct, Trust::Fresh(age)) => now - tag.taken_at <= age,
@@ -372,7 +372,7 @@ fn believe(seen: &Description, now: Tick, rules: &Rules) -> (Registrations, Vec<
     (trusted.iter().map(|tag| tag.holds).collect(), older)
 }
 
-/// As `decide::take_out` has it.
+/// Decides as `decide::take_out`.
 pub(crate) fn decide_to_take(
     found: Registrations,
     read_at: Tick,
@@ -388,12 +388,12 @@ pub(crate) fn decide_to_take(
     if !rules.holds_first {
         return Next::Deregister { read_at, take: found, hold_late: hold };
     }
-    // Where nothing has to be written, nothing is taken over, either.
+    // If no tag has to be written, none is taken over, either.
     let older = if hold.is_empty() { Vec::new() } else { older };
     Next::Hold { read_at, launch, take: found, hold, older }
 }
 
-/// As `decide::give_back` has it: what to do, and whether to look again.
+/// Decides as `decide::give_back`: returns the actions, and whether to look again.
 pub(crate) fn decide_to_give(
     in_place: Registrations,
     forgettable: Vec<Tag>,
@@ -414,7 +414,7 @@ fn after_taking(rules: &Rules) -> Next {
     if rules.looks_after_taking { Next::LookAfterTaking } else { Next::End }
 }
 
-/// Writes what is to be held, and what older tags hold.
+/// Writes the registrations to be held, and those of older tags.
 fn write(world: &mut World, taken_at: Tick, hold: Registrations, older: &[Tag], rules: &Rules) {
     let holds = older.iter().map(|tag| tag.holds).fold(hold, Registrations::and);
     let tag = match rules.keys {

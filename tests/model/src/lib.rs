@@ -1,12 +1,12 @@
-//! The protocol of `docs/design.md`, small enough that every interleaving of it can be looked at.
+//! The protocol of `docs/design.md`, small enough to look at every interleaving of it.
 //!
-//! One instance, a few registrations, the tags, a clock of few ticks, and functions that do one call at a time and may die
-//! between any two. [`Converging`] lets them, EC2 and a person do whatever they can, in every order, and its properties are
-//! the promises. The tests show that the protocol keeps them, and that each of its precautions is needed: without one,
-//! the checker finds the shortest way to a loss.
+//! There are one instance, a few registrations, the tags, a clock of few ticks, and functions that make one call at a time and
+//! may die between any two. [`Converging`] lets them, EC2 and a person do whatever they can, in every order, and its properties
+//! are the promises. The tests show that the protocol keeps them, and that each of its precautions is needed: without one, the
+//! checker finds the shortest way to a loss.
 //!
-//! It is a model and shares no code with the functions. What it decides is held against the functions' own decisions in every world
-//! ([`AS_DECIDED`]). The order of calls is not: a change of `engine/` that changes it is made here as well.
+//! It is a model and shares no code with the functions. Its decisions are compared with the functions' own decisions in every
+//! world ([`AS_DECIDED`]). The order of calls is not compared: a change of it in `engine/` must be made here as well.
 
 mod converging;
 mod decided;

@@ -1,4 +1,4 @@
-//! A set of registrations: there are so few that each is a bit.
+//! A set of registrations. There are so few that each is a bit.
 
 use std::fmt;
 
@@ -19,37 +19,37 @@ impl Registrations {
     /// As many as there can be.
     pub const ALL: Self = Self(u8::MAX);
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether all of some others are among them.
+    /// Returns whether all of some others are among them.
     pub fn has(self, others: Self) -> bool {
         others.0 & !self.0 == 0
     }
 
-    /// These and others.
+    /// Returns these and others.
     pub fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// These, if they are among others, too.
+    /// Returns these, as far as they are among others, too.
     pub fn within(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
 
-    /// These without others.
+    /// Returns these without others.
     pub fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
-    /// All sets of some of them, from none to these.
+    /// Returns all subsets, from none to all of these.
     pub fn subsets(self) -> impl Iterator<Item = Self> {
         (0..=self.0).map(Self).filter(move |some| self.has(*some))
     }
 
-    /// Each alone.
+    /// Returns each alone.
     pub fn each(self) -> impl Iterator<Item = Self> {
         (0..u8::BITS).map(|bit| Self(1 << bit)).filter(move |one| self.has(*one))
     }

@@ -1,4 +1,4 @@
-//! Running the checker, and telling what it found.
+//! Runs the checker, and writes its result for people.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::{Action, Call, Cause, Converging, View, World};
 
-/// What the checker found.
+/// The checker's result.
 #[derive(Debug)]
 pub struct Verdict {
-    /// How many worlds there are that differ in something that matters.
+    /// The number of worlds that differ in something that matters.
     pub worlds: usize,
     /// The broken promise, with the shortest way to it.
     pub broken: Option<(&'static str, Story)>,
 }
 
-/// How a promise is broken: a line for each thing that happens, with what is true after it.
+/// The way to a broken promise: a line for each step, with the state after it.
 #[derive(Debug)]
 pub struct Story(Vec<(Action, World)>);
 

@@ -1,4 +1,4 @@
-//! Everything that there is at one moment: the instance, its tags, its registrations, what is under way.
+//! The whole state at one moment: the instance, its tags, its registrations, and everything under way.
 
 use std::hash::{Hash, Hasher};
 
@@ -7,7 +7,7 @@ use crate::{Cause, Function, Registrations, View};
 /// A time, in steps of the model's clock.
 pub type Tick = u8;
 
-/// What the instance is doing. `stopping` and `stopped` are one, since the protocol makes no difference.
+/// The state of the instance. `stopping` and `stopped` are one, since the protocol makes no difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Started, and not up yet.
@@ -18,21 +18,21 @@ pub enum State {
     Out,
 }
 
-/// A tag that holds registrations. Its key is when it was decided and a few digits.
+/// A tag that holds registrations. Its key is the time of its decision and a few digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag {
     /// When EC2 gave the description on which the holding was decided.
     pub taken_at: Tick,
-    /// Keeps apart what was decided at the same time.
+    /// Keeps apart tags that were decided at the same time.
     pub nonce: u8,
-    /// What it holds.
+    /// The registrations in it.
     pub holds: Registrations,
 }
 
-/// What DescribeInstances says.
+/// DescribeInstances' answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Description {
-    /// What the instance is doing.
+    /// The state of the instance.
     pub state: State,
     /// The start of the present run, or of the last one.
     pub launch: Tick,
@@ -47,11 +47,11 @@ pub struct Description {
 pub struct Message {
     /// The event.
     pub cause: Cause,
-    /// When it can be received: parked, or not acknowledged by a function that died, it is invisible for a time.
+    /// When it can be received: a parked message is invisible for a time, and so is one of a function that died.
     pub visible_at: Tick,
 }
 
-/// What is left of what the environment may do.
+/// The rest of the environment's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Left {
     /// Stops.
@@ -66,49 +66,49 @@ pub struct Left {
     pub stale: u8,
 }
 
-/// What the rules can tell of times.
+/// The differences of times that rules can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Limits {
     /// The age of a start up to which they are told apart.
     pub settle: Tick,
-    /// The same of an event or an old description.
+    /// The same for an event or an old description.
     pub lag: Tick,
-    /// The same of a reading that entitles to take.
+    /// The same for a reading that entitles to deregister.
     pub taking: Tick,
-    /// The same of a tag.
+    /// The same for a tag.
     pub tag: Tick,
-    /// Whether it counts that a tag is younger than a start.
+    /// Whether it matters that a tag is younger than a start.
     pub compares_tags_with_starts: bool,
 }
 
-/// Everything that there is.
+/// The whole state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct World {
     /// The time.
     pub now: Tick,
     /// The instance as it is.
     pub instance: Description,
-    /// A description that may still be seen, and until when it was true.
+    /// A description that may still be seen, and the time until which it was true.
     pub old: Option<(Description, Tick)>,
-    /// What is registered.
+    /// The registrations in place.
     pub in_place: Registrations,
     /// Events that wait in the queue.
     pub queue: Vec<Message>,
     /// Functions at work.
     pub functions: Vec<Function>,
-    /// What the environment may still do.
+    /// The rest of the environment's limits.
     pub left: Left,
-    /// What we took and is not back.
+    /// The registrations that the functions took and that are not back.
     pub owed: Registrations,
-    /// What a person removed from the running instance, while nothing held it and nobody was at work.
+    /// The registrations that a person removed from the running instance, while no tag held them and no function was at work.
     pub removed: Registrations,
-    /// What the rules can tell of times.
+    /// The differences of times that rules can see.
     pub limits: Limits,
 }
 
-/// What two worlds have in common that behave alike.
+/// Hashes the parts that decide about behaviour: two worlds that behave alike are equal.
 ///
-/// Times count only by what the rules can tell of them; functions have names only for the reader.
+/// Times count only as far as rules can see them. Functions have names only for the reader.
 impl Hash for World {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let mut world = self.clone();
@@ -122,12 +122,12 @@ impl Hash for World {
 }
 
 impl World {
-    /// All that the tags hold.
+    /// Returns all that the tags hold.
     pub fn held(&self) -> Registrations {
         self.instance.tags.iter().map(|tag| tag.holds).collect()
     }
 
-    /// What DescribeInstances answers: the truth, or what is left of an old one.
+    /// Returns DescribeInstances' answer: the truth, or an old one that can still be seen.
     pub fn described(&self, view: View) -> Description {
         let new = &self.instance;
         let Some((old, _)) = &self.old else { return new.clone() };
@@ -139,24 +139,24 @@ impl World {
         }
     }
 
-    /// Deregisters: what is not there is no error.
+    /// Deregisters. A missing registration is no error.
     pub fn take(&mut self, one: Registrations) {
         self.owed = self.owed.and(one.within(self.in_place));
         self.in_place = self.in_place.without(one);
     }
 
-    /// Registers. What is out is not refused: a target group takes any address.
+    /// Registers. A stopped instance is not refused: a target group takes any address.
     pub fn give(&mut self, one: Registrations) {
         self.in_place = self.in_place.and(one);
         self.owed = self.owed.without(one);
     }
 
-    /// An event comes.
+    /// Puts an event into the queue.
     pub fn announce(&mut self, is_running: bool) {
         self.queue.push(Message { cause: Cause::Event(Some((is_running, self.now))), visible_at: self.now });
     }
 
-    /// An event goes back into its queue. A sweep is not repeated: another will come.
+    /// Puts an event back into its queue. A sweep is not repeated: another will come.
     pub fn park(&mut self, cause: Cause) {
         if cause != Cause::Sweep {
             self.queue.push(Message { cause, visible_at: self.now + 1 });
@@ -171,12 +171,12 @@ impl World {
         tags.sort();
     }
 
-    /// Deletes tags, where they still have the value that was read.
+    /// Deletes tags, if they still have the value that was read.
     pub fn delete(&mut self, tags: &[Tag]) {
         self.instance.tags.retain(|tag| !tags.contains(tag));
     }
 
-    /// Few random digits that nobody has at this time, nor has the function that asks among its `own` tags.
+    /// Returns a few random digits that no tag of this time has, nor the calling function among its `own` tags.
     pub fn nonce(&self, taken_at: Tick, own: &[Tag]) -> u8 {
         let old = self.old.iter().flat_map(|(description, _)| &description.tags);
         let in_hands = self.functions.iter().flat_map(|function| function.tags());
@@ -185,7 +185,7 @@ impl World {
         (0..=u8::MAX).find(is_free).unwrap_or_default()
     }
 
-    /// Drops what no rule will read any more, so that worlds that behave alike are alike.
+    /// Drops everything that no rule will read any more, so that worlds that behave alike are equal.
     pub fn drop_what_is_past(&mut self, lag: Tick) {
         let now = self.now;
         let queued = self.queue.iter_mut().map(|message| &mut message.cause);
@@ -199,7 +199,7 @@ impl World {
         }
         self.old = self.old.take().filter(|(_, true_until)| now - *true_until <= lag);
         if !is_any_young {
-            // Only young events are compared with it.
+            // It is compared only with young events.
             self.instance.stop = self.instance.launch;
             if let Some((old, _)) = &mut self.old {
                 old.stop = old.launch;
@@ -207,13 +207,14 @@ impl World {
         }
     }
 
-    /// Replaces every time by what the rules can tell of it: an age as far as it matters, or what it is older than.
+    /// Replaces every time by the part of it that rules can see: an age as far as it matters, or the fact that it is older than
+    /// that.
     fn reduce_times(&mut self) {
         let Limits { settle, lag, taking, tag, compares_tags_with_starts } = self.limits;
         let (now, launch) = (self.now, self.instance.launch);
         let old_launch = self.old.as_ref().map(|(old, _)| old.launch);
         let age = |time: Tick, most: Tick| (now - time).min(most);
-        // Of a tag's time: how old is it, and, where a rule asks, is it after the start?
+        // A tag's time: its age, and, if a rule asks, whether it is after the start.
         let of_tag = |time: Tick| {
             let is_after = |launch: Tick| u8::from(compares_tags_with_starts && time > launch);
             is_after(launch) + 2 * old_launch.map_or(0, is_after) + 4 * age(time, tag)
@@ -257,7 +258,7 @@ impl World {
         self.instance.tags.sort();
     }
 
-    /// Every mention of a tag, also of one that is deleted by now.
+    /// Returns every mention of a tag, also of one that is deleted by now.
     fn tags(&mut self) -> Vec<&mut Tag> {
         let old = self.old.iter_mut().flat_map(|(old, _)| &mut old.tags);
         let in_hands = self.functions.iter_mut().flat_map(Function::tags_mut);

@@ -23,16 +23,16 @@ const TWO_FUNCTIONS: Bounds = Bounds {
     events_suffice: true,
 };
 
-/// A sweep beside one function. Whether the events suffice for rest is not asked: a sweep that dies is not repeated.
+/// A sweep beside one function. This does not ask whether the events suffice for rest: a sweep that dies is not repeated.
 const SWEEP: Bounds = Bounds { sweep: true, functions: 1, starts: 1, events_suffice: false, ..TWO_FUNCTIONS };
 
 /// Two functions, no death, and one description lags. Then the sweep is needed for rest: see [`lagging_needs_the_sweep`].
 const LAGGING: Bounds = Bounds { stale: 1, starts: 1, crashes: 0, events_suffice: false, ..TWO_FUNCTIONS };
 
-/// State and tags may lag each for itself.
+/// State and tags may lag separately.
 const LAGGING_APART: Bounds = Bounds { what_is_stale: Stale::EachForItself, ..LAGGING };
 
-/// It comes back without a start, since it was leaving its Auto Scaling group, and not stopped.
+/// The instance comes back without a start, since it was leaving its Auto Scaling group, and was not stopped.
 const RETURNING: Bounds = Bounds { returns: true, starts: 1, crashes: 0, events_suffice: false, ..TWO_FUNCTIONS };
 
 #[track_caller]
@@ -44,7 +44,8 @@ fn holds(bounds: Bounds) {
     }
 }
 
-/// Checks the protocol without one of its precautions: the promise has to break, or the model would not see it.
+/// Checks the protocol without one of its precautions. The promise has to break; otherwise the model would not see the
+/// precaution.
 #[track_caller]
 fn breaks(promise: &str, bounds: Bounds, without: impl Fn(Rules) -> Rules) {
     let verdict = check(Converging::new(without(Rules::of_the_functions(&bounds)), bounds));
@@ -73,7 +74,7 @@ fn two_registrations_and_doubled_events_lose_nothing() {
 }
 
 #[test]
-fn what_a_person_removes_stays_removed() {
+fn a_registration_that_a_person_removes_stays_removed() {
     holds(Bounds { by_a_person: 1, starts: 1, ..TWO_FUNCTIONS });
 }
 
@@ -99,7 +100,7 @@ fn an_instance_that_returns_without_a_start_loses_nothing() {
 
 #[test]
 fn a_description_that_lags_loses_nothing() {
-    // All that can be where state and tags lag together can be here as well.
+    // Every world in which state and tags lag together is also possible here.
     holds(LAGGING_APART);
 }
 
@@ -146,13 +147,13 @@ fn trusting_any_tag_to_hold_loses() {
 }
 
 #[test]
-fn trusting_a_tag_younger_than_the_start_loses_where_descriptions_lag() {
+fn trusting_a_tag_younger_than_the_start_fails_if_descriptions_lag() {
     let before = |rules| Rules { trust: Trust::AfterTheStart, keeps_young_tags: false, ..rules };
     breaks(NOTHING_LOST, LAGGING, before);
 }
 
 #[test]
-fn trusting_a_tag_younger_than_the_start_loses_where_an_instance_returns_without_one() {
+fn trusting_a_tag_younger_than_the_start_fails_without_a_start() {
     breaks(NOTHING_LOST, RETURNING, |rules| Rules { trust: Trust::AfterTheStart, ..rules });
 }
 
@@ -186,7 +187,7 @@ fn not_looking_after_giving_leaves_what_is_out_registered() {
     breaks(NOTHING_DEAD, TWO_FUNCTIONS, |rules| Rules { looks_after_giving: false, ..rules });
 }
 
-/// Holds a model that decides otherwise against the functions, which have to differ from it in some world.
+/// Compares a model that decides otherwise with the functions, which have to differ from it in some world.
 #[track_caller]
 fn differs(bounds: Bounds, otherwise: impl Fn(Rules) -> Rules) {
     let verdict = check(Converging::new(otherwise(Rules::of_the_functions(&bounds)), bounds).compared());

@@ -1,4 +1,5 @@
-//! What will happen by itself: a queue of deeds in the order of their time, ties broken by who was first.
+//! Everything that will happen by itself: a queue of deeds in the order of their time. Of two deeds with one time, the one that
+//! was entered first comes first.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ impl Agenda {
         self.deeds.insert((at, self.entered), Box::new(deed));
     }
 
-    /// When the next deed is due.
+    /// Returns when the next deed is due.
     pub fn next(&self) -> Option<Timestamp> {
         self.deeds.keys().next().map(|(at, _)| *at)
     }

@@ -5,7 +5,7 @@ use crate::{
     wire::{Body, Request, Service},
 };
 
-/// One call: who, what, when, and what came of it.
+/// One call: its caller, its operation, its time and its outcome.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Its place in the order of all calls, from 1.
@@ -20,7 +20,7 @@ pub struct Call {
     pub action: String,
     /// Its parameters, flat and in order: form fields, or the JSON document as one.
     pub parameters: Vec<(String, String)>,
-    /// `Ok` or the error's code; `None` while it is under way, and for ever where the caller died before it.
+    /// `Ok` or the error's code; `None` while it is under way, and for ever if the caller died before the answer.
     pub outcome: Option<Result<(), String>>,
 }
 
@@ -39,7 +39,7 @@ impl Call {
         format!("{}:{}", self.service.iam_prefix(), self.action)
     }
 
-    /// Whether any parameter has this value.
+    /// Returns whether any parameter has this value.
     pub fn mentions(&self, value: &str) -> bool {
         self.parameters.iter().any(|(_, v)| v == value)
     }

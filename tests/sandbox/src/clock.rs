@@ -24,7 +24,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock with a fixed start that runs as tokio's does: not at all, where the runtime's time is paused and a task is busy.
+    /// Returns a clock with a fixed start that runs as tokio's does: it stands still if the runtime's time is paused and a task
+    /// is busy.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -33,7 +34,7 @@ impl Clock {
         Self { start, origin: Instant::now(), speed: 1.0 }
     }
 
-    /// A clock that starts now and runs `speed` times as fast as the wall's.
+    /// Returns a clock that starts now and runs `speed` times as fast as the wall's.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -42,12 +43,12 @@ impl Clock {
         Self { start: Utc::now(), origin: Instant::now(), speed }
     }
 
-    /// The simulated time.
+    /// Returns the simulated time.
     pub fn now(&self) -> Timestamp {
         self.start + delta(self.origin.elapsed().mul_f64(self.speed))
     }
 
-    /// Waits for a simulated duration. None is none: tokio's timer would make a millisecond or two of it.
+    /// Waits for a simulated duration. A duration of 0 does not wait: tokio's timer would make a millisecond or two of it.
     pub async fn sleep(&self, duration: Duration) {
         if duration.is_zero() {
             return;
@@ -58,13 +59,13 @@ impl Clock {
     /// Waits until a simulated time, which may have passed already.
     pub async fn sleep_until(&self, at: Timestamp) {
         if let Ok(left) = (at - self.now()).to_std() {
-            // A little late rather than early: tokio rounds to milliseconds, and whoever wakes early would spin.
+            // A little late rather than early: tokio rounds to milliseconds, and a task that wakes early would spin.
             self.sleep(left + Duration::from_millis(1)).await;
         }
     }
 }
 
-/// A `Duration` as chrono's type.
+/// Returns a `Duration` as chrono's type.
 pub fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{Reply, Sandbox};
 
-/// An HTTP client for SDK configurations, whose every request is answered by this sandbox.
+/// Returns an HTTP client for SDK configurations, whose every request is answered by this sandbox.
 pub fn http_client(sandbox: &Sandbox) -> SharedHttpClient {
     let connector = SharedHttpConnector::new(Connector { sandbox: sandbox.clone() });
     http_client_fn(move |_, _| connector.clone())
@@ -31,7 +31,7 @@ impl HttpConnector for Connector {
                 Reply::Answered(response) => HttpResponse::try_from(response.map(SdkBody::from))
                     .map_err(|e| ConnectorError::other(e.into(), None)),
                 Reply::Lost => Err(ConnectorError::io("the sandbox lost the answer".into())),
-                // The process that waits for this answer is being ended: it hears nothing any more.
+                // The process that waits for this answer is being ended, and never gets it.
                 Reply::CallerKilled => std::future::pending().await,
             }
         })

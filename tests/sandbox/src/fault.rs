@@ -1,26 +1,26 @@
-//! Faults are rules: asked in order for every call, the first verdict that is not [`Verdict::Pass`] wins.
+//! Faults are rules. They are asked in order for every call, and the first verdict that is not [`Verdict::Pass`] wins.
 
 use std::time::Duration;
 
 use crate::{call::Call, wire::ApiError};
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing unusual.
+    /// The call is served as usual.
     Pass,
     /// It takes longer; the work is done at the end of the delay.
     Delay(Duration),
-    /// Nothing is done, and the caller is told so.
+    /// Nothing is done, and the caller gets this error.
     Refuse(ApiError),
     /// The work is done, but the caller hears a connection error.
     LoseAnswer,
-    /// The work is done, but the caller hears nothing at all, for as long as it waits.
+    /// The work is done, but the caller gets no answer at all, for as long as it waits.
     NeverAnswer,
-    /// A reading call answers with what was true this long ago.
+    /// A reading call answers with the truth of this long ago.
     Stale(Duration),
-    /// The work is done, and the calling function's process stands still for so long: it hears the answer, and does whatever else it
-    /// does, only then, while all clocks go on. Only functions in the test's own process can be made to.
+    /// The work is done, and the calling function's process stands still for this long. It gets the answer, and does any other
+    /// work, only then, while all clocks go on. Only functions in the test's own process can be frozen.
     FreezeAfter(Duration),
     /// The calling function's process ends before the call reaches AWS.
     KillBefore,
@@ -40,7 +40,7 @@ impl<F: FnMut(&Call) -> Verdict + Send> Rule for F {
     }
 }
 
-/// A rule that strikes the `k`-th call (from 1) of an action, once.
+/// Returns a rule that strikes the `k`-th call (from 1) of an action, once.
 pub fn kth(action: &str, k: usize, verdict: Verdict) -> impl Rule + use<> {
     let (action, mut seen) = (action.to_owned(), 0);
     move |call: &Call| {
@@ -54,7 +54,7 @@ pub fn kth(action: &str, k: usize, verdict: Verdict) -> impl Rule + use<> {
     }
 }
 
-/// A rule that strikes every call of an action.
+/// Returns a rule that strikes every call of an action.
 pub fn every(action: &str, verdict: Verdict) -> impl Rule + use<> {
     let action = action.to_owned();
     move |call: &Call| if call.action == action { verdict.clone() } else { Verdict::Pass }

@@ -1,5 +1,5 @@
-//! A small fleet to play with: three web servers, all three kinds of places that send them traffic, and an Auto Scaling group without
-//! an instance.
+//! A small fleet to play with: three web servers, traffic sources of all three kinds, and an Auto Scaling group without an
+//! instance.
 //!
 //! `web-2` gets another private address at each restart, as in EC2-Classic; the others keep theirs.
 
@@ -20,18 +20,18 @@ pub const RENEWED: &str = "web-2";
 /// The Auto Scaling group, and the launch template that it launches from. README.md gives it lifecycle hooks.
 pub const GROUP: &str = "my-asg";
 
-/// How long what is deregistered drains, everywhere in the fleet. AWS's default of five minutes is long to look at.
+/// How long deregistered members drain, everywhere in the fleet. AWS's default of five minutes is long to watch.
 const DRAINING: Duration = Duration::from_secs(60);
 
-/// Where the fleet is, and all that sends it traffic.
+/// The zone of the fleet, and of its traffic sources.
 const ZONE: &str = "us-east-1a";
 
-/// The ids of what was seeded.
+/// The ids of the seeded resources.
 #[derive(Clone, Debug)]
 pub struct Fleet {
     /// In the order of their names.
     pub members: Vec<Member>,
-    /// Each of them has every member.
+    /// The places. Each of them has every member.
     pub places: Vec<Place>,
 }
 
@@ -44,7 +44,7 @@ pub struct Member {
     pub id: String,
 }
 
-/// Where instances are registered: a balancer, and for a target group a port.
+/// A place where instances are registered: a balancer, and for a target group a port.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// A Classic load balancer.
@@ -73,10 +73,10 @@ pub enum Place {
 }
 
 impl Fleet {
-    /// Creates it all in a VPC of its own. The instances have been running all along; their health is being checked.
+    /// Creates all of it in a VPC of its own. The instances have been running all along; their health is being checked.
     ///
     /// # Errors
-    /// Where one of the names is taken.
+    /// If one of the names is taken.
     pub fn seed(world: &mut World) -> Result<Self, ApiError> {
         let vpc_id = ec2::create_vpc(world, "10.0.0.0/16");
         let subnet_id = ec2::create_subnet(world, &vpc_id, ZONE, "10.0.1.0/24");
@@ -91,17 +91,17 @@ impl Fleet {
             }
             members.push(Member { name, id });
         }
-        // With no instance at first, so that hooks which are put on it meet its first one.
+        // It has no instance at first, so that new hooks on it meet its first one.
         auto_scaling::create_group(world, GroupSpec::new(GROUP, &subnet_id).desired(0).tag("Name", GROUP))?;
         Ok(Self { members, places })
     }
 
-    /// The member of a name.
+    /// Returns the member of a name.
     pub fn member(&self, name: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.name == name)
     }
 
-    /// The name of an instance, or its id where it is none of the fleet.
+    /// Returns the name of an instance, or its id if it does not belong to the fleet.
     pub fn name_of<'a>(&'a self, instance_id: &'a str) -> &'a str {
         self.members.iter().find(|member| member.id == instance_id).map_or(instance_id, |member| member.name)
     }
@@ -129,7 +129,7 @@ fn create_places(world: &mut World, vpc_id: &str) -> Result<Vec<Place>, ApiError
 }
 
 impl Place {
-    /// Its name, with the port where it has one.
+    /// Returns its name, with the port if it has one.
     pub fn label(&self) -> String {
         match self {
             Self::Classic { name } => name.clone(),
@@ -137,7 +137,7 @@ impl Place {
         }
     }
 
-    /// The ARN of its target group, where it is one.
+    /// Returns the ARN of its target group, if it is one.
     pub fn target_group_arn(&self) -> Option<&str> {
         match self {
             Self::Classic { .. } => None,
@@ -158,7 +158,7 @@ impl Place {
     }
 }
 
-/// The primary private address of an instance, which one that gets another at each restart has not while it is stopped.
+/// Returns the primary private address of an instance. A stopped instance that gets another one at each restart has none.
 pub fn primary_address(world: &World, instance_id: &str) -> Option<IpAddr> {
     world.ec2.instance(instance_id)?.primary_ipv4().map(IpAddr::V4)
 }

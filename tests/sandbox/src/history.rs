@@ -7,7 +7,7 @@ use crate::clock::{Timestamp, delta};
 /// How much past is kept: longer than any lag that a test draws. More only costs memory.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// A value, and what it was before.
+/// A value, and its past.
 #[derive(Clone, Debug)]
 pub struct History<T> {
     /// Oldest first; each with the time since which it holds. Never empty.
@@ -15,17 +15,17 @@ pub struct History<T> {
 }
 
 impl<T: Clone> History<T> {
-    /// A value that came into being now.
+    /// Returns a value that begins to exist now.
     pub fn new(now: Timestamp, value: T) -> Self {
         Self { versions: vec![(now, value)] }
     }
 
-    /// The truth.
+    /// Returns the present value.
     pub fn current(&self) -> &T {
         &self.versions.last().expect("never empty").1
     }
 
-    /// What a reader sees who sees the world as it was at a time: `None` where it did not exist yet.
+    /// Returns the value at a time, as a stale reader sees it: `None` if it did not exist yet.
     pub fn seen_at(&self, at: Timestamp) -> Option<&T> {
         self.versions.iter().rev().find(|(since, _)| *since <= at).map(|(_, value)| value)
     }

@@ -7,10 +7,10 @@
 //! - permissions: what a function's role and a queue's policy allow ([`iam`]);
 //! - delivery: time ([`clock`], [`agenda`]), events to queues to functions ([`events`], [`sqs`], [`lambda`]);
 //! - faults ([`fault`]), and the limits on calls ([`throttle`]);
-//! - checkers: clients whose requests go through the balancers, and what became of each ([`traffic`]).
+//! - checkers: clients whose requests go through the balancers, and the outcome of each ([`traffic`]).
 //!
-//! What AWS refuses is refused in AWS's words; what nobody verified is a switch in [`Options`]; an operation or parameter
-//! that is not modelled fails loudly. Nothing that runs in AWS depends on this crate.
+//! The sandbox refuses whatever AWS refuses, in AWS's words. Unverified behaviour is a switch in [`Options`]. An operation or
+//! parameter that is not modelled fails loudly. Nothing that runs in AWS depends on this crate.
 
 pub mod agenda;
 pub mod auto_scaling;
@@ -62,19 +62,19 @@ pub struct Sandbox {
 struct Shared {
     world: Mutex<World>,
     clock: Clock,
-    /// Told whenever something was entered in the agenda, perhaps earlier than what was next.
+    /// Notified whenever a deed was entered in the agenda, perhaps earlier than the next one.
     changed: Arc<Notify>,
     latency_dice: Mutex<fastrand::Rng>,
 }
 
-/// What a caller hears.
+/// The caller's view of an answer.
 #[derive(Debug)]
 pub enum Reply {
     /// A response.
     Answered(http::Response<Bytes>),
     /// The connection broke after the work was done.
     Lost,
-    /// The caller's process ends: nobody is there to hear.
+    /// The caller's process ends, and gets no answer.
     CallerKilled,
 }
 
@@ -86,7 +86,7 @@ pub struct FaultGuard {
 }
 
 impl Sandbox {
-    /// A new, empty AWS, and the task that lets things happen in it by themselves.
+    /// Returns a new, empty AWS, and starts the task that lets things happen in it by themselves.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -98,7 +98,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// A new AWS on virtual time, with the default choices.
+    /// Returns a new AWS on virtual time, with the default choices.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -106,7 +106,7 @@ impl Sandbox {
         Self::new(Clock::virtual_time(), Options::default())
     }
 
-    /// The simulation's clock.
+    /// Returns the simulation's clock.
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
     }
@@ -127,7 +127,7 @@ impl Sandbox {
         self.with(|_| ());
     }
 
-    /// Puts a fault in force, after those that are.
+    /// Puts a fault in force, after the present ones.
     pub fn fault(&self, rule: impl Rule + 'static) -> FaultGuard {
         let number = self.with(|world| {
             let number = world.invent_number();
@@ -137,14 +137,14 @@ impl Sandbox {
         FaultGuard { sandbox: self.clone(), number }
     }
 
-    /// Serves one request. What is on its way takes effect although its caller stands still meanwhile, and not once the caller has
+    /// Serves one request. A call on its way takes effect even if its caller stands still meanwhile, but not after the caller has
     /// given up or is gone.
     ///
     /// # Panics
-    /// As whatever watches calls or decides over them.
+    /// If a watcher or a rule of a fault panics.
     pub async fn call(&self, request: http::Request<Bytes>) -> Reply {
         let sandbox = self.clone();
-        // Aborts what it runs when it is dropped.
+        // It aborts its tasks when it is dropped.
         let mut under_way = JoinSet::new();
         under_way.spawn(async move { sandbox.serve(request).await });
         match under_way.join_next().await {
@@ -256,7 +256,7 @@ async fn let_things_happen(shared: std::sync::Weak<Shared>) {
     }
 }
 
-/// An answer with the time at which it was given.
+/// Encodes an answer, with the time at which it was given.
 fn answer_at(
     request: &Request,
     outcome: &Result<Answer, ApiError>,
@@ -284,13 +284,13 @@ fn log_call(world: &mut World, request: &Request) -> (u64, Verdict) {
     (number, verdict)
 }
 
-/// Does a call's work, if its caller may.
+/// Does a call's work, if its caller may do it.
 fn permitted_answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer, ApiError> {
     iam::check_call(world, request)?;
     answer(world, request, age)
 }
 
-/// Does a call's work. `age` is how old a world a reading call sees.
+/// Does a call's work. A reading call sees the world of `age` ago.
 fn answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer, ApiError> {
     let as_of = world.now() - clock::delta(age);
     let answer = match request.service {

@@ -1,21 +1,21 @@
 //! A function's log line, as a person reads it: the JSON that it writes for CloudWatch, turned into a sentence.
 //!
-//! What is no such JSON (a panic, a word of the runtime) is passed on as it is.
+//! A line that is not such JSON (a panic, a word of the runtime) is passed on as it is.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// One thing that a function says, of one or more registrations.
+/// One sentence of a function, about one or more registrations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
     /// The instance that it is about.
     pub instance: Option<String>,
-    /// What was done or seen, such as `deregistered`.
+    /// The action or the observation, such as `deregistered`.
     pub message: String,
-    /// To which registrations; or another thing that was named.
+    /// The registrations, or another thing that was named.
     pub subjects: Vec<String>,
-    /// Why.
+    /// The reason.
     pub why: Option<String>,
     /// Whether it is a warning or an error.
     pub is_alarming: bool,
@@ -54,12 +54,12 @@ impl LogLine {
         }
     }
 
-    /// Whether it only says that a run is over, with nothing left for later.
+    /// Returns whether it only says that a run is over, with no work left.
     pub fn is_mere_end(&self) -> bool {
         self.message == "converged" && self.why.is_none()
     }
 
-    /// Takes in the next line, where that differs in nothing but the registration. Says whether it did.
+    /// Takes in the next line, if it differs only in the registration. Returns whether it did.
     pub fn absorb(&mut self, next: &Self) -> bool {
         let is_like = self.is_like(next);
         if is_like {
@@ -74,7 +74,7 @@ impl LogLine {
     }
 }
 
-/// Without the instance, which the reader may know by another name.
+/// Writes it without the instance, which the reader may know by another name.
 impl fmt::Display for LogLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -88,7 +88,7 @@ impl fmt::Display for LogLine {
     }
 }
 
-/// A registration without what only a machine needs: `tg:web/00000000000000aa:8080` becomes `web:8080`.
+/// Returns a registration without the parts that only a machine needs: `tg:web/00000000000000aa:8080` becomes `web:8080`.
 fn short(registration: &str) -> String {
     if let Some(name) = registration.strip_prefix("clb:") {
         return name.to_owned();
@@ -101,7 +101,7 @@ fn short(registration: &str) -> String {
     group().unwrap_or_else(|| registration.to_owned())
 }
 
-/// When a report says that an instance is looked at again, if it does.
+/// Returns the time of the next look, if a report has one.
 fn looks_again(report: &Value) -> Option<String> {
     let instances = report["instances"].as_object()?.values();
     let soonest = instances.filter_map(|instance| instance["look_again_in_seconds"].as_u64()).min()?;
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deed_is_told_with_its_registration_and_its_reason() {
+    fn an_action_is_told_with_its_registration_and_its_reason() {
         let line = read(
             r#"{"timestamp":"2026-01-05T08:00:00Z","level":"INFO","message":"deregistered","instance":"i-1",
                 "registration":"tg:edge/00000000000000aa:443=eth0","why":"the instance is stopping"}"#,
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_place_is_told_with_its_health() {
+    fn a_registration_in_place_is_told_with_its_health() {
         let line = r#"{"level":"INFO","message":"in place","registration":"clb:shop","health":"healthy"}"#;
         assert_eq!(said(line), "in place shop: healthy");
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_says_when_the_next_look_is_and_is_mere_where_there_is_none() {
+    fn an_end_tells_the_time_of_the_next_look() {
         let again = r#"{"message":"converged","report":"{\"instances\":{\"i-1\":{\"look_again_in_seconds\":105},\"i-2\":{}}}"}"#;
         assert_eq!(said(again), "converged: the event is parked, to look again in 105 s");
         assert!(!read(again).is_mere_end());

@@ -1,8 +1,8 @@
-//! What the sandbox does where AWS leaves a choice, or where nobody verified what AWS does.
+//! The sandbox's choices where AWS leaves one, or where AWS's behaviour is not verified.
 
 use std::time::Duration;
 
-/// A time that AWS takes, drawn anew each time.
+/// A time that AWS takes, drawn for each use.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
     /// The shortest.
@@ -12,44 +12,44 @@ pub struct Span {
 }
 
 impl Span {
-    /// From so many to so many milliseconds.
+    /// Returns a span between two numbers of milliseconds.
     pub const fn milliseconds(least: u64, most: u64) -> Self {
         Self { least: Duration::from_millis(least), most: Duration::from_millis(most) }
     }
 
-    /// One of the times in the span.
+    /// Draws one of the times in the span.
     pub fn draw(self, dice: &mut fastrand::Rng) -> Duration {
         let milliseconds = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(dice.u64(milliseconds(self.least)..=milliseconds(self.most)))
     }
 }
 
-/// What RegisterTargets answers for an address that still drains. *Not verified* by anybody: tests run both ways.
+/// RegisterTargets' answer for an address that still drains. *Not verified*: tests run both ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameAddressWhileDraining {
     /// An error.
     Refused,
-    /// 200, and when the draining is over the target is gone all the same.
+    /// 200, and when the draining is over the target is missing all the same.
     AcceptedAndLost,
 }
 
-/// How fast a load balancer's routing follows what happens to its members. DescribeTargetHealth and DescribeInstanceHealth are
-/// not concerned: they tell what the control plane knows, these say when requests stop. See [`crate::traffic`].
+/// How fast a load balancer's routing follows its members. DescribeTargetHealth and DescribeInstanceHealth do not depend on it:
+/// they show the control plane, and these times are about requests. See [`crate::traffic`].
 #[derive(Clone, Copy, Debug)]
 pub struct RoutingLag {
-    /// From the stop of an instance to the routing around it, where the balancer knows the instance by its id. *Not verified*:
-    /// with `None` it learns of it by failing health checks only, as it always does of an address. Somebody saw 502 and 504 for
-    /// one to two minutes after a stop (acantril/aws-sa-associate-saac03 issue 5), which speaks for `None`. The default is what
-    /// leaves the functions least to gain, so that no figure flatters them.
+    /// From the stop of an instance to the routing around it, if the balancer knows the instance by its id. *Not verified*: with
+    /// `None` it learns of it only by failing health checks, as it always does of an address. A user saw 502 and 504 for one to
+    /// two minutes after a stop (acantril/aws-sa-associate-saac03 issue 5), which speaks for `None`. The default leaves the
+    /// functions least to gain, so that no figure flatters them.
     pub instance_stop: Option<Span>,
-    /// How long an Application Load Balancer goes on sending new requests to a target after its deregistration. AWS says not
-    /// at all; users and the maintainers of aws-load-balancer-controller reckon with 10 to 25 s (its issues 1064 and 1719).
+    /// How long an Application Load Balancer goes on sending new requests to a target after its deregistration. AWS says that it
+    /// does not; users and the maintainers of aws-load-balancer-controller reckon with 10 to 25 s (its issues 1064 and 1719).
     pub application_linger: Duration,
     /// The same for a Network Load Balancer. Users measured two minutes, whatever the deregistration delay
     /// (aws/containers-roadmap issue 470, aws-load-balancer-controller issues 2366 and 3270).
     pub network_linger: Duration,
-    /// From a Network Load Balancer's finding a target unhealthy to the last new connection to it: "about 30-40 seconds"
-    /// (aws/containers-roadmap issue 470).
+    /// From the time when a Network Load Balancer finds a target unhealthy to the last new connection to it: "about 30-40
+    /// seconds" (aws/containers-roadmap issue 470).
     pub network_unhealthy: Span,
 }
 
@@ -68,11 +68,11 @@ pub struct Options {
     pub event_delay: Span,
     /// From registration (or start of the instance) to the first healthy answer.
     pub becoming_healthy: Span,
-    /// From a change of what an Auto Scaling group has or wants to what it does about it.
+    /// From a change of an Auto Scaling group's actual or wanted members to the group's reaction.
     pub group_reaction: Span,
-    /// From one state of a member of a group to the next, where nothing else is waited for.
+    /// From one state of a member of a group to the next, unless it waits for something else.
     pub lifecycle_step: Span,
-    /// From a launch or start by a group to the wait at its hooks. That the instance runs by then is *not verified*: the span
+    /// From a launch or start by a group to the wait at its hooks. It is *not verified* that the instance runs by then: the span
     /// reaches to both sides of `starting`.
     pub launch_to_wait: Span,
     /// From the moment that an instance is not running, or the end of the grace period, to the health check that finds it.
@@ -91,7 +91,7 @@ pub struct Options {
     pub routing_lag: RoutingLag,
     /// See [`SameAddressWhileDraining`].
     pub same_address_while_draining: SameAddressWhileDraining,
-    /// The most elements on a page, where smaller than AWS's own limit: small worlds have pages, too.
+    /// The most elements on a page, if smaller than AWS's own limit: small worlds have pages, too.
     pub page_size: Option<usize>,
     /// Whether the order of described elements varies from call to call.
     pub shuffle: bool,

@@ -1,6 +1,6 @@
 //! The sandbox on a socket, for real binaries, the AWS CLI and boto3: every AWS call, and Lambda's Invoke.
 //!
-//! Hyper itself and no framework: a lost answer is a connection that ends without one.
+//! It is hyper itself, without a framework: a lost answer is a connection that ends without one.
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
@@ -27,12 +27,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where it listens.
+    /// Returns the address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What `AWS_ENDPOINT_URL` has to be.
+    /// Returns the value for `AWS_ENDPOINT_URL`.
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -47,7 +47,7 @@ impl Drop for Server {
 /// Serves every service of a sandbox at one address, such as `127.0.0.1:4566`; port 0 is any free one.
 ///
 /// # Errors
-/// Where it cannot listen there.
+/// If it cannot listen there.
 pub async fn serve(sandbox: &Sandbox, address: impl Into<SocketAddr>) -> io::Result<Server> {
     let sandbox = sandbox.clone();
     listen(address.into(), move |request| {
@@ -76,7 +76,7 @@ where
     let listener = TcpListener::bind(address).await?;
     let (address, answer) = (listener.local_addr()?, Arc::new(answer));
     let task = tokio::spawn(async move {
-        // Ends its tasks when it is dropped, as it is where this task is aborted.
+        // It ends its tasks when it is dropped, as it is when this task is aborted.
         let mut connections = JoinSet::new();
         loop {
             let accepted = listener.accept().await;
@@ -93,7 +93,7 @@ where
     Ok(Server { address, task })
 }
 
-/// An error is what makes hyper end the connection.
+/// Serves one request. An error makes hyper end the connection.
 async fn serve_one<F>(
     request: Request<Incoming>,
     answer: &(impl Fn(Request<Bytes>) -> F + Sync),
@@ -107,7 +107,7 @@ where
     response.map(|response| response.map(Full::new)).ok_or_else(|| io::Error::other("the answer is lost"))
 }
 
-/// The name in `POST /2015-03-31/functions/{name}/invocations`, which may be an ARN.
+/// Returns the name in `POST /2015-03-31/functions/{name}/invocations`, which may be an ARN.
 fn invoked_function(request: &Request<Bytes>) -> Option<String> {
     let name = request.uri().path().strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
     let name = form_urlencoded::parse(format!("={name}").as_bytes()).next()?.1.into_owned();

@@ -1,4 +1,4 @@
-//! The published limits on calls: a token bucket for each set of APIs, of one account in one Region. Over it, a call is
+//! The published limits on calls: a token bucket for each set of APIs, of one account in one Region. A call beyond the limit is
 //! refused in its service's words.
 //!
 //! Sizes and refills are those of "Request throttling for the Amazon EC2 API" and "Throttling limits" of Elastic Load
@@ -34,7 +34,7 @@ pub enum ApiSet {
     Register,
 }
 
-/// Which limits are in force at Elastic Load Balancing's descriptions.
+/// The limits in force for Elastic Load Balancing's descriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
     /// 200 calls at once, 50 a second.
@@ -43,7 +43,7 @@ pub enum Era {
     Until2026,
 }
 
-/// The buckets of an account, as a rule: what comes too fast is refused.
+/// The buckets of an account, as a rule that refuses calls that come too fast.
 #[derive(Debug)]
 pub struct Throttle {
     era: Era,
@@ -58,13 +58,13 @@ struct Bucket {
 }
 
 impl Throttle {
-    /// Full buckets, nearly: `percent` of their size and of their refill is used up by other callers of the account.
+    /// Returns buckets of which other callers of the account use up `percent`, both of the size and of the refill.
     pub fn shared(era: Era, percent: u8) -> Self {
         let left_by_others = f64::from(100 - percent.min(100)) / 100.0;
         Self { era, left_by_others, buckets: BTreeMap::new() }
     }
 
-    /// Size and refill a second of what others leave. At least one call fits, or nobody would ever get anywhere.
+    /// Returns the size and the refill a second that others leave. At least one call fits; otherwise no call would ever pass.
     pub fn limits(&self, set: ApiSet) -> (f64, f64) {
         let (size, refill) = match (set, self.era) {
             (ApiSet::Ec2Describe, _) => (100.0, 20.0),
@@ -77,7 +77,7 @@ impl Throttle {
         (f64::max(1.0, size * self.left_by_others), refill * self.left_by_others)
     }
 
-    /// Takes a token. Says whether there was one.
+    /// Takes a token. Returns whether there was one.
     fn take(&mut self, set: ApiSet, now: Timestamp) -> bool {
         let (size, refill) = self.limits(set);
         let bucket = self.buckets.entry(set).or_insert(Bucket { tokens: size, filled_at: now });
@@ -101,7 +101,7 @@ impl Rule for Throttle {
     }
 }
 
-/// The set that a call belongs to, where limits are published for it.
+/// Returns the set that a call belongs to, if limits are published for it.
 pub fn set_of(call: &Call) -> Option<ApiSet> {
     let is_description = call.action.starts_with("Describe");
     let is_registration = call.action.starts_with("Register") || call.action.starts_with("Deregister");
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    /// How many of 1,000 calls at one instant are let through.
+    /// Returns how many of 1,000 calls at one instant pass.
     fn let_through(throttle: &mut Throttle, service: Service, action: &str, at: u64) -> usize {
         let passes =
             |throttle: &mut Throttle| throttle.verdict(&call(service, action, "Filter.1", at)) == Verdict::Pass;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_lets_through_its_size_at_once_and_its_refill_each_second() {
+    fn a_bucket_lets_through_its_size_and_then_its_refill() {
         for (service, action, size, refill) in [
             (Service::Ec2, "DescribeInstances", 100, 20),
             (Service::Ec2, "CreateTags", 100, 10),

@@ -41,15 +41,15 @@ pub struct World {
     pub events: events::State,
     /// Functions, their event sources, and invocations.
     pub lambda: lambda::State,
-    /// Roles and their policies, and what came of checks.
+    /// Roles and their policies, and the results of checks.
     pub iam: iam::State,
-    /// Clients, and what became of their requests.
+    /// Clients, and the outcomes of their requests.
     pub traffic: traffic::State,
-    /// What the sandbox does where AWS leaves a choice.
+    /// The sandbox's choices where AWS leaves one.
     pub options: Options,
     /// Every call so far.
     pub calls: Vec<Call>,
-    /// Whoever looks at every call right after its work was done, before anything else happens.
+    /// Functions that look at every call right after its work was done, before anything else happens.
     pub watchers: Vec<Watcher>,
     /// Faults in force, asked in order.
     pub(crate) rules: Vec<(u64, Box<dyn Rule>)>,
@@ -81,7 +81,7 @@ impl World {
         }
     }
 
-    /// The time: of the deed under way, else of the last look at the clock.
+    /// Returns the time: of the deed under way, else of the last look at the clock.
     pub fn now(&self) -> Timestamp {
         self.now
     }
@@ -111,23 +111,23 @@ impl World {
         self.watchers = watchers;
     }
 
-    /// A new id such as `i-00000000000000a1`: of the right form, and plainly not real.
+    /// Returns a new id such as `i-00000000000000a1`: of the right form, and plainly not real.
     pub fn invent_id(&mut self, prefix: &str) -> String {
         format!("{prefix}-{:017x}", self.invent_number())
     }
 
-    /// A new number, for ids of other forms.
+    /// Returns a new number, for ids of other forms.
     pub fn invent_number(&mut self) -> u64 {
         self.serial += 1;
         self.serial
     }
 
-    /// A new id in the form of a UUID, plainly not real either.
+    /// Returns a new id in the form of a UUID, plainly not real either.
     pub fn invent_uuid(&mut self) -> String {
         format!("00000000-0000-4000-8000-{:012x}", self.invent_number())
     }
 
-    /// A generator of one subsystem's own, so that a new draw in one shifts nothing in another.
+    /// Returns a generator of one subsystem's own, so that a new draw in one shifts nothing in another.
     pub fn dice(seed: u64, subsystem: &str) -> Rng {
         let salt =
             subsystem.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));

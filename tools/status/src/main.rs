@@ -1,8 +1,9 @@
 //! The state of the whole account at a glance, for an operator: a sweep that observes, with the operator's own credentials.
 //!
-//! Credentials come from where the SDK finds them: the environment, a profile (`AWS_PROFILE`) with keys or a role, a machine's
-//! own role. Not from IAM Identity Center and not from a process: for `aws-config` they are two more SDKs, and a feature of the
-//! runtime that would have everything compiled anew. The AWS CLI has them: `eval "$(aws configure export-credentials --format env)"`.
+//! Credentials come from the places where the SDK looks: the environment, a profile (`AWS_PROFILE`) with keys or a role, a
+//! machine's own role. IAM Identity Center and processes are left out: `aws-config` needs two more SDKs for them, and a feature
+//! of the runtime that would have everything compiled again. The AWS CLI has them: `eval "$(aws configure export-credentials
+//! --format env)"`.
 
 mod table;
 
@@ -23,7 +24,7 @@ use registrar::{
 
 const HELP: &str = "\
 What elb-registrar sees in the account: where every instance is registered, what is held and declared, what is wrong, and
-which addresses of target groups nobody has. It changes nothing.
+which addresses of target groups belong to no network interface. It changes nothing.
 
 Usage: cargo status [--json] [--tagged]
 
@@ -54,7 +55,7 @@ async fn main() -> ExitCode {
     match look(arguments.scope).await {
         Ok(Swept { report, has_failed, .. }) => {
             show(&report, arguments.is_json);
-            // What could not be read is missing in the table: nobody shall take it for "not registered".
+            // The table lacks whatever could not be read: a reader must not take it for "not registered".
             if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(why) => {
@@ -77,7 +78,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error>
     Ok(Some(arguments))
 }
 
-/// Sweeps without a limit of time, as an observer whose clients refuse to call anything but what describes.
+/// Sweeps without a limit of time, as an observer whose clients refuse every call that does not only describe.
 async fn look(scope: Scope) -> Result<Swept, String> {
     clients::check_endpoints().map_err(|error| error.to_string())?;
     check_profile().await?;
@@ -95,7 +96,8 @@ async fn look(scope: Scope) -> Result<Swept, String> {
 /// The variable that chooses a profile.
 const PROFILE: &str = "AWS_PROFILE";
 
-/// Refuses a profile that does not exist. The SDK goes on without it, and looks at another account if it finds credentials elsewhere.
+/// Refuses a profile that does not exist. The SDK would go on without it, and look at another account if it finds credentials
+/// elsewhere.
 async fn check_profile() -> Result<(), String> {
     let name = env::var_os(PROFILE).map(|name| name.to_string_lossy().into_owned());
     // To the SDK, `default` is the same as no name, whether there is such a profile or not.
@@ -110,7 +112,7 @@ async fn check_profile() -> Result<(), String> {
     })
 }
 
-/// Gets credentials before the first call, whose error says less of them.
+/// Gets credentials before the first call, because that call's error would say less about them.
 async fn check_credentials(sdk: &SdkConfig) -> Result<(), String> {
     let tried = match sdk.credentials_provider() {
         Some(provider) => match provider.provide_credentials().await {

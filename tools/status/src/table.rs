@@ -1,4 +1,4 @@
-//! The report as tables: instances, and orphans where there are any.
+//! The report as tables: instances, and orphans if there are any.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use registrar::report::{InstanceReport, Report};
 
 const BOLD: Style = Style::new().bold();
 
-/// What stands where there is nothing.
+/// The text of an empty cell.
 const NOTHING: &str = "–";
 
-/// Everything that a report says of the account.
+/// Returns everything that a report says of the account.
 pub(crate) fn of(report: &Report) -> String {
     let mut text = heading(&format!("{} instance(s) with something to tell", report.instances.len()));
     if !report.instances.is_empty() {
         text.push_str(&instances(&report.instances));
     }
     if !report.orphans.is_empty() {
-        text.push_str(&heading(&format!("{} address(es) that nobody has", report.orphans.len())));
+        text.push_str(&heading(&format!("{} address(es) without an owner", report.orphans.len())));
         text.push_str(&orphans(report));
     }
     text
@@ -51,7 +51,7 @@ fn instances(instances: &BTreeMap<InstanceId, InstanceReport>) -> String {
     format!("{}\n", table.trim_fmt())
 }
 
-/// What there is to say of an instance besides where it is registered, the worst first.
+/// Returns the remarks on an instance, besides its registrations, the worst first.
 fn remarks(part: &InstanceReport) -> impl Iterator<Item = String> {
     let of = |word: &'static str, reasons: &[Because]| {
         reasons.iter().map(|because| format!("{word}: {because}")).collect::<Vec<_>>()
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_tells_where_an_instance_is_registered_and_what_is_wrong() {
+    fn each_row_shows_an_instances_places_and_its_faults() {
         let mut journal = Journal::of_sweep(Mode::Observe);
         let (id, clb) = ("i-0123456789abcdef0".into(), Registration::classic("shop"));
         journal.seen(&stopped(&id, "web-1"));

@@ -1,4 +1,4 @@
-//! Promise 4: a bound on the calls of a run, by what changed in it and what went wrong; and none that can do nothing.
+//! Promise 4: a bound on the calls of a run, by its changes and faults. No call may be one that can do nothing.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use sandbox::{
 use super::{Promise, Violation};
 use crate::simulation::ledger::ACTS_LATE;
 
-/// What a run was made of.
+/// The parts of a run that calls depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Calls of the functions, each attempt.
@@ -24,7 +24,7 @@ pub struct Cost {
     pub waited: usize,
     /// Balancers.
     pub balancers: usize,
-    /// Calls that something went wrong with: each may be repeated, and everything that came before it in its invocation.
+    /// Calls with a fault: each may be repeated, and so may everything that came before it in its invocation.
     pub struck: usize,
 }
 
@@ -41,21 +41,21 @@ const LOOKS_AN_EVENT: usize = 5;
 const SECONDS_A_LOOK: usize = 5;
 
 impl Cost {
-    /// The most calls that such a run may make.
+    /// Returns the most calls that such a run may make.
     pub fn bound(&self) -> usize {
         let look = CALLS_A_LOOK + CALLS_A_BALANCER * self.balancers;
         look * (LOOKS_AN_EVENT * self.events + self.waited / SECONDS_A_LOOK + self.sweeps + 1 + self.struck)
     }
 
-    /// Whether it made more.
+    /// Returns a violation if it made more.
     pub fn violation(&self, world: &World) -> Option<Violation> {
         let what = || format!("{} calls, and {} are the most for {self:?}", self.calls, self.bound());
         (self.calls > self.bound()).then(|| Violation::of(Promise::CostFollowsTheChange, world, what()))
     }
 }
 
-/// A call that can do nothing: it registers an address that its group has been draining for so long that every function must know.
-/// What is registered by its id need not wait.
+/// Returns a call that can do nothing: it registers an address that its group has been draining for so long that every function
+/// must know. A target that is registered by its id need not wait.
 pub fn registered_in_vain(world: &World, call: &Call) -> Option<Violation> {
     if call.action != "RegisterTargets" {
         return None;

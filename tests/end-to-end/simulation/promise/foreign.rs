@@ -1,5 +1,5 @@
-//! Promise 3, after every call: who was taken out was out, who was given something had a right to it, and what belongs to
-//! others is as it was.
+//! Promise 3, after every call: an instance that was taken out was out, an instance that was given a registration had a right to
+//! it, and whatever belongs to others is as it was.
 
 use sandbox::World;
 
@@ -9,14 +9,14 @@ use crate::simulation::{
     view::{self, Entry, Owned},
 };
 
-/// An entry that a call took away although it is not an instance's that is out, or was a moment ago.
+/// Returns an entry that a call took away although its instance is not out, and was not out a moment ago.
 pub fn taken_without_right(world: &World, ledger: &Ledger, changes: &Changes) -> Option<Violation> {
     let violation = |entry: &Entry, why: &str| {
         let what = format!("{} port {:?} was taken out of {}: {why}", entry.id, entry.port, entry.balancer);
         Some(Violation::of(Promise::NothingForeignIsTouched, world, what))
     };
     for (entry, owner) in &changes.removed {
-        // What a balancer does by itself when an instance's life ends, or its own.
+        // A balancer does this by itself when an instance's life ends, or its own.
         let is_gone = owner.as_ref().is_some_and(|owned| world.ec2.instance(&owned.instance).is_none_or(is_terminated));
         if is_gone || !view::is_there(world, &entry.balancer) || ledger.was_moved_lately(entry, world.now()) {
             continue;
@@ -36,14 +36,14 @@ pub fn taken_without_right(world: &World, ledger: &Ledger, changes: &Changes) ->
     None
 }
 
-/// An entry that a call made although nothing of the sort was held or declared.
+/// Returns an entry that a call made although no tag held or declared it.
 pub fn given_without_right(world: &World, ledger: &Ledger, changes: &Changes) -> Option<Violation> {
     let violation = |entry: &Entry, why: &str| {
         let what = format!("{} port {:?} was registered at {}: {why}", entry.id, entry.port, entry.balancer);
         Some(Violation::of(Promise::NothingForeignIsTouched, world, what))
     };
     for entry in &changes.added {
-        // Gone a moment ago: a call that was under way.
+        // It was gone a moment ago, while the call was under way.
         let Some(owned) = view::owner(world, entry) else { continue };
         if ledger.was_moved_lately(entry, world.now()) {
             continue;
@@ -65,7 +65,7 @@ pub fn given_without_right(world: &World, ledger: &Ledger, changes: &Changes) ->
     None
 }
 
-/// A tag that a call changed and that is not the functions' own.
+/// Returns a tag that a call changed, and that does not belong to the functions.
 pub fn foreign_tags_touched(world: &World, ledger: &Ledger) -> Option<Violation> {
     let tags = view::foreign_tags(world);
     let touched = tags.iter().find(|(id, tags)| {
@@ -77,7 +77,7 @@ pub fn foreign_tags_touched(world: &World, ledger: &Ledger) -> Option<Violation>
     Some(Violation::of(Promise::NothingForeignIsTouched, world, what))
 }
 
-/// Who has been looking after a balancer, or wanted an instance left alone, for so long that every function must know.
+/// Returns the owner of a balancer, or the wish to leave an instance alone, if it is so old that every function must know it.
 fn guard_of(world: &World, ledger: &Ledger, owned: &Owned) -> Option<String> {
     let since = |what: &str| ledger.guarded.get(what).filter(|since| world.now() - **since > ACTS_LATE);
     if since(&owned.instance).is_some() {
@@ -85,7 +85,7 @@ fn guard_of(world: &World, ledger: &Ledger, owned: &Owned) -> Option<String> {
     }
     let balancer = view::balancer_of(&owned.place);
     if since(balancer).is_some() {
-        return Some(format!("{balancer} is somebody else's"));
+        return Some(format!("{balancer} has another owner"));
     }
     let group = world.auto_scaling.group_of(&owned.instance)?;
     let is_attached = group.traffic_sources.iter().any(|source| {

@@ -13,14 +13,14 @@ use super::{
 };
 use crate::simulation::{ledger::Ledger, reference::Reference, view};
 
-/// How long the last look may have been made before an action is completed: what a person registers since, "the last look may have
-/// missed" (README.md, "Limits").
+/// How old the last look before the completion of an action may be: "the last look may have missed" a registration that a person
+/// made since (README.md, "Limits").
 const LAST_LOOK: TimeDelta = TimeDelta::seconds(60);
 
-/// An action that the call just made has completed before its work was done, although it had not waited for long.
+/// Returns an action that the call just made has completed before its work was done, although it had not waited for long.
 ///
-/// "What drains ends by itself ...; what may never come (health, a balancer that fails)" is waited for up to the hook's
-/// heartbeat timeout (docs/design.md), after which the action ends with a warning: such a one is not judged.
+/// A drain "ends by itself". Health, or a balancer that fails, "may never come", and is waited for up to the hook's heartbeat
+/// timeout (docs/design.md, "Lifecycle actions"). After that the action ends with a warning, and is not judged here.
 pub fn completed_too_early(world: &World, ledger: &Ledger, reference: &Reference) -> Option<Violation> {
     let EndedAction { action, ended, ending } = world.auto_scaling.ended_actions.last()?;
     let has_waited_long = *ended - action.begun >= TimeDelta::seconds(action.hook.heartbeat_timeout.into());
@@ -30,7 +30,7 @@ pub fn completed_too_early(world: &World, ledger: &Ledger, reference: &Reference
     let id = &action.instance_id;
     let is_its = |owned: &&view::Owned| owned.instance == *id && !is_guarded(world, ledger, owned);
     let violation = |what: String| Some(Violation::of(Promise::AHookIsHeld, world, what));
-    // A host that left the address behind, or whom it was moved to, or who has the same in another network: nobody can know.
+    // The instance left the address behind, or another got it, or a host in another network has the same: no function can know.
     let is_certain = |owned: &&view::Owned| !reference.doubtful.contains(*owned) && !is_ambiguous(world, owned);
     match action.hook.transition {
         Transition::Terminating if ledger.guarded.contains_key(id) => None,
@@ -41,7 +41,7 @@ pub fn completed_too_early(world: &World, ledger: &Ledger, reference: &Reference
             if let Some(owned) = ledger.in_place().filter(is_its).find(missed) {
                 return violation(format!("{id} was let go, and is still at {}", owned.place));
             }
-            // Somebody kills it, or has stopped it: its connections end with it, whatever its balancers still drain by themselves.
+            // It was killed or stopped: its connections end with it, although its balancers may still drain by themselves.
             let has_ended = |state| state == InstanceState::Stopped || view::is_dying(state);
             let has_ended = world.ec2.instance(id).is_some_and(|instance| has_ended(instance.state));
             let until = view::draining(world, id).filter(|_| !has_ended)?;
@@ -56,7 +56,7 @@ pub fn completed_too_early(world: &World, ledger: &Ledger, reference: &Reference
     }
 }
 
-/// An action that nobody completed in time.
+/// Returns an action that was not completed in time.
 pub fn ran_out(world: &World) -> Option<Violation> {
     let mut ended = world.auto_scaling.ended_actions.iter();
     let EndedAction { action, .. } = ended.find(|ended| matches!(ended.ending, Ending::TimedOut(_)))?;

@@ -1,4 +1,5 @@
-//! Promises 1 and 2 when all is quiet and the sweeps have run: nothing dead is served, everything is back, nothing is left.
+//! Promises 1 and 2 when all is quiet and the sweeps have run: no dead instance is served, every registration is back, no tag is
+//! left.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -15,7 +16,7 @@ use crate::simulation::{
     view::{self, Entry, Owned},
 };
 
-/// What is not as it should be at rest.
+/// Returns the first thing that is not as it should be at rest.
 pub fn at_rest(world: &World, ledger: &Ledger, reference: &Reference) -> Option<Violation> {
     served(world, ledger, reference)
         .or_else(|| world.ec2.instances.values().find_map(|i| of_instance(world, ledger, reference, i.current())))
@@ -36,7 +37,7 @@ fn served(world: &World, ledger: &Ledger, reference: &Reference) -> Option<Viola
     None
 }
 
-/// What is left where it is, although its instance is out.
+/// Returns whether an entry may stay although its instance is out.
 pub(super) fn may_stay(
     world: &World,
     ledger: &Ledger,
@@ -50,7 +51,8 @@ pub(super) fn may_stay(
         // "An ip target whose instance is terminated before anybody looked has no owner any more", and in EC2-Classic style the
         // address is gone with `stopped` (README.md, "Limits").
         || (is_address && !known.is_current)
-        // "An address outside a group's VPC is taken for the instance's only while no other interface has it" (the same).
+        // An address outside a group's VPC is taken for the instance's "only while no other interface *of the account* has it"
+        // (the same).
         || (entry.is_far && view::bearers(world, entry) > 1)
 }
 
@@ -88,7 +90,7 @@ fn of_instance(world: &World, ledger: &Ledger, reference: &Reference, instance: 
     violation(format!("{id} is at {}, where a person removed it", extra.place))
 }
 
-/// Whether an instance's group keeps it out of service: then it is not given back.
+/// Returns whether an instance's group keeps it out of service: then it is not given back.
 pub fn is_out_of_service(world: &World, instance: &str) -> bool {
     world.auto_scaling.member(instance).is_some_and(|member| member.lifecycle_state != LifecycleState::InService)
 }

@@ -1,4 +1,4 @@
-//! Promises 1 and 2 when all is quiet and no sweep has come yet: of what events told, nothing is left to the sweep.
+//! Promises 1 and 2 when all is quiet and no sweep has come yet: the events' functions leave nothing to the sweep.
 
 use sandbox::{World, ec2::InstanceState};
 
@@ -8,23 +8,23 @@ use super::{
 };
 use crate::simulation::{ledger::Ledger, reference::Reference, view};
 
-/// What events told.
+/// The changes that events told.
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
-    /// Names of instances of whom everything was told that changed: nobody declared, ignored or moved anything without an event.
+    /// Names of instances whose changes all came as events: no person declared, ignored or moved anything without an event.
     pub instances: &'a [&'a str],
-    /// Whether a description was older than what had happened. "Where the look after taking gets an old one, and the event of the
-    /// restart was served before anything was held, what was taken is given back by the next sweep and no earlier"
-    /// (docs/design.md, "What was model-checked").
+    /// Whether a description was older than the changes. "The look after taking can get an old description after the event of the
+    /// restart was served. Then what was taken is given back by the next sweep, and no earlier" (docs/design.md, "What was
+    /// model-checked").
     pub is_stale: bool,
 }
 
-/// What is not as it should be, where every event has come.
+/// Returns the first thing that is not as it should be, although every event has come.
 pub fn left_to_a_sweep(world: &World, ledger: &Ledger, reference: &Reference, told: Told<'_>) -> Option<Violation> {
     let name_of = |id: &str| world.ec2.instance(id)?.tags.get("Name").map(String::as_str);
     let is_told = |id: &str| {
         name_of(id).is_some_and(|name| told.instances.contains(&name))
-            // What a group does with its members is told by other events, or by none.
+            // Other events, or none, tell what a group does with its members.
             && world.auto_scaling.group_of(id).is_none()
     };
     for (entry, known) in &ledger.entries {

@@ -26,11 +26,11 @@ pub struct Action {
     pub group: String,
     /// The hook as it was when the wait began.
     pub hook: Hook,
-    /// Who waits.
+    /// The member that waits.
     pub instance_id: String,
-    /// On which way.
+    /// The course that it is on.
     pub course: Course,
-    /// Since when.
+    /// When the wait began.
     pub begun: Timestamp,
     /// When the wait ends unless a heartbeat comes before.
     pub deadline: Timestamp,
@@ -41,7 +41,7 @@ pub struct Action {
 /// An action that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedAction {
-    /// What it was.
+    /// The action.
     pub action: Action,
     /// When it ended.
     pub ended: Timestamp,
@@ -54,7 +54,7 @@ pub struct EndedAction {
 pub enum Ending {
     /// By CompleteLifecycleAction.
     Completed(ActionResult),
-    /// Nobody completed it in time: the hook's default result.
+    /// It was not completed in time: the hook's default result.
     TimedOut(ActionResult),
     /// The hook was deleted.
     HookDeleted(ActionResult),
@@ -66,7 +66,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// The result, where the action came to one itself.
+    /// Returns the result, if the action itself came to one.
     pub fn result(self) -> Option<ActionResult> {
         match self {
             Self::Completed(result) | Self::TimedOut(result) | Self::HookDeleted(result) => Some(result),
@@ -76,18 +76,18 @@ impl Ending {
 }
 
 impl Action {
-    /// How long it has been open.
+    /// Returns how long it has been open.
     pub fn age(&self, now: Timestamp) -> TimeDelta {
         now - self.begun
     }
 
-    /// The last moment to which heartbeats can extend the wait.
+    /// Returns the last moment to which heartbeats can extend the wait.
     fn limit(&self) -> Timestamp {
         self.begun + seconds(self.hook.global_timeout())
     }
 }
 
-/// By what a caller names an action.
+/// The way in which a caller names an action.
 #[derive(Clone, Debug)]
 pub enum ActionKey {
     /// Its token.
@@ -96,7 +96,7 @@ pub enum ActionKey {
     Instance(String),
 }
 
-/// Opens an action of a hook for a member that enters its wait, and tells of it.
+/// Opens an action of a hook for a member that begins to wait, and sends the event of it.
 pub(super) fn open(world: &mut World, group: &str, hook: Hook, instance_id: &str, course: Course) {
     let begun = world.now();
     let deadline = begun + seconds(hook.heartbeat_timeout);
@@ -136,7 +136,7 @@ fn watch_deadline(world: &mut World, token: String, now: Timestamp, deadline: Ti
 /// CompleteLifecycleAction.
 ///
 /// # Errors
-/// Where no such action is open: it never was, it was completed before, or it has timed out.
+/// If no such action is open: it never was, it was completed before, or it has timed out.
 pub fn complete(
     world: &mut World,
     group: &str,
@@ -149,10 +149,10 @@ pub fn complete(
     Ok(())
 }
 
-/// RecordLifecycleActionHeartbeat: the timeout begins anew, up to the global limit.
+/// RecordLifecycleActionHeartbeat: the timeout begins again, up to the global limit.
 ///
 /// # Errors
-/// As [`complete`].
+/// Returns the errors of [`complete`].
 pub fn record_heartbeat(world: &mut World, group: &str, hook: &str, key: &ActionKey) -> Result<(), ApiError> {
     let token = find(world, group, hook, key)?;
     let now = world.now();
@@ -163,7 +163,7 @@ pub fn record_heartbeat(world: &mut World, group: &str, hook: &str, key: &Action
     Ok(())
 }
 
-/// The token of an open action. The words are AWS's (spacelift-io/terraform-aws-spacelift-workerpool-on-ec2 pull request 197
+/// Returns the token of an open action. The words are AWS's (spacelift-io/terraform-aws-spacelift-workerpool-on-ec2 pull request 197
 /// for a token, convox/rack issue 2432 for an instance).
 fn find(world: &World, group: &str, hook: &str, key: &ActionKey) -> Result<String, ApiError> {
     existing(world, group)?;
@@ -183,7 +183,7 @@ fn find(world: &World, group: &str, hook: &str, key: &ActionKey) -> Result<Strin
     })
 }
 
-/// Ends an action. With the last of its course, or with the first that is abandoned, the member goes on.
+/// Ends an action. After the last one of its course, or the first one that is abandoned, the member goes on.
 pub(super) fn end(world: &mut World, token: &str, ending: Ending) {
     let Some(action) = close(world, token, ending) else { return };
     let Some(result) = ending.result() else { return };
@@ -195,7 +195,7 @@ pub(super) fn end(world: &mut World, token: &str, ending: Ending) {
     }
 }
 
-/// Closes what is open of a member that leaves its course.
+/// Closes the open actions of a member that leaves its course.
 pub(super) fn close_all_of(world: &mut World, instance_id: &str, ending: Ending) {
     let open = world.auto_scaling.actions.iter().filter(|action| action.instance_id == instance_id);
     let tokens: Vec<_> = open.map(|action| action.token.clone()).collect();
@@ -212,7 +212,7 @@ fn close(world: &mut World, token: &str, ending: Ending) -> Option<Action> {
     Some(action)
 }
 
-/// The tokens of what is open at a hook.
+/// Returns the tokens of a hook's open actions.
 pub(super) fn open_of_hook(world: &World, group: &str, hook: &str) -> Vec<String> {
     let at_hook = world.auto_scaling.actions.iter().filter(|action| action.group == group && action.hook.name == hook);
     at_hook.map(|action| action.token.clone()).collect()

@@ -1,4 +1,4 @@
-//! What a group does with its balancers by itself: "registers and deregisters by itself" (AWS-FACTS, Auto Scaling).
+//! A group's own work at its balancers: it "registers and deregisters by itself" (AWS-FACTS, Auto Scaling).
 //!
 //! Called at each change of a member or of an attachment, with the traffic source and the instance.
 
@@ -7,11 +7,11 @@ use crate::{elb, elbv2, wire::ApiError, world::World};
 /// A balancer that a group registers its members with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficSource {
-    /// Of which kind.
+    /// Its kind.
     pub kind: TrafficSourceKind,
     /// A load balancer's name, or a target group's ARN.
     pub identifier: String,
-    /// By which operation it was attached, on which depends where it is shown.
+    /// The operation that attached it, which decides where it is shown.
     pub attached_by: AttachedBy,
 }
 
@@ -37,7 +37,7 @@ pub enum AttachedBy {
 }
 
 impl TrafficSourceKind {
-    /// The word for it.
+    /// Returns AWS's word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Classic => "elb",
@@ -53,7 +53,7 @@ pub(crate) fn register(world: &mut World, source: &TrafficSource, instance_id: &
     let _refused: Result<(), ApiError> = match source.kind {
         TrafficSourceKind::Classic => elb::register(world, &source.identifier, instance_id),
         TrafficSourceKind::TargetGroup => elbv2::register(world, &source.identifier, elbv2::Target::new(instance_id)),
-        // VPC Lattice is not modelled beyond the list of what is attached.
+        // VPC Lattice is modelled only in the list of attached sources.
         TrafficSourceKind::Lattice => Ok(()),
     };
 }
@@ -63,7 +63,7 @@ pub(crate) fn deregister(world: &mut World, source: &TrafficSource, instance_id:
     let _refused: Result<(), ApiError> = match source.kind {
         TrafficSourceKind::Classic => elb::deregister(world, &source.identifier, instance_id),
         TrafficSourceKind::TargetGroup => elbv2::deregister(world, &source.identifier, elbv2::Target::new(instance_id)),
-        // VPC Lattice is not modelled beyond the list of what is attached.
+        // VPC Lattice is modelled only in the list of attached sources.
         TrafficSourceKind::Lattice => Ok(()),
     };
 }

@@ -1,7 +1,7 @@
-//! How many members a group has: what is actual are the members that count, what is wanted is the desired capacity
-//! (and what a refresh adds for a while), and a review closes the gap by launching, by drawing on the warm pool, and by terminating.
+//! How many members a group has. Actual are the members that count; wanted is the desired capacity (and, for a while, the surplus
+//! of a refresh). A review closes the gap by launching, by drawing on the warm pool, and by terminating.
 //!
-//! A review is due after every change of either side. It reads everything anew, so that one more does no harm.
+//! A review is due after every change of either side. It reads everything again, so that one more does no harm.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ const AFTER_REFUSAL: Span = Span::milliseconds(60_000, 60_000);
 /// Sets how many members a group wants.
 ///
 /// # Errors
-/// As SetDesiredCapacity refuses: outside of the group's bounds.
+/// Returns the errors of SetDesiredCapacity: the number is outside of the group's bounds.
 pub fn set_desired(world: &mut World, group_name: &str, desired: usize) -> Result<(), ApiError> {
     let group = existing(world, group_name)?;
     check_desired(group, desired)?;
@@ -35,10 +35,10 @@ pub fn set_desired(world: &mut World, group_name: &str, desired: usize) -> Resul
     Ok(())
 }
 
-/// Sets a group's bounds, and keeps what it wants within them (botocore, UpdateAutoScalingGroup).
+/// Sets a group's bounds, and keeps its desired capacity within them (botocore, UpdateAutoScalingGroup).
 ///
 /// # Errors
-/// As UpdateAutoScalingGroup refuses.
+/// Returns the errors of UpdateAutoScalingGroup.
 pub(super) fn update_sizes(
     world: &mut World,
     group_name: &str,
@@ -69,7 +69,7 @@ fn check_desired(group: &Group, desired: usize) -> Result<(), ApiError> {
     })
 }
 
-/// A group that has zones and no subnets would launch in the default VPC, which there is none of here.
+/// A group that has zones and no subnets would launch in the default VPC, which the sandbox does not have.
 pub(super) fn check_launches(group: &Group, desired: usize) -> Result<(), ApiError> {
     if desired > 0 && group.subnet_ids.is_empty() {
         return Err(ApiError::not_modelled("a launch by a group without subnets"));
@@ -80,7 +80,7 @@ pub(super) fn check_launches(group: &Group, desired: usize) -> Result<(), ApiErr
 /// TerminateInstanceInAutoScalingGroup: through the hooks, and with another member in its place or one fewer wanted.
 ///
 /// # Errors
-/// Where it is in no group, in the warm pool, or the group would want fewer than its least.
+/// If it is in no group, in the warm pool, or the group would want fewer than its least.
 pub fn terminate_member(world: &mut World, id: &str, should_decrement: bool) -> Result<(), ApiError> {
     let found = world.auto_scaling.group_of(id).and_then(|group| Some((group, group.members.get(id)?)));
     let (group, member) = found
@@ -113,7 +113,7 @@ fn is_ending(world: &World, id: &str) -> bool {
     matches!(course, Some(Course::Terminate | Course::TerminateWarmed))
 }
 
-/// Looks after a group in a while.
+/// Reviews a group in a while.
 pub(super) fn review_soon(world: &mut World, group_name: &str) {
     let span = world.options.group_reaction;
     review_after(world, group_name, span);
@@ -123,7 +123,7 @@ fn review_after(world: &mut World, group_name: &str, span: Span) {
     let wait = span.draw(super::dice(world));
     let Some(group) = world.auto_scaling.groups.get_mut(group_name) else { return };
     group.reviews_due += 1;
-    // By its ARN, since another group may have its name by then.
+    // It is found by its ARN, since another group may have its name by then.
     let (name, arn) = (group_name.to_owned(), group.arn.clone());
     world.after(wait, move |world| {
         let Some(group) = world.auto_scaling.groups.get_mut(&name).filter(|group| group.arn == arn) else { return };
@@ -132,7 +132,7 @@ fn review_after(world: &mut World, group_name: &str, span: Span) {
     });
 }
 
-/// Closes the gap between what a group has and what it wants, as far as its processes are not suspended.
+/// Closes the gap between the actual and the desired members of a group, as far as its processes are not suspended.
 fn review(world: &mut World, group_name: &str) {
     let group = &world.auto_scaling.groups[group_name];
     let counting = group.members.values().filter(|member| member.lifecycle_state.is_wanted()).count();
@@ -149,11 +149,11 @@ fn review(world: &mut World, group_name: &str) {
     review_pool(world, group_name);
 }
 
-/// One member more: out of the warm pool ("a warm start") or, where it is depleted, a new one. During a
-/// refresh always a new one, since those of the pool are outdated as well.
+/// Adds one member: out of the warm pool ("a warm start") or, if the pool is empty, a new one. During a refresh it is always a
+/// new one, since the members of the pool are outdated as well.
 fn launch_or_draw(world: &mut World, group_name: &str) -> Result<(), ()> {
     let group = &world.auto_scaling.groups[group_name];
-    let ready = group.members.values().filter(|member| member.lifecycle_state.is_at_rest_in_pool());
+    let ready = group.members.values().filter(|member| member.lifecycle_state.is_resting());
     let ready = ready.min_by_key(|member| member.joined).filter(|_| group.active_refresh().is_none());
     match ready.map(|member| member.instance_id.clone()) {
         Some(id) => {
@@ -179,7 +179,7 @@ fn launch(world: &mut World, group_name: &str, course: Course) -> Result<(), ()>
     tags.insert(GROUP_TAG.to_owned(), group_name.to_owned());
     let is_protected = group.protects_new_members;
     let launch = Launch { tags, ..Launch::new(subnet) };
-    // Announced within a moment: by then, it is a member.
+    // The launch is announced within a moment, when it is already a member.
     match ec2::launch(world, launch) {
         Ok(id) => {
             let mut member = Member::new(world, &id, course.first());
@@ -198,8 +198,8 @@ fn launch(world: &mut World, group_name: &str, course: Course) -> Result<(), ()>
     }
 }
 
-/// Sends surplus members away: into the pool where it takes them back, else to their end. The oldest go first, of which the
-/// default termination policy is but one rule; which zone has more is not looked at.
+/// Sends surplus members away: into the pool if it takes them back, otherwise to their end. The oldest go first, which is only
+/// one rule of the default termination policy. The zones' shares are not looked at.
 fn scale_in(world: &mut World, group_name: &str, surplus: usize) {
     let group = &world.auto_scaling.groups[group_name];
     let can_go = |member: &&Member| member.lifecycle_state.is_wanted() && !member.protected_from_scale_in;
@@ -214,14 +214,13 @@ fn scale_in(world: &mut World, group_name: &str, surplus: usize) {
     }
 }
 
-/// The same for the warm pool.
+/// Does the same for the warm pool.
 fn review_pool(world: &mut World, group_name: &str) {
     let group = &world.auto_scaling.groups[group_name];
     let Some(pool) = &group.warm_pool else { return };
     let wanted = if pool.is_being_deleted { 0 } else { pool.wanted(group.max_size, group.desired_capacity) };
     let is_in_pool = |member: &&Member| {
-        member.lifecycle_state.is_at_rest_in_pool()
-            || matches!(member.course, Some(Course::Warm | Course::ReturnToPool))
+        member.lifecycle_state.is_resting() || matches!(member.course, Some(Course::Warm | Course::ReturnToPool))
     };
     let mut members: Vec<_> = group.members.values().filter(is_in_pool).collect();
     members.sort_by_key(|member| member.joined);

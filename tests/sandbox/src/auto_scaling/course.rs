@@ -1,5 +1,5 @@
-//! The courses of a member: from where to where it goes, past which states, and which hooks meet it on the way (Auto Scaling
-//! guide, "How lifecycle hooks work", "Use lifecycle hooks with a warm pool", "Replace root volumes").
+//! The courses of a member: its way from one place to another, its states on it, and the hooks that it meets (Auto Scaling guide,
+//! "How lifecycle hooks work", "Use lifecycle hooks with a warm pool", "Replace root volumes").
 
 use super::LifecycleState;
 
@@ -23,7 +23,7 @@ pub enum Place {
     WarmPool,
 }
 
-/// A way that a member is on.
+/// The course of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Course {
     /// A new instance, into service.
@@ -39,14 +39,14 @@ pub enum Course {
     ReturnToPool,
     /// Out of the warm pool, to its end.
     TerminateWarmed,
-    /// Out of service for another root volume, the instance going on.
+    /// Out of service for another root volume; the instance goes on running.
     ReplaceRootVolume,
     /// Back into service with it.
     ReturnWithNewRootVolume,
 }
 
 impl Transition {
-    /// As a hook names it.
+    /// Returns the name that a hook has for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Launching => "autoscaling:EC2_INSTANCE_LAUNCHING",
@@ -54,12 +54,12 @@ impl Transition {
         }
     }
 
-    /// The transition of a name.
+    /// Returns the transition of a name.
     pub fn of_name(name: &str) -> Option<Self> {
         [Self::Launching, Self::Terminating].into_iter().find(|transition| transition.name() == name)
     }
 
-    /// The `detail-type` of the event that a member waits.
+    /// Returns the `detail-type` of the event that a member waits.
     pub fn detail_type(self) -> &'static str {
         match self {
             Self::Launching => "EC2 Instance-launch Lifecycle Action",
@@ -69,7 +69,7 @@ impl Transition {
 }
 
 impl Place {
-    /// The word for it.
+    /// Returns AWS's word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ec2 => "EC2",
@@ -80,7 +80,7 @@ impl Place {
 }
 
 impl Course {
-    /// Whose hooks it meets.
+    /// Returns the transition whose hooks it meets.
     pub fn transition(self) -> Transition {
         match self {
             Self::Launch | Self::Warm | Self::LeavePool | Self::ReturnWithNewRootVolume => Transition::Launching,
@@ -90,7 +90,7 @@ impl Course {
         }
     }
 
-    /// From where.
+    /// Returns the place where it begins.
     pub fn origin(self) -> Place {
         match self {
             Self::Launch | Self::Warm => Place::Ec2,
@@ -101,7 +101,7 @@ impl Course {
         }
     }
 
-    /// To where.
+    /// Returns the place where it ends.
     pub fn destination(self) -> Place {
         match self {
             Self::Launch | Self::LeavePool | Self::ReplaceRootVolume | Self::ReturnWithNewRootVolume => {
@@ -112,22 +112,22 @@ impl Course {
         }
     }
 
-    /// The `Action` of the events, which only those about a root volume have.
+    /// Returns the `Action` of the events, which only those about a root volume have.
     pub fn action(self) -> Option<&'static str> {
         matches!(self, Self::ReplaceRootVolume | Self::ReturnWithNewRootVolume).then_some("ReplaceRootVolume")
     }
 
-    /// Where the member is before its hooks run.
+    /// Returns the state of the member before its hooks run.
     pub fn first(self) -> LifecycleState {
         self.states()[0]
     }
 
-    /// Where it is while they run.
+    /// Returns the state of the member while they run.
     pub fn waiting(self) -> LifecycleState {
         self.states()[1]
     }
 
-    /// Where it is after they ran.
+    /// Returns the state of the member after they ran.
     pub fn proceeding(self) -> LifecycleState {
         self.states()[2]
     }

@@ -1,5 +1,5 @@
-//! What Auto Scaling tells EventBridge (Auto Scaling guide, "Amazon EC2 Auto Scaling event reference"). All of it is best
-//! effort, as every event here.
+//! Auto Scaling's events on EventBridge (Auto Scaling guide, "Amazon EC2 Auto Scaling event reference"). All of them are best
+//! effort, like every event here.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::{
     world::{ACCOUNT, REGION, World},
 };
 
-/// Who tells.
+/// The source of the events.
 const SOURCE: &str = "aws.autoscaling";
 
 /// A member waits at a hook.

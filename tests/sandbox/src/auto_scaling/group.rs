@@ -15,16 +15,16 @@ use crate::{
     world::{ACCOUNT, REGION, World},
 };
 
-/// A group to be created. What a fixture does not say is a plain choice.
+/// A group to be created, with plain defaults for fixtures.
 #[derive(Clone, Debug)]
 pub struct GroupSpec {
     /// Its name.
     pub name: String,
-    /// What it launches from.
+    /// The source of its launches.
     pub source: LaunchSource,
-    /// The fewest members, the most, and how many it wants: its least where nobody says.
+    /// The fewest members, the most, and how many it wants (the fewest, if the caller says nothing).
     pub sizes: (usize, usize, Option<usize>),
-    /// Where it launches.
+    /// The subnets that it launches in.
     pub subnet_ids: Vec<String>,
     /// Zones besides those of the subnets.
     pub zones: Vec<String>,
@@ -32,18 +32,18 @@ pub struct GroupSpec {
     pub health_check_type: String,
     /// Seconds.
     pub health_check_grace_period: u32,
-    /// What sends its members traffic.
+    /// The traffic sources of its members.
     pub traffic_sources: Vec<TrafficSource>,
     /// Its tags.
     pub tags: Vec<GroupTag>,
-    /// Its hooks, which meet the first members already.
+    /// Its hooks, which already meet the first members.
     pub hooks: Vec<HookSpec>,
     /// Whether members that it launches are spared by scaling in.
     pub protects_new_members: bool,
 }
 
 impl GroupSpec {
-    /// An empty group of at most ten members in a subnet.
+    /// Returns an empty group of at most ten members in a subnet.
     pub fn new(name: &str, subnet_id: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -60,28 +60,28 @@ impl GroupSpec {
         }
     }
 
-    /// That wants so many members.
+    /// Sets how many members it wants.
     #[must_use]
     pub fn desired(mut self, desired: usize) -> Self {
         self.sizes.2 = Some(desired);
         self
     }
 
-    /// With a hook.
+    /// Adds a hook.
     #[must_use]
     pub fn hook(mut self, hook: HookSpec) -> Self {
         self.hooks.push(hook);
         self
     }
 
-    /// With a tag that its members get as well.
+    /// Adds a tag that its members get as well.
     #[must_use]
     pub fn tag(mut self, key: &str, value: &str) -> Self {
         self.tags.push(GroupTag { key: key.to_owned(), value: value.to_owned(), propagate_at_launch: true });
         self
     }
 
-    /// With a target group (an ARN) or a Classic Load Balancer (a name) attached.
+    /// Attaches a target group (an ARN) or a Classic Load Balancer (a name).
     #[must_use]
     pub fn attached(mut self, kind: TrafficSourceKind, identifier: &str) -> Self {
         let attached_by = AttachedBy::LoadBalancerOperation;
@@ -90,10 +90,10 @@ impl GroupSpec {
     }
 }
 
-/// Creates a group, which begins to launch what it wants.
+/// Creates a group, which begins to launch its members.
 ///
 /// # Errors
-/// As CreateAutoScalingGroup refuses.
+/// Returns the errors of CreateAutoScalingGroup.
 pub fn create_group(world: &mut World, spec: GroupSpec) -> Result<(), ApiError> {
     if world.auto_scaling.groups.contains_key(&spec.name) {
         let message = "AutoScalingGroup by this name already exists - A group with the same name exists";
@@ -140,7 +140,7 @@ pub fn create_group(world: &mut World, spec: GroupSpec) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// The zones that the subnets are in, and those that the caller names.
+/// Returns the zones of the subnets, and those that the caller names.
 fn zones(world: &World, spec: &GroupSpec) -> Result<Vec<String>, ApiError> {
     let mut zones: BTreeSet<_> = spec.zones.iter().cloned().collect();
     for id in &spec.subnet_ids {
@@ -158,7 +158,7 @@ fn zones(world: &World, spec: &GroupSpec) -> Result<Vec<String>, ApiError> {
 /// actions associated with the group" (botocore).
 ///
 /// # Errors
-/// As DeleteAutoScalingGroup refuses.
+/// Returns the errors of DeleteAutoScalingGroup.
 pub fn delete_group(world: &mut World, name: &str, force: bool) -> Result<(), ApiError> {
     let group = existing(world, name)?;
     let members: Vec<_> = group.members.keys().cloned().collect();
@@ -173,7 +173,7 @@ pub fn delete_group(world: &mut World, name: &str, force: bool) -> Result<(), Ap
     }
     for id in &members {
         action::close_all_of(world, id, Ending::Overtaken);
-        // Deregistered first, as ever.
+        // The member is deregistered first, as always.
         change_state(world, id, LifecycleState::Terminating);
     }
     world.auto_scaling.groups.remove(name);

@@ -1,7 +1,7 @@
-//! The health check `EC2` of members: what EC2 does not run is unhealthy, and is replaced (Auto Scaling guide, "Health checks for
-//! instances in an Auto Scaling group").
+//! The health check `EC2` of members: an instance that EC2 does not run is unhealthy, and is replaced (Auto Scaling guide,
+//! "Health checks for instances in an Auto Scaling group").
 //!
-//! `ELB` and the others are not modelled beyond their name. A member on a course is not looked at: who dies at a hook keeps its
+//! `ELB` and the others are modelled only by name. A member on a course is not checked: an instance that dies at a hook keeps its
 //! action until that is completed or times out (buildkite/lifecycled issue 55).
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{LifecycleState, capacity, course::Course, journey, process::Process};
 use crate::{clock::delta, ec2::InstanceState, world::World};
 
-/// What the group does when one of its instances has reached a state in EC2.
+/// Does the group's work when one of its instances has reached a state in EC2.
 pub(super) fn instance_changed(world: &mut World, id: &str, state: InstanceState) {
     use InstanceState::{ShuttingDown, Stopped, Stopping, Terminated};
     if matches!(state, Stopping | Stopped | ShuttingDown | Terminated) {
@@ -17,8 +17,8 @@ pub(super) fn instance_changed(world: &mut World, id: &str, state: InstanceState
     }
 }
 
-/// Lets the health of a member that EC2 does not run be checked: after the grace period, if that is not over, and at the next
-/// check. One that is started again before is healthy.
+/// Plans a health check of a member that EC2 does not run: after the grace period, if that is not over, and at the next check. If
+/// the instance is started again before, it is healthy.
 pub(super) fn look_after(world: &mut World, id: &str) {
     let Some(member) = world.auto_scaling.member(id) else { return };
     let Some(group) = world.auto_scaling.group_of(id) else { return };
@@ -48,7 +48,7 @@ fn check(world: &mut World, id: &str) {
     let Some(group) = world.auto_scaling.group_of(id) else { return };
     let Some(member) = group.members.get(id) else { return };
     let is_checked = member.course.is_none()
-        && (member.lifecycle_state == LifecycleState::InService || member.lifecycle_state.is_at_rest_in_pool());
+        && (member.lifecycle_state == LifecycleState::InService || member.lifecycle_state.is_resting());
     // A stopped member of a pool of stopped ones is as it should be.
     let is_well = match member.lifecycle_state {
         LifecycleState::WarmedStopped | LifecycleState::WarmedHibernated => is_there(world, id),
@@ -63,8 +63,8 @@ fn check(world: &mut World, id: &str) {
         member.is_healthy = false;
     }
     if is_replaced {
-        // Also where EC2 has terminated it already: "ASG will later find out that the instance is terminated and run lifecycle
-        // hook" (AWS support in getsocial-rnd/ecs-drain-lambda issue 6).
+        // This also happens when EC2 has already terminated it: "ASG will later find out that the instance is terminated and run
+        // lifecycle hook" (AWS support in getsocial-rnd/ecs-drain-lambda issue 6).
         journey::begin(world, id, if is_warmed { Course::TerminateWarmed } else { Course::Terminate });
         capacity::review_soon(world, &name);
     }

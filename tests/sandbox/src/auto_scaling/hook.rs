@@ -1,4 +1,4 @@
-//! Lifecycle hooks of a group: what lets a member wait on its course.
+//! Lifecycle hooks of a group: they let a member wait on its course.
 
 use super::{
     action::{self, Ending},
@@ -13,7 +13,7 @@ const MAX_HOOKS: usize = 50;
 /// Seconds that a hook's heartbeat timeout can be (botocore, PutLifecycleHook).
 const HEARTBEAT_SECONDS: std::ops::RangeInclusive<u32> = 30..=7_200;
 
-/// Seconds, where the caller says nothing.
+/// Seconds, if the caller says nothing.
 const DEFAULT_HEARTBEAT_SECONDS: u32 = 3_600;
 
 /// The most heartbeat timeouts that a member can be kept waiting, and the most seconds.
@@ -28,13 +28,13 @@ pub struct Hook {
     pub transition: Transition,
     /// Seconds without a heartbeat after which the wait ends.
     pub heartbeat_timeout: u32,
-    /// How it ends then.
+    /// The result of a wait that timed out.
     pub default_result: ActionResult,
-    /// What its events bear along.
+    /// The metadata in its events.
     pub notification_metadata: Option<String>,
 }
 
-/// What came of a lifecycle action.
+/// The result of a lifecycle action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionResult {
     /// The course goes on.
@@ -43,7 +43,7 @@ pub enum ActionResult {
     Abandon,
 }
 
-/// What a caller says of a hook, new or there already: what is `None` stays, or becomes the default.
+/// A caller's specification of a new hook, or of changes to an old one: a field that is `None` stays, or becomes the default.
 #[derive(Clone, Debug, Default)]
 pub struct HookSpec {
     /// Its name.
@@ -52,14 +52,14 @@ pub struct HookSpec {
     pub transition: Option<Transition>,
     /// Seconds.
     pub heartbeat_timeout: Option<u32>,
-    /// `ABANDON`, where nobody says.
+    /// `ABANDON`, if the caller says nothing.
     pub default_result: Option<ActionResult>,
     /// See [`Hook::notification_metadata`].
     pub notification_metadata: Option<String>,
 }
 
 impl ActionResult {
-    /// The word for it.
+    /// Returns AWS's word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Continue => "CONTINUE",
@@ -67,38 +67,38 @@ impl ActionResult {
         }
     }
 
-    /// The result of a name.
+    /// Returns the result of a name.
     pub fn of_name(name: &str) -> Option<Self> {
         [Self::Continue, Self::Abandon].into_iter().find(|result| result.name() == name)
     }
 }
 
 impl HookSpec {
-    /// A hook on launches with defaults in all else.
+    /// Returns a hook on launches, with defaults in all else.
     pub fn launching(name: &str) -> Self {
         Self { name: name.to_owned(), transition: Some(Transition::Launching), ..Self::default() }
     }
 
-    /// A hook on terminations with defaults in all else.
+    /// Returns a hook on terminations, with defaults in all else.
     pub fn terminating(name: &str) -> Self {
         Self { name: name.to_owned(), transition: Some(Transition::Terminating), ..Self::default() }
     }
 
-    /// With this heartbeat timeout, in seconds.
+    /// Sets the heartbeat timeout, in seconds.
     #[must_use]
     pub fn heartbeat(mut self, seconds: u32) -> Self {
         self.heartbeat_timeout = Some(seconds);
         self
     }
 
-    /// With this default result.
+    /// Sets the default result.
     #[must_use]
     pub fn by_default(mut self, result: ActionResult) -> Self {
         self.default_result = Some(result);
         self
     }
 
-    /// With metadata for its events.
+    /// Sets the metadata of its events.
     #[must_use]
     pub fn metadata(mut self, metadata: &str) -> Self {
         self.notification_metadata = Some(metadata.to_owned());
@@ -107,8 +107,8 @@ impl HookSpec {
 }
 
 impl Hook {
-    /// Seconds that a member can be kept waiting by heartbeats: "48 hours or 100 times the heartbeat timeout, whichever is
-    /// smaller" (Auto Scaling guide, "Considerations and limitations for lifecycle hooks").
+    /// Returns the seconds for which heartbeats can keep a member waiting: "48 hours or 100 times the heartbeat timeout,
+    /// whichever is smaller" (Auto Scaling guide, "Considerations and limitations for lifecycle hooks").
     pub fn global_timeout(&self) -> u32 {
         let (times, most) = GLOBAL_TIMEOUT;
         self.heartbeat_timeout.saturating_mul(times).min(most)
@@ -118,7 +118,7 @@ impl Hook {
 /// Creates a hook or changes one. Actions under way keep the timeouts that they began with.
 ///
 /// # Errors
-/// As PutLifecycleHook refuses.
+/// Returns the errors of PutLifecycleHook.
 pub fn put_hook(world: &mut World, group_name: &str, spec: HookSpec) -> Result<(), ApiError> {
     let hooks = &mut existing_mut(world, group_name)?.hooks;
     let old = hooks.get(&spec.name);
@@ -131,7 +131,7 @@ pub fn put_hook(world: &mut World, group_name: &str, spec: HookSpec) -> Result<(
     Ok(())
 }
 
-/// What a specification makes of a hook that is there, or of none.
+/// Returns the hook that a specification makes, out of an old one or of none.
 pub(super) fn checked(spec: HookSpec, old: Option<&Hook>) -> Result<Hook, ApiError> {
     let transition = spec.transition.or(old.map(|hook| hook.transition));
     let transition = transition
@@ -152,7 +152,7 @@ pub(super) fn checked(spec: HookSpec, old: Option<&Hook>) -> Result<Hook, ApiErr
 /// instances, `CONTINUE` for terminating instances)" (botocore, DeleteLifecycleHook).
 ///
 /// # Errors
-/// Where there is no such group or hook.
+/// If there is no such group or hook.
 pub fn delete_hook(world: &mut World, group_name: &str, name: &str) -> Result<(), ApiError> {
     let hook = existing(world, group_name)?.hooks.get(name).cloned();
     let hook = hook.ok_or_else(|| invalid(format!("No Lifecycle Hook found with name {name}")))?;

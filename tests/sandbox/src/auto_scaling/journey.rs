@@ -1,8 +1,8 @@
 //! Members on their courses: each step takes a moment, hooks let them wait, and at the end they are in service, in the pool, or
 //! gone.
 //!
-//! What is actual is the member's state and course; each deed of the agenda that takes a step checks that nothing else has moved
-//! the member since. Who chooses the course is elsewhere: [`super::capacity`], [`super::health`], [`super::refresh`].
+//! Actual are the member's state and course. Each deed of the agenda that takes a step checks that no other deed has moved the
+//! member since. Other modules choose the course: [`super::capacity`], [`super::health`], [`super::refresh`].
 
 use super::{
     LifecycleState, PoolState,
@@ -19,26 +19,26 @@ use crate::{
     world::World,
 };
 
-/// Sends a member on a course. Whatever it waited for on another one is over.
+/// Sends a member on a course, and ends its waits on another one.
 pub(super) fn begin(world: &mut World, id: &str, course: Course) {
     action::close_all_of(world, id, Ending::Overtaken);
     let Some(member) = world.auto_scaling.member_mut(id) else { return };
     member.course = Some(course);
-    // Out of the balancers first: "the terminating instance is first deregistered from the load balancer" (Auto Scaling
-    // guide, "How lifecycle hooks work"). That the hook also waits until they have drained is not modelled.
+    // It leaves the balancers first: "the terminating instance is first deregistered from the load balancer" (Auto Scaling guide,
+    // "How lifecycle hooks work"). It is not modelled that the hook also waits until they have drained.
     membership::change_state(world, id, course.first());
     let span = match course {
         Course::Launch | Course::Warm | Course::LeavePool => world.options.launch_to_wait,
         _ => world.options.lifecycle_step,
     };
     if course == Course::LeavePool {
-        // One that is kept running is so already. A refusal is found when it should arrive.
+        // A member of a running pool runs already. If EC2 refuses, the member fails to arrive later.
         let _refused = ec2::start(world, id);
     }
     later(world, id, span, meet_hooks);
 }
 
-/// Ends a launch that came to nothing. That a terminate hook runs for it is *not verified*: a switch.
+/// Ends a launch that came to nothing. Whether a terminate hook runs for it is *not verified*: a switch.
 pub(super) fn give_up(world: &mut World, id: &str) {
     let is_warmed = world.auto_scaling.member(id).is_some_and(|member| member.lifecycle_state.is_warmed());
     let course = if is_warmed { Course::TerminateWarmed } else { Course::Terminate };
@@ -54,7 +54,7 @@ pub(super) fn give_up(world: &mut World, id: &str) {
     later(world, id, span, arrive);
 }
 
-/// The member waits at the hooks of its course, each with an action of its own; without hooks, it goes on.
+/// Lets the member wait at the hooks of its course, each with an action of its own. Without hooks, it goes on.
 fn meet_hooks(world: &mut World, id: &str) {
     let Some((group, course)) = course_of(world, id) else { return };
     let hooks = world.auto_scaling.groups[&group].hooks.values();
@@ -69,7 +69,7 @@ fn meet_hooks(world: &mut World, id: &str) {
     }
 }
 
-/// The hooks of a member's course are done.
+/// Goes on after the hooks of a member's course.
 pub(super) fn proceed(world: &mut World, id: &str, result: ActionResult) {
     let Some((_, course)) = course_of(world, id) else { return };
     let is_given_up = result == ActionResult::Abandon
@@ -94,7 +94,7 @@ pub(super) fn proceed(world: &mut World, id: &str, result: ActionResult) {
     later(world, id, span, arrive);
 }
 
-/// The last step of a course, taken as soon as EC2's part of it is done.
+/// Takes the last step of a course, as soon as EC2's part of it is done.
 fn arrive(world: &mut World, id: &str) {
     let Some((group, course)) = course_of(world, id) else { return };
     match course {
@@ -120,7 +120,7 @@ fn arrive_in_service(world: &mut World, group: &str, id: &str) {
             capacity::review_soon(world, group);
         }
         Some(InstanceState::Pending) => wait_for_ec2(world, id),
-        // Stopped or terminated behind the group's back: "it is considered a failed launch and terminated".
+        // It was stopped or terminated behind the group's back: "it is considered a failed launch and terminated".
         _ => {
             give_up(world, id);
             capacity::review_soon(world, group);
@@ -143,7 +143,7 @@ fn arrive_in_pool(world: &mut World, group: &str, id: &str) {
             capacity::review_soon(world, group);
         }
         (Some(Running), _) => {
-            // To hibernate gives `stopping` and `stopped`, as to stop does.
+            // An instance that hibernates goes through `stopping` and `stopped`, too.
             let _refused = ec2::stop(world, id);
             wait_for_ec2(world, id);
         }
@@ -159,7 +159,7 @@ fn arrive_in_pool(world: &mut World, group: &str, id: &str) {
     }
 }
 
-/// Terminates the instance, which may have been terminated before, and is done when EC2 is.
+/// Terminates the instance, if EC2 has not done so already, and is done when EC2 is.
 fn arrive_at_end(world: &mut World, group: &str, id: &str, course: Course) {
     if !matches!(ec2_state(world, id), None | Some(InstanceState::Terminated)) {
         let _refused = ec2::terminate(world, id);
@@ -176,7 +176,7 @@ fn arrive_at_end(world: &mut World, group: &str, id: &str, course: Course) {
 /// Ends a member's course in a state.
 fn settle(world: &mut World, id: &str, state: LifecycleState) -> Course {
     let now = world.now();
-    let member = world.auto_scaling.member_mut(id).expect("who has a course is a member");
+    let member = world.auto_scaling.member_mut(id).expect("an instance with a course is a member");
     let course = member.course.take().expect("it is on one");
     if state == LifecycleState::InService {
         member.in_service_since = Some(now);
@@ -193,7 +193,7 @@ fn wait_for_ec2(world: &mut World, id: &str) {
     later(world, id, span, arrive);
 }
 
-/// Takes a member's next step after a while, unless something else has moved it by then.
+/// Takes a member's next step after a while, unless another deed has moved it by then.
 fn later(world: &mut World, id: &str, span: Span, step: fn(&mut World, &str)) {
     let wait = span.draw(super::dice(world));
     let Some(moves) = world.auto_scaling.member(id).map(|member| member.moves) else { return };

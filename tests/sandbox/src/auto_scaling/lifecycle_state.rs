@@ -3,14 +3,14 @@
 /// Declares the states with the words that the API has for them.
 macro_rules! lifecycle_states {
     ($($state:ident = $name:literal,)*) => {
-        /// Where a member is in its life in the group (botocore, `LifecycleState`).
+        /// The lifecycle state of a member (botocore, `LifecycleState`).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum LifecycleState {
             $(#[doc = concat!("`", $name, "`")] $state,)*
         }
 
         impl LifecycleState {
-            /// The word for it.
+            /// Returns AWS's word for it.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$state => $name,)*
@@ -54,7 +54,8 @@ lifecycle_states! {
 }
 
 impl LifecycleState {
-    /// Whether a member in this state counts towards the desired capacity. One whose root volume is replaced stays a member.
+    /// Returns whether a member in this state counts towards the desired capacity. A member whose root volume is replaced stays
+    /// one.
     pub fn is_wanted(self) -> bool {
         use LifecycleState::{
             InService, Pending, PendingProceed, PendingWait, ReplacingRootVolume, ReplacingRootVolumeProceed,
@@ -73,13 +74,13 @@ impl LifecycleState {
         )
     }
 
-    /// Whether a member in this state is in the warm pool, or on its way into it or out of it to its end.
+    /// Returns whether a member in this state is in the warm pool, or on its way into it or out of it to its end.
     pub fn is_warmed(self) -> bool {
         self.name().starts_with("Warmed:")
     }
 
-    /// Whether it waits in the warm pool until the group needs it.
-    pub fn is_at_rest_in_pool(self) -> bool {
+    /// Returns whether it waits in the warm pool until the group needs it.
+    pub fn is_resting(self) -> bool {
         matches!(self, Self::WarmedStopped | Self::WarmedRunning | Self::WarmedHibernated)
     }
 }

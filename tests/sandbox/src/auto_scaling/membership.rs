@@ -1,4 +1,4 @@
-//! Members: how they come, rest and go, and that the balancers of the group follow.
+//! Members: how they come, rest and go, and how the balancers of the group follow.
 
 use super::{
     Group, LifecycleState, Member, TrafficSource,
@@ -12,18 +12,18 @@ use crate::{
     world::World,
 };
 
-/// The tag by which an instance tells its group.
+/// The tag of an instance with the name of its group.
 pub(super) const GROUP_TAG: &str = "aws:autoscaling:groupName";
 
-/// Makes an instance a member in any state, as a group that launched it would: for fixtures. The desired capacity follows;
-/// the balancers follow where the state is `InService`.
+/// Makes an instance a member in any state, as a group that launched it would: for fixtures. The desired capacity follows; the
+/// balancers follow if the state is `InService`.
 ///
-/// The group's processes `HealthCheck` and `ReplaceUnhealthy` are suspended with it, as AWS advises for maintenance ("Suspend
-/// and resume processes"): a test that stops a member means that member and not its replacement. Who means the replacement
-/// lets the group launch its members, or calls [`process::resume`].
+/// This suspends the group's processes `HealthCheck` and `ReplaceUnhealthy`, as AWS advises for maintenance ("Suspend and resume
+/// processes"): a test that stops a member is about that member and not about its replacement. A test about the replacement lets
+/// the group launch its members, or calls [`process::resume`].
 ///
 /// # Errors
-/// Where there is no such group, or the instance is in one already.
+/// If there is no such group, or the instance is in one already.
 pub fn add_member(
     world: &mut World,
     group_name: &str,
@@ -49,8 +49,8 @@ fn insert(world: &mut World, group_name: &str, instance_id: &str, state: Lifecyc
     Ok(())
 }
 
-/// Puts a member in a state, out of any course that it was on: for fixtures. Entering and leaving `InService` registers it with
-/// the group's balancers and deregisters it; an instance in no group is left alone.
+/// Puts a member in a state, and ends its course: for fixtures. When it enters or leaves `InService`, it is registered with the
+/// group's balancers, or deregistered. An instance in no group is left alone.
 pub fn set_lifecycle_state(world: &mut World, instance_id: &str, lifecycle_state: LifecycleState) {
     action::close_all_of(world, instance_id, Ending::Overtaken);
     if let Some(member) = world.auto_scaling.member_mut(instance_id) {
@@ -59,7 +59,7 @@ pub fn set_lifecycle_state(world: &mut World, instance_id: &str, lifecycle_state
     change_state(world, instance_id, lifecycle_state);
 }
 
-/// Puts a member in a state, and lets the balancers follow. One that is launched while `AddToLoadBalancer` is suspended is
+/// Puts a member in a state, and lets the balancers follow. A member that is launched while `AddToLoadBalancer` is suspended is
 /// never added ("when you resume ... it doesn't add the instances that were launched while this process was suspended").
 pub(super) fn change_state(world: &mut World, instance_id: &str, lifecycle_state: LifecycleState) {
     let Some(group) = world.auto_scaling.groups.values_mut().find(|group| group.members.contains_key(instance_id))
@@ -93,8 +93,8 @@ pub(super) fn attach(world: &mut World, group_name: &str, ids: &[String]) -> Res
     for id in ids {
         check_attachable(world, group, id)?;
     }
-    // On the way there is `Pending` for some seconds, which nobody here looks at. Hooks do not run ("does not apply when you
-    // attach or detach instances, move instances in and out of standby mode", Auto Scaling guide).
+    // In AWS there is `Pending` for some seconds on the way, which no function looks at. Hooks do not run ("does not apply when
+    // you attach or detach instances, move instances in and out of standby mode", Auto Scaling guide).
     ids.iter().try_for_each(|id| insert(world, group_name, id, LifecycleState::InService))
 }
 
@@ -118,19 +118,19 @@ fn check_attachable(world: &World, group: &Group, id: &str) -> Result<(), ApiErr
     Ok(())
 }
 
-/// What the leaving of members does to what the group wants.
+/// How the group's desired capacity follows when members leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaving {
-    /// It wants as many fewer.
+    /// It becomes smaller.
     Decrements,
-    /// It launches others in their place.
+    /// It stays, and the group launches others in their place.
     IsReplaced,
 }
 
-/// DetachInstances: all or none. They leave the balancers first, and stay running.
+/// DetachInstances: all or none. The members leave the balancers first, and stay running.
 ///
 /// # Errors
-/// As DetachInstances refuses.
+/// Returns the errors of DetachInstances.
 pub fn detach(world: &mut World, group_name: &str, ids: &[String], leaving: Leaving) -> Result<(), ApiError> {
     check_members(world, group_name, ids, None)?;
     let wanted = ids.iter().filter(|id| world.auto_scaling.member(id).is_some_and(|m| m.lifecycle_state.is_wanted()));
@@ -146,7 +146,7 @@ pub fn detach(world: &mut World, group_name: &str, ids: &[String], leaving: Leav
 /// EnterStandby: all or none.
 ///
 /// # Errors
-/// As EnterStandby refuses.
+/// Returns the errors of EnterStandby.
 pub fn enter_standby(world: &mut World, group_name: &str, ids: &[String], leaving: Leaving) -> Result<(), ApiError> {
     check_members(world, group_name, ids, Some(LifecycleState::InService))?;
     leave(world, group_name, ids.len(), leaving)?;
@@ -157,7 +157,7 @@ pub fn enter_standby(world: &mut World, group_name: &str, ids: &[String], leavin
 /// ExitStandby: all or none. "After you put the instances back in service, the desired capacity is incremented" (botocore).
 ///
 /// # Errors
-/// As ExitStandby refuses.
+/// Returns the errors of ExitStandby.
 pub fn exit_standby(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
     check_members(world, group_name, ids, Some(LifecycleState::Standby))?;
     let group = existing_mut(world, group_name)?;
@@ -173,7 +173,7 @@ pub fn exit_standby(world: &mut World, group_name: &str, ids: &[String]) -> Resu
     Ok(())
 }
 
-/// Attaches a traffic source; the members in service are registered with it. Once is enough.
+/// Attaches a traffic source, and registers the members in service with it. A second time changes nothing.
 pub(super) fn attach_source(world: &mut World, group_name: &str, source: TrafficSource) -> Result<(), ApiError> {
     let group = existing_mut(world, group_name)?;
     if !group.traffic_sources.contains(&source) {
@@ -184,8 +184,8 @@ pub(super) fn attach_source(world: &mut World, group_name: &str, source: Traffic
     Ok(())
 }
 
-/// Detaches a traffic source; the members in service are deregistered from it. It must have been attached by the same
-/// kind of operation ("not for target groups that were attached by using AttachTrafficSources", botocore).
+/// Detaches a traffic source, and deregisters the members in service from it. It must have been attached by the same kind of
+/// operation ("not for target groups that were attached by using AttachTrafficSources", botocore).
 pub(super) fn detach_source(world: &mut World, group_name: &str, source: &TrafficSource) -> Result<(), ApiError> {
     let group = existing_mut(world, group_name)?;
     let Some(place) = group.traffic_sources.iter().position(|other| other == source) else {

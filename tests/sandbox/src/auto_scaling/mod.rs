@@ -1,6 +1,6 @@
-//! Amazon EC2 Auto Scaling: groups, their members, and what sends the members traffic.
+//! Amazon EC2 Auto Scaling: groups, their members, and the traffic sources of the members.
 //!
-//! A group launches, replaces and terminates its members by itself ([`set_desired`], [`put_warm_pool`]); hooks let them wait
+//! A group launches, replaces and terminates its members by itself ([`set_desired`], [`put_warm_pool`]). Hooks let them wait
 //! ([`put_hook`], [`State::actions`]). AttachInstances and [`add_member`] bring instances that others have launched.
 
 mod action;
@@ -51,7 +51,7 @@ pub struct State {
     pub ended_actions: Vec<EndedAction>,
     /// How many members have joined a group so far.
     joined: u64,
-    /// For durations. Seeded at its first use, since `Default` knows no seed.
+    /// The dice for durations. They are seeded at their first use, since `Default` has no seed.
     dice: Option<Rng>,
 }
 
@@ -60,9 +60,9 @@ pub struct State {
 pub struct Group {
     /// Unique in the account and Region.
     pub name: String,
-    /// With a UUID, so that a group of the same name created later is another one.
+    /// It contains a UUID, so that a group of the same name created later is another one.
     pub arn: String,
-    /// What it launches from. Only shown.
+    /// The source of its launches. Only shown.
     pub source: LaunchSource,
     /// The fewest members.
     pub min_size: usize,
@@ -78,7 +78,8 @@ pub struct Group {
     pub health_check_type: String,
     /// Seconds.
     pub health_check_grace_period: u32,
-    /// What sends its members traffic, in the order of attachment. Nobody else shall touch the members' registrations there.
+    /// The traffic sources of its members, in the order of attachment. Only the group may change the members' registrations
+    /// there.
     pub traffic_sources: Vec<TrafficSource>,
     /// The group's own tags.
     pub tags: Vec<GroupTag>,
@@ -88,7 +89,7 @@ pub struct Group {
     pub created: Timestamp,
     /// Its lifecycle hooks, by name.
     pub hooks: BTreeMap<String, Hook>,
-    /// The processes that are suspended, each since when.
+    /// The suspended processes, each with the time since when.
     pub suspended: BTreeMap<Process, Timestamp>,
     /// Its warm pool.
     pub warm_pool: Option<WarmPool>,
@@ -96,11 +97,11 @@ pub struct Group {
     pub refreshes: Vec<Refresh>,
     /// Whether members that it launches are spared by scaling in.
     pub protects_new_members: bool,
-    /// How often it will be looked after in the next moments.
+    /// How many reviews are due in the next moments.
     reviews_due: usize,
 }
 
-/// What a group launches its instances from.
+/// The source of a group's launches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaunchSource {
     /// Id or name, and version.
@@ -114,7 +115,7 @@ pub enum LaunchSource {
     },
     /// A launch configuration, by name.
     Configuration(String),
-    /// Made from an instance, by id.
+    /// An instance, by id, that it was made from.
     Instance(String),
 }
 
@@ -123,15 +124,15 @@ pub enum LaunchSource {
 pub struct Member {
     /// The instance.
     pub instance_id: String,
-    /// Its zone, which is told even when EC2 has forgotten the instance.
+    /// Its zone, which is shown even when EC2 has forgotten the instance.
     pub zone: String,
-    /// Where it is in its life in the group.
+    /// Its lifecycle state.
     pub lifecycle_state: LifecycleState,
-    /// What the last health check found.
+    /// The result of the last health check.
     pub is_healthy: bool,
     /// Whether scaling in spares it.
     pub protected_from_scale_in: bool,
-    /// Where it is going, unless it rests.
+    /// Its course, unless it rests.
     pub course: Option<Course>,
     /// When it was last put in service.
     pub in_service_since: Option<Timestamp>,
@@ -173,12 +174,12 @@ impl Member {
 }
 
 impl State {
-    /// The group that an instance is a member of.
+    /// Returns the group that an instance is a member of.
     pub fn group_of(&self, instance_id: &str) -> Option<&Group> {
         self.groups.values().find(|group| group.members.contains_key(instance_id))
     }
 
-    /// An instance as a member of its group.
+    /// Returns an instance as a member of its group.
     pub fn member(&self, instance_id: &str) -> Option<&Member> {
         self.group_of(instance_id)?.members.get(instance_id)
     }
@@ -188,8 +189,8 @@ impl State {
     }
 }
 
-/// Whether anything in Auto Scaling is still to happen by itself: a member under way or waiting at a hook, a group about to be
-/// looked after, a health check, a refresh. An open action counts, since it times out if nobody completes it.
+/// Returns whether anything in Auto Scaling will still happen by itself: a member is under way or waits at a hook, or a review, a
+/// health check or a refresh is due. An open action counts, since it times out if no caller completes it.
 pub fn is_moving(world: &World) -> bool {
     let is_moving = |member: &Member| member.course.is_some() || member.checks_due > 0;
     let mut groups = world.auto_scaling.groups.values();
@@ -197,12 +198,12 @@ pub fn is_moving(world: &World) -> bool {
         .any(|group| group.reviews_due > 0 || group.active_refresh().is_some() || group.members.values().any(is_moving))
 }
 
-/// What the service does when an instance has reached a state.
+/// Does the service's work when an instance has reached a state.
 pub(crate) fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
     health::instance_changed(world, instance_id, state);
 }
 
-/// The dice for durations.
+/// Returns the dice for durations.
 fn dice(world: &mut World) -> &mut Rng {
     let seed = world.options.seed;
     world.auto_scaling.dice.get_or_insert_with(|| World::dice(seed, "auto_scaling"))

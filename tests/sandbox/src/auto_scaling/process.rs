@@ -10,8 +10,8 @@ use crate::{wire::ApiError, world::World};
 /// Declares the processes with the words that the API has for them.
 macro_rules! processes {
     ($($process:ident,)*) => {
-        /// A process of a group (botocore, SuspendProcesses). `AlarmNotification`, `AZRebalance` and `ScheduledActions` never
-        /// run here anyhow.
+        /// A process of a group (botocore, SuspendProcesses). `AlarmNotification`, `AZRebalance` and `ScheduledActions` never run
+        /// here.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Process {
             $(#[doc = concat!("`", stringify!($process), "`")] $process,)*
@@ -21,7 +21,7 @@ macro_rules! processes {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$process,)*];
 
-            /// The word for it.
+            /// Returns AWS's word for it.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$process => stringify!($process),)*
@@ -44,10 +44,10 @@ processes! {
 }
 
 impl Process {
-    /// The process of a name.
+    /// Returns the process of a name.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If there is none.
     pub fn of_name(name: &str) -> Result<Self, ApiError> {
         let found = Self::ALL.iter().copied().find(|process| process.name() == name);
         found.ok_or_else(|| invalid(format!("Validation Error: the process type {name} is invalid")))
@@ -57,7 +57,7 @@ impl Process {
 /// Suspends processes of a group.
 ///
 /// # Errors
-/// Where there is no such group.
+/// If there is no such group.
 pub fn suspend(world: &mut World, group_name: &str, processes: &[Process]) -> Result<(), ApiError> {
     let now = world.now();
     let group = existing_mut(world, group_name)?;
@@ -67,10 +67,10 @@ pub fn suspend(world: &mut World, group_name: &str, processes: &[Process]) -> Re
     Ok(())
 }
 
-/// Resumes processes of a group, which catches up with what happened meanwhile.
+/// Resumes processes of a group, which catches up with the changes in between.
 ///
 /// # Errors
-/// Where there is no such group.
+/// If there is no such group.
 pub fn resume(world: &mut World, group_name: &str, processes: &[Process]) -> Result<(), ApiError> {
     let group = existing_mut(world, group_name)?;
     group.suspended.retain(|process, _| !processes.contains(process));

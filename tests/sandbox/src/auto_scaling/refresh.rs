@@ -1,7 +1,7 @@
 //! Instance refreshes: the members that were there at the start are replaced, or get another root volume, batch by batch (Auto
 //! Scaling guide, "How an instance refresh works").
 //!
-//! Actual is who of the outdated members is still there; wanted is nobody; a step every few seconds takes out as many as the
+//! Actual are the outdated members that are still there; wanted are none. A step every few seconds takes out as many as the
 //! minimum healthy percentage allows, and lets the group be larger for a while as the maximum allows. The review of the group
 //! ([`super::capacity`]) launches the others. Members of the warm pool come last.
 
@@ -20,7 +20,7 @@ use crate::{
     world::World,
 };
 
-/// How often a refresh looks whether it can go on. That AWS does it so often is not documented.
+/// How often a refresh looks whether it can go on. AWS does not document its own interval.
 const STEP: Span = Span::milliseconds(2_000, 6_000);
 
 /// How a refresh brings a member up to date.
@@ -33,27 +33,27 @@ pub enum Strategy {
     ReplaceRootVolume,
 }
 
-/// Where a refresh is.
+/// The status of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshStatus {
     /// It goes on.
     InProgress,
-    /// It takes nobody out any more, and waits for those under way.
+    /// It takes out no more members, and waits for those under way.
     Cancelling,
     /// It was cancelled.
     Cancelled,
-    /// Nobody is outdated.
+    /// No member is outdated.
     Successful,
 }
 
-/// How a refresh goes about it (botocore, RefreshPreferences). Checkpoints, rollback and the rest are not modelled.
+/// The preferences of a refresh (botocore, RefreshPreferences). Checkpoints, rollback and the rest are not modelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preferences {
     /// Percentage of the desired capacity that stays in service.
     pub min_healthy_percentage: usize,
     /// Percentage of the desired capacity that the group may have.
     pub max_healthy_percentage: usize,
-    /// Seconds in service after which a new member counts as healthy; the grace period where nobody says.
+    /// Seconds in service after which a new member counts as healthy; the grace period, if the caller says nothing.
     pub instance_warmup: Option<u32>,
 }
 
@@ -64,29 +64,29 @@ pub struct Refresh {
     pub id: String,
     /// How it brings members up to date.
     pub strategy: Strategy,
-    /// How it goes about it.
+    /// Its preferences.
     pub preferences: Preferences,
-    /// Where it is.
+    /// Its status.
     pub status: RefreshStatus,
     /// When it began.
     pub started: Timestamp,
     /// When it was over.
     pub ended: Option<Timestamp>,
-    /// How many there were to update.
+    /// How many members there were to update.
     pub total: usize,
-    /// Who is outdated and still in place, in service or in the pool.
+    /// The outdated members that are still in place, in service or in the pool.
     pub outdated: BTreeSet<String>,
 }
 
 impl Default for Preferences {
-    /// As botocore says: 90 percent at least, and no more than are desired.
+    /// Returns botocore's defaults: 90 percent at least, and no more than are desired.
     fn default() -> Self {
         Self { min_healthy_percentage: 90, max_healthy_percentage: 100, instance_warmup: None }
     }
 }
 
 impl Strategy {
-    /// The word for it.
+    /// Returns AWS's word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rolling => "Rolling",
@@ -96,7 +96,7 @@ impl Strategy {
 }
 
 impl RefreshStatus {
-    /// The word for it.
+    /// Returns AWS's word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::InProgress => "InProgress",
@@ -106,26 +106,26 @@ impl RefreshStatus {
         }
     }
 
-    /// Whether it is not over.
+    /// Returns whether it is not over.
     pub fn is_active(self) -> bool {
         matches!(self, Self::InProgress | Self::Cancelling)
     }
 }
 
 impl Refresh {
-    /// Whole percents of what is done.
+    /// Returns the progress in whole percents.
     pub fn percentage_complete(&self) -> usize {
         (self.total - self.outdated.len()) * 100 / self.total.max(1)
     }
 }
 
 impl Group {
-    /// The refresh that is not over.
+    /// Returns the refresh that is not over.
     pub fn active_refresh(&self) -> Option<&Refresh> {
         self.refreshes.last().filter(|refresh| refresh.status.is_active())
     }
 
-    /// How many members more than desired a refresh lets the group have.
+    /// Returns how many members more than desired a refresh lets the group have.
     pub(super) fn surge(&self) -> usize {
         let refresh = self.active_refresh().filter(|refresh| refresh.strategy == Strategy::Rolling);
         refresh.map_or(0, |refresh| {
@@ -134,14 +134,14 @@ impl Group {
         })
     }
 
-    /// How many of these it should launch just now: one for each outdated member at most, in whose place it comes.
+    /// Returns how many of these it should launch just now: at most one for each outdated member that it will replace.
     pub(super) fn surge_to_launch(&self) -> usize {
         let refresh = self.active_refresh().filter(|refresh| refresh.status == RefreshStatus::InProgress);
         let in_service = |id: &&String| self.members.get(*id).is_some_and(is_live);
         refresh.map_or(0, |refresh| self.surge().min(refresh.outdated.iter().filter(in_service).count()))
     }
 
-    /// Members that carry the load: in service and past their warmup, if they are new.
+    /// Returns how many members carry the load: they are in service and, if they are new, past their warmup.
     fn healthy(&self, refresh: &Refresh, now: Timestamp) -> usize {
         let warmup = refresh.preferences.instance_warmup.unwrap_or(self.health_check_grace_period);
         let warmup = delta(Duration::from_secs(u64::from(warmup)));
@@ -152,7 +152,7 @@ impl Group {
         self.members.values().filter(|member| is_live(member)).filter(is_warm).count()
     }
 
-    /// How a refresh is over that has these left, and the word for it in its event.
+    /// Returns the end of a refresh that has these members left, and the word for it in its event.
     fn end_of(
         &self,
         refresh: &Refresh,
@@ -168,13 +168,13 @@ impl Group {
         }
     }
 
-    /// Who can be taken out now, the oldest first.
+    /// Returns the members that can be taken out now, the oldest first.
     fn next_in_service(&self, refresh: &Refresh, now: Timestamp) -> Vec<String> {
         let needed = (self.desired_capacity * refresh.preferences.min_healthy_percentage).div_ceil(100);
         let is_quiet =
             !self.members.values().any(|member| member.course.is_some() && member.lifecycle_state.is_wanted());
         let spare = match self.healthy(refresh, now).saturating_sub(needed) {
-            // A percentage that allows nobody out would never end: one at a time, when the group is complete.
+            // If the percentage allows none out, it would never end: one at a time, when the group is complete.
             0 if is_quiet && self.surge() == 0 && self.healthy(refresh, now) >= self.desired_capacity => 1,
             spare => spare,
         };
@@ -184,13 +184,13 @@ impl Group {
         outdated.iter().take(spare).map(|member| member.instance_id.clone()).collect()
     }
 
-    /// Those in service; and when none of them is outdated, "then it replaces instances in the warm pool".
+    /// Returns the next members in service. When none of these is outdated, "then it replaces instances in the warm pool".
     fn next(&self, refresh: &Refresh, now: Timestamp) -> Vec<String> {
         let outdated = || refresh.outdated.iter().filter_map(|id| self.members.get(id));
         if outdated().any(|member| !member.lifecycle_state.is_warmed()) {
             return self.next_in_service(refresh, now);
         }
-        let resting = outdated().filter(|member| member.lifecycle_state.is_at_rest_in_pool());
+        let resting = outdated().filter(|member| member.lifecycle_state.is_resting());
         resting.map(|member| member.instance_id.clone()).collect()
     }
 }
@@ -202,8 +202,8 @@ fn is_live(member: &Member) -> bool {
 /// Starts a refresh of all members.
 ///
 /// # Errors
-/// As StartInstanceRefresh refuses; and loudly where members are protected or in standby, about which a caller has choices
-/// that are not modelled.
+/// Returns the errors of StartInstanceRefresh. Members that are protected or in standby are an error, too, since a caller's
+/// choices about these are not modelled.
 pub fn start_refresh(
     world: &mut World,
     group_name: &str,
@@ -244,10 +244,10 @@ pub fn start_refresh(
     Ok(id)
 }
 
-/// Cancels the refresh in progress: what it has done stays.
+/// Cancels the refresh in progress. The members that it has replaced stay.
 ///
 /// # Errors
-/// As CancelInstanceRefresh refuses.
+/// Returns the errors of CancelInstanceRefresh.
 pub fn cancel_refresh(world: &mut World, group_name: &str) -> Result<String, ApiError> {
     let group = existing_mut(world, group_name)?;
     match group.refreshes.last_mut().filter(|refresh| refresh.status == RefreshStatus::InProgress) {
@@ -282,7 +282,7 @@ fn step(world: &mut World, group_name: &str, id: &str) {
     let may_go_on =
         refresh.status == RefreshStatus::InProgress && !group.suspended.contains_key(&Process::InstanceRefresh);
     let batch = if may_go_on { group.next(refresh, now) } else { Vec::new() };
-    // Who left by another way is up to date as well.
+    // A member that left in another way is up to date as well.
     let is_left = |id: &&String| group.members.contains_key(*id) && !batch.contains(*id);
     let left: BTreeSet<_> = refresh.outdated.iter().filter(is_left).cloned().collect();
     let end = if batch.is_empty() { group.end_of(refresh, &left, now) } else { None };

@@ -1,6 +1,6 @@
 //! Warm pools: members that are prepared and kept aside until the group needs them.
 //!
-//! What moves them is the review of the group ([`super::capacity`]).
+//! The review of the group moves them ([`super::capacity`]).
 
 use super::{
     LifecycleState,
@@ -25,11 +25,11 @@ pub enum PoolState {
 /// A warm pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WarmPool {
-    /// How members that come are kept. Those that are there stay as they are: what AWS does with them is *not verified*.
+    /// The state in which members that come are kept. Members that are there stay as they are: AWS's own way is *not verified*.
     pub state: PoolState,
     /// The fewest members of the pool.
     pub min_size: usize,
-    /// The most members of group and pool together, where that is not the group's own maximum.
+    /// The most members of group and pool together, if that is not the group's own maximum.
     pub max_group_prepared_capacity: Option<usize>,
     /// Whether scaling in returns members to the pool.
     pub reuse_on_scale_in: bool,
@@ -41,7 +41,7 @@ impl PoolState {
     /// All of them.
     const ALL: [Self; 3] = [Self::Stopped, Self::Running, Self::Hibernated];
 
-    /// The word for it.
+    /// Returns AWS's word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stopped => "Stopped",
@@ -50,12 +50,12 @@ impl PoolState {
         }
     }
 
-    /// The state of a name.
+    /// Returns the state of a name.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// Where a member is that rests in the pool.
+    /// Returns the state of a member that rests in the pool.
     pub fn member_state(self) -> LifecycleState {
         match self {
             Self::Stopped => LifecycleState::WarmedStopped,
@@ -66,7 +66,7 @@ impl PoolState {
 }
 
 impl WarmPool {
-    /// How many members it should have: what is missing from the desired capacity to the group's maximum or to the prepared
+    /// Returns how many members it should have: the gap between the desired capacity and the group's maximum or the prepared
     /// capacity, and never fewer than its least (Auto Scaling guide, "Warm pool size").
     pub(super) fn wanted(&self, max_size: usize, desired: usize) -> usize {
         let most = self.max_group_prepared_capacity.unwrap_or(max_size);
@@ -77,7 +77,7 @@ impl WarmPool {
 /// Gives a group a warm pool, or changes the one that it has.
 ///
 /// # Errors
-/// As PutWarmPool refuses.
+/// Returns the errors of PutWarmPool.
 pub fn put_warm_pool(world: &mut World, group_name: &str, pool: WarmPool) -> Result<(), ApiError> {
     let group = existing(world, group_name)?;
     capacity::check_launches(group, pool.wanted(group.max_size, group.desired_capacity))?;
@@ -102,7 +102,7 @@ pub enum Deletion {
 /// Deletes a group's warm pool with its members.
 ///
 /// # Errors
-/// Where there is no such group or pool.
+/// If there is no such group or pool.
 pub fn delete_warm_pool(world: &mut World, group_name: &str, deletion: Deletion) -> Result<(), ApiError> {
     let group = existing_mut(world, group_name)?;
     let pool = group.warm_pool.as_mut();

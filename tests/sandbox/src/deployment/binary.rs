@@ -1,4 +1,4 @@
-//! Where the binaries of functions come from.
+//! The binaries of functions.
 
 use std::{
     io,
@@ -6,12 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Builds a function with the cargo that runs us and the same profile, and says where its binary is.
+/// Builds a function with the cargo that runs this program and with the same profile, and returns the path of its binary.
 ///
-/// The variable `ELB_REGISTRAR_BINARIES` names a folder of binaries to be used instead, such as what `sam build` has made.
+/// The variable `ELB_REGISTRAR_BINARIES` names a folder of binaries to be used instead, such as those of `sam build`.
 ///
 /// # Errors
-/// Where it does not build, or there is no such binary.
+/// If it does not build, or there is no such binary.
 pub fn build(function: &str) -> io::Result<PathBuf> {
     if let Some(folder) = std::env::var_os("ELB_REGISTRAR_BINARIES") {
         let binary = Path::new(&folder).join(function);
@@ -20,8 +20,8 @@ pub fn build(function: &str) -> io::Result<PathBuf> {
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // From the workspace's root and without `--package`, so that all crates have the features that they have in
-    // `cargo test` and `cargo run` there: otherwise the AWS SDK would be compiled once more.
+    // Cargo runs at the workspace's root and without `--package`, so that all crates have the features that they have in `cargo
+    // test` and `cargo run` there. Otherwise the AWS SDK would be compiled once more.
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).args(["build", "--bin", function]);
     if !cfg!(debug_assertions) {
         command.arg("--release");

@@ -1,4 +1,5 @@
-//! SAM's functions: what `AWS::Serverless::Function` becomes (SAM specification, "Generated AWS CloudFormation resources").
+//! SAM's functions: the resources that `AWS::Serverless::Function` becomes (SAM specification, "Generated AWS CloudFormation
+//! resources").
 
 use std::{path::Path, time::Duration};
 
@@ -18,11 +19,11 @@ use crate::{
     world::World,
 };
 
-/// Who invokes a function by a rule or a schedule.
+/// The caller of a function by a rule or a schedule.
 const EVENTS: &str = "events.amazonaws.com";
 
-/// The name of the function's binary, by which the sandbox calls the function: what cargo-lambda is told to build, else the
-/// handler, else the folder of the code.
+/// Returns the name of the function's binary, by which the sandbox calls the function: the name that cargo-lambda is told to
+/// build, otherwise the handler, otherwise the folder of the code.
 pub(super) fn binary(id: &str, resource: &Value) -> Result<String, DeployError> {
     let properties = &resource["Properties"];
     let built = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
@@ -33,8 +34,8 @@ pub(super) fn binary(id: &str, resource: &Value) -> Result<String, DeployError> 
     name.ok_or_else(|| DeployError(format!("{id}: neither BuildProperties nor Handler nor CodeUri names its binary")))
 }
 
-/// A function's properties with those that all functions have: structures are merged, lists joined, and of two other values
-/// the function's own counts.
+/// Returns a function's properties together with those that all functions have: structures are merged, lists joined, and of two
+/// other values the function's own counts.
 pub(super) fn with_globals(globals: &Value, properties: &Value) -> Result<Value, DeployError> {
     let sections = globals.as_object().cloned().unwrap_or_default();
     match sections.keys().find(|name| *name != "Function") {
@@ -60,7 +61,7 @@ fn merge(global: &Value, own: &Value) -> Value {
     }
 }
 
-/// Creates a function, its role where it has none of its own, and what its events become.
+/// Creates a function, its role if it has none of its own, and the sources of its events.
 pub(super) fn create(world: &mut World, id: &str, name: &str, properties: &mut Properties) -> Result<(), DeployError> {
     let mut spec = FunctionSpec::new(name);
     spec.timeout = Duration::from_secs(properties.number("Timeout")?.unwrap_or(3));
@@ -79,13 +80,13 @@ pub(super) fn create(world: &mut World, id: &str, name: &str, properties: &mut P
     };
     spec.environment = environment(properties)?;
     spec.log = log(name, properties)?;
-    // What it is built of, and what it runs on, does not show.
+    // The architecture and the code have no effect here.
     properties.without_effect(&["Architectures", "CodeUri", "Description", "Handler", "Runtime", "Tags"]);
     let destination = event_invoke_config(&mut spec, properties)?;
     let events = properties.any("Events").unwrap_or_default().as_object().cloned().unwrap_or_default();
     let policies = properties.any("Policies");
     spec.role = Some(match properties.text("Role")? {
-        // SAM adds nothing to a role that is not its own.
+        // SAM adds nothing to a role that it did not make.
         Some(arn) => role_in(world, &arn)?,
         None => generated_role(world, id, &spec, policies, &events, destination.as_deref())?,
     });
@@ -147,7 +148,7 @@ fn log(function: &str, properties: &mut Properties) -> Result<LogSettings, Deplo
     Ok(settings)
 }
 
-/// What becomes of asynchronous invocations. Answers the ARN of the destination of those that fail.
+/// Sets how asynchronous invocations are retried. Returns the ARN of the destination of those that fail.
 fn event_invoke_config(spec: &mut FunctionSpec, properties: &mut Properties) -> Result<Option<String>, DeployError> {
     let Some(mut config) = properties.structure("EventInvokeConfig")? else { return Ok(None) };
     if let Some(retries) = config.number("MaximumRetryAttempts")? {
@@ -183,7 +184,7 @@ fn event_invoke_config(spec: &mut FunctionSpec, properties: &mut Properties) -> 
     Ok(destination)
 }
 
-/// The role that SAM makes for a function without one.
+/// Returns the role that SAM makes for a function without one.
 fn generated_role(
     world: &mut World,
     id: &str,
@@ -225,7 +226,7 @@ fn generated_role(
     Ok(name)
 }
 
-/// A policy of AWS's own, by its ARN or its name.
+/// Returns a policy of AWS's own, by its ARN or its name.
 pub(super) fn managed_policy(name: &str) -> Option<Policy> {
     let name = name.rsplit('/').next().unwrap_or(name);
     let logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"];
@@ -242,7 +243,7 @@ pub(super) fn managed_policy(name: &str) -> Option<Policy> {
     Some(Policy { is_managed: true, ..policy })
 }
 
-/// A rule that invokes the function on a schedule, and the permission to do so.
+/// Creates a rule that invokes the function on a schedule, and the permission to do so.
 fn schedule(world: &mut World, function: &str, rule: &str, properties: &mut Properties) -> Result<(), DeployError> {
     let rule = properties.text("Name")?.unwrap_or_else(|| rule.to_owned());
     let expression = properties.required("Schedule")?;

@@ -1,4 +1,4 @@
-//! What a resource is called once it exists: its name, what `Ref` answers, and what `Fn::GetAtt` answers.
+//! The identity of a resource once it exists: its name, the answer of `Ref`, and the answers of `Fn::GetAtt`.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use crate::{
     world::{ACCOUNT, REGION},
 };
 
-/// What other parts of the template see of a resource.
+/// The view that other parts of the template have of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Its name, or its id where it has no name.
+    /// Its name, or its id if it has no name.
     pub name: String,
-    /// What `Ref` answers.
+    /// The answer of `Ref`.
     pub reference: String,
-    /// What `Fn::GetAtt` answers.
+    /// The answers of `Fn::GetAtt`.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// The property that bears the name of a resource of this type, where it can have one.
+/// Returns the property with the name of a resource of this type, if it can have one.
 fn name_property(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "AWS::CloudWatch::Alarm" => "AlarmName",
@@ -36,7 +36,7 @@ fn name_property(kind: &str) -> Option<&'static str> {
 }
 
 impl Identity {
-    /// The identity of a resource that is about to be created, which has no name of other resources in its own.
+    /// Returns the identity of a resource that is about to be created, and whose name contains no names of other resources.
     pub(super) fn of(id: &str, resource: &Value, resolver: &Resolver) -> Result<Self, DeployError> {
         let kind = resource["Type"].as_str().unwrap_or_default();
         let given = name_property(kind).map(|property| &resource["Properties"][property]);
@@ -58,7 +58,7 @@ impl Identity {
                 let arn = format!("arn:aws:iam::{ACCOUNT}:policy/{name}");
                 (arn.clone(), vec![("PolicyArn", arn)])
             }
-            // With an asterisk for the streams in it.
+            // The ARN ends with an asterisk for the streams in it.
             "AWS::Logs::LogGroup" => (name.clone(), vec![("Arn", arn("logs", format!("log-group:{name}:*")))]),
             "AWS::CloudWatch::Alarm" => (name.clone(), vec![("Arn", arn("cloudwatch", format!("alarm:{name}")))]),
             "AWS::CloudWatch::Dashboard"
@@ -74,14 +74,15 @@ impl Identity {
     }
 }
 
-/// How a name ends that CloudFormation makes up: that of a FIFO queue as it must (localstack's test of this template is checked against AWS:
+/// Returns the end of a name that CloudFormation makes up: that of a FIFO queue must have it (localstack's test of this template
+/// is checked against AWS:
 /// <https://github.com/localstack/localstack/blob/main/tests/aws/services/sqs/resource_providers/templates/sqs_fifo_queue_required_properties.yml>).
 fn suffix(resource: &Value) -> &'static str {
     let is_fifo = resource["Properties"].get("FifoQueue").and_then(text_of).is_some_and(|text| text == "true");
     if is_fifo { sqs::FIFO_SUFFIX } else { "" }
 }
 
-/// Which host it names does not matter to the sandbox.
+/// Returns the URL of a queue. The sandbox ignores its host.
 fn queue_url(name: &str) -> String {
     format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}")
 }

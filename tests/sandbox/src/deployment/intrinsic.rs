@@ -1,4 +1,4 @@
-//! CloudFormation's functions: `Ref`, `Fn::GetAtt`, `Fn::Sub` and their kin are replaced by what they stand for.
+//! CloudFormation's functions: `Ref`, `Fn::GetAtt`, `Fn::Sub` and their kin are replaced by their values.
 
 use std::{
     cell::RefCell,
@@ -15,19 +15,19 @@ use crate::world::{ACCOUNT, REGION};
 pub(super) struct Resolver {
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) conditions: BTreeMap<String, bool>,
-    /// Of the resources that are created, by logical id.
+    /// The resources that are created, by logical id.
     pub(super) identities: BTreeMap<String, Identity>,
-    /// Resources that were named since this was emptied last.
+    /// Resources that were named since the last call of [`Resolver::take_named`].
     named: RefCell<BTreeSet<String>>,
 }
 
 impl Resolver {
-    /// Knows parameters, and nothing else yet.
+    /// Returns a resolver that knows parameters, and nothing else yet.
     pub(super) fn of(parameters: BTreeMap<String, String>) -> Self {
         Self { parameters, ..Self::default() }
     }
 
-    /// A tree without functions. `None` for `AWS::NoValue`, which takes the property or the element away.
+    /// Returns a tree without functions. `None` stands for `AWS::NoValue`, which takes the property or the element away.
     pub(super) fn resolve(&self, value: &Value) -> Result<Option<Value>, DeployError> {
         match value {
             Value::Array(values) => {
@@ -48,12 +48,12 @@ impl Resolver {
         }
     }
 
-    /// Which resources were named since the last call.
+    /// Returns the resources that were named since the last call.
     pub(super) fn take_named(&self) -> BTreeSet<String> {
         self.named.take()
     }
 
-    /// Whether a condition function is true. Conditions know parameters only.
+    /// Returns whether a condition function is true. Conditions know parameters only.
     pub(super) fn is_true(&self, function: &Value) -> Result<bool, DeployError> {
         let fields = function.as_object().and_then(function_in);
         let all = |argument: &Value| argument.as_array().cloned().unwrap_or_default();
@@ -178,7 +178,7 @@ impl Resolver {
     }
 }
 
-/// The function in a mapping that is nothing but a call.
+/// Returns the function in a mapping that consists of one call.
 pub(super) fn function_in(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
     let (name, argument) = fields.iter().next().filter(|_| fields.len() == 1)?;
     // A statement's `Condition` is a mapping; a reference to a condition is its name.

@@ -1,10 +1,10 @@
-//! The project as it is deployed: what `template.yaml` says, done in the simulated AWS as CloudFormation and SAM do it.
+//! The deployed project: everything in `template.yaml`, made in the simulated AWS as CloudFormation and SAM make it.
 //!
-//! In the order of the work: the text becomes a tree ([`Template`]), parameters and conditions get their values, every
-//! resource gets its name and ARN (`identity`), functions such as `!Sub` are replaced by what they stand for (`intrinsic`),
-//! and the resources are created, each after those that it names (`stack`). What has no effect on behaviour, such as an
-//! alarm, is checked for its references and kept for tests to look at. What has an effect and is not modelled is an error
-//! that names the resource and the property.
+//! The order of the work: the text becomes a tree ([`Template`]), parameters and conditions get their values, every resource gets
+//! its name and ARN (`identity`), functions such as `!Sub` are replaced by their values (`intrinsic`), and the resources are
+//! created, each after those that it names (`stack`). A resource without an effect on behaviour, such as an alarm, is checked for
+//! its references and kept for tests to look at. A property with an effect that is not modelled is an error that names the
+//! resource and the property.
 
 mod binary;
 mod function;
@@ -27,10 +27,10 @@ pub use template::Template;
 
 use crate::world::World;
 
-/// The function that converges the instances that EC2's state changes name.
+/// The function that converges the instances named by EC2's state changes.
 pub const INSTANCE_STATE: &str = "instance-state";
 
-/// The function that sees instances in and out that wait at a lifecycle hook.
+/// The function that serves instances at a lifecycle hook, on their way in and out.
 pub const LIFECYCLE: &str = "lifecycle";
 
 /// The function that sweeps, on a schedule.
@@ -42,10 +42,10 @@ pub const STACK: &str = "elb-registrar";
 /// The queue that the events of [`INSTANCE_STATE`] come from.
 pub const QUEUE: &str = "elb-registrar-InstanceStateQueue";
 
-/// The queue for what nobody understands, and for what failed for good.
+/// The queue for messages that no function understands, and for those that failed for good.
 pub const DEAD_LETTERS: &str = "elb-registrar-InstanceStateDeadLetterQueue";
 
-/// The queue for what EventBridge could not put into [`QUEUE`].
+/// The queue for events that EventBridge could not put into [`QUEUE`].
 pub const UNDELIVERED: &str = "elb-registrar-InstanceStateRuleDeadLetterQueue";
 
 /// The queue that the events of [`LIFECYCLE`] come from.
@@ -75,14 +75,14 @@ pub const RULE: &str = "elb-registrar-InstanceStateRule";
 /// The rule that chooses the events for [`LIFECYCLE_QUEUE`].
 pub const LIFECYCLE_RULE: &str = "elb-registrar-LifecycleRule";
 
-/// Why a template cannot be deployed: a sentence, in AWS's words where AWS has some.
+/// The reason why a template cannot be deployed: a sentence, in AWS's words if AWS has some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeployError(pub String);
 
 /// Deploys the project's template with these parameters, and the defaults of the others.
 ///
 /// # Errors
-/// Where CloudFormation would refuse the parameters or the template, or the sandbox does not model something in it.
+/// If CloudFormation would refuse the parameters or the template, or the sandbox does not model something in it.
 pub fn deploy(world: &mut World, parameters: &[(&str, &str)]) -> Result<Stack, DeployError> {
     Template::of_project().deploy(world, parameters)
 }

@@ -1,4 +1,4 @@
-//! A template's parameters: what is given, what is the default, and what CloudFormation would not take.
+//! A template's parameters: their values, their defaults, and CloudFormation's refusals.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{DeployError, properties::text_of};
 
-/// What a parameter's declaration may have.
+/// The elements that a parameter's declaration may have.
 const ELEMENTS: [&str; 11] = [
     "AllowedPattern",
     "AllowedValues",
@@ -22,10 +22,10 @@ const ELEMENTS: [&str; 11] = [
     "Type",
 ];
 
-/// The value of every parameter.
+/// Returns the value of every parameter.
 ///
 /// # Errors
-/// In CloudFormation's words, where one is missing, unknown or not allowed.
+/// In CloudFormation's words, if one is missing, unknown or not allowed.
 pub(super) fn values(
     declared: &Map<String, Value>,
     given: &BTreeMap<String, String>,
@@ -64,7 +64,7 @@ fn check(name: &str, value: &str, declaration: &Map<String, Value>) -> Result<()
         Some("Number") => true,
         other => return refuse(format!("the type {other:?} of the parameter {name} is not modelled by the sandbox")),
     };
-    // Where somebody has written down what is wanted, CloudFormation says that and nothing else.
+    // If the template's author has written a description, CloudFormation shows it and nothing else.
     let explained = declaration.get("ConstraintDescription").and_then(Value::as_str);
     let refuse = |why: String| match explained {
         Some(explained) => refuse(format!("Parameter {name} failed to satisfy constraint: {explained}")),

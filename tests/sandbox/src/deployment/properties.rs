@@ -1,4 +1,4 @@
-//! A resource's properties, each of which somebody has to read: what is left is not modelled, and an error.
+//! A resource's properties. The sandbox has to read each of them: a property that is left is not modelled, and an error.
 
 use serde_json::{Map, Value};
 
@@ -7,13 +7,13 @@ use super::DeployError;
 /// The properties of one resource, or of a structure in them.
 #[derive(Debug)]
 pub(super) struct Properties {
-    /// Whose they are, for people.
+    /// The resource's name, for people.
     of: String,
     left: Map<String, Value>,
 }
 
 impl Properties {
-    /// Of a resource, after all functions were resolved.
+    /// Takes the properties of a resource, after all functions were resolved.
     pub(super) fn new(of: &str, value: &Value) -> Result<Self, DeployError> {
         match value {
             Value::Null => Ok(Self { of: of.to_owned(), left: Map::new() }),
@@ -22,12 +22,12 @@ impl Properties {
         }
     }
 
-    /// Any property.
+    /// Returns a property of any type.
     pub(super) fn any(&mut self, name: &str) -> Option<Value> {
         self.left.remove(name)
     }
 
-    /// A text; a number or a flag is one, too.
+    /// Returns a text. A number or a flag is one, too.
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, DeployError> {
         match self.any(name) {
             None => Ok(None),
@@ -35,12 +35,12 @@ impl Properties {
         }
     }
 
-    /// A text that has to be there.
+    /// Returns a text that has to be there.
     pub(super) fn required(&mut self, name: &str) -> Result<String, DeployError> {
         self.text(name)?.ok_or_else(|| self.wrong(name, "there"))
     }
 
-    /// A number, which may be written as a text.
+    /// Returns a number, which may be written as a text.
     pub(super) fn number(&mut self, name: &str) -> Result<Option<u64>, DeployError> {
         match self.text(name)? {
             None => Ok(None),
@@ -48,7 +48,7 @@ impl Properties {
         }
     }
 
-    /// A flag, which may be written as a text.
+    /// Returns a flag, which may be written as a text.
     pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, DeployError> {
         match self.text(name)? {
             None => Ok(None),
@@ -56,7 +56,7 @@ impl Properties {
         }
     }
 
-    /// A list, which is empty where it is not there.
+    /// Returns a list, which is empty if the property is missing.
     pub(super) fn list(&mut self, name: &str) -> Result<Vec<Value>, DeployError> {
         match self.any(name) {
             None => Ok(Vec::new()),
@@ -65,14 +65,14 @@ impl Properties {
         }
     }
 
-    /// A list of texts.
+    /// Returns a list of texts.
     pub(super) fn texts(&mut self, name: &str) -> Result<Vec<String>, DeployError> {
         let values = self.list(name)?;
         let texts: Option<Vec<String>> = values.iter().map(text_of).collect();
         texts.ok_or_else(|| self.wrong(name, "a list of texts"))
     }
 
-    /// A structure, where it is there.
+    /// Returns a structure, if the property is there.
     pub(super) fn structure(&mut self, name: &str) -> Result<Option<Self>, DeployError> {
         let of = format!("{} of {}", name, self.of);
         self.any(name).map(|value| Self::new(&of, &value)).transpose()
@@ -86,7 +86,7 @@ impl Properties {
     /// Ends the reading.
     ///
     /// # Errors
-    /// Where a property was not read.
+    /// If a property was not read.
     pub(super) fn finish(self) -> Result<(), DeployError> {
         match self.left.keys().next() {
             None => Ok(()),
@@ -96,13 +96,13 @@ impl Properties {
         }
     }
 
-    /// Names a property that is not as it has to be.
+    /// Returns the error of a property with a wrong value.
     pub(super) fn wrong(&self, name: &str, wanted: &str) -> DeployError {
         DeployError(format!("the property {name} of {} has to be {wanted}", self.of))
     }
 }
 
-/// A scalar as CloudFormation hands it on: all the same as a text.
+/// Returns a scalar as CloudFormation hands it on: always as a text.
 pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

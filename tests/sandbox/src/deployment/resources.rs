@@ -1,4 +1,4 @@
-//! Creating resources: each type reads its properties, all of them, and makes the sandbox have it.
+//! Creating resources: each type reads all of its properties, and creates its resource in the sandbox.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     world::World,
 };
 
-/// What has no effect on what the functions do.
+/// Types that have no effect on the functions.
 const WITHOUT_EFFECT: [&str; 3] = ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Logs::LogGroup"];
 
 /// Customer managed policies that were created so far, by ARN.
@@ -135,7 +135,7 @@ fn target(properties: &mut Properties) -> Result<Target, DeployError> {
     }
 }
 
-/// Lets what cannot be handed over go to a queue.
+/// Sends events that cannot be handed over to a queue.
 pub(super) fn dead_letter_config(properties: &mut Properties, target: Target) -> Result<Target, DeployError> {
     let Some(mut config) = properties.structure("DeadLetterConfig")? else { return Ok(target) };
     let queue = config.required("Arn")?;
@@ -143,7 +143,7 @@ pub(super) fn dead_letter_config(properties: &mut Properties, target: Target) ->
     Ok(target.with_dead_letter_queue(&queue))
 }
 
-/// Nothing is ever retried in the sandbox (see [`events::Target`]), but what EventBridge refuses is refused.
+/// The sandbox never retries (see [`events::Target`]), but it refuses whatever EventBridge refuses.
 pub(super) fn retry_policy(properties: &mut Properties) -> Result<(), DeployError> {
     let Some(mut policy) = properties.structure("RetryPolicy")? else { return Ok(()) };
     if policy.number("MaximumRetryAttempts")?.is_some_and(|attempts| attempts > 185) {
@@ -208,7 +208,7 @@ pub(super) fn permit(
 ) -> Result<(), DeployError> {
     let missing = || DeployError(format!("Function not found: {}", lambda::arn(function)));
     let mut spec = world.lambda.function(function).ok_or_else(missing)?.clone();
-    // An account's id is like itself.
+    // An account's id matches only itself.
     let conditions: serde_json::Map<String, Value> =
         conditions.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
     let mut statement = json!({
@@ -248,7 +248,7 @@ fn role(world: &mut World, policies: &Policies, name: &str, properties: &mut Pro
     Ok(())
 }
 
-/// Whether a trust policy names Lambda. It has no resources, so that it is no [`Policy`].
+/// Returns whether a trust policy names Lambda. It has no resources, so it cannot be a [`Policy`].
 fn trusts_lambda(document: &Value) -> bool {
     let has = |value: &Value, wanted: &str| match value {
         Value::Array(values) => values.iter().filter_map(text_of).any(|text| text == wanted),
@@ -262,7 +262,7 @@ fn trusts_lambda(document: &Value) -> bool {
     })
 }
 
-/// The name of a role that a template made, in its ARN.
+/// Returns the name of a role that a template made, from its ARN.
 pub(super) fn role_in(world: &World, arn: &str) -> Result<String, DeployError> {
     let known = world.iam.roles.keys().find(|name| iam::role_arn(name) == arn);
     known.cloned().ok_or_else(|| DeployError(format!("there is no role {arn}")))

@@ -1,4 +1,4 @@
-//! The functions' settings: which environment variable follows which parameter of the template.
+//! The functions' settings: the environment variables that follow parameters of the template.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 
 use super::{DeployError, Template, parameters, properties::text_of};
 
-/// What decides over an environment variable of the functions.
+/// The source of an environment variable of the functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
-    /// This parameter, with the only values that it allows. Empty: any that its other constraints let through.
+    /// This parameter, with the only values that it allows. If the list is empty, its other constraints decide.
     Parameter {
         /// Its name.
         name: String,

@@ -13,21 +13,21 @@ use super::{
 };
 use crate::world::World;
 
-/// The transformation that makes CloudFormation of SAM.
+/// The transformation that makes CloudFormation resources of SAM's.
 const SAM: &str = "AWS::Serverless-2016-10-31";
 
-/// What a resource may have besides its type and its properties.
+/// The attributes that a resource may have besides its type and its properties.
 const ATTRIBUTES: [&str; 7] =
     ["Condition", "DeletionPolicy", "DependsOn", "Metadata", "Properties", "Type", "UpdateReplacePolicy"];
 
-/// What was deployed.
+/// A deployed template.
 #[derive(Clone, Debug, Default)]
 pub struct Stack {
     /// Every parameter's value.
     pub parameters: BTreeMap<String, String>,
-    /// What was created, by logical id.
+    /// The resources, by logical id.
     pub resources: BTreeMap<String, Resource>,
-    /// What the template tells, by name.
+    /// The template's outputs, by name.
     pub outputs: BTreeMap<String, String>,
 }
 
@@ -45,15 +45,15 @@ pub struct Resource {
 }
 
 impl Stack {
-    /// A resource by its logical id.
+    /// Returns a resource by its logical id.
     ///
     /// # Panics
-    /// Where there is none: a test that names one wants it.
+    /// If there is none: a test that names one expects it.
     pub fn resource(&self, id: &str) -> &Resource {
         self.resources.get(id).unwrap_or_else(|| panic!("the stack has no resource {id}"))
     }
 
-    /// The logical ids of one type of resource.
+    /// Returns the logical ids of one type of resource.
     pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = (&String, &Resource)> {
         self.resources.iter().filter(move |(_, resource)| resource.kind == kind)
     }
@@ -74,7 +74,7 @@ impl Template {
         Ok(stack)
     }
 
-    /// Finds out what would be created, without creating it.
+    /// Returns everything that would be created, without creating it.
     ///
     /// # Errors
     /// See [`super::deploy`].
@@ -96,7 +96,7 @@ impl Template {
         Ok(Stack { parameters: resolver.parameters, resources, outputs })
     }
 
-    /// Whether each condition is true. One may name another that comes later.
+    /// Returns whether each condition is true. A condition may name another that comes later.
     fn conditions(&self, resolver: &Resolver) -> Result<BTreeMap<String, bool>, DeployError> {
         let mut resolver = Resolver::of(resolver.parameters.clone());
         let mut left = self.section("Conditions");
@@ -117,7 +117,7 @@ impl Template {
         Ok(resolver.conditions)
     }
 
-    /// The declarations of resources whose condition is true.
+    /// Returns the declarations of resources whose condition is true.
     fn created(&self, resolver: &Resolver) -> Result<Map<String, Value>, DeployError> {
         let mut created = Map::new();
         let is_sam = self.document["Transform"] == SAM;
@@ -183,7 +183,7 @@ impl Template {
     }
 }
 
-/// Logical ids, each after those that it needs.
+/// Returns logical ids, each after those that it needs.
 fn order(resources: &BTreeMap<String, Resource>) -> Result<Vec<String>, DeployError> {
     let mut order: Vec<String> = Vec::new();
     let mut left: BTreeMap<&String, &Resource> = resources.iter().collect();

@@ -9,8 +9,7 @@ use super::DeployError;
 /// The project's own, as it was when the sandbox was built.
 const PROJECT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml"));
 
-/// Sections of a template. `Rules`, `Hooks` and `Mappings` are left out: a template that gets them has to be read by
-/// something that understands them.
+/// Sections of a template. `Rules`, `Hooks` and `Mappings` are left out: the sandbox would have to understand them.
 const SECTIONS: [&str; 9] = [
     "AWSTemplateFormatVersion",
     "Conditions",
@@ -26,18 +25,18 @@ const SECTIONS: [&str; 9] = [
 /// Functions that have a short tag.
 const FUNCTIONS: [&str; 10] = ["And", "Equals", "GetAtt", "If", "Join", "Not", "Or", "Select", "Split", "Sub"];
 
-/// A template, read and not yet understood.
+/// A template, parsed but not resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
-    /// The whole document. Tests change it, to see what is refused.
+    /// The whole document. Tests change it, to see the refusals.
     pub document: Value,
 }
 
 impl Template {
-    /// The project's own `template.yaml`.
+    /// Returns the project's own `template.yaml`.
     ///
     /// # Panics
-    /// Where it is no template.
+    /// If it is not a template.
     pub fn of_project() -> Self {
         static TEMPLATE: OnceLock<Template> = OnceLock::new();
         TEMPLATE.get_or_init(|| Self::parse(PROJECT).unwrap_or_else(|why| panic!("template.yaml: {why}"))).clone()
@@ -46,7 +45,7 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// Where it is no YAML, or has a tag or a section that is not modelled.
+    /// If it is not YAML, or has a tag or a section that is not modelled.
     pub fn parse(text: &str) -> Result<Self, DeployError> {
         let yaml: yaml_serde::Value = yaml_serde::from_str(text).map_err(|e| DeployError(format!("no YAML: {e}")))?;
         let document = plain(yaml)?;
@@ -57,13 +56,13 @@ impl Template {
         }
     }
 
-    /// The entries of a section, by their names.
+    /// Returns the entries of a section, by their names.
     pub(super) fn section(&self, name: &str) -> Map<String, Value> {
         self.document[name].as_object().cloned().unwrap_or_default()
     }
 }
 
-/// A tree without tags. Mappings have texts as keys; a key that comes twice is an error of the parser's.
+/// Returns a tree without tags. Mappings have texts as keys; a key that comes twice is an error of the parser's.
 fn plain(yaml: yaml_serde::Value) -> Result<Value, DeployError> {
     use yaml_serde::Value as Yaml;
     Ok(match yaml {
@@ -89,7 +88,7 @@ fn plain(yaml: yaml_serde::Value) -> Result<Value, DeployError> {
     })
 }
 
-/// The long form of a function that was written as a tag.
+/// Returns the long form of a function that was written as a tag.
 fn function(tag: &str, argument: Value) -> Result<Value, DeployError> {
     match (tag, argument) {
         ("Ref" | "Condition", argument) => Ok(json!({ tag: argument })),

@@ -1,4 +1,4 @@
-//! Network interfaces: who owns which address.
+//! Network interfaces: the owners of the addresses.
 //!
 //! `World.ec2.interfaces` is the truth. Every change goes through [`change`], [`insert`] or [`remove`], which also
 //! give the description of the owning instance a new version, and keep the past for stale reads.
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Attachment, Instance, InstanceState, Interface, Prefix};
 use crate::{history::History, wire::ApiError, world::World};
 
-/// What is wanted of a new interface's primary IPv4 address.
+/// The wish for a new interface's primary IPv4 address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ipv4Wish {
     /// The lowest free one of the subnet.
@@ -27,27 +27,27 @@ pub struct NewInterface {
     pub ipv4: Ipv4Wish,
     /// Secondary private IPv4 addresses.
     pub secondary_ipv4: Vec<Ipv4Addr>,
-    /// How many secondary IPv4 addresses the subnet shall choose.
+    /// How many secondary IPv4 addresses the subnet must choose.
     pub secondary_ipv4_count: usize,
     /// IPv6 addresses.
     pub ipv6: Vec<Ipv6Addr>,
-    /// How many IPv6 addresses the subnet shall choose.
+    /// How many IPv6 addresses the subnet must choose.
     pub ipv6_count: usize,
     /// Whether the first IPv6 address is the primary one (`EnablePrimaryIpv6`).
     pub primary_ipv6: bool,
     /// `interface`, `efa`, `efa-only`...; empty for `interface`.
     pub interface_type: String,
-    /// For people, and for those who look for a load balancer's or a task's interface.
+    /// A text for people, and for those who look for a load balancer's or a task's interface.
     pub description: String,
 }
 
-/// What only DescribeNetworkInterfaces shows.
+/// Facts that only DescribeNetworkInterfaces shows.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) interface_type: String,
     pub(super) description: String,
-    /// True where it came with the instance; false where it was attached later or had been there before (EC2 guide,
-    /// "Delete on termination"): then it outlives the instance, with its addresses.
+    /// True if it came with the instance. False if it was attached later or had been there before (EC2 guide, "Delete on
+    /// termination"): then it outlives the instance, with its addresses.
     pub(super) delete_on_termination: bool,
 }
 
@@ -60,7 +60,7 @@ impl Default for Facts {
 /// Creates an interface that is attached to nothing: of a load balancer, a Fargate task, a database.
 ///
 /// # Errors
-/// Where the subnet does not exist or cannot give the addresses.
+/// If the subnet does not exist or cannot give the addresses.
 pub fn create_interface(world: &mut World, subnet_id: &str, new: NewInterface) -> Result<String, ApiError> {
     let state = &world.ec2;
     let subnet = state.subnet(subnet_id)?.clone();
@@ -101,7 +101,7 @@ pub fn create_interface(world: &mut World, subnet_id: &str, new: NewInterface) -
 /// Creates an interface in the instance's own subnet and attaches it; it goes when the instance is terminated.
 ///
 /// # Errors
-/// Where the subnet cannot give the addresses, or the instance has that device already.
+/// If the subnet cannot give the addresses, or the instance has that device already.
 pub fn add_interface(
     world: &mut World,
     instance_id: &str,
@@ -122,7 +122,7 @@ pub fn add_interface(
 /// Attaches an interface to an instance.
 ///
 /// # Errors
-/// As AttachNetworkInterface refuses.
+/// Returns the errors of AttachNetworkInterface.
 pub fn attach_interface(
     world: &mut World,
     interface_id: &str,
@@ -158,7 +158,7 @@ pub fn attach_interface(
 /// Detaches an interface, which keeps its addresses.
 ///
 /// # Errors
-/// As DetachNetworkInterface refuses: eth0 stays.
+/// Returns the errors of DetachNetworkInterface: eth0 stays.
 pub fn detach_interface(world: &mut World, interface_id: &str) -> Result<(), ApiError> {
     let Some(attachment) = &existing(world, interface_id)?.attachment else {
         let message = format!("Interface '{interface_id}' is not attached");
@@ -175,7 +175,7 @@ pub fn detach_interface(world: &mut World, interface_id: &str) -> Result<(), Api
 /// Deletes an interface that is attached to nothing; its addresses are free again.
 ///
 /// # Errors
-/// As DeleteNetworkInterface refuses.
+/// Returns the errors of DeleteNetworkInterface.
 pub fn delete_interface(world: &mut World, interface_id: &str) -> Result<(), ApiError> {
     if existing(world, interface_id)?.attachment.is_some() {
         let message = format!("Network interface '{interface_id}' is currently in use.");
@@ -192,28 +192,28 @@ pub(super) enum Reassignment {
     Allowed,
 }
 
-/// Gives an interface one more address, that nobody has.
+/// Gives an interface one more address, which must be free.
 ///
 /// # Errors
-/// Where it is taken, or not one of the subnet's.
+/// If another interface has it, or it is not one of the subnet's.
 pub fn assign_address(world: &mut World, interface_id: &str, address: IpAddr) -> Result<(), ApiError> {
     assign(world, interface_id, &[address], Reassignment::Refused)
 }
 
-/// Delegates a prefix to an interface, whoever has addresses in it: a fixture's business.
+/// Delegates a prefix to an interface, even if other interfaces have addresses in it: only fixtures do this.
 ///
 /// # Errors
-/// Where there is no such interface.
+/// If there is no such interface.
 pub fn delegate_prefix(world: &mut World, interface_id: &str, prefix: Prefix) -> Result<(), ApiError> {
     existing(world, interface_id)?;
     change(world, interface_id, |interface| interface.prefixes.push(prefix));
     Ok(())
 }
 
-/// Takes a secondary address from the interface that has it, and gives it to another: what fail-over software does.
+/// Takes a secondary address from its interface, and gives it to another, as fail-over software does.
 ///
 /// # Errors
-/// Where it is somebody's primary address, or not one of the subnet's.
+/// If it is an interface's primary address, or not one of the subnet's.
 pub fn move_address(world: &mut World, address: IpAddr, to_interface_id: &str) -> Result<(), ApiError> {
     assign(world, to_interface_id, &[address], Reassignment::Allowed)
 }
@@ -221,7 +221,7 @@ pub fn move_address(world: &mut World, address: IpAddr, to_interface_id: &str) -
 /// Takes a secondary address from an interface.
 ///
 /// # Errors
-/// Where it is the primary one, or not the interface's.
+/// If it is the primary one, or not the interface's.
 pub fn unassign_address(world: &mut World, interface_id: &str, address: IpAddr) -> Result<(), ApiError> {
     unassign(world, interface_id, &[address])
 }
@@ -311,7 +311,7 @@ fn refuse_taken(world: &World, vpc_id: &str, address: IpAddr) -> Result<(), ApiE
     }
 }
 
-/// Changes an interface; the descriptions of whom it belongs to, before and after, follow.
+/// Changes an interface. The descriptions of its owners, before and after, follow.
 pub(super) fn change(world: &mut World, interface_id: &str, change: impl FnOnce(&mut Interface)) {
     let Some(interface) = world.ec2.interfaces.get_mut(interface_id) else { return };
     let before = interface.attachment.clone();
@@ -319,7 +319,7 @@ pub(super) fn change(world: &mut World, interface_id: &str, change: impl FnOnce(
     let after = interface.attachment.clone();
     record(world, interface_id);
     for attachment in before.into_iter().chain(after) {
-        describe_anew(world, &attachment.instance_id);
+        update_description(world, &attachment.instance_id);
     }
 }
 
@@ -329,7 +329,7 @@ fn insert(world: &mut World, interface: Interface) {
     record(world, &id);
 }
 
-/// Deletes an interface, whatever it is attached to.
+/// Deletes an interface, even if it is attached.
 pub(super) fn remove(world: &mut World, interface_id: &str) {
     change(world, interface_id, |interface| interface.attachment = None);
     world.ec2.interfaces.remove(interface_id);
@@ -338,7 +338,7 @@ pub(super) fn remove(world: &mut World, interface_id: &str) {
     record(world, interface_id);
 }
 
-/// Keeps a version of an interface, or that it is gone.
+/// Keeps a version of an interface, or the fact that it is gone.
 fn record(world: &mut World, interface_id: &str) {
     let now = world.now();
     let present = world.ec2.interfaces.get(interface_id).cloned();
@@ -350,8 +350,8 @@ fn record(world: &mut World, interface_id: &str) {
     }
 }
 
-/// Gives an instance's description its interfaces as they are now.
-fn describe_anew(world: &mut World, instance_id: &str) {
+/// Puts an instance's present interfaces into its description.
+fn update_description(world: &mut World, instance_id: &str) {
     let now = world.now();
     let owned = |interface: &&Interface| interface.attachment.as_ref().is_some_and(|a| a.instance_id == instance_id);
     let mut interfaces: Vec<_> = world.ec2.interfaces.values().filter(owned).cloned().collect();

@@ -9,24 +9,24 @@ use super::{
 };
 use crate::{history::History, wire::ApiError, world::World};
 
-/// A tag of the sandbox's own: with the value `renewed` at the launch, the instance gets other private addresses at each
-/// restart, as in EC2-Classic. It stays visible.
+/// A tag of the sandbox's own: with the value `renewed` at the launch, the instance gets other private addresses at each restart,
+/// as in EC2-Classic. It stays visible.
 pub(super) const ADDRESS_AT_RESTART_TAG: &str = "sandbox:address-at-restart";
 
-/// An instance to be launched. What a fixture does not say is a plain choice.
+/// An instance to be launched, with plain defaults for fixtures.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// Where.
+    /// Its subnet.
     pub subnet_id: String,
-    /// From which image.
+    /// Its image.
     pub image_id: String,
-    /// Of which type.
+    /// Its type.
     pub instance_type: String,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// What a restart does to its addresses.
+    /// How a restart changes its addresses.
     pub address_at_restart: AddressAtRestart,
-    /// Its interfaces; without any, one eth0 with an address that the subnet chooses.
+    /// Its interfaces. Without any, it gets one eth0 with an address that the subnet chooses.
     pub interfaces: Vec<LaunchInterface>,
     /// The caller's idempotency token, which the description shows.
     pub client_token: String,
@@ -39,20 +39,20 @@ pub struct LaunchInterface {
     pub device_index: u32,
     /// Its card.
     pub network_card_index: u32,
-    /// Where it comes from.
+    /// Its source.
     pub source: InterfaceSource,
 }
 
-/// Where an interface of a launch comes from.
+/// The source of a launch's interface.
 #[derive(Clone, Debug)]
 pub enum InterfaceSource {
-    /// It is created, in a subnet of its own or else the instance's, and goes with the instance.
+    /// It is created, in a subnet of its own or otherwise the instance's, and is deleted with the instance.
     New(Option<String>, NewInterface),
-    /// It is there already, and stays when the instance goes.
+    /// It exists already, and stays when the instance goes.
     Existing(String),
 }
 
-/// What was settled at the launch, or happened since, and only this module needs to know.
+/// Facts of the launch, or of later changes, that only this module needs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     pub(super) reservation_id: String,
@@ -63,12 +63,12 @@ pub(super) struct Facts {
     pub(super) launch_index: usize,
     /// Whether it ever reached `running`: before, it cannot be stopped.
     pub(super) has_run: bool,
-    /// What was released at the last stop: the interfaces, with the addresses that they had.
+    /// The interfaces that were released at the last stop, with the addresses that they had.
     pub(super) released: Vec<super::Interface>,
 }
 
 impl Launch {
-    /// An instance in a subnet.
+    /// Returns an instance in a subnet.
     pub fn new(subnet_id: &str) -> Self {
         Self {
             subnet_id: subnet_id.to_owned(),
@@ -81,21 +81,21 @@ impl Launch {
         }
     }
 
-    /// With a tag.
+    /// Adds a tag.
     #[must_use]
     pub fn tag(mut self, key: &str, value: &str) -> Self {
         self.tags.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// With this primary private address.
+    /// Sets the primary private address.
     #[must_use]
     pub fn address(self, address: Ipv4Addr) -> Self {
         let new = NewInterface { ipv4: Ipv4Wish::Exactly(address), ..NewInterface::default() };
         self.interface(0, 0, new)
     }
 
-    /// With an interface, in the instance's subnet. The first one should be eth0: device index 0 on card 0.
+    /// Adds an interface, in the instance's subnet. The first one should be eth0: device index 0 on card 0.
     #[must_use]
     pub fn interface(mut self, device_index: u32, network_card_index: u32, new: NewInterface) -> Self {
         let source = InterfaceSource::New(None, new);
@@ -103,7 +103,7 @@ impl Launch {
         self
     }
 
-    /// With other private addresses after each restart, as in EC2-Classic.
+    /// Gives it other private addresses after each restart, as in EC2-Classic.
     #[must_use]
     pub fn renewed(mut self) -> Self {
         self.address_at_restart = AddressAtRestart::Renewed;
@@ -114,17 +114,17 @@ impl Launch {
 /// Launches an instance: `pending`, and `running` after a while.
 ///
 /// # Errors
-/// As RunInstances refuses.
+/// Returns the errors of RunInstances.
 pub fn launch(world: &mut World, launch: Launch) -> Result<String, ApiError> {
     let id = create(world, launch, 1)?.remove(0);
     lifecycle::enter_pending(world, &id);
     Ok(id)
 }
 
-/// An instance that has been running all along: no event tells of it.
+/// Launches an instance that has been running all along: no event tells of it.
 ///
 /// # Errors
-/// As RunInstances refuses.
+/// Returns the errors of RunInstances.
 pub fn launch_running(world: &mut World, launch: Launch) -> Result<String, ApiError> {
     let id = create(world, launch, 1)?.remove(0);
     let now = world.now();
@@ -135,7 +135,7 @@ pub fn launch_running(world: &mut World, launch: Launch) -> Result<String, ApiEr
     Ok(id)
 }
 
-/// Creates instances of one reservation, all or none. Nothing is announced yet.
+/// Creates the instances of one reservation, all or none. No event tells of them yet.
 pub(super) fn create(world: &mut World, launch: Launch, count: usize) -> Result<Vec<String>, ApiError> {
     world.ec2.subnet(&launch.subnet_id)?;
     super::tags::check_count(&launch.tags)?;
@@ -181,7 +181,7 @@ fn insert(world: &mut World, id: &str, launch: &Launch, reservation_id: &str, la
     world.ec2.launches.insert(id.to_owned(), facts);
 }
 
-/// `made` collects what is to be deleted where the launch fails after all.
+/// Gives an instance its interfaces. `made` collects those that must be deleted if the launch fails after all.
 fn give_interfaces(world: &mut World, id: &str, launch: &Launch, made: &mut Vec<String>) -> Result<(), ApiError> {
     let eth0 = || LaunchInterface {
         device_index: 0,

@@ -1,22 +1,22 @@
 //! State changes of instances: they take time, move addresses, and are announced one by one.
 //!
-//! pending, running, stopping, stopped, pending...; and from any of them shutting-down, terminated (EC2 guide, "State
-//! change events"). Each deed that ends a transition checks that it still is under way: a termination overtakes it.
+//! pending, running, stopping, stopped, pending...; and from any of them shutting-down, terminated (EC2 guide, "State change
+//! events"). Each deed that ends a transition checks that it is still under way: a termination overtakes it.
 
 use super::{AddressAtRestart, Instance, InstanceState, Interface, announce, dice, interface};
 use crate::{clock::Timestamp, options::Span, wire::ApiError, world::World};
 
-/// Who stopped an instance, which decides what the description says of it.
+/// The one that stopped an instance, which decides about the words of the description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StoppedBy {
     User,
     Itself,
 }
 
-/// Starts a stopped instance; one that is pending or running is left as it is, successfully.
+/// Starts a stopped instance. One that is pending or running is left as it is, successfully.
 ///
 /// # Errors
-/// As StartInstances refuses.
+/// Returns the errors of StartInstances.
 pub fn start(world: &mut World, id: &str) -> Result<(), ApiError> {
     check_start(world, id)?;
     if state_of(world, id) == Some(InstanceState::Stopped) {
@@ -26,10 +26,10 @@ pub fn start(world: &mut World, id: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Stops a running instance; one that is stopping or stopped is left as it is, successfully.
+/// Stops a running instance. One that is stopping or stopped is left as it is, successfully.
 ///
 /// # Errors
-/// As StopInstances refuses.
+/// Returns the errors of StopInstances.
 pub fn stop(world: &mut World, id: &str) -> Result<(), ApiError> {
     stop_by(world, id, StoppedBy::User)
 }
@@ -37,7 +37,7 @@ pub fn stop(world: &mut World, id: &str) -> Result<(), ApiError> {
 /// The instance's own operating system shuts it down: the description tells no time of it (cloud-custodian issue 6924).
 ///
 /// # Errors
-/// Where it could not be stopped either.
+/// If it could not be stopped either.
 pub fn shut_itself_down(world: &mut World, id: &str) -> Result<(), ApiError> {
     stop_by(world, id, StoppedBy::Itself)
 }
@@ -45,7 +45,7 @@ pub fn shut_itself_down(world: &mut World, id: &str) -> Result<(), ApiError> {
 /// Terminates an instance, whatever its state.
 ///
 /// # Errors
-/// Where it does not exist.
+/// If it does not exist.
 pub fn terminate(world: &mut World, id: &str) -> Result<(), ApiError> {
     use InstanceState::{ShuttingDown, Terminated};
     let state = existing(world, id)?.state;
@@ -71,7 +71,8 @@ pub(super) fn check_stop(world: &World, id: &str) -> Result<(), ApiError> {
     use InstanceState::{Pending, Running, Stopped, Stopping};
     match existing(world, id)?.state {
         Running | Stopping | Stopped => Ok(()),
-        // Seen by cloud-custodian (pull request 6014) for a first start. For a restart it is not verified: let it be stopped.
+        // cloud-custodian saw this at a first start (pull request 6014). For a restart it is not verified, so the sandbox lets it
+        // be stopped.
         Pending if !world.ec2.launches.get(id).is_some_and(|facts| facts.has_run) => Err(incorrect_state(format!(
             "Instance '{id}' cannot be stopped as it has never reached the 'running' state."
         ))),
@@ -116,8 +117,8 @@ fn reach_stopped(world: &mut World, id: &str) {
     enter(world, id, InstanceState::Stopped, |_| ());
 }
 
-/// "A terminated instance has no addresses and its tags fade away": both are gone with the state itself, since whoever
-/// relies on reading anything from it later shall be found out.
+/// "A terminated instance has no addresses and its tags fade away": both are gone with the state itself, so that code that relies
+/// on reading them later fails.
 fn reach_terminated(world: &mut World, id: &str) {
     for interface in attached(world, id) {
         let facts = world.ec2.interface_facts.get(&interface.id);
@@ -135,7 +136,7 @@ fn reach_terminated(world: &mut World, id: &str) {
     });
 }
 
-/// Gives the addresses back to the subnets: from now on anybody can get them.
+/// Gives the addresses back to the subnets: from now on any interface can get them.
 fn release_addresses(world: &mut World, id: &str) {
     let released = attached(world, id);
     for interface in &released {
@@ -147,8 +148,8 @@ fn release_addresses(world: &mut World, id: &str) {
     world.ec2.launches.entry(id.to_owned()).or_default().released = released;
 }
 
-/// Gives each interface as many addresses as it had, but others, even where the old ones are still free: an instance that
-/// got its own ones back by luck would hide what this kind of instance is for.
+/// Gives each interface as many addresses as it had, but others, even if the old ones are still free. An instance that got its
+/// own addresses back by luck would hide the purpose of this kind of instance.
 fn renew_addresses(world: &mut World, id: &str) -> Result<(), ApiError> {
     let released = world.ec2.launches.get(id).map(|facts| facts.released.clone()).unwrap_or_default();
     let old_v4: Vec<_> = released.iter().flat_map(|interface| interface.ipv4.clone()).collect();
@@ -169,7 +170,7 @@ fn renew_addresses(world: &mut World, id: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Enters a state now, and tells everybody.
+/// Enters a state now, and tells the rest of the world.
 fn enter(world: &mut World, id: &str, state: InstanceState, change: impl FnOnce(&mut Instance)) {
     let now = world.now();
     let Some(instance) = world.ec2.instances.get_mut(id) else { return };

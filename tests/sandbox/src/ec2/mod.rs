@@ -39,19 +39,19 @@ pub struct State {
     pub interfaces: BTreeMap<String, Interface>,
     /// By id. Terminated ones stay for a while.
     pub instances: BTreeMap<String, History<Instance>>,
-    /// Tags of what is no instance, by the resource's id.
+    /// Tags of resources that are not instances, by the resource's id.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
-    /// What only this module needs to know of an instance, by id.
+    /// Facts of an instance that only this module needs, by id.
     launches: BTreeMap<String, launch::Facts>,
-    /// What only this module needs to know of an interface, by id.
+    /// Facts of an interface that only this module needs, by id.
     interface_facts: BTreeMap<String, interface::Facts>,
     /// Past and present of the interfaces, for stale reads; `None` once deleted. The truth is in `interfaces`.
     interface_versions: BTreeMap<String, History<Option<Interface>>>,
-    /// What was made for a client token, with the request's own parameters, so that a repeat makes nothing new.
+    /// The resources that were made for a client token, with the request's parameters, so that a repeat makes nothing new.
     client_tokens: BTreeMap<String, wire::Made>,
-    /// For durations. Seeded at its first use, since `Default` knows no seed.
+    /// The dice for durations. They are seeded at their first use, since `Default` has no seed.
     dice: Option<Rng>,
-    /// For the order of what is described: apart, so that a read does not shift when an instance is up.
+    /// The dice for the order of descriptions. They are separate, so that a read does not shift the time when an instance is up.
     order_dice: Option<Rng>,
 }
 
@@ -79,7 +79,7 @@ pub struct Subnet {
     pub cidr: (Ipv4Addr, u8),
     /// Its IPv6 block.
     pub ipv6_cidr: Option<(Ipv6Addr, u8)>,
-    /// The account that owns it; another one where it is shared with the account of the sandbox.
+    /// The account that owns it: another one, if it is shared with the account of the sandbox.
     pub owner: String,
 }
 
@@ -88,18 +88,17 @@ pub struct Subnet {
 pub struct Interface {
     /// `eni-...`
     pub id: String,
-    /// Where it is.
+    /// Its subnet.
     pub subnet_id: String,
-    /// Where its subnet is.
+    /// The VPC of its subnet.
     pub vpc_id: String,
     /// The first is the primary one. Empty for an `efa-only` interface.
     pub ipv4: Vec<Ipv4Addr>,
-    /// With whether the address is the primary one.
+    /// Each address, and whether it is the primary one.
     pub ipv6: Vec<(Ipv6Addr, bool)>,
-    /// Prefixes that were delegated to it: it has all addresses in them, and none of them is listed (EC2 guide, "Prefix
-    /// delegation").
+    /// Delegated prefixes: it has all addresses in them, and none of them is listed (EC2 guide, "Prefix delegation").
     pub prefixes: Vec<Prefix>,
-    /// What it is attached to.
+    /// The instance that it is attached to.
     pub attachment: Option<Attachment>,
 }
 
@@ -112,7 +111,7 @@ pub enum Prefix {
     V6(Ipv6Addr, u8),
 }
 
-/// That an interface belongs to an instance.
+/// The attachment of an interface to an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     /// The owner.
@@ -140,7 +139,7 @@ pub enum InstanceState {
     Stopped,
 }
 
-/// What a restart does to the private addresses.
+/// How a restart changes the private addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressAtRestart {
     /// VPC: they stay with the interface.
@@ -156,11 +155,11 @@ pub struct Instance {
     pub id: String,
     /// The present state.
     pub state: InstanceState,
-    /// Where it runs.
+    /// Its VPC.
     pub vpc_id: String,
-    /// Where it runs.
+    /// Its subnet.
     pub subnet_id: String,
-    /// Where it runs.
+    /// Its zone.
     pub zone: String,
     /// Renewed at every start.
     pub launch_time: Timestamp,
@@ -172,17 +171,17 @@ pub struct Instance {
     pub interfaces: Vec<Interface>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// What a restart does to its addresses.
+    /// How a restart changes its addresses.
     pub address_at_restart: AddressAtRestart,
 }
 
 impl State {
-    /// An instance as it is now, whatever a stale read would say.
+    /// Returns an instance as it is now, whatever a stale read would say.
     pub fn instance(&self, id: &str) -> Option<&Instance> {
         self.instances.get(id).map(History::current)
     }
 
-    /// Whether an address lies in one of a VPC's blocks.
+    /// Returns whether an address lies in one of a VPC's blocks.
     pub fn vpc_contains(&self, vpc_id: &str, address: IpAddr) -> bool {
         let Some(vpc) = self.vpcs.get(vpc_id) else { return false };
         match address {
@@ -191,7 +190,7 @@ impl State {
         }
     }
 
-    /// The interface that has an address in a VPC.
+    /// Returns the interface that has an address in a VPC.
     pub fn interface_with(&self, vpc_id: &str, address: IpAddr) -> Option<&Interface> {
         let has = |interface: &Interface| interface.has(address) || interface.was_delegated(address);
         self.interfaces.values().find(|interface| interface.vpc_id == vpc_id && has(interface))
@@ -199,12 +198,12 @@ impl State {
 }
 
 impl Interface {
-    /// The id of its attachment, such as `eni-attach-00000000000000a2`.
+    /// Returns the id of its attachment, such as `eni-attach-00000000000000a2`.
     pub fn attachment_id(&self) -> String {
         self.id.replacen("eni-", "eni-attach-", 1)
     }
 
-    /// Whether an address lies in a prefix of its own.
+    /// Returns whether an address lies in a prefix of its own.
     pub fn was_delegated(&self, address: IpAddr) -> bool {
         self.prefixes.iter().any(|prefix| match (prefix, address) {
             (Prefix::V4(base, length), IpAddr::V4(address)) => block_contains_v4((*base, *length), address),
@@ -213,7 +212,7 @@ impl Interface {
         })
     }
 
-    /// Whether an address is listed as one of its own.
+    /// Returns whether an address is listed as one of its own.
     pub fn has(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => self.ipv4.contains(&address),
@@ -236,7 +235,7 @@ impl Instance {
 }
 
 impl InstanceState {
-    /// The word for it.
+    /// Returns AWS's word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -248,7 +247,7 @@ impl InstanceState {
         }
     }
 
-    /// The number that DescribeInstances gives beside it.
+    /// Returns the number that DescribeInstances gives beside it.
     pub fn code(self) -> u8 {
         match self {
             Self::Pending => 0,
@@ -271,8 +270,8 @@ fn block_contains_v6((base, prefix): (Ipv6Addr, u8), address: Ipv6Addr) -> bool 
     u128::from(base) & mask == u128::from(address) & mask
 }
 
-/// Tells the world that an instance has reached a state: the event, and what the balancers do about it by themselves.
-/// Called by this module's transitions, for each.
+/// Tells the world that an instance has reached a state: sends the event, and lets the balancers react. This module's transitions
+/// each call it.
 pub(crate) fn announce(world: &mut World, instance_id: &str, state: InstanceState) {
     crate::elb::instance_changed(world, instance_id, state);
     crate::elbv2::instance_changed(world, instance_id, state);
@@ -280,7 +279,7 @@ pub(crate) fn announce(world: &mut World, instance_id: &str, state: InstanceStat
     crate::events::instance_changed(world, instance_id, state);
 }
 
-/// The dice for durations.
+/// Returns the dice for durations.
 fn dice(world: &mut World) -> &mut Rng {
     let seed = world.options.seed;
     world.ec2.dice.get_or_insert_with(|| World::dice(seed, "ec2"))

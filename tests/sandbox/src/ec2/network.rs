@@ -1,4 +1,4 @@
-//! VPCs, subnets, and which of a subnet's addresses are free.
+//! VPCs, subnets, and the free addresses of a subnet.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,17 +8,17 @@ use crate::{
     world::{ACCOUNT, World},
 };
 
-/// The first address of a subnet that is given out, counted from its base. AWS keeps the first four to itself; a few more
-/// are left out so that a test has room for addresses of its own choice, and `10.0.0.10` reads well in a failure.
+/// The first address of a subnet that is given out, counted from its base. AWS keeps the first four to itself. A few more are
+/// left out, so that a test has room for addresses of its own choice, and `10.0.0.10` reads well in a failure.
 const FIRST_FREE: u32 = 10;
 
-/// The addresses at the beginning of a subnet that AWS keeps to itself (VPC guide, "Subnet sizing"); so is the last.
+/// The addresses at the beginning of a subnet that AWS keeps to itself (VPC guide, "Subnet sizing"). It keeps the last one, too.
 const RESERVED: u32 = 4;
 
 /// Creates a VPC with an IPv4 block, such as `10.0.0.0/16`.
 ///
 /// # Panics
-/// Where that is no block of a VPC: a fixture's mistake.
+/// If that is not a block of a VPC: a fixture's mistake.
 pub fn create_vpc(world: &mut World, cidr: &str) -> String {
     add_vpc(world, cidr, false).expect("the fixture's block is one that a VPC can have")
 }
@@ -26,7 +26,7 @@ pub fn create_vpc(world: &mut World, cidr: &str) -> String {
 /// Creates a VPC with an IPv4 block and a /56 of IPv6, as `AmazonProvidedIpv6CidrBlock` does.
 ///
 /// # Panics
-/// Where that is no block of a VPC: a fixture's mistake.
+/// If that is not a block of a VPC: a fixture's mistake.
 pub fn create_dual_stack_vpc(world: &mut World, cidr: &str) -> String {
     add_vpc(world, cidr, true).expect("the fixture's block is one that a VPC can have")
 }
@@ -34,7 +34,7 @@ pub fn create_dual_stack_vpc(world: &mut World, cidr: &str) -> String {
 /// Creates a subnet. In a VPC with IPv6, it gets the next free /64 as well.
 ///
 /// # Panics
-/// Where the VPC does not exist, or the block cannot be one of its subnets': a fixture's mistake.
+/// If the VPC does not exist, or the block cannot be one of its subnets': a fixture's mistake.
 pub fn create_subnet(world: &mut World, vpc_id: &str, zone: &str, cidr: &str) -> String {
     let taken = world.ec2.subnets.values().filter(|subnet| subnet.vpc_id == vpc_id).count();
     let vpc = world.ec2.vpcs.get(vpc_id).expect("the fixture's VPC exists");
@@ -45,11 +45,11 @@ pub fn create_subnet(world: &mut World, vpc_id: &str, zone: &str, cidr: &str) ->
     add_subnet(world, vpc_id, zone, cidr, ipv6).expect("the fixture's subnet is one that the VPC can have")
 }
 
-/// Lets a subnet be another account's, which shares it. What that account has in it is not in the sandbox: a participant does
-/// not see it (VPC guide, "Share your VPC subnets with other accounts").
+/// Lets another account own a subnet, and share it. That account's own resources in it are not in the sandbox: a participant does
+/// not see them (VPC guide, "Share your VPC subnets with other accounts").
 ///
 /// # Panics
-/// Where there is no such subnet: a fixture's mistake.
+/// If there is no such subnet: a fixture's mistake.
 pub fn share_subnet_from(world: &mut World, subnet_id: &str, owner: &str) {
     world.ec2.subnets.get_mut(subnet_id).expect("the fixture's subnet exists").owner = owner.to_owned();
 }
@@ -123,7 +123,7 @@ fn not_a_block(text: &str, parameter: &str) -> ApiError {
 }
 
 impl State {
-    /// The lowest free addresses of a subnet. `avoid` are free ones that are not wanted all the same.
+    /// Returns the lowest free addresses of a subnet. `avoid` are free ones that must not be given.
     pub(super) fn free_ipv4(
         &self,
         subnet: &Subnet,
@@ -141,7 +141,7 @@ impl State {
         if free.len() == count { Ok(free) } else { Err(exhausted(subnet)) }
     }
 
-    /// The lowest free addresses of a subnet's IPv6 block.
+    /// Returns the lowest free addresses of a subnet's IPv6 block.
     pub(super) fn free_ipv6(
         &self,
         subnet: &Subnet,
@@ -182,14 +182,14 @@ impl State {
         }
     }
 
-    /// A subnet by its id.
+    /// Returns a subnet by its id.
     pub(super) fn subnet(&self, id: &str) -> Result<&Subnet, ApiError> {
         self.subnets
             .get(id)
             .ok_or_else(|| ApiError::sender("InvalidSubnetID.NotFound", format!("The subnet ID '{id}' does not exist")))
     }
 
-    /// How many of a subnet's addresses nobody has.
+    /// Returns how many of a subnet's addresses are free.
     pub(super) fn count_free(&self, subnet: &Subnet) -> usize {
         let (first, last) = (u32::from(subnet.cidr.0) + RESERVED, last_of(subnet));
         let interfaces = self.interfaces.values().filter(|interface| interface.subnet_id == subnet.id);
@@ -198,7 +198,7 @@ impl State {
     }
 }
 
-/// The broadcast address of a subnet, which nobody gets.
+/// Returns the broadcast address of a subnet, which no interface gets.
 fn last_of(subnet: &Subnet) -> u32 {
     u32::from(subnet.cidr.0) | u32::MAX.checked_shr(u32::from(subnet.cidr.1)).unwrap_or(0)
 }

@@ -1,7 +1,7 @@
-//! Pages: what is left after a token, cut to a size.
+//! Pages: the elements after a token, cut to a size.
 //!
-//! The token is the last key of the page before, not a number of elements: whatever comes or goes between two calls,
-//! nothing that was there all the time is skipped or shown twice.
+//! The token is the last key of the page before, not a number of elements. Whatever comes or goes between two calls, an element
+//! that was there all the time is neither skipped nor shown twice.
 
 use crate::wire::ApiError;
 
@@ -14,7 +14,7 @@ pub(crate) struct Page<T> {
     pub(crate) next: Option<String>,
 }
 
-/// Cuts the page that a token stands for. `size` is the most elements on it.
+/// Cuts the page after a token. `size` is the most elements on it.
 pub(crate) fn page<T>(mut elements: Vec<(String, T)>, token: Option<&str>, size: usize) -> Result<Page<T>, ApiError> {
     elements.sort_by(|(a, _), (b, _)| a.cmp(b));
     if let Some(token) = token {
@@ -30,7 +30,7 @@ pub(crate) fn page<T>(mut elements: Vec<(String, T)>, token: Option<&str>, size:
     Ok(Page { elements: elements.into_iter().map(|(_, element)| element).collect(), next })
 }
 
-/// Hexadecimal: callers shall not read anything in it, and it needs no escaping anywhere.
+/// Returns the token is hexadecimal: callers cannot read anything in it, and it needs no escaping anywhere.
 fn encode(key: &str) -> String {
     key.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_go_on_after_the_last_element_even_where_it_has_gone() {
+    fn pages_go_on_after_the_last_element_even_if_it_is_gone() {
         let first = page(keyed(&["c", "a", "b"]), None, 2).unwrap();
         assert_eq!(first.elements, ["a", "b"]);
         let second = page(keyed(&["a", "c"]), first.next.as_deref(), 2).unwrap();
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_nobody_gave_out_is_refused() {
+    fn an_invented_token_is_refused() {
         assert_eq!(page(keyed(&["a"]), Some("zz"), 2).unwrap_err().code, "InvalidNextToken");
         assert_eq!(page(keyed(&["a"]), Some("616"), 2).unwrap_err().code, "InvalidNextToken");
     }

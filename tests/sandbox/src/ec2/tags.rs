@@ -1,4 +1,4 @@
-//! Tags: who may write which, and how many.
+//! Tags: the keys that callers may write, and the limits.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +14,16 @@ const MAX_KEY: usize = 127;
 /// Characters in a value.
 const MAX_VALUE: usize = 256;
 
-/// Which tags of a resource DeleteTags takes away.
+/// The tags of a resource that DeleteTags takes away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Doomed {
-    /// Every user tag: what happens where the caller names none.
+    /// Every user tag, if the caller names none.
     All,
-    /// With their value, where it must match: `None` is any value, and an empty one is an empty one.
+    /// The named tags. If a value is given, it must match; `None` matches any value, and an empty value only an empty one.
     Named(Vec<(String, Option<String>)>),
 }
 
-/// Writes a tag as AWS itself can: also one that begins with `aws:`, and without looking at limits.
+/// Writes a tag as AWS itself can: it may begin with `aws:`, and no limit is checked.
 pub fn set_tag(world: &mut World, resource_id: &str, key: &str, value: &str) {
     change(world, resource_id, |tags| {
         tags.insert(key.to_owned(), value.to_owned());
@@ -42,7 +42,7 @@ pub(super) fn create(world: &mut World, ids: &[String], tags: &BTreeMap<String, 
     check(tags)?;
     for id in ids {
         check_resource(world, id)?;
-        // What is overwritten does not count twice (moto pull request 8150, tested in AWS).
+        // A tag that is overwritten does not count twice (moto pull request 8150, tested in AWS).
         let mut after = of(world, id);
         after.extend(tags.clone());
         check_count(&after)?;
@@ -53,12 +53,12 @@ pub(super) fn create(world: &mut World, ids: &[String], tags: &BTreeMap<String, 
     Ok(())
 }
 
-/// DeleteTags: all or nothing. What is not there is not missed.
+/// DeleteTags: all or nothing. A missing tag is no error.
 pub(super) fn delete(world: &mut World, ids: &[String], doomed: &Doomed) -> Result<(), ApiError> {
     if let Doomed::Named(named) = doomed {
         named.iter().try_for_each(|(key, _)| refuse_reserved(key))?;
     }
-    // That DeleteTags refuses an unknown id as CreateTags does is not verified.
+    // It is not verified that DeleteTags refuses an unknown id as CreateTags does.
     ids.iter().try_for_each(|id| check_resource(world, id))?;
     for id in ids {
         change(world, id, |tags| tags.retain(|key, value| !is_doomed(doomed, key, value)));
@@ -76,7 +76,7 @@ fn is_doomed(doomed: &Doomed, key: &str, value: &str) -> bool {
     }
 }
 
-/// The tags of a resource as they are now.
+/// Returns the tags of a resource as they are now.
 pub(super) fn of(world: &World, id: &str) -> BTreeMap<String, String> {
     match world.ec2.instance(id) {
         Some(instance) => instance.tags.clone(),
@@ -84,7 +84,7 @@ pub(super) fn of(world: &World, id: &str) -> BTreeMap<String, String> {
     }
 }
 
-/// The word for a resource's kind in DescribeTags and in TagSpecifications.
+/// Returns the word for a resource's kind in DescribeTags and in TagSpecifications.
 pub(crate) fn resource_type(id: &str) -> &'static str {
     match id.split('-').next() {
         Some("i") => "instance",
@@ -130,12 +130,12 @@ fn refuse_reserved(key: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Refuses an id that no resource has which can be tagged.
+/// Refuses an id that no taggable resource has.
 fn check_resource(world: &World, id: &str) -> Result<(), ApiError> {
     let state = &world.ec2;
     match id.split('-').next() {
         Some("i") => match lifecycle::existing(world, id)?.state {
-            // Which code AWS has for a terminated one is not verified.
+            // AWS's code for a terminated instance is not verified.
             InstanceState::Terminated => Err(lifecycle::not_found(&[id])),
             _ => Ok(()),
         },

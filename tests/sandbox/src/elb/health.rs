@@ -1,4 +1,4 @@
-//! What DescribeInstanceHealth says of an instance.
+//! The health of instances, as DescribeInstanceHealth shows it.
 
 use crate::{
     clock::{Timestamp, delta},
@@ -15,7 +15,7 @@ use super::{Enrolment, LoadBalancer, Standing, balancer, eth0_address};
 pub struct InstanceHealth {
     /// `InService` or `OutOfService`. A draining instance is `InService`.
     pub state: &'static str,
-    /// `ELB`, `Instance` or `N/A`: whose fault it is.
+    /// `ELB`, `Instance` or `N/A`: the part at fault.
     pub reason_code: &'static str,
     /// The sentence that tells a stopped member from a stranger.
     pub description: &'static str,
@@ -23,7 +23,7 @@ pub struct InstanceHealth {
 
 const IN_SERVICE: InstanceHealth = InstanceHealth { state: "InService", reason_code: "N/A", description: "N/A" };
 
-/// What a load balancer says of an instance now; nothing, if it is terminated or unknown.
+/// Returns a load balancer's report of an instance now; `None` if the instance is terminated or unknown.
 ///
 /// # Errors
 /// `LoadBalancerNotFound`.
@@ -31,7 +31,7 @@ pub fn instance_health(world: &World, name: &str, instance_id: &str) -> Result<O
     Ok(health_at(world, balancer(world, name)?, instance_id, world.now()))
 }
 
-/// What a load balancer said of an instance at a time. "The state of terminated instances is not returned" (the API's
+/// Returns a load balancer's report of an instance at a time. "The state of terminated instances is not returned" (the API's
 /// reference).
 pub(super) fn health_at(
     world: &World,
@@ -52,7 +52,7 @@ pub(super) fn health_at(
     })
 }
 
-/// How a member is, whatever the words for it.
+/// The condition of a member, without AWS's words for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     InService,
@@ -60,15 +60,15 @@ pub(super) enum Condition {
     NotRunning(InstanceState),
     /// The load balancer is not in its zone.
     ZoneNotEnabled,
-    /// Its first checks are over then.
+    /// Its first checks are not over yet.
     Settling {
         until: Timestamp,
     },
-    /// Nobody answers health checks.
+    /// It fails its health checks.
     Failing,
 }
 
-/// How a registered instance is at a time.
+/// Returns the condition of a registered instance at a time.
 pub(super) fn condition(
     world: &World,
     balancer: &LoadBalancer,
@@ -87,7 +87,7 @@ pub(super) fn condition(
     if let Some(until) = settles_at(&world.options, &seed_text, base, at).filter(|until| at < *until) {
         return Condition::Settling { until };
     }
-    // The checks go to the address of the day of registration, and after an EC2-Classic restart nobody answers there.
+    // The checks go to the address at the time of registration. After an EC2-Classic restart no instance answers there.
     if world.elb.failing_health_checks.contains(&instance.id) || eth0_address(instance) != enrolment.address {
         return Condition::Failing;
     }
@@ -105,7 +105,7 @@ fn member_health(
     match condition(world, balancer, instance, enrolment, at) {
         Condition::InService | Condition::NotRunning(Running) => IN_SERVICE,
         Condition::NotRunning(Pending) => out_of_service("Instance", "Instance is in pending state."),
-        // The API's list of descriptions has no sentence for the two states on the way.
+        // The API's list of descriptions has no sentence for the two states in between.
         Condition::NotRunning(Stopping | Stopped) => out_of_service("Instance", "Instance is in stopped state."),
         Condition::NotRunning(ShuttingDown | Terminated) => {
             out_of_service("Instance", "Instance is in terminated state.")
@@ -122,8 +122,8 @@ fn member_health(
     }
 }
 
-/// When a target that came at `base` becomes healthy, or nothing where that is over in any case. Drawn from the seed and
-/// the target, so that it needs no memory, and the same question always has the same answer.
+/// Returns when a target that came at `base` becomes healthy, or `None` if that time has passed in any case. It is drawn from the
+/// seed and the target, so that it needs no memory, and the same question always has the same answer.
 pub(crate) fn settles_at(options: &Options, target: &str, base: Timestamp, at: Timestamp) -> Option<Timestamp> {
     let Span { most, .. } = options.becoming_healthy;
     if base + delta(most) <= at {

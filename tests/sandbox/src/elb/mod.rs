@@ -1,7 +1,7 @@
-//! Classic Load Balancing: load balancers that know instances by id, and reach them at the address they had when they
-//! were registered.
+//! Classic Load Balancing: load balancers that know instances by id, and reach them at the address that they had when they were
+//! registered.
 //!
-//! The functions here are what the operations in `wire.rs` do, and what fixtures and checkers use.
+//! These functions do the work of the operations in `wire.rs`; fixtures and checkers use them, too.
 
 mod health;
 pub(crate) mod page;
@@ -34,7 +34,7 @@ pub use roster::Standing;
 pub(crate) use routing::pool;
 pub use wire::answer;
 
-/// The draining time of a new load balancer, for when draining is switched on. AWS's default.
+/// The draining time of a new load balancer, once draining is switched on. AWS's default.
 const DRAINING_BY_DEFAULT: Duration = Duration::from_secs(300);
 
 /// All Classic Load Balancers.
@@ -47,16 +47,16 @@ pub struct State {
     /// *Not verified*: whether DescribeInstanceHealth without `Instances` leaves out those that drain. The
     /// documentation says "currently registered" and no more.
     pub health_hides_draining: bool,
-    /// For the order of what is described. Made at the first draw.
+    /// The dice for the order of descriptions. Made at the first draw.
     dice: Option<fastrand::Rng>,
 }
 
 /// A Classic Load Balancer.
 #[derive(Debug)]
 pub struct LoadBalancer {
-    /// What it was created as.
+    /// The specification that it was created with.
     pub spec: LoadBalancerSpec,
-    /// How it checks health; the sandbox only keeps it.
+    /// Its health check; the sandbox only keeps it.
     pub health_check: HealthCheck,
     /// Whether deregistered instances drain.
     pub draining_enabled: bool,
@@ -70,20 +70,20 @@ pub struct LoadBalancer {
     pub created: Timestamp,
     /// By instance id.
     members: Roster<String, Enrolment>,
-    /// Every instance that ever was a member: only of these does Deregister know the ids.
+    /// Every instance that ever was a member: Deregister accepts only their ids.
     known: BTreeSet<String>,
 }
 
-/// What a load balancer is created as.
+/// The specification of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancerSpec {
     /// At most 32 letters, digits and hyphens.
     pub name: String,
     /// Its network.
     pub vpc_id: String,
-    /// Zones that it sends traffic to.
+    /// The zones that it sends traffic to.
     pub zones: BTreeSet<String>,
-    /// Where it is, one in each zone.
+    /// Its subnets, one in each zone.
     pub subnets: Vec<String>,
     /// Only kept.
     pub security_groups: Vec<String>,
@@ -123,17 +123,17 @@ pub struct HealthCheck {
     pub healthy_threshold: u32,
 }
 
-/// What a load balancer remembers of a registration.
+/// A load balancer's memory of a registration.
 #[derive(Clone, Debug)]
 struct Enrolment {
     since: Timestamp,
-    /// Of eth0 at that time. "Elastic Load Balancing registers your load balancer with the instance using the IP
+    /// The address of eth0 at that time. "Elastic Load Balancing registers your load balancer with the instance using the IP
     /// addresses [...] cannot recognize the new IP address" (SEED elb-developer-guide): it is never looked up again.
     address: Option<Ipv4Addr>,
 }
 
 impl LoadBalancerSpec {
-    /// Port 80 of a network's zones, wherever there is a subnet in them.
+    /// Returns a specification with port 80, in each of a network's zones that has a subnet.
     pub fn http(world: &World, name: &str, vpc_id: &str, zones: &[&str]) -> Self {
         let listener =
             Listener { protocol: "HTTP".into(), port: 80, instance_protocol: "HTTP".into(), instance_port: 80 };
@@ -155,7 +155,7 @@ impl LoadBalancerSpec {
 /// Creates a load balancer with a listener on port 80, without draining: AWS's default when created by API.
 ///
 /// # Errors
-/// As [`create_as`].
+/// Returns the errors of [`create_as`].
 pub fn create(world: &mut World, name: &str, vpc_id: &str, zones: &[&str]) -> Result<(), ApiError> {
     let spec = LoadBalancerSpec::http(world, name, vpc_id, zones);
     create_as(world, spec)
@@ -168,7 +168,7 @@ pub fn create(world: &mut World, name: &str, vpc_id: &str, zones: &[&str]) -> Re
 pub fn create_as(world: &mut World, spec: LoadBalancerSpec) -> Result<(), ApiError> {
     check_name(&spec.name)?;
     if let Some(same) = world.elb.load_balancers.get(&spec.name) {
-        // Only what differs is refused, tags included (ansible issue 29965).
+        // Only a difference is refused; tags count as well (ansible issue 29965).
         if same.spec == spec {
             return Ok(());
         }
@@ -199,12 +199,12 @@ pub fn create_as(world: &mut World, spec: LoadBalancerSpec) -> Result<(), ApiErr
     Ok(())
 }
 
-/// Deletes a load balancer; one that is not there is no error.
+/// Deletes a load balancer. A missing one is no error.
 pub fn delete(world: &mut World, name: &str) {
     world.elb.load_balancers.remove(name);
 }
 
-/// Switches draining on, for so long, or off.
+/// Switches draining on, with a timeout, or off.
 ///
 /// # Errors
 /// `LoadBalancerNotFound`; `InvalidConfigurationRequest` for a time outside 1-3600 s.
@@ -222,12 +222,12 @@ pub fn drain_for(world: &mut World, name: &str, timeout: Option<Duration>) -> Re
 /// Registers one instance.
 ///
 /// # Errors
-/// As [`register_all`].
+/// Returns the errors of [`register_all`].
 pub fn register(world: &mut World, name: &str, instance_id: &str) -> Result<(), ApiError> {
     register_all(world, name, &[instance_id.to_owned()])
 }
 
-/// Registers instances: all or, if one cannot be, none.
+/// Registers instances. If one cannot be registered, none is.
 ///
 /// # Errors
 /// `LoadBalancerNotFound`; `InvalidInstance` for an instance that is unknown, not running or in another network.
@@ -258,16 +258,16 @@ pub fn register_all(world: &mut World, name: &str, instance_ids: &[String]) -> R
 /// Deregisters one instance.
 ///
 /// # Errors
-/// As [`deregister_all`].
+/// Returns the errors of [`deregister_all`].
 pub fn deregister(world: &mut World, name: &str, instance_id: &str) -> Result<(), ApiError> {
     deregister_all(world, name, &[instance_id.to_owned()])
 }
 
-/// Deregisters instances: all or, if one is unknown, none.
+/// Deregisters instances. If one is unknown, none is deregistered.
 ///
 /// # Errors
-/// `LoadBalancerNotFound`. `InvalidInstance` for an instance that does not exist, and also for one that exists and was
-/// never registered here (boto issue 2274); one that was, and is no more, is answered 200 (boto issue 2576).
+/// `LoadBalancerNotFound`. `InvalidInstance` for an instance that does not exist, or that exists and was never registered here
+/// (boto issue 2274). An instance that was registered before is answered 200 (boto issue 2576).
 pub fn deregister_all(world: &mut World, name: &str, instance_ids: &[String]) -> Result<(), ApiError> {
     let now = world.now();
     let known = &balancer(world, name)?.known;
@@ -283,12 +283,12 @@ pub fn deregister_all(world: &mut World, name: &str, instance_ids: &[String]) ->
     Ok(())
 }
 
-/// Who is registered now, those that drain not counted; nobody, where there is no such load balancer.
+/// Returns the instances registered now, without those that drain. If there is no such load balancer, it returns none.
 pub fn members(world: &World, name: &str) -> BTreeSet<String> {
     balancer(world, name).map(|balancer| balancer.members_at(world.now())).unwrap_or_default()
 }
 
-/// Until when an instance drains, if it does.
+/// Returns until when an instance drains, if it does.
 pub fn draining_until(world: &World, name: &str, instance_id: &str) -> Option<Timestamp> {
     let (_, standing) = balancer(world, name).ok()?.members.standing(&instance_id.to_owned(), world.now())?;
     match standing {
@@ -297,7 +297,7 @@ pub fn draining_until(world: &World, name: &str, instance_id: &str) -> Option<Ti
     }
 }
 
-/// What the service does by itself when an instance has reached a state: only the end of its life is noticed.
+/// Does the service's own work when an instance has reached a state: it notices only the end of its life.
 pub(crate) fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
     let now = world.now();
     if state == InstanceState::Terminated {
@@ -314,7 +314,7 @@ impl LoadBalancer {
 }
 
 impl State {
-    /// Shuffles what is described, where the options say so: AWS promises no order.
+    /// Shuffles a description, if the options say so: AWS promises no order.
     fn shuffle<T>(&mut self, options: &crate::Options, elements: &mut [T]) {
         if options.shuffle {
             self.dice.get_or_insert_with(|| World::dice(options.seed, "elb")).shuffle(elements);
@@ -322,7 +322,7 @@ impl State {
     }
 }
 
-/// The primary address of the primary interface: device 0 on card 0.
+/// Returns the primary address of the primary interface: device 0 on card 0.
 fn eth0_address(instance: &Instance) -> Option<Ipv4Addr> {
     let eth0 = instance.interfaces.iter().find(|interface| {
         interface.attachment.as_ref().is_some_and(|a| (a.device_index, a.network_card_index) == (0, 0))
@@ -346,7 +346,7 @@ fn not_found(instance_id: &str) -> ApiError {
     ApiError::sender("InvalidInstance", format!("Could not find EC2 instance {instance_id}."))
 }
 
-/// Refuses a name that load balancers of no kind, nor target groups, may have.
+/// Refuses a name that neither load balancers nor target groups may have.
 pub(crate) fn check_name(name: &str) -> Result<(), ApiError> {
     let letters = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if letters && (1..=32).contains(&name.len()) && !name.starts_with('-') && !name.ends_with('-') {

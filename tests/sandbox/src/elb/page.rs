@@ -1,18 +1,18 @@
-//! Pages of described elements. The cut follows the elements' names, so that what comes and goes between two calls
-//! neither doubles nor hides another; the order within a page is AWS's to choose.
+//! Pages of described elements. The cut follows the elements' names, so that an element that comes or goes between two calls
+//! neither doubles nor hides another. AWS may choose any order within a page.
 
 use crate::{
     options::Options,
     wire::{ApiError, query::Params},
 };
 
-/// Elements on a page, where the caller does not ask for fewer. AWS's limit in both services.
+/// Elements on a page, if the caller does not ask for fewer. AWS's limit in both services.
 const MOST: usize = 400;
 
 /// Makes a marker recognizable.
 const MARK: &str = "after:";
 
-/// Which part of the elements a call asks for.
+/// The part of the elements that a call asks for.
 pub(crate) struct Page {
     after: Option<String>,
     size: usize,
@@ -35,7 +35,7 @@ impl Page {
         Ok(Self { after, size: size.min(options.page_size.unwrap_or(MOST)).max(1) })
     }
 
-    /// Cuts the page out of elements in the order of their names; with the next page's marker.
+    /// Cuts the page out of elements in the order of their names, and returns the next page's marker, too.
     pub(crate) fn cut<'a, T>(self, elements: impl IntoIterator<Item = (&'a String, T)>) -> (Vec<T>, Option<String>) {
         let mut rest = elements.into_iter().filter(|(name, _)| self.after.as_ref().is_none_or(|after| *name > after));
         let (mut page, mut last) = (Vec::new(), None);

@@ -1,6 +1,6 @@
-//! Who is registered where, with a past and with draining: the part that Classic Load Balancers and target groups share.
+//! The registered members, with a past and with draining: the part that Classic Load Balancers and target groups share.
 //!
-//! Draining ends by the clock alone, so nothing has to be entered in the agenda: a member whose time is over is not seen.
+//! Draining ends by the clock alone, so the agenda has no entry for it: a member whose time is over is not seen.
 
 use std::{collections::BTreeMap, ops::RangeBounds, time::Duration};
 
@@ -9,27 +9,27 @@ use crate::{
     history::History,
 };
 
-/// How long one who has left is kept for stale reads. As long as [`History`] keeps a past; longer only costs memory.
+/// How long a member that has left is kept for stale reads. As long as [`History`] keeps a past; longer only costs memory.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// How a member stands.
+/// The standing of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// In service, or on the way to it.
     Registered,
-    /// Deregistered, with connections that may end by themselves until then.
+    /// Deregistered. Its connections may end by themselves until that time.
     Draining {
         /// From this time on it is gone.
         until: Timestamp,
     },
 }
 
-/// The members of one balancer. `R` is what is remembered of a registration.
+/// The members of one balancer. `R` is the memory of a registration.
 #[derive(Debug)]
 pub(crate) struct Roster<K, R> {
-    /// One history a member, not one of the whole: a change among thousands of members stays cheap.
+    /// Each member has a history of its own: a change among thousands of members stays cheap.
     entries: BTreeMap<K, Entry<R>>,
-    /// The number of entries at which to look for those whom no stale read can see any more.
+    /// The number of entries at which to look for those that no stale read can see any more.
     crowd: usize,
 }
 
@@ -40,14 +40,14 @@ struct Entry<R> {
 }
 
 impl<K: Ord, R: Clone> Roster<K, R> {
-    /// Registers, unless that is so already. One that drains is back at once.
+    /// Registers a member, unless it is registered. A draining one is back at once.
     pub(crate) fn enrol(&mut self, now: Timestamp, key: K, record: R) {
         if !matches!(self.standing(&key, now), Some((_, Standing::Registered))) {
             self.set(now, key, Some((record, Standing::Registered)));
         }
     }
 
-    /// Deregisters, if registered.
+    /// Deregisters a member, if it is registered.
     pub(crate) fn dismiss(&mut self, now: Timestamp, key: K, drain: Duration) {
         let Some((record, Standing::Registered)) = self.standing(&key, now) else { return };
         let draining = Standing::Draining { until: now + delta(drain) };
@@ -55,34 +55,34 @@ impl<K: Ord, R: Clone> Roster<K, R> {
         self.set(now, key, value);
     }
 
-    /// Takes out without draining.
+    /// Takes a member out without draining.
     pub(crate) fn remove(&mut self, now: Timestamp, key: K) {
         if self.standing(&key, now).is_some() {
             self.set(now, key, None);
         }
     }
 
-    /// How one stood at a time.
+    /// Returns the standing of a member at a time.
     pub(crate) fn standing(&self, key: &K, at: Timestamp) -> Option<(&R, Standing)> {
         self.entries.get(key).and_then(|entry| entry.seen_at(at))
     }
 
-    /// All who were registered or draining at a time, in order.
+    /// Returns all members that were registered or draining at a time, in order.
     pub(crate) fn all(&self, at: Timestamp) -> impl Iterator<Item = (&K, &R, Standing)> {
         seen(self.entries.iter(), at)
     }
 
-    /// Those of [`Roster::all`] within a range of keys.
+    /// Returns those of [`Roster::all`] within a range of keys.
     pub(crate) fn within(&self, range: impl RangeBounds<K>, at: Timestamp) -> impl Iterator<Item = (&K, &R, Standing)> {
         seen(self.entries.range(range), at)
     }
 
-    /// Those of [`Roster::all`] who are registered.
+    /// Returns those of [`Roster::all`] that are registered.
     pub(crate) fn registered(&self, at: Timestamp) -> impl Iterator<Item = (&K, &R)> {
         self.all(at).filter(|(_, _, standing)| *standing == Standing::Registered).map(|(key, record, _)| (key, record))
     }
 
-    /// At least as many as are registered: what is cheap to know.
+    /// Returns a number that is at least that of the registered members, and cheap to know.
     pub(crate) fn at_most(&self) -> usize {
         self.entries.len()
     }
@@ -119,7 +119,7 @@ impl<R: Clone> Entry<R> {
         }
     }
 
-    /// Whether any read that is not older than a time sees it.
+    /// Returns whether any read that is not older than a time sees it.
     fn can_be_seen(&self, oldest: Timestamp) -> bool {
         match self.history.current() {
             Some((_, Standing::Registered)) => true,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_drains_is_gone_when_the_time_is_over() {
+    fn a_draining_member_is_gone_when_the_time_is_over() {
         let mut roster = Roster::default();
         roster.enrol(at(0), "a", ());
         roster.dismiss(at(10), "a", Duration::from_secs(5));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_left_long_ago_take_no_memory() {
+    fn members_that_left_long_ago_take_no_memory() {
         let mut roster = Roster::default();
         for n in 0..10_000_i64 {
             roster.enrol(at(n * 10), n, ());

@@ -1,4 +1,4 @@
-//! What a Classic Load Balancer's requests are sent by.
+//! The facts by which a Classic Load Balancer sends requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     health::{Condition, condition},
 };
 
-/// Everybody whom a load balancer knows at a time.
+/// Returns all members that a load balancer knows at a time.
 ///
 /// # Errors
 /// `LoadBalancerNotFound`.

@@ -13,7 +13,7 @@ pub(crate) const DESCRIBED_A_CALL: usize = 20;
 /// Tags by key.
 pub(crate) type Tags = BTreeMap<String, String>;
 
-/// The tags in a request.
+/// Returns the tags in a request.
 pub(crate) fn read(params: &Params) -> Result<Tags, ApiError> {
     let mut tags = Tags::new();
     for tag in params.list("Tags") {
@@ -32,7 +32,7 @@ pub(crate) fn read(params: &Params) -> Result<Tags, ApiError> {
     Ok(tags)
 }
 
-/// What a resource's tags are after adding some.
+/// Returns what a resource's tags are after adding some.
 pub(crate) fn merged(present: &Tags, added: &Tags) -> Result<Tags, ApiError> {
     let mut tags = present.clone();
     tags.extend(added.clone());
@@ -48,7 +48,7 @@ pub(crate) fn check_described(number: usize) -> Result<(), ApiError> {
     Err(ApiError::sender("ValidationError", format!("Cannot describe tags of {number} resources: from 1 to 20 a call")))
 }
 
-/// The list `Tags` of an answer.
+/// Returns the list `Tags` of an answer.
 pub(crate) fn show(tags: &Tags) -> impl Iterator<Item = Element> {
     tags.iter().map(|(key, value)| Element::new("member").text("Key", key).text("Value", value))
 }

@@ -1,4 +1,4 @@
-//! What the tests of both kinds of load balancing start from: two networks, instances, and calls made by hand.
+//! The common start of both kinds of load balancing's tests: two networks, instances, and calls made by hand.
 
 use std::net::Ipv4Addr;
 
@@ -78,7 +78,7 @@ pub(crate) fn run(world: &mut World, id: &str, subnet_id: &str, address: [u8; 4]
     world.ec2.instances.insert(id.into(), History::new(now, instance));
 }
 
-/// Brings an instance into a state, and tells everybody.
+/// Brings an instance into a state, and tells the rest of the world.
 pub(crate) fn bring(world: &mut World, id: &str, state: InstanceState) {
     let now = world.now();
     world.ec2.instances.get_mut(id).unwrap().change(now, |instance| {
@@ -95,7 +95,7 @@ pub(crate) fn move_to(world: &mut World, id: &str, address: [u8; 4]) {
     world.ec2.instances.get_mut(id).unwrap().change(now, |i| i.interfaces[0].ipv4 = vec![address.into()]);
 }
 
-/// Makes a call: the answer's body, or the error's code and sentence.
+/// Makes a call, and returns the answer's body, or the error's code and sentence.
 pub(crate) async fn call(
     sandbox: &Sandbox,
     version: &str,
@@ -116,13 +116,13 @@ pub(crate) async fn call(
     }
 }
 
-/// The texts of all elements of a name, in order.
+/// Returns the texts of all elements of a name, in order.
 pub(crate) fn texts(body: &str, name: &str) -> Vec<String> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     body.split(&open).skip(1).map(|rest| rest.split(&close).next().unwrap().replace("&apos;", "'")).collect()
 }
 
-/// The code of an error, for comparing.
+/// Returns the code of an error, for comparing.
 #[track_caller]
 pub(crate) fn code<T: std::fmt::Debug>(outcome: Result<T, (String, String)>) -> String {
     outcome.unwrap_err().0

@@ -16,7 +16,7 @@ const BALANCER: (&str, &str) = ("LoadBalancerName", "shop");
 const FIRST: &str = "Instances.member.1.InstanceId";
 const SECOND: &str = "Instances.member.2.InstanceId";
 
-/// A load balancer in zone a of `vpc-1`.
+/// Returns a load balancer in zone a of `vpc-1`.
 fn shop() -> Sandbox {
     let sandbox = sandbox(Options { shuffle: false, ..Options::default() });
     sandbox.with(|world| create(world, "shop", "vpc-1", &["us-east-1a"]).unwrap());
@@ -96,7 +96,7 @@ async fn one_bad_instance_fails_the_whole_registration() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deregistering_answers_who_remains() {
+async fn deregistering_answers_the_remaining_members() {
     let sandbox = shop();
     let both = [BALANCER, (FIRST, WEB), (SECOND, API)];
     let body = elb(&sandbox, "RegisterInstancesWithLoadBalancer", &both).await.unwrap();
@@ -106,7 +106,7 @@ async fn deregistering_answers_who_remains() {
     assert_eq!(sandbox.with(|world| members(world, "shop")).len(), 2, "nothing was done");
     let body = elb(&sandbox, "DeregisterInstancesFromLoadBalancer", &[BALANCER, (FIRST, WEB)]).await.unwrap();
     assert_eq!(texts(&body, "InstanceId"), [API]);
-    // Again is no error, unlike for one that never was there.
+    // A second time is no error, unlike for an instance that never was there.
     elb(&sandbox, "DeregisterInstancesFromLoadBalancer", &[BALANCER, (FIRST, WEB)]).await.unwrap();
     let never = [BALANCER, (FIRST, FAR)];
     assert_eq!(code(elb(&sandbox, "DeregisterInstancesFromLoadBalancer", &never).await), "InvalidInstance");
@@ -258,7 +258,7 @@ async fn tags_come_and_go_twenty_names_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_modelled_fails_loudly() {
+async fn unmodelled_calls_fail_loudly() {
     let sandbox = shop();
     let check = [
         BALANCER,

@@ -13,13 +13,13 @@ use super::{
     deregister_all, drain_for, health::health_at, no_balancer, not_found, page::Page, register_all, tags,
 };
 
-/// Does a call's work. `as_of` is how old a state the reading operations see of members and their health.
+/// Does a call's work. Reading operations see the members and their health as of the time `as_of`.
 ///
 /// # Errors
-/// As Classic Load Balancing refuses.
+/// Returns the errors of Classic Load Balancing.
 pub fn answer(world: &mut World, request: &Request, as_of: Timestamp) -> Result<Answer, ApiError> {
     let params = request.params()?;
-    // Read by the dispatcher already, but of another copy of the same fields.
+    // The dispatcher has read them already, but from another copy of the same fields.
     let _ = (params.optional("Action"), params.optional("Version"));
     let result = match request.action.as_str() {
         "CreateLoadBalancer" => create_load_balancer(world, params),
@@ -55,7 +55,7 @@ fn create_load_balancer(world: &mut World, params: &Params) -> Result<Element, A
     let (subnets, zones) = (params.texts("Subnets"), params.texts("AvailabilityZones"));
     let vpc_id = match (subnets.first(), world.ec2.vpcs.len()) {
         (Some(_), _) => None,
-        // Zones alone mean the default VPC, of which the sandbox has none: the only one is as good.
+        // Zones alone mean the default VPC. The sandbox has none, so its only VPC stands for it.
         (None, 1) => world.ec2.vpcs.keys().next().cloned(),
         (None, _) => return Err(ApiError::not_modelled("a load balancer by zones where there is not one VPC")),
     };

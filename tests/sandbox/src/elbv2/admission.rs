@@ -1,4 +1,4 @@
-//! Which targets a group takes, and what AWS says of the others.
+//! The targets that a group takes, and AWS's words for the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use super::{
     IpAddressType, Registration, Standing, State, Target, TargetGroup, TargetKey, TargetType, check_arn, invalid,
 };
 
-/// Where an address may be that is in no subnet of the group's VPC (SEED elbv2-register-targets).
+/// The ranges of an address that is in no subnet of the group's VPC (SEED elbv2-register-targets).
 const OUTSIDE: [(Ipv4Addr, u8); 4] = [
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
@@ -25,7 +25,7 @@ const OUTSIDE: [(Ipv4Addr, u8); 4] = [
     (Ipv4Addr::new(192, 168, 0, 0), 16),
 ];
 
-/// The target that a caller means, if it can be one of the group.
+/// Returns the target that a caller means, if the group can have it.
 pub(super) fn key(group: &TargetGroup, target: &Target) -> Result<TargetKey, ApiError> {
     let id = &target.id;
     match group.spec.target_type {
@@ -70,7 +70,7 @@ fn no_zone(target: &Target, target_type: &str) -> Result<(), ApiError> {
     }
 }
 
-/// The zone of an address, and whether it is outside the VPC. AWS compares with subnets, not with the VPC's blocks
+/// Returns the zone of an address, and whether it is outside the VPC. AWS compares with subnets, not with the VPC's blocks
 /// (aws-load-balancer-controller issue 3714). The sentences are from that project's issues 561 and 3084.
 pub(super) fn place(world: &World, group: &TargetGroup, target: &Target) -> Result<(Option<String>, bool), ApiError> {
     let (id, vpc_id) = (&target.id, group.spec.vpc_id.as_deref().unwrap_or_default());
@@ -110,7 +110,7 @@ pub(super) fn check_quic(
     if !quic_group || !well_formed {
         return Err(invalid(format!("The QUIC server ID '{quic}' is not valid for this target group")));
     }
-    // Neither another target's id, nor a new one for the same target.
+    // It clashes with another target's id, and so does a new id for the same target.
     let clashes = |other: &TargetKey, theirs: &Option<String>| (other == key) != (theirs.as_ref() == Some(quic));
     if group.members.registered(now).any(|(other, record)| clashes(other, &record.quic)) {
         let message = format!("The QUIC server ID '{quic}' is in use, or the target is registered with another");
@@ -119,8 +119,8 @@ pub(super) fn check_quic(
     Ok(())
 }
 
-/// Instances must be there, in the VPC, running, and have an IPv6 address where the group wants one. Only the sentence
-/// about the running state is verified.
+/// Instances must exist, be in the VPC, run, and have an IPv6 address if the group wants one. Only the sentence about the running
+/// state is verified.
 pub(super) fn check_instances(
     world: &World,
     group: &TargetGroup,
@@ -150,8 +150,8 @@ pub(super) fn check_instances(
 }
 
 /// "You must wait for the deregistration delay to complete before you can register the same IP address again" (SEED
-/// elbv2-register-targets). What the call answers is *not verified*, nor whether another port is the same address: if
-/// refused, it is here; if accepted and lost, only the very same target is lost.
+/// elbv2-register-targets). The call's answer is *not verified*, nor whether another port counts as the same address. If it is
+/// refused, it is refused here. If it is accepted and lost, only the very same target is lost.
 pub(super) fn check_draining(
     world: &World,
     group: &TargetGroup,
@@ -193,7 +193,7 @@ pub(super) fn check_quotas(
 ) -> Result<(), ApiError> {
     let is_there = |key: &TargetKey| matches!(group.members.standing(key, now), Some((_, Standing::Registered)));
     let added: Vec<_> = accepted.keys().filter(|key| !is_there(key)).collect();
-    // Counting is left out where it cannot matter, since fixtures register thousands, one by one.
+    // The count is skipped if it cannot matter, since fixtures register thousands, one by one.
     if group.members.at_most() + added.len() > state.targets_per_group
         && group.members.registered(now).count() + added.len() > state.targets_per_group
     {

@@ -1,4 +1,4 @@
-//! Attributes of target groups. Only the deregistration delay does something; the others are kept.
+//! Attributes of target groups. Only the deregistration delay has an effect; the others are kept.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +8,7 @@ use super::{Kind, TargetGroup, TargetGroupSpec, TargetType, invalid};
 
 const DELAY: &str = "deregistration_delay.timeout_seconds";
 
-/// The attributes of a new group: every one that a group of its sort has (botocore's model, TargetGroupAttribute).
+/// Returns the attributes of a new group: every one that a group of its sort has (botocore's model, TargetGroupAttribute).
 pub(super) fn usual(spec: &TargetGroupSpec) -> BTreeMap<String, String> {
     if spec.target_type == TargetType::Lambda {
         // "If the target is a Lambda function, [the deregistration delay] is not supported."
@@ -51,10 +51,10 @@ pub(super) fn usual(spec: &TargetGroupSpec) -> BTreeMap<String, String> {
     attributes
 }
 
-/// Changes attributes: all or, if one is refused, none.
+/// Changes attributes. If one is refused, none is changed.
 ///
 /// # Errors
-/// `TargetGroupNotFound`; `ValidationError` for one that the group has not, or a delay outside 0-3600 s.
+/// `TargetGroupNotFound`; `ValidationError` for an attribute that the group does not have, or a delay outside 0-3600 s.
 pub fn set_attributes(world: &mut World, arn: &str, changes: &BTreeMap<String, String>) -> Result<(), ApiError> {
     let group = world.elbv2.target_group_mut(arn)?;
     for (key, value) in changes {
@@ -69,15 +69,15 @@ pub fn set_attributes(world: &mut World, arn: &str, changes: &BTreeMap<String, S
     Ok(())
 }
 
-/// Sets how long deregistered targets drain. Those that drain already keep their time: *not verified*.
+/// Sets how long deregistered targets drain. Targets that drain already keep their time: *not verified*.
 ///
 /// # Errors
-/// As [`set_attributes`].
+/// Returns the errors of [`set_attributes`].
 pub fn set_deregistration_delay(world: &mut World, arn: &str, delay: Duration) -> Result<(), ApiError> {
     set_attributes(world, arn, &BTreeMap::from([(DELAY.to_owned(), delay.as_secs().to_string())]))
 }
 
-/// How long deregistered targets drain.
+/// Returns how long deregistered targets drain.
 ///
 /// # Errors
 /// `TargetGroupNotFound`.

@@ -1,4 +1,4 @@
-//! How targets are: computed from what is registered, what runs, and the time, whenever somebody asks.
+//! The health of targets: computed at each question from the registrations, the running instances, and the time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use crate::{
 
 use super::{Registration, Standing, TargetGroup, TargetKey, TargetType};
 
-/// What DescribeTargetHealth says of a target: state, reason and description in one.
+/// DescribeTargetHealth's report of a target: state, reason and description in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// `healthy`.
@@ -23,9 +23,9 @@ pub enum Health {
     RegistrationInProgress,
     /// `initial`: the first checks are not over.
     InitialHealthChecking,
-    /// `unhealthy`: nobody has the address, or whoever has it does not run.
+    /// `unhealthy`: the address is free, or its instance does not run.
     Timeout,
-    /// `unhealthy`: as the world's `failing_health_checks` says.
+    /// `unhealthy`: the world's `failing_health_checks` names it.
     FailedHealthChecks,
     /// `unused`: no such target in the group.
     NotRegistered,
@@ -90,7 +90,7 @@ impl Health {
     }
 }
 
-/// Looks at the targets of one group at one time. What they share is found out once: a scan looks at thousands.
+/// Looks at the targets of one group at one time. Facts that they share are found out once: a scan looks at thousands.
 pub(super) struct Observer<'a> {
     world: &'a World,
     group: &'a TargetGroup,
@@ -98,10 +98,10 @@ pub(super) struct Observer<'a> {
     in_use: bool,
     /// `None`: all of them.
     enabled_zones: Option<BTreeSet<&'a str>>,
-    /// Who has which address of the group's VPC, of those that are in the group. Interfaces have no past, so a stale read sees those
-    /// of now.
+    /// The owner of each address of the group's VPC, as far as it is in the group. Interfaces have no past, so a stale read sees
+    /// those of now.
     inside: BTreeMap<IpAddr, &'a Interface>,
-    /// Who has which address of another VPC.
+    /// The owner of each address of another VPC.
     outside: BTreeMap<IpAddr, &'a Interface>,
 }
 
@@ -125,7 +125,7 @@ impl<'a> Observer<'a> {
         Self { world, group, at, in_use: !arns.is_empty(), enabled_zones, inside, outside }
     }
 
-    /// How one target is.
+    /// Returns the health of one target.
     pub(super) fn health(&self, key: &TargetKey, record: &Registration, standing: Standing) -> Health {
         if standing != Standing::Registered {
             return Health::DeregistrationInProgress;
@@ -139,7 +139,7 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// When the first checks of a target will be over, where they are not yet.
+    /// Returns when the first checks of a target will be over, if they are not yet.
     pub(super) fn settles(&self, key: &TargetKey, record: &Registration) -> Option<Timestamp> {
         let base = record.since.max(self.alive_since(key, record).ok()?);
         settles_at(&self.world.options, &self.name(key), base, self.at)
@@ -154,14 +154,15 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// A target's name among all targets of all groups, for draws of its own.
+    /// Returns a target's name among all targets of all groups, for draws of its own.
     fn name(&self, (id, port): &TargetKey) -> String {
         format!("{} {id} {}", self.group.arn, port.unwrap_or_default())
     }
 
-    /// Since when an instance runs, or why it gets no traffic.
+    /// Returns since when an instance runs, or why it gets no traffic.
     fn instance(&self, id: &str) -> Result<Timestamp, Health> {
-        // EC2 forgets an instance an hour after its end; what is still registered or drains by then is of a dead one.
+        // EC2 forgets an instance an hour after its end. A target that is still registered or drains then belongs to a dead
+        // instance.
         let instance = self.seen(id).ok_or(Health::InvalidState(InstanceState::Terminated))?;
         if instance.state != InstanceState::Running {
             return Err(Health::InvalidState(instance.state));
@@ -170,13 +171,13 @@ impl<'a> Observer<'a> {
         Ok(instance.since)
     }
 
-    /// Since when somebody answers at an address, or why nobody does.
+    /// Returns since when a host answers at an address, or why none does.
     fn address(&self, address: &str, record: &Registration) -> Result<Timestamp, Health> {
         self.check_zone(record.zone.as_deref().unwrap_or("all"))?;
         let side = if record.outside { &self.outside } else { &self.inside };
         let interface = address.parse().ok().and_then(|address: IpAddr| side.get(&address));
         match interface {
-            // Of what is outside, only other VPCs are known here: the rest is a data centre, and taken to be up.
+            // Outside, only other VPCs are known here. The rest is a data centre, and taken to be up.
             None if record.outside => Ok(record.since),
             None => Err(Health::Timeout),
             Some(interface) => match &interface.attachment {
@@ -190,7 +191,7 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// What health checks say of a target that is up since a time.
+    /// Returns the health checks' result for a target that is up since a time.
     fn checked(&self, key: &TargetKey, base: Timestamp) -> Health {
         let options = &self.world.options;
         if base + delta(options.becoming_healthy.most) > self.at {

@@ -1,8 +1,8 @@
 //! Application, Network and Gateway Load Balancers, their listeners, and target groups with their targets.
 //!
-//! `resources.rs` makes and deletes, `targets.rs` registers (what `admission.rs` admits) and deregisters, `health.rs` says
-//! how targets are, `routing.rs` what requests are sent by: what the
-//! operations in `wire/` do, and what fixtures and checkers use. Rules other than a listener's default are not modelled.
+//! `resources.rs` creates and deletes, `targets.rs` registers targets (those that `admission.rs` admits) and deregisters them,
+//! `health.rs` returns the targets' health, and `routing.rs` the facts by which requests are sent. They do the work of the
+//! operations in `wire/`; fixtures and checkers use them, too. Rules other than a listener's default are not modelled.
 
 mod admission;
 mod attributes;
@@ -46,16 +46,16 @@ pub struct State {
     pub targets_per_group: usize,
     /// Quota: registrations of one id with the target groups of one load balancer.
     pub registrations_per_id: usize,
-    /// For the order of what is described. Made at the first draw.
+    /// The dice for the order of descriptions. Made at the first draw.
     dice: Option<fastrand::Rng>,
 }
 
 /// A load balancer.
 #[derive(Debug)]
 pub struct LoadBalancer {
-    /// Its name in full.
+    /// Its full name.
     pub arn: String,
-    /// What it was created as.
+    /// The specification that it was created with.
     pub spec: LoadBalancerSpec,
     /// When it was created.
     pub created: Timestamp,
@@ -64,35 +64,35 @@ pub struct LoadBalancer {
 /// A port of a load balancer, and the target groups that its default action forwards to.
 #[derive(Debug)]
 pub struct Listener {
-    /// Its name in full.
+    /// Its full name.
     pub arn: String,
-    /// What it was created as.
+    /// The specification that it was created with.
     pub spec: ListenerSpec,
 }
 
 /// A target group.
 #[derive(Debug)]
 pub struct TargetGroup {
-    /// Its name in full.
+    /// Its full name.
     pub arn: String,
-    /// What it was created as.
+    /// The specification that it was created with.
     pub spec: TargetGroupSpec,
     /// Its tags, as they are now.
     pub tags: BTreeMap<String, String>,
     /// Such as `deregistration_delay.timeout_seconds`.
     pub attributes: BTreeMap<String, String>,
-    /// Who is in it.
+    /// Its targets.
     members: Roster<TargetKey, Registration>,
 }
 
-/// What tells two targets of a group apart: the id and the port, which only functions have not.
+/// The parts that tell two targets of a group apart: the id and the port. Only functions have no port.
 type TargetKey = (String, Option<u16>);
 
-/// What a group remembers of a registration.
+/// A group's memory of a registration.
 #[derive(Clone, Debug)]
 struct Registration {
     since: Timestamp,
-    /// Found or told, for addresses only.
+    /// Found or given, for addresses only.
     zone: Option<String>,
     quic: Option<String>,
     /// For addresses: whether it is in none of the subnets of the group's VPC.
@@ -106,7 +106,7 @@ impl Default for State {
             listeners: BTreeMap::new(),
             target_groups: BTreeMap::new(),
             failing_health_checks: BTreeSet::new(),
-            // AWS's quotas for an Application Load Balancer, as they are before anybody asks for more.
+            // AWS's quotas for an Application Load Balancer, before an account asks for more.
             targets_per_group: 1_000,
             registrations_per_id: 100,
             dice: None,
@@ -115,16 +115,16 @@ impl Default for State {
 }
 
 impl State {
-    /// A target group.
+    /// Returns a target group.
     ///
     /// # Errors
-    /// `ValidationError` for what is no such ARN, `TargetGroupNotFound`.
+    /// `ValidationError` for a text that is not such an ARN, `TargetGroupNotFound`.
     pub fn target_group(&self, arn: &str) -> Result<&TargetGroup, ApiError> {
         check_arn(arn, "targetgroup")?;
         self.target_groups.get(arn).ok_or_else(|| no_group(arn))
     }
 
-    /// The load balancers that use a target group.
+    /// Returns the load balancers that use a target group.
     pub fn balancers_of(&self, group_arn: &str) -> BTreeSet<&str> {
         let listeners = self.listeners.values();
         let forwarding =
@@ -142,7 +142,7 @@ impl State {
         self.load_balancers.get(arn).ok_or_else(|| no_balancer(arn))
     }
 
-    /// Shuffles what is described, where the options say so: AWS promises no order.
+    /// Shuffles a description, if the options say so: AWS promises no order.
     fn shuffle<T>(&mut self, options: &Options, elements: &mut [T]) {
         if options.shuffle {
             self.dice.get_or_insert_with(|| World::dice(options.seed, "elbv2")).shuffle(elements);
@@ -150,15 +150,15 @@ impl State {
     }
 }
 
-/// The ARN of a target group or load balancer by its name.
+/// Returns the ARN of a target group or load balancer by its name.
 pub fn arn_of(world: &World, name: &str) -> Option<String> {
     let groups = world.elbv2.target_groups.values().map(|group| (&group.spec.name, &group.arn));
     let balancers = world.elbv2.load_balancers.values().map(|balancer| (&balancer.spec.name, &balancer.arn));
     groups.chain(balancers).find(|(its_name, _)| *its_name == name).map(|(_, arn)| arn.clone())
 }
 
-/// What the service does by itself when an instance has reached a state: only the end of its life is noticed, and only of
-/// instance targets, since an ip target knows no instance (AWS-FACTS.md, first table).
+/// Does the service's own work when an instance has reached a state. It notices only the end of its life, and only of instance
+/// targets, since an ip target knows no instance (AWS-FACTS.md, first table).
 pub(crate) fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
     if state != InstanceState::Terminated {
         return;
@@ -174,7 +174,7 @@ pub(crate) fn instance_changed(world: &mut World, instance_id: &str, state: Inst
 }
 
 impl TargetGroup {
-    /// The targets with an id, on whatever ports, draining ones among them.
+    /// Returns the targets with an id, on all ports, draining ones included.
     fn keys_of(&self, id: &str, at: Timestamp) -> impl Iterator<Item = TargetKey> {
         let range = (id.to_owned(), None)..=(id.to_owned(), Some(u16::MAX));
         self.members.within(range, at).map(|(key, _, _)| key.clone())

@@ -16,7 +16,7 @@ use super::{
 /// Creates a load balancer in every zone of a network.
 ///
 /// # Errors
-/// As [`create_load_balancer_as`].
+/// Returns the errors of [`create_load_balancer_as`].
 pub fn create_load_balancer(world: &mut World, kind: Kind, name: &str, vpc_id: &str) -> Result<String, ApiError> {
     let spec = LoadBalancerSpec {
         name: name.to_owned(),
@@ -31,7 +31,7 @@ pub fn create_load_balancer(world: &mut World, kind: Kind, name: &str, vpc_id: &
     create_load_balancer_as(world, spec)
 }
 
-/// Creates a load balancer, which is active at once, and tells its ARN.
+/// Creates a load balancer, which is active at once, and returns its ARN.
 ///
 /// # Errors
 /// `ValidationError` for a bad name, `DuplicateLoadBalancerName` for one that is taken.
@@ -50,13 +50,13 @@ pub fn create_load_balancer_as(world: &mut World, spec: LoadBalancerSpec) -> Res
     Ok(arn)
 }
 
-/// Deletes a load balancer and its listeners. One that is not there is no error (botocore's model).
+/// Deletes a load balancer and its listeners. A missing one is no error (botocore's model).
 pub fn delete_load_balancer(world: &mut World, arn: &str) {
     world.elbv2.load_balancers.remove(arn);
     world.elbv2.listeners.retain(|_, listener| listener.spec.load_balancer_arn != arn);
 }
 
-/// Creates a target group, and tells its ARN. Creating one that is there with the same settings succeeds.
+/// Creates a target group, and returns its ARN. Creating one that is there with the same settings succeeds.
 ///
 /// # Errors
 /// `ValidationError` for settings that do not go together, `DuplicateTargetGroupName`.
@@ -112,7 +112,7 @@ fn check_settings(world: &World, spec: &TargetGroupSpec) -> Result<(), ApiError>
     Ok(())
 }
 
-/// Deletes a target group. One that is not there is no error.
+/// Deletes a target group. A missing one is no error.
 ///
 /// # Errors
 /// `ResourceInUse`, while a listener forwards to it.
@@ -126,10 +126,10 @@ pub fn delete_target_group(world: &mut World, arn: &str) -> Result<(), ApiError>
     Ok(())
 }
 
-/// Lets a load balancer send what comes to a port to a target group, and tells the listener's ARN.
+/// Lets a load balancer forward a port to a target group, and returns the listener's ARN.
 ///
 /// # Errors
-/// As [`create_listener`].
+/// Returns the errors of [`create_listener`].
 pub fn attach(world: &mut World, group_arn: &str, load_balancer_arn: &str, port: u16) -> Result<String, ApiError> {
     let protocol = world.elbv2.target_group(group_arn)?.spec.protocol.clone();
     let kind = world.elbv2.load_balancer(load_balancer_arn)?.spec.kind;
@@ -143,7 +143,7 @@ pub fn attach(world: &mut World, group_arn: &str, load_balancer_arn: &str, port:
     create_listener(world, ListenerSpec { load_balancer_arn, protocol, port, target_groups, tags: BTreeMap::new() })
 }
 
-/// Creates a listener, and tells its ARN.
+/// Creates a listener, and returns its ARN.
 ///
 /// # Errors
 /// `LoadBalancerNotFound`, `TargetGroupNotFound`; `DuplicateListener` for a port that is taken; `IncompatibleProtocols`;
@@ -193,7 +193,7 @@ pub fn delete_listener(world: &mut World, arn: &str) -> Result<(), ApiError> {
 }
 
 impl LoadBalancer {
-    /// The subnets that it is in.
+    /// Returns the subnets that it is in.
     pub(super) fn subnets<'a>(&'a self, world: &'a World) -> impl Iterator<Item = &'a crate::ec2::Subnet> {
         world.ec2.subnets.values().filter(|subnet| match &self.spec.subnets {
             Some(ids) => ids.contains(&subnet.id),
@@ -201,7 +201,7 @@ impl LoadBalancer {
         })
     }
 
-    /// The zones that it sends traffic to.
+    /// Returns the zones that it sends traffic to.
     pub(super) fn zones<'a>(&'a self, world: &'a World) -> BTreeSet<&'a str> {
         self.subnets(world).map(|subnet| subnet.zone.as_str()).collect()
     }

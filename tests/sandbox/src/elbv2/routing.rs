@@ -1,4 +1,4 @@
-//! What an Application or Network Load Balancer's requests to a target group are sent by.
+//! The facts by which an Application or Network Load Balancer sends requests to a target group.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ const MODELLED: [(&str, &[&str]); 5] = [
     ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", &["off"]),
 ];
 
-/// Everybody whom a target group's load balancer knows at a time.
+/// Returns all members that a target group's load balancer knows at a time.
 ///
 /// # Errors
-/// `TargetGroupNotFound`; where the routing is not modelled: functions, Gateway Load Balancers, sticky sessions...
+/// `TargetGroupNotFound`. An error, too, if the routing is not modelled: functions, Gateway Load Balancers, sticky sessions...
 pub(crate) fn pool(world: &World, arn: &str, at: Timestamp) -> Result<Pool, ApiError> {
     let group = world.elbv2.target_group(arn)?;
     let balancing = balancing(group)?;
@@ -43,12 +43,13 @@ pub(crate) fn pool(world: &World, arn: &str, at: Timestamp) -> Result<Pool, ApiE
             timeout: Duration::from_secs(check.timeout_seconds.into()),
             threshold: check.unhealthy_threshold,
         },
-        // An Application Load Balancer answers 502 where "the deregistration delay period elapsed for a request being
-        // handled by a target that was deregistered" (its guide, "Troubleshoot"). A Network Load Balancer "can continue to
-        // send traffic" over connections that are not idle (its guide, "Deregistration delay"), unless told otherwise.
+        // An Application Load Balancer answers 502 if "the deregistration delay period elapsed for a request being handled by a
+        // target that was deregistered" (its guide, "Troubleshoot"). A Network Load Balancer "can continue to send traffic" over
+        // connections that are not idle (its guide, "Deregistration delay"), unless it is configured otherwise.
         cuts_when_left: balancing == Balancing::Application
             || is_set("deregistration_delay.connection_termination.enabled"),
-        // "If a target becomes unhealthy, the load balancer sends a TCP RST" (Network guide, "Health checks"): so the attribute.
+        // "If a target becomes unhealthy, the load balancer sends a TCP RST" (Network guide, "Health checks"): the attribute
+        // decides.
         cuts_when_unhealthy: is_set("target_health_state.unhealthy.connection_termination.enabled"),
         members: members(world, group, at),
     })
@@ -71,7 +72,7 @@ fn members(world: &World, group: &TargetGroup, at: Timestamp) -> Vec<Member> {
         let (id, port) = key;
         let is_instance = group.spec.target_type == TargetType::Instance;
         let destination = Destination {
-            // Whose an address is, nobody knows at the registration.
+            // At the registration, the balancer does not know the owner of an address.
             owner: is_instance.then(|| Host::Instance(id.as_str().into())),
             address: if is_instance { None } else { id.parse::<IpAddr>().ok() },
             vpc_id: group.spec.vpc_id.as_deref().unwrap_or_default().into(),

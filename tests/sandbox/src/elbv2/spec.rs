@@ -1,4 +1,4 @@
-//! What load balancers, listeners and target groups are created as, with AWS's defaults.
+//! The specifications of load balancers, listeners and target groups, with AWS's defaults.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub enum Kind {
     Gateway,
 }
 
-/// What the targets of a group are.
+/// The kind of a group's targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetType {
     /// Instances by id.
@@ -26,7 +26,7 @@ pub enum TargetType {
     Alb,
 }
 
-/// Which addresses a group can have.
+/// The addresses that a group can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IpAddressType {
     /// IPv4 only.
@@ -35,7 +35,7 @@ pub enum IpAddressType {
     Ipv6,
 }
 
-/// What a load balancer is created as.
+/// The specification of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancerSpec {
     /// At most 32 letters, digits and hyphens.
@@ -44,7 +44,7 @@ pub struct LoadBalancerSpec {
     pub kind: Kind,
     /// Its network.
     pub vpc_id: String,
-    /// Where it is, and so which zones are enabled. `None`: in every subnet that the network has, or ever gets.
+    /// Its subnets, which decide about the enabled zones. `None`: every subnet that the network has, or ever gets.
     pub subnets: Option<Vec<String>>,
     /// Only kept.
     pub security_groups: Vec<String>,
@@ -56,45 +56,45 @@ pub struct LoadBalancerSpec {
     pub tags: BTreeMap<String, String>,
 }
 
-/// What a listener is created as.
+/// The specification of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSpec {
-    /// Whose it is.
+    /// The load balancer that it belongs to.
     pub load_balancer_arn: String,
     /// None with a Gateway Load Balancer.
     pub protocol: Option<String>,
     /// None with a Gateway Load Balancer.
     pub port: Option<u16>,
-    /// Where the default action forwards to, with weights.
+    /// The target groups of the default action, with weights.
     pub target_groups: Vec<(String, Option<u32>)>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
 
-/// What a target group is created as.
+/// The specification of a target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetGroupSpec {
     /// At most 32 letters, digits and hyphens.
     pub name: String,
-    /// What its targets are.
+    /// The kind of its targets.
     pub target_type: TargetType,
     /// None for functions.
     pub protocol: Option<String>,
     /// `HTTP1`, `HTTP2` or `GRPC`, for HTTP and HTTPS.
     pub protocol_version: Option<String>,
-    /// Of targets that bring none of their own. None for functions.
+    /// The port of targets without one of their own. None for functions.
     pub port: Option<u16>,
     /// None for functions.
     pub vpc_id: Option<String>,
-    /// Which addresses it can have.
+    /// The addresses that it can have.
     pub ip_address_type: IpAddressType,
-    /// How health is checked; the sandbox only keeps it, but for `enabled`.
+    /// Its health check; the sandbox only keeps it, except for `enabled`.
     pub health_check: HealthCheck,
     /// Its tags at first.
     pub tags: BTreeMap<String, String>,
 }
 
-/// How health is checked.
+/// The settings of a health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     /// Can be off for functions only.
@@ -118,22 +118,22 @@ pub struct HealthCheck {
 }
 
 impl TargetGroupSpec {
-    /// HTTP to instances.
+    /// Returns a group of instances, for HTTP.
     pub fn instances(name: &str, vpc_id: &str, port: u16) -> Self {
         Self::new(name, TargetType::Instance, Some("HTTP"), Some(port), Some(vpc_id))
     }
 
-    /// HTTP to addresses.
+    /// Returns a group of addresses, for HTTP.
     pub fn addresses(name: &str, vpc_id: &str, port: u16) -> Self {
         Self::new(name, TargetType::Ip, Some("HTTP"), Some(port), Some(vpc_id))
     }
 
-    /// A function.
+    /// Returns a group of one function.
     pub fn function(name: &str) -> Self {
         Self::new(name, TargetType::Lambda, None, None, None)
     }
 
-    /// Any, with AWS's defaults for the rest.
+    /// Returns a group of any kind, with AWS's defaults for the rest.
     pub fn new(
         name: &str,
         target_type: TargetType,
@@ -155,27 +155,27 @@ impl TargetGroupSpec {
         }
     }
 
-    /// The same for another protocol.
+    /// Returns the same for another protocol.
     #[must_use]
     pub fn protocol(self, protocol: &str) -> Self {
         let changed = Self::new(&self.name, self.target_type, Some(protocol), self.port, self.vpc_id.as_deref());
         Self { ip_address_type: self.ip_address_type, tags: self.tags, ..changed }
     }
 
-    /// The same for IPv6.
+    /// Returns the same for IPv6.
     #[must_use]
     pub fn ipv6(self) -> Self {
         Self { ip_address_type: IpAddressType::Ipv6, ..self }
     }
 
-    /// The same with one more tag.
+    /// Returns the same with one more tag.
     #[must_use]
     pub fn tag(mut self, key: &str, value: &str) -> Self {
         self.tags.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// Which kind of load balancer can use it; functions are an Application Load Balancer's.
+    /// Returns the kind of load balancer that can use it. An Application Load Balancer can use functions.
     pub(super) fn kind(&self) -> Kind {
         match self.protocol.as_deref() {
             None | Some("HTTP" | "HTTPS") => Kind::Application,
@@ -186,7 +186,7 @@ impl TargetGroupSpec {
 }
 
 impl HealthCheck {
-    /// AWS's defaults (botocore's model, CreateTargetGroupInput).
+    /// Returns AWS's defaults (botocore's model, CreateTargetGroupInput).
     pub(super) fn usual(target_type: TargetType, protocol: Option<&str>) -> Self {
         let http = matches!(protocol, Some("HTTP" | "HTTPS")) || target_type == TargetType::Alb;
         let lambda = target_type == TargetType::Lambda;
@@ -211,7 +211,7 @@ impl HealthCheck {
 }
 
 impl Kind {
-    /// The word in `Type`.
+    /// Returns the word in `Type`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Application => "application",
@@ -220,7 +220,7 @@ impl Kind {
         }
     }
 
-    /// The word in ARNs.
+    /// Returns the word in ARNs.
     pub(super) fn in_arn(self) -> &'static str {
         match self {
             Self::Application => "app",
@@ -231,7 +231,7 @@ impl Kind {
 }
 
 impl TargetType {
-    /// The word in `TargetType`.
+    /// Returns the word in `TargetType`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Instance => "instance",

@@ -16,7 +16,7 @@ use super::{
 pub struct Target {
     /// An instance's id, an address, or an ARN.
     pub id: String,
-    /// The group's own, where none is told.
+    /// Its port; the group's own, if the caller gives none.
     pub port: Option<u16>,
     /// For addresses outside the VPC: a zone, or `all`.
     pub zone: Option<String>,
@@ -25,59 +25,59 @@ pub struct Target {
 }
 
 impl Target {
-    /// A target on the group's port.
+    /// Returns a target on the group's port.
     pub fn new(id: impl ToString) -> Self {
         Self { id: id.to_string(), port: None, zone: None, quic: None }
     }
 
-    /// The same on a port of its own.
+    /// Returns the same on a port of its own.
     #[must_use]
     pub fn on(self, port: u16) -> Self {
         Self { port: Some(port), ..self }
     }
 
-    /// The same in a zone, or `all`.
+    /// Returns the same in a zone, or `all`.
     #[must_use]
     pub fn zone(self, zone: &str) -> Self {
         Self { zone: Some(zone.to_owned()), ..self }
     }
 
-    /// The same with a QUIC server id.
+    /// Returns the same with a QUIC server id.
     #[must_use]
     pub fn quic(self, id: &str) -> Self {
         Self { quic: Some(id.to_owned()), ..self }
     }
 }
 
-/// A target as it is.
+/// A target as it is now.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TargetView {
     /// An instance's id, an address, or an ARN.
     pub id: String,
     /// Functions have none.
     pub port: Option<u16>,
-    /// Told or found; addresses only.
+    /// Given or found; addresses only.
     pub zone: Option<String>,
     /// For QUIC.
     pub quic: Option<String>,
     /// Registered, or draining.
     pub state: Standing,
-    /// What DescribeTargetHealth says.
+    /// DescribeTargetHealth's report.
     pub health: Health,
 }
 
-/// The targets of a group, as they truly are now, sorted; none, where there is no such group.
+/// Returns the targets of a group, as they truly are now, sorted. If there is no such group, it returns none.
 pub fn targets(world: &World, arn: &str) -> Vec<TargetView> {
     world.elbv2.target_groups.get(arn).map(|group| views(world, group, world.now())).unwrap_or_default()
 }
 
-/// The targets of a group at a time, sorted.
+/// Returns the targets of a group at a time, sorted.
 pub(super) fn views(world: &World, group: &TargetGroup, at: Timestamp) -> Vec<TargetView> {
     let observer = Observer::new(world, group, at);
     group.members.all(at).map(|(key, record, standing)| view(&observer, key, record, standing)).collect()
 }
 
-/// The targets that a caller asks about, registered or not, in the caller's order.
+/// Returns the targets that a caller asks about, registered or not, in the caller's order.
 pub(super) fn views_of(
     world: &World,
     group: &TargetGroup,
@@ -94,7 +94,7 @@ pub(super) fn views_of(
                 port: key.1,
                 zone: target.zone.clone(),
                 quic: None,
-                // Has no meaning here: the health tells.
+                // It has no meaning here: the health shows the state.
                 state: Standing::Registered,
                 health: Health::NotRegistered,
             },
@@ -112,12 +112,12 @@ fn view(observer: &Observer<'_>, key: &TargetKey, record: &Registration, state: 
 /// Registers one target.
 ///
 /// # Errors
-/// As [`register_all`].
+/// Returns the errors of [`register_all`].
 pub fn register(world: &mut World, arn: &str, target: Target) -> Result<(), ApiError> {
     register_all(world, arn, &[target])
 }
 
-/// Registers targets: all or, if one cannot be, none.
+/// Registers targets. If one cannot be registered, none is.
 ///
 /// # Errors
 /// `TargetGroupNotFound`, `InvalidTarget`, `ValidationError`, `TooManyTargets`, `TooManyRegistrationsForTargetId`.
@@ -150,19 +150,19 @@ pub fn register_all(world: &mut World, arn: &str, targets: &[Target]) -> Result<
 /// Deregisters one target.
 ///
 /// # Errors
-/// As [`deregister_all`].
+/// Returns the errors of [`deregister_all`].
 pub fn deregister(world: &mut World, arn: &str, target: Target) -> Result<(), ApiError> {
     deregister_all(world, arn, &[target])
 }
 
-/// Deregisters targets. A target on a port of its own has to be named with it: without, the group's port is meant, where
-/// nothing may be, and "if the specified target does not exist, the action returns successfully" (botocore's model).
+/// Deregisters targets. A target on a port of its own has to be named with it. Without it, the group's port is meant, which may
+/// have no target, and "if the specified target does not exist, the action returns successfully" (botocore's model).
 ///
-/// What is deregistered drains by the clock alone. That it does so in a group without a load balancer, and on an instance
-/// that does not run, is *not verified*.
+/// A deregistered target drains by the clock alone. It is *not verified* that it does so in a group without a load balancer, and
+/// on an instance that does not run.
 ///
 /// # Errors
-/// `TargetGroupNotFound`; `ValidationError` for what can be no target of the group.
+/// `TargetGroupNotFound`; `ValidationError` for a target that the group cannot have.
 pub fn deregister_all(world: &mut World, arn: &str, targets: &[Target]) -> Result<(), ApiError> {
     let now = world.now();
     let group = world.elbv2.target_group_mut(arn)?;

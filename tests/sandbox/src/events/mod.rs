@@ -1,7 +1,7 @@
 //! Amazon EventBridge: the default bus, its rules, and the way of an event to their targets.
 //!
-//! Delivery is best effort, as AWS says of the events that we live on: each takes its own time, so that two may swap
-//! places, and a test can lose, double and delay them ([`State::set_delivery`]).
+//! Delivery is best effort, as AWS says of the events that we live on. Each event takes its own time, so that two may swap
+//! places. A test can lose, double and delay them ([`State::set_delivery`]).
 
 mod pattern;
 mod rule;
@@ -27,12 +27,12 @@ pub use pattern::Pattern;
 pub use rule::{Rule, Schedule, Target, delete_rule, put_rule, put_target, rule_arn};
 pub use wire::answer;
 
-/// Who sends, for the policies of queues and functions.
+/// The sender, for the policies of queues and functions.
 const SERVICE: &str = "events.amazonaws.com";
 
 type DeliveryRule = Box<dyn FnMut(&Event) -> Delivery + Send>;
 
-/// The bus, and what becomes of events.
+/// The bus, and the delivery of its events.
 #[derive(Default)]
 pub struct State {
     rules: BTreeMap<String, Rule>,
@@ -51,20 +51,20 @@ pub struct Event {
     pub detail_type: String,
     /// Such as `aws.ec2`.
     pub source: String,
-    /// When it happened; events show whole seconds.
+    /// When it happened. Events show whole seconds.
     pub time: Timestamp,
     /// ARNs.
     pub resources: Vec<String>,
-    /// What happened.
+    /// The facts of the event.
     pub detail: Value,
 }
 
-/// What becomes of an event.
+/// The delivery of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// It reaches every target once, after the usual delay.
     Normal,
-    /// It reaches nobody.
+    /// It reaches no target.
     Lost,
     /// It reaches every target twice, each time after a delay of its own.
     Twice,
@@ -73,7 +73,7 @@ pub enum Delivery {
 }
 
 impl State {
-    /// Decides from now on over every event.
+    /// Decides over every event from now on.
     pub fn set_delivery(&mut self, decide: impl FnMut(&Event) -> Delivery + Send + 'static) {
         self.delivery = Some(Box::new(decide));
     }
@@ -83,14 +83,14 @@ impl State {
         self.delivery = None;
     }
 
-    /// The rules, by name.
+    /// Returns the rules, by name.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.values()
     }
 }
 
 impl Event {
-    /// The document that patterns are matched against and that targets get.
+    /// Returns the document that patterns are matched against and that targets get.
     pub fn to_json(&self) -> Value {
         json!({
             "version": "0",
@@ -106,14 +106,14 @@ impl Event {
     }
 }
 
-/// What the service does when an instance has reached a state.
+/// Does the service's work when an instance has reached a state.
 pub fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
     let arn = format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{instance_id}");
     let detail = json!({ "instance-id": instance_id, "state": state.name() });
     emit(world, "aws.ec2", "EC2 Instance State-change Notification", vec![arn], detail);
 }
 
-/// Puts an event of now on the bus; answers its id.
+/// Puts an event of this time on the bus, and returns its id.
 pub fn emit(world: &mut World, source: &str, detail_type: &str, resources: Vec<String>, detail: Value) -> String {
     let event = Event {
         id: world.invent_uuid(),
@@ -158,10 +158,10 @@ fn send_later(world: &mut World, rule: String, target: Target, document: Value, 
     world.after(wait, move |world| deliver(world, &rule, &target, &document));
 }
 
-/// Hands an event to a target; what cannot be handed over goes to the target's dead-letter queue.
+/// Hands an event to a target. If that fails, it goes to the target's dead-letter queue.
 ///
-/// The usual 24 hours of retries are for targets that are busy, which those of the sandbox never are: one that is gone is
-/// given up at once by EventBridge, too.
+/// EventBridge retries for 24 hours if a target is busy. Targets of the sandbox never are, and EventBridge gives up a target that
+/// is gone at once, too.
 fn deliver(world: &mut World, rule: &str, target: &Target, document: &Value) {
     let document = target.input.as_ref().unwrap_or(document);
     let outcome = match (sqs::name_of_arn(&target.arn), lambda::name_of_arn(&target.arn)) {
@@ -182,11 +182,11 @@ fn deliver(world: &mut World, rule: &str, target: &Target, document: &Value) {
     ];
     let text = |value| sqs::Attribute { data_type: "String".to_owned(), value };
     let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
-    // Where that queue is gone as well, the event is lost, as at AWS.
+    // If that queue is gone as well, the event is lost, as at AWS.
     let _ = send(world, rule, queue, sqs::Draft { body: document.to_string(), attributes, ..Default::default() });
 }
 
-/// What a resource's policy can know of EventBridge when it acts for a rule.
+/// Returns the facts about EventBridge that a resource's policy can check when EventBridge acts for a rule.
 fn access(action: &str, resource: &str, rule: &str) -> Access {
     let access = Access::new(action, resource).knowing("aws:SourceArn", [rule_arn(rule)]);
     access.knowing("aws:SourceAccount", [ACCOUNT.to_owned()])

@@ -1,12 +1,12 @@
-//! Event patterns: which events a rule wants (EventBridge user guide, "Comparison operators").
+//! Event patterns: the events that a rule wants (EventBridge user guide, "Comparison operators").
 //!
-//! A pattern is understood as a whole when the rule is made: what is not understood is refused then, not ignored later.
+//! A pattern is understood as a whole when the rule is made. A part that is not understood is refused then, not ignored later.
 
 use serde_json::{Map, Number, Value};
 
 use crate::wire::ApiError;
 
-/// A pattern, understood.
+/// A parsed pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     fields: Vec<(String, Field)>,
@@ -57,7 +57,7 @@ impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// `InvalidEventPatternException`, where EventBridge would not take it either; not modelled: `cidr`.
+    /// `InvalidEventPatternException`, if EventBridge would refuse it, too. `cidr` is not modelled.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         match serde_json::from_str(text) {
             Ok(Value::Object(object)) => Self::read(&object),
@@ -86,12 +86,12 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// Whether an event is wanted.
+    /// Returns whether the pattern matches an event.
     pub fn matches(&self, event: &Value) -> bool {
         let field_matches = |(name, field): &(String, Field)| match (field, event.get(name)) {
             (Field::Leaf(matchers), value) => matchers.iter().any(|matcher| matcher.matches(value)),
             (Field::Nested(pattern), Some(Value::Array(values))) => values.iter().any(|value| pattern.matches(value)),
-            // What is absent has no fields either: only `exists: false` further down can match.
+            // A missing value has no fields either: only `exists: false` further down can match.
             (Field::Nested(pattern), value) => pattern.matches(value.unwrap_or(&Value::Null)),
         };
         self.fields.iter().all(field_matches)
@@ -138,10 +138,10 @@ impl Matcher {
         }
     }
 
-    /// Whether a field matches; one that is an array matches where an element does.
+    /// Returns whether a field matches. An array matches if one of its elements does.
     fn matches(&self, value: Option<&Value>) -> bool {
         match (self, value) {
-            // Only a leaf exists in the sense of `exists`: not an object.
+            // Only a leaf exists in the sense of `exists`: an object does not.
             (Self::Exists(exists), value) => *exists == value.is_some_and(|value| !value.is_object()),
             (_, None | Some(Value::Object(_))) => false,
             (_, Some(Value::Array(elements))) => elements.iter().any(|element| self.matches(Some(element))),
@@ -255,7 +255,7 @@ fn wildcard_matches(parts: &[String], value: &str) -> bool {
     let [first, middle @ .., last] = parts else { return parts.first().is_some_and(|only| only == value) };
     let Some(mut rest) = value.strip_prefix(first.as_str()) else { return false };
     for part in middle {
-        // The leftmost place is always good: what follows an asterisk may begin anywhere behind it.
+        // The leftmost place is always right: the text after an asterisk may begin anywhere behind it.
         match rest.find(part.as_str()) {
             Some(at) => rest = &rest[at + part.len()..],
             None => return false,
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn a_pattern_that_is_not_understood_is_refused() {
         let table = [
             json!({"source": "aws.ec2"}),
             json!({"source": []}),

@@ -1,4 +1,4 @@
-//! Rules of the bus: which events go to which targets, and what comes on a schedule.
+//! Rules of the bus: which events go to which targets, and events on a schedule.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,11 +19,11 @@ const MOST_TARGETS: usize = 5;
 pub struct Rule {
     /// Its name.
     pub name: String,
-    /// Which events it wants, as written.
+    /// The pattern of its events, as written.
     pub pattern_text: Option<String>,
-    /// Which events it wants.
+    /// The pattern of its events.
     pub pattern: Option<Pattern>,
-    /// When it acts by itself.
+    /// The schedule on which it acts by itself.
     pub schedule: Option<Schedule>,
     /// Whether it acts at all.
     pub enabled: bool,
@@ -31,7 +31,7 @@ pub struct Rule {
     pub description: Option<String>,
     /// By id.
     pub targets: BTreeMap<String, Target>,
-    /// Which PutRule made it: the ticks of an older schedule stop.
+    /// The number of the PutRule that made it: the ticks of an older schedule stop.
     version: u64,
 }
 
@@ -44,20 +44,20 @@ pub struct Schedule {
     pub every: Duration,
 }
 
-/// What a rule's events go to.
+/// A target of a rule's events.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Its name within the rule.
     pub id: String,
     /// Of a queue or a function.
     pub arn: String,
-    /// What it gets instead of the event.
+    /// Its input instead of the event.
     pub input: Option<Value>,
-    /// ARN of the queue for what cannot be handed over.
+    /// The ARN of the queue for events that cannot be handed over.
     pub dead_letter_queue: Option<String>,
     /// The message group in a FIFO queue.
     pub message_group: Option<String>,
-    /// As it was put, for ListTargetsByRule.
+    /// The target as the caller put it, for ListTargetsByRule.
     pub(super) shown: Value,
 }
 
@@ -68,7 +68,7 @@ impl Rule {
 }
 
 impl Target {
-    /// A target that gets the bare event.
+    /// Returns a target that gets the bare event.
     pub fn new(id: &str, arn: &str) -> Self {
         let shown = json!({ "Id": id, "Arn": arn });
         Self {
@@ -81,7 +81,7 @@ impl Target {
         }
     }
 
-    /// Lets a FIFO queue get events as messages of a group.
+    /// Sends events to a FIFO queue as messages of a group.
     #[must_use]
     pub fn with_message_group(mut self, group: &str) -> Self {
         self.shown["SqsParameters"] = json!({ "MessageGroupId": group });
@@ -89,7 +89,7 @@ impl Target {
         self
     }
 
-    /// Lets events that cannot be handed over go to a queue.
+    /// Sends events that cannot be handed over to a queue.
     #[must_use]
     pub fn with_dead_letter_queue(mut self, arn: &str) -> Self {
         self.shown["DeadLetterConfig"] = json!({ "Arn": arn });
@@ -97,7 +97,7 @@ impl Target {
         self
     }
 
-    /// Lets the target get a constant.
+    /// Gives the target a constant as its input.
     #[must_use]
     pub fn with_input(mut self, input: Value) -> Self {
         self.shown["Input"] = input.to_string().into();
@@ -129,7 +129,7 @@ impl Schedule {
 /// Makes a rule, or changes one and keeps its targets.
 ///
 /// # Errors
-/// As PutRule.
+/// Returns the errors of PutRule.
 pub fn put_rule(
     world: &mut World,
     name: &str,
@@ -165,7 +165,7 @@ pub fn put_rule(
 /// Gives a rule a target, or changes the one of this id.
 ///
 /// # Errors
-/// As PutTargets.
+/// Returns the errors of PutTargets.
 pub fn put_target(world: &mut World, rule: &str, target: Target) -> Result<(), ApiError> {
     if sqs::name_of_arn(&target.arn).is_none() && lambda::name_of_arn(&target.arn).is_none() {
         return Err(ApiError::not_modelled(format!("the target {}", target.arn)));
@@ -180,11 +180,13 @@ pub fn put_target(world: &mut World, rule: &str, target: Target) -> Result<(), A
     Ok(())
 }
 
-/// Refuses a FIFO queue that no event would reach, and one for what cannot be handed over ("a standard Amazon SQS queue": EventBridge guide, "Using
-/// dead-letter queues to process undelivered events", <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html>).
+/// Refuses a FIFO queue that no event would reach, and a FIFO queue for dead letters ("a standard Amazon SQS queue": EventBridge
+/// guide, "Using dead-letter queues to process undelivered events",
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html>).
 ///
-/// "If you specify an SQS FIFO queue as a target, the queue must have content-based deduplication enabled" (API reference, SqsParameters,
-/// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_SqsParameters.html>). What becomes of an event without it is not known.
+/// "If you specify an SQS FIFO queue as a target, the queue must have content-based deduplication enabled" (API reference,
+/// SqsParameters, <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_SqsParameters.html>). The fate of an event
+/// without it is not known.
 fn check_queues_of(world: &World, target: &Target) -> Result<(), ApiError> {
     let queue = |arn: &str| sqs::name_of_arn(arn).and_then(|name| world.sqs.queue(name));
     if target.dead_letter_queue.as_deref().is_some_and(|arn| arn.ends_with(sqs::FIFO_SUFFIX)) {
@@ -207,10 +209,10 @@ fn check_queues_of(world: &World, target: &Target) -> Result<(), ApiError> {
     }
 }
 
-/// Takes a rule away; one that does not exist is no error.
+/// Deletes a rule. A missing one is no error.
 ///
 /// # Errors
-/// As DeleteRule.
+/// Returns the errors of DeleteRule.
 pub fn delete_rule(world: &mut World, name: &str) -> Result<(), ApiError> {
     if world.events.rules.get(name).is_some_and(|rule| !rule.targets.is_empty()) {
         let message = "Rule can't be deleted since it has targets.";
@@ -220,7 +222,7 @@ pub fn delete_rule(world: &mut World, name: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The ARN of a rule.
+/// Returns the ARN of a rule.
 pub fn rule_arn(name: &str) -> String {
     format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}")
 }
@@ -230,7 +232,7 @@ pub(super) fn no_such_rule(name: &str) -> ApiError {
     ApiError::sender("ResourceNotFoundException", message)
 }
 
-/// The event of a schedule goes to the rule's own targets, and not over the bus.
+/// Sends the event of a schedule to the rule's own targets, and not over the bus.
 fn tick(world: &mut World, name: &str, version: u64, every: Duration) {
     let Some(rule) = world.events.rules.get(name).filter(|rule| rule.version == version) else { return };
     let targets: Vec<Target> = rule.targets.values().cloned().collect();

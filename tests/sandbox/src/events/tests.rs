@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{Reply, Sandbox};
 
-/// Lets EventBridge send.
+/// A policy that lets EventBridge send.
 const POLICY: &str = r#"{"Statement":{"Effect":"Allow","Principal":{"Service":"events.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*"}}"#;
 
 async fn call(sandbox: &Sandbox, action: &str, body: Value) -> Result<Value, Value> {
@@ -21,7 +21,7 @@ async fn call(sandbox: &Sandbox, action: &str, body: Value) -> Result<Value, Val
     if response.status().is_success() { Ok(value) } else { Err(value["__type"].clone()) }
 }
 
-/// A rule for stopped instances, and the queue `q` that it goes to.
+/// Returns a rule for stopped instances, and the queue `q` that it goes to.
 async fn with_rule() -> Sandbox {
     let sandbox = Sandbox::in_virtual_time();
     sandbox.with(|world| sqs::create_queue(world, "q", &[("Policy", POLICY)])).unwrap();
@@ -90,7 +90,7 @@ async fn events_are_lost_doubled_and_late_on_demand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn event_for_a_queue_that_is_gone_goes_to_the_dead_letter_queue() {
+async fn event_for_a_deleted_queue_goes_to_the_dead_letter_queue() {
     let sandbox = with_rule().await;
     let target = Target::new("t", &sqs::arn("gone")).with_dead_letter_queue(&sqs::arn("dead"));
     sandbox.with(|world| put_target(world, "r", target)).unwrap();
@@ -155,7 +155,7 @@ async fn person_can_put_and_test_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_queue_gets_the_events_of_a_rule_in_one_group_and_each_once() {
+async fn a_fifo_queue_gets_each_event_once_in_the_rules_group() {
     let sandbox = with_rule().await;
     let attributes = [("FifoQueue", "true"), ("ContentBasedDeduplication", "true"), ("Policy", POLICY)];
     sandbox.with(|world| sqs::create_queue(world, "q.fifo", &attributes)).unwrap();

@@ -86,7 +86,7 @@ fn put_events(world: &mut World, request: &Request) -> Result<Value, ApiError> {
 
 fn read_entry(world: &mut World, entry: Entry) -> Result<Event, (&'static str, &'static str)> {
     let required = |value: Option<String>, message| value.filter(|v| !v.is_empty()).ok_or(("InvalidArgument", message));
-    // A source that begins with `aws.` is refused by EventBridge. Here it is how a person sends what a service would.
+    // EventBridge refuses a source that begins with `aws.`. Here a person can send an event in the name of a service.
     let source = required(entry.source, "Parameter Source is not valid. Reason: Source is a required argument.")?;
     let detail_type =
         required(entry.detail_type, "Parameter DetailType is not valid. Reason: DetailType is a required argument.")?;
@@ -142,7 +142,7 @@ struct TargetInput {
     input: Option<String>,
     sqs_parameters: Option<SqsParameters>,
     dead_letter_config: Option<DeadLetterConfig>,
-    /// A target of the sandbox takes what it gets, or is gone: nothing is ever retried.
+    /// A target of the sandbox takes its event, or is gone: the sandbox never retries.
     #[serde(rename = "RetryPolicy")]
     _retry_policy: Option<Value>,
     /// Permissions are not checked.
@@ -188,7 +188,7 @@ struct RemoveTargets {
     rule: String,
     ids: Vec<String>,
     event_bus_name: Option<String>,
-    /// For managed rules only, which the sandbox has none of.
+    /// For managed rules only. The sandbox has none.
     #[serde(rename = "Force")]
     _force: Option<bool>,
 }
@@ -206,7 +206,7 @@ fn remove_targets(world: &mut World, request: &Request) -> Result<Value, ApiErro
 struct RuleInput {
     name: String,
     event_bus_name: Option<String>,
-    /// For managed rules only, which the sandbox has none of.
+    /// For managed rules only. The sandbox has none.
     #[serde(rename = "Force")]
     _force: Option<bool>,
 }
@@ -267,7 +267,7 @@ fn test_event_pattern(request: &Request) -> Result<Value, ApiError> {
     let input: TestEventPattern = request.read()?;
     let event: Value = serde_json::from_str(&input.event)
         .map_err(|e| ApiError::sender("InvalidEventPatternException", format!("Event is not valid. Reason: {e}")))?;
-    // EventBridge wants a whole event, and says which field is missing.
+    // EventBridge wants a whole event, and names the missing field.
     for field in ["id", "account", "source", "time", "region", "resources", "detail-type"] {
         if event.get(field).is_none() {
             let message = format!("Parameter Event is not valid. Reason: {field} is a required argument.");

@@ -1,4 +1,4 @@
-//! What a call needs: the actions, the resources that it touches, and what conditions can know of it (Service
+//! The needs of a call: the actions, the resources that it touches, and the facts that conditions can check (Service
 //! Authorization Reference, pages of EC2, ELB, ELB v2, EC2 Auto Scaling and SQS).
 
 use std::collections::BTreeMap;
@@ -15,14 +15,14 @@ use crate::{
 pub struct Access {
     /// Such as `ec2:CreateTags`.
     pub action: String,
-    /// An ARN, or `*` for an action that knows no resources.
+    /// An ARN, or `*` for an action without resources.
     pub resource: String,
     /// Keys in small letters, and their values.
     pub context: Context,
 }
 
 impl Access {
-    /// An action on a resource, of which nothing more is known than of every call.
+    /// Returns an action on a resource, with only the facts that every call has.
     pub fn new(action: &str, resource: &str) -> Self {
         let context = [
             ("aws:securetransport", "true"),
@@ -34,7 +34,7 @@ impl Access {
         Self { action: action.to_owned(), resource: resource.to_owned(), context: context.collect() }
     }
 
-    /// Adds what a condition may ask for.
+    /// Adds a fact for conditions.
     #[must_use]
     pub fn knowing(mut self, key: &str, values: impl IntoIterator<Item = String>) -> Self {
         self.context.insert(key.to_lowercase(), values.into_iter().collect());
@@ -42,14 +42,14 @@ impl Access {
     }
 }
 
-/// Everything that a call needs.
+/// Returns everything that a call needs.
 ///
 /// # Errors
-/// Where nobody has written down what it needs: a function that begins to make a new call finds its place here.
+/// If its needs are not written down here: a function that begins to make a new call needs an arm here.
 pub(super) fn of_call(world: &World, request: &Request) -> Result<Vec<Access>, ApiError> {
     let action = format!("{}:{}", request.service.iam_prefix(), request.action);
     let accesses = match (request.service, &request.body) {
-        // Of the four services, no Describe action that is modelled here knows resources.
+        // Of the four services, no Describe action that is modelled here has resources.
         (Service::Ec2 | Service::Elb | Service::ElbV2 | Service::AutoScaling, _)
             if request.action.starts_with("Describe") =>
         {
@@ -82,7 +82,7 @@ pub(super) fn of_call(world: &World, request: &Request) -> Result<Vec<Access>, A
         (Service::Sqs, Body::Json(document)) => {
             let queue = document["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next());
             let queue = queue.or(document["QueueName"].as_str()).unwrap_or("*");
-            // A batch needs what its parts need: there is no permission of its name (SQS guide, "API permissions").
+            // A batch needs the permissions of its parts: there is no permission of its name (SQS guide, "API permissions").
             let action = action.strip_suffix("Batch").unwrap_or(&action);
             vec![Access::new(action, &sqs::arn(queue))]
         }
@@ -91,21 +91,21 @@ pub(super) fn of_call(world: &World, request: &Request) -> Result<Vec<Access>, A
     Ok(accesses)
 }
 
-/// A call of Auto Scaling that changes something, all of which know the group as their resource (Service Authorization
-/// Reference): the one named, or the one that the instance named is a member of.
+/// Returns the need of an Auto Scaling call that changes something. All of these have the group as their resource (Service
+/// Authorization Reference): the named group, or the group of the named instance.
 fn on_group(world: &World, action: &str, fields: &Fields<'_>) -> Access {
     let groups = &world.auto_scaling.groups;
     let name = fields.text("AutoScalingGroupName");
     let of_member = || world.auto_scaling.group_of(&fields.text("InstanceId"));
     let group = groups.get(&name).or_else(|| of_member().filter(|_| name.is_empty()));
-    // A group that is gone, or not there yet, has no ARN that could be told.
+    // A group that is gone, or not there yet, has no ARN to name.
     let unknown = || format!("arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/{name}");
     let arn = group.map_or_else(unknown, |group| group.arn.clone());
     let tags = group.map(|group| group.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
     with_tags(Access::new(action, &arn), &["autoscaling"], tags.as_ref())
 }
 
-/// CreateTags and DeleteTags on one resource. Without tags in a DeleteTags the keys are absent, not empty.
+/// Returns the need of CreateTags or DeleteTags on one resource. Without tags in a DeleteTags the keys are absent, not empty.
 fn on_tags_of(world: &World, action: &str, id: &str, fields: &Fields<'_>) -> Access {
     let arn = format!("arn:aws:ec2:{REGION}:{ACCOUNT}:{}/{id}", ec2::resource_type(id));
     let mut access = Access::new(action, &arn);
@@ -123,7 +123,7 @@ fn on_tags_of(world: &World, action: &str, id: &str, fields: &Fields<'_>) -> Acc
     with_tags(access, &["ec2"], tags)
 }
 
-/// What conditions can know of the tags that a resource has already.
+/// Adds the tags that a resource has already, for conditions.
 fn with_tags(mut access: Access, services: &[&str], tags: Option<&BTreeMap<String, String>>) -> Access {
     for (key, value) in tags.into_iter().flatten() {
         for service in services.iter().chain(&["aws"]) {
@@ -133,7 +133,7 @@ fn with_tags(mut access: Access, services: &[&str], tags: Option<&BTreeMap<Strin
     access
 }
 
-/// A form's fields, read without a note that they were: that is for who does the work.
+/// A form's fields, read without a note that they were read: the code that does the work takes that note.
 struct Fields<'a>(&'a BTreeMap<String, String>);
 
 impl<'a> Fields<'a> {
@@ -141,13 +141,13 @@ impl<'a> Fields<'a> {
         self.0.get(name).cloned().unwrap_or_default()
     }
 
-    /// The values of `NAME.1`, `NAME.2`...
+    /// Returns the values of `NAME.1`, `NAME.2`...
     fn list(&self, name: &str) -> impl Iterator<Item = &'a str> {
         let start = format!("{name}.");
         self.0.iter().filter(move |(key, _)| key.starts_with(&start)).map(|(_, value)| value.as_str())
     }
 
-    /// The numbers and values of `NAME.1.FIELD`, `NAME.2.FIELD`...
+    /// Returns the numbers and values of `NAME.1.FIELD`, `NAME.2.FIELD`...
     fn members(&self, name: &str, field: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let (start, end) = (format!("{name}."), format!(".{field}"));
         let number = move |key: &'a str| key.strip_prefix(&start)?.strip_suffix(&end);

@@ -1,5 +1,5 @@
-//! Conditions of a statement, over what is known of a request (IAM user guide, "IAM JSON policy elements: Condition
-//! operators" and "Multivalued context keys").
+//! Conditions of a statement, over the facts of a request (IAM user guide, "IAM JSON policy elements: Condition operators" and
+//! "Multivalued context keys").
 
 use super::{Context, pattern, policy::BadPolicy};
 
@@ -13,7 +13,7 @@ const SINGLE: [&str; 11] = [
     "aws:sourcearn",
     "aws:sourceaccount",
     "ec2:region",
-    // Only in a call that creates something and tags it: never in those of the sandbox.
+    // Only in a call that creates and tags a resource in one: never in those of the sandbox.
     "ec2:createaction",
     "ec2:instanceid",
     "lambda:functionarn",
@@ -73,7 +73,7 @@ impl Condition {
     /// Reads a condition.
     ///
     /// # Errors
-    /// Where the operator or the key is not modelled, or the two do not go together.
+    /// If the operator or the key is not modelled, or the two do not go together.
     pub(super) fn read(operator: &str, key: &str, values: Vec<String>) -> Result<Self, BadPolicy> {
         let (set, rest) = match operator.split_once(':') {
             Some(("ForAllValues", rest)) => (Set::ForAll, rest),
@@ -111,14 +111,14 @@ impl Condition {
         Ok(Self { set, test, if_exists, key, values })
     }
 
-    /// Whether a request meets it.
+    /// Returns whether a request meets it.
     pub(super) fn is_met(&self, context: &Context) -> bool {
         let present = context.get(&self.key).filter(|values| !values.is_empty());
         if self.test == Test::Null {
             return self.values.iter().any(|wanted| (wanted == "true") == present.is_none());
         }
         let Some(present) = present else {
-            // "ForAllValues also returns true if there are no context keys in the request": whoever forgets it lets a
+            // "ForAllValues also returns true if there are no context keys in the request": a policy that forgets it lets a
             // DeleteTags without keys pass.
             let is_negated = matches!(self.test, Test::Not(_));
             return self.if_exists || self.set == Set::ForAll || (is_negated && self.set != Set::ForAny);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_modelled_is_refused() {
+    fn unmodelled_conditions_are_refused() {
         let refused = |operator: &str, key: &str| Condition::read(operator, key, vec!["1".to_owned()]).unwrap_err().0;
         assert!(refused("NumericEquals", "aws:SourceAccount").contains("NumericEquals"));
         assert!(refused("StringEquals", "aws:CurrentTime").contains("aws:currenttime"));

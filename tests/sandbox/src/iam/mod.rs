@@ -1,10 +1,10 @@
-//! AWS IAM, as far as functions meet it: what the policy of a function's role and the policy of a queue allow.
+//! AWS IAM, as far as functions meet it: the permissions in the policy of a function's role and in the policy of a queue.
 //!
-//! Every call that is signed with the key of a function's execution environment is checked before its work is done, and so
-//! is what Lambda and EventBridge do on the project's behalf. Whoever is no function (an operator, a test) may do
-//! everything, and so may a function without a role, which a test has made by hand.
+//! Every call that is signed with the key of a function's execution environment is checked before its work is done. So is the
+//! work of Lambda and EventBridge on the project's behalf. A caller that is not a function (an operator, a test) may do
+//! everything. So may a function without a role, which only a test can make.
 //!
-//! What was used and what was denied is written down, so that a test can name permissions that nobody needs.
+//! Used and denied permissions are written down, so that a test can name permissions without a use.
 
 mod access;
 mod condition;
@@ -24,41 +24,41 @@ use crate::{
     world::{ACCOUNT, World},
 };
 
-/// What conditions can know of a request: keys in small letters, and their values.
+/// The facts of a request for conditions: keys in small letters, and their values.
 pub type Context = BTreeMap<String, Vec<String>>;
 
-/// Roles, and what became of checks.
+/// Roles, and the results of checks.
 #[derive(Debug, Default)]
 pub struct State {
     /// By name.
     pub roles: BTreeMap<String, Role>,
     /// Permissions that were needed and there.
     pub used: BTreeSet<Permission>,
-    /// What was denied, in order.
+    /// The denied accesses, in order.
     pub denied: Vec<Denial>,
 }
 
 /// A role that a function has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Role {
-    /// What it may do: the union of these.
+    /// Its permissions: the union of these policies.
     pub policies: Vec<Policy>,
 }
 
-/// One action of one statement: what can be taken away by itself.
+/// One action of one statement: a permission that can be taken away by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Permission {
-    /// The role, or the queue, whose policy it is.
+    /// The role, or the queue, with the policy.
     pub holder: String,
     /// The policy's name.
     pub policy: String,
     /// The statement's place in it, from 0.
     pub statement: usize,
-    /// The action, as it is written there.
+    /// The action, as the statement has it.
     pub action: String,
 }
 
-/// A check that was not passed.
+/// An access that was denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// When.
@@ -71,7 +71,7 @@ pub struct Denial {
     pub resource: String,
 }
 
-/// What policies say of one access.
+/// The decision of policies over one access.
 enum Decision {
     Allowed(Permission),
     /// No statement allows it.
@@ -81,7 +81,7 @@ enum Decision {
 }
 
 impl State {
-    /// Every permission of every role that a person has written: not those of AWS's own policies.
+    /// Returns every permission of every role that a person has written, without those of AWS's own policies.
     pub fn permissions(&self) -> Vec<Permission> {
         let own = |policy: &&Policy| !policy.is_managed;
         let policies =
@@ -89,7 +89,7 @@ impl State {
         policies.flat_map(|(role, policy)| policy.permissions(role)).collect()
     }
 
-    /// Takes one permission away. Answers whether it was there.
+    /// Takes one permission away. Returns whether it was there.
     pub fn revoke(&mut self, permission: &Permission) -> bool {
         let policies = self.roles.get_mut(&permission.holder).into_iter().flat_map(|role| &mut role.policies);
         let mut statements = policies
@@ -103,7 +103,7 @@ impl State {
 }
 
 impl Policy {
-    /// What its statements allow, one by one.
+    /// Returns the permissions of its statements, one by one.
     fn permissions(&self, holder: &str) -> Vec<Permission> {
         let allowing = self.statements.iter().enumerate().filter(|(_, statement)| statement.effect == Effect::Allow);
         allowing
@@ -119,7 +119,7 @@ impl Policy {
 }
 
 impl Statement {
-    /// The action as it is written, where the statement speaks of this access.
+    /// Returns the action as it is written, if the statement matches this access.
     fn matching_action(&self, caller: &str, access: &Access) -> Option<&str> {
         let is_meant =
             self.principals.is_empty() || self.principals.iter().any(|principal| principal.is(caller, ACCOUNT));
@@ -131,7 +131,7 @@ impl Statement {
     }
 }
 
-/// Decides by the policies of one or more holders, any of which can allow, and any of which can deny.
+/// Decides by the policies of one or more holders. Each of them can allow, and each can deny.
 fn decide<'p>(policies: impl Iterator<Item = (&'p str, &'p Policy)>, caller: &str, access: &Access) -> Decision {
     let mut decision = Decision::Missing;
     for (holder, policy) in policies {
@@ -148,7 +148,7 @@ fn decide<'p>(policies: impl Iterator<Item = (&'p str, &'p Policy)>, caller: &st
     decision
 }
 
-/// Checks a call by the policy of the function that makes it, if it is one.
+/// Checks a call by the policy of the function that makes it, if a function does.
 ///
 /// # Errors
 /// The service's own words for a missing permission.
@@ -163,12 +163,13 @@ pub(crate) fn check_call(world: &mut World, request: &Request) -> Result<(), Api
     Ok(())
 }
 
-/// Whether a role may do something that AWS does in its name, such as receiving messages. No role may do everything.
+/// Returns whether a role may do the work that AWS does in its name, such as receiving messages. Without a role, everything is
+/// allowed.
 pub(crate) fn role_may(world: &mut World, role: Option<&str>, action: &str, resource: &str) -> bool {
     role.is_none_or(|role| check(world, role, Access::new(action, resource)).is_ok())
 }
 
-/// Whether a service may do something to a resource, by the resource's own policy.
+/// Returns whether a service may do something to a resource, by the resource's own policy.
 pub(crate) fn service_may(
     world: &mut World,
     service: &str,
@@ -180,13 +181,13 @@ pub(crate) fn service_may(
     note(world, service, access, decision).is_ok()
 }
 
-/// `Err` with whether it is denied by a statement.
+/// Returns an error if it is not allowed. The error's value is true if a statement denies it.
 fn check(world: &mut World, role: &str, access: Access) -> Result<(), bool> {
     let caller = role_arn(role);
     let access =
         access.knowing("aws:PrincipalArn", [caller.clone()]).knowing("aws:PrincipalAccount", [ACCOUNT.to_owned()]);
     let own = world.iam.roles.get(role).into_iter().flat_map(|found| &found.policies).map(|policy| (role, policy));
-    // In one account, the policy of the queue can allow as well; and it can deny.
+    // In one account, the policy of the queue can allow as well, and it can deny.
     let queue = sqs::name_of_arn(&access.resource).and_then(|name| world.sqs.queue(name));
     let of_queue = queue.and_then(|queue| Some((queue.name.as_str(), queue.settings.policy.as_ref()?)));
     let decision = decide(own.chain(of_queue), &caller, &access);
@@ -207,8 +208,8 @@ fn note(world: &mut World, caller: &str, access: &Access, decision: Decision) ->
     Err(is_explicit)
 }
 
-/// The words for a missing permission. The first sentences are as people quote them from AWS; what follows in EC2's, an
-/// encoded message that only `sts:DecodeAuthorizationMessage` can read, is left out.
+/// Returns the words for a missing permission. The first sentences are as people quote them from AWS. EC2's go on with an encoded
+/// message that only `sts:DecodeAuthorizationMessage` can read; it is left out.
 fn refusal(service: Service, role: &str, function: &str, access: &Access, is_explicit: bool) -> ApiError {
     let user = format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{function}");
     // SQS writes its actions in small letters.
@@ -234,7 +235,7 @@ fn refusal(service: Service, role: &str, function: &str, access: &Access, is_exp
     }
 }
 
-/// The ARN of a role.
+/// Returns the ARN of a role.
 pub fn role_arn(name: &str) -> String {
     format!("arn:aws:iam::{ACCOUNT}:role/{name}")
 }

@@ -1,10 +1,10 @@
 //! Wildcards, in plain texts and in ARNs.
 
-/// Whether a text matches a pattern in which `*` is any number of characters and `?` is one.
+/// Returns whether a text matches a pattern in which `*` is any number of characters and `?` is one.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut in_text) = (0, 0);
-    // Where the last asterisk stands, and how much of the text it has taken so far.
+    // The place of the last asterisk, and the part of the text that it has taken so far.
     let mut asterisk: Option<(usize, usize)> = None;
     while in_text < text.len() {
         match pattern.get(at) {
@@ -29,9 +29,9 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|c| *c == '*')
 }
 
-/// Whether an ARN matches a pattern: each of the six parts by itself, so that a wildcard never reaches over a colon but
-/// in the last one (IAM user guide, "ArnLike"). IAM itself lets some wildcards in `Resource` reach further: who needs that
-/// has written a policy that is hard to read.
+/// Returns whether an ARN matches a pattern. Each of the six parts is compared by itself, so that a wildcard never reaches over a
+/// colon, except in the last one (IAM user guide, "ArnLike"). IAM itself lets some wildcards in `Resource` reach further: a
+/// policy that needs that is hard to read.
 pub(super) fn arn_matches(pattern: &str, arn: &str) -> bool {
     if pattern == "*" {
         return true;
@@ -40,7 +40,7 @@ pub(super) fn arn_matches(pattern: &str, arn: &str) -> bool {
     pattern.len() == 6 && arn.len() == 6 && pattern.iter().zip(arn).all(|(pattern, part)| matches(pattern, part))
 }
 
-/// Whether a text can stand for a resource: `*`, or an ARN without policy variables, which are not modelled.
+/// Returns whether a text can stand for a resource: `*`, or an ARN without policy variables, which are not modelled.
 pub(super) fn is_resource(text: &str) -> bool {
     text == "*" || (text.splitn(6, ':').count() == 6 && text.starts_with("arn:") && !text.contains("${"))
 }
@@ -72,6 +72,6 @@ mod tests {
         assert!(!arn_matches("arn:aws:ec2:*:instance/*", instance));
         assert!(!arn_matches("arn:aws:ec2:us-east-1:123456789012:volume/*", instance));
         assert!(arn_matches("*", "*"));
-        assert!(!arn_matches(instance, "*"), "what has no resource is allowed on * only");
+        assert!(!arn_matches(instance, "*"), "an action without a resource is allowed on * only");
     }
 }

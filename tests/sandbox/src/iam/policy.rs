@@ -1,4 +1,4 @@
-//! Policy documents, understood as a whole when they are read: what the sandbox does not model is an error then, and never
+//! Policy documents, understood as a whole when they are read: a part that the sandbox does not model is an error then, and never
 //! ignored later (IAM user guide, "JSON policy element reference").
 
 use std::fmt;
@@ -12,7 +12,7 @@ use super::{condition::Condition, pattern};
 pub struct Policy {
     /// For people.
     pub name: String,
-    /// Whether AWS or SAM wrote it. Nobody can remove a single action from such a one.
+    /// Whether AWS or SAM wrote it. A person cannot remove a single action from such a policy.
     pub is_managed: bool,
     /// In the order of the document.
     pub statements: Vec<Statement>,
@@ -21,11 +21,11 @@ pub struct Policy {
 /// One statement of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// Its name, where it has one.
+    /// Its name, if it has one.
     pub sid: Option<String>,
-    /// Whether what matches is allowed or denied.
+    /// Whether a match is allowed or denied.
     pub effect: Effect,
-    /// Whom it speaks of, in a policy of a resource.
+    /// The callers that it names, in a policy of a resource.
     pub principals: Vec<Principal>,
     /// Such as `ec2:Describe*`.
     pub actions: Vec<String>,
@@ -35,19 +35,19 @@ pub struct Statement {
     pub conditions: Vec<Condition>,
 }
 
-/// What a statement does with what matches.
+/// The effect of a statement on a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It is allowed, unless another statement denies it.
+    /// A match is allowed, unless another statement denies it.
     Allow,
-    /// It is denied, whatever another statement says.
+    /// A match is denied, whatever another statement says.
     Deny,
 }
 
-/// Whom a statement of a resource's policy speaks of.
+/// A caller that a statement of a resource's policy names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// Everybody.
+    /// Every caller.
     Anybody,
     /// A service, such as `events.amazonaws.com`.
     Service(String),
@@ -55,7 +55,7 @@ pub enum Principal {
     Aws(String),
 }
 
-/// A policy that IAM would not take, or that the sandbox does not model.
+/// The reason why IAM would refuse a policy, or why the sandbox does not model it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadPolicy(pub String);
 
@@ -66,7 +66,7 @@ impl Policy {
     /// Reads a policy of a role.
     ///
     /// # Errors
-    /// Where it is wrong or not modelled.
+    /// If it is wrong or not modelled.
     pub fn of_role(name: &str, document: &Value) -> Result<Self, BadPolicy> {
         Self::read(name, document, false)
     }
@@ -74,7 +74,7 @@ impl Policy {
     /// Reads a policy of a resource, whose statements name principals.
     ///
     /// # Errors
-    /// Where it is wrong or not modelled.
+    /// If it is wrong or not modelled.
     pub fn of_resource(name: &str, document: &Value) -> Result<Self, BadPolicy> {
         Self::read(name, document, true)
     }
@@ -142,7 +142,7 @@ impl Statement {
 }
 
 impl Principal {
-    /// Whether a caller is meant: a service by its name, a role by its ARN.
+    /// Returns whether it names a caller: a service by its name, a role by its ARN.
     pub(super) fn is(&self, caller: &str, account: &str) -> bool {
         match self {
             Self::Anybody => true,

@@ -18,11 +18,11 @@ use crate::{Sandbox, Shared};
 
 /// Lets a handler answer the invocations of a function, as many at a time as the function may have.
 ///
-/// A timeout and a kill drop the handler's future: nothing of it runs any further, as in a process that was ended. Tasks
-/// that the handler spawned go on.
+/// A timeout and a kill drop the handler's future: it runs no further, as in a process that was ended. Tasks that the handler
+/// spawned go on.
 ///
 /// # Panics
-/// Where there is no such function, and outside a tokio runtime.
+/// If there is no such function, and outside a tokio runtime.
 pub fn run_in_process(
     sandbox: &Sandbox,
     function: &str,
@@ -60,7 +60,7 @@ async fn unless_frozen<R>(shared: Weak<Shared>, access_key: String, mut handler:
     };
     let mut thaw: Option<BoxFuture<'static, ()>> = None;
     poll_fn(|context| {
-        // By a call that was answered just now.
+        // A call that was answered just now may have frozen it.
         thaw = thaw.take().or_else(frozen);
         if let Some(sleep) = &mut thaw {
             std::task::ready!(sleep.poll_unpin(context));
@@ -80,7 +80,7 @@ async fn run(
     // A panic is reported and the process lives on, as lambda_runtime does it.
     let handler = AssertUnwindSafe(handler).catch_unwind();
     let answer = tokio::select! {
-        // First, so that an invocation that was killed at this instant makes no further call.
+        // The end is checked first, so that an invocation that was killed at this instant makes no further call.
         biased;
         _ = over => return,
         answer = handler => answer,

@@ -1,4 +1,4 @@
-//! The life of an invocation: it begins, an environment takes it, it ends, and whoever caused it is told.
+//! The life of an invocation: it begins, an environment takes it, it ends, and its caller is told.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use crate::{
 /// How long the n-th retry of an asynchronous invocation waits: one minute, then two (Lambda guide, "Asynchronous invocation").
 const ASYNC_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Who caused an invocation.
+/// The cause of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A caller who waits.
+    /// A caller that waits.
     Direct,
-    /// A rule, or a caller who does not wait.
+    /// A rule, or a caller that does not wait.
     Async {
         /// From 1.
         attempt: u32,
@@ -51,13 +51,13 @@ pub enum Ending {
 /// One attempt that ended, for tests and for people who watch.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// The same at each attempt.
+    /// The request id, which is the same at each attempt.
     pub request_id: String,
     /// The function's name.
     pub function: String,
     /// The environment's.
     pub access_key: String,
-    /// Who caused it.
+    /// The cause.
     pub origin: Origin,
     /// The event.
     pub payload: Value,
@@ -65,7 +65,7 @@ pub struct Ended {
     pub started: Timestamp,
     /// When it ended.
     pub at: Timestamp,
-    /// How.
+    /// The way in which it ended.
     pub ending: Ending,
     /// The answer, or the error in Lambda's form.
     pub result: Result<Value, Value>,
@@ -77,7 +77,7 @@ pub(super) struct Record {
     pub(super) function: String,
     payload: Value,
     origin: Origin,
-    /// When it was begun, for an age limit.
+    /// When it was entered, for an age limit.
     entered: Timestamp,
     running: Option<Running>,
     told: Option<oneshot::Sender<Result<Value, Value>>>,
@@ -87,11 +87,11 @@ pub(super) struct Record {
 struct Running {
     access_key: String,
     started: Timestamp,
-    /// Dropped with the record: whoever holds the other end sees that the invocation is over.
+    /// Dropped with the record: the task with the other end sees that the invocation is over.
     _over: oneshot::Sender<()>,
 }
 
-/// Which environment takes an invocation.
+/// The environment that takes an invocation.
 pub(super) enum Taker<'a> {
     /// An idle one of the in-process executor, or a new one. The simulated clock enforces the timeout.
     InProcess,
@@ -104,7 +104,7 @@ impl Record {
         self.running.is_some()
     }
 
-    /// Lambda keeps asynchronous invocations in a queue of its own until there is room.
+    /// Returns whether it needs room at once. Lambda keeps asynchronous invocations in a queue of its own until there is room.
     fn takes_room(&self) -> bool {
         self.is_running() || !matches!(self.origin, Origin::Async { .. })
     }
@@ -114,7 +114,7 @@ impl Record {
     }
 }
 
-/// Enters an invocation; answers its request id.
+/// Enters an invocation, and returns its request id.
 pub(super) fn begin(
     world: &mut World,
     function: &str,
@@ -139,7 +139,7 @@ pub(super) fn begin(
     Ok(request_id)
 }
 
-/// Gives the oldest waiting invocation to an environment, with the sign that it is over: the receiver ends then.
+/// Gives the oldest waiting invocation to an environment, with a receiver that ends when the invocation is over.
 pub(super) fn take(world: &mut World, name: &str, taker: &Taker<'_>) -> Option<(Invocation, oneshot::Receiver<()>)> {
     let (now, running) = (world.now(), world.lambda.running(name));
     let function = world.lambda.functions.get_mut(name).filter(|function| running < function.limit())?;
@@ -166,8 +166,8 @@ pub(super) fn take(world: &mut World, name: &str, taker: &Taker<'_>) -> Option<(
     Some((invocation, is_over))
 }
 
-/// What Lambda does in the name of a function's role at each invocation: it writes the log, and sends traces. Where it may not,
-/// the function runs all the same.
+/// Does Lambda's work in the name of a function's role at each invocation: it writes the log, and sends traces. If the role may
+/// not, the function runs all the same.
 fn use_role(world: &mut World, function: &str) {
     let Some(FunctionSpec { role: Some(role), log, is_traced, .. }) = world.lambda.function(function).cloned() else {
         return;
@@ -182,7 +182,7 @@ fn use_role(world: &mut World, function: &str) {
     }
 }
 
-/// Ends an attempt that an environment is still at. A retry has the same request id, so the environment decides.
+/// Ends an attempt that an environment is still working on. A retry has the same request id, so the environment decides.
 pub(super) fn time_out(world: &mut World, request_id: &str, access_key: &str) {
     let record = world.lambda.invocations.get(request_id);
     if record.is_some_and(|record| record.runs_in(access_key)) {
@@ -190,7 +190,7 @@ pub(super) fn time_out(world: &mut World, request_id: &str, access_key: &str) {
     }
 }
 
-/// Ends the running attempt at an invocation. Answers whether there was one: after a timeout, an answer comes too late.
+/// Ends the running attempt at an invocation. Returns whether there was one: after a timeout, an answer comes too late.
 pub(crate) fn finish(world: &mut World, request_id: &str, ending: Ending) -> bool {
     if !world.lambda.invocations.get(request_id).is_some_and(Record::is_running) {
         return false;
@@ -242,7 +242,7 @@ pub(crate) fn finish(world: &mut World, request_id: &str, ending: Ending) -> boo
     true
 }
 
-/// A healthy in-process environment is used again; one that died is not, and a process that died is told so.
+/// Uses a healthy in-process environment again, but not one that died. The keeper of a process that died is told.
 fn release(function: &mut Function, access_key: &str, ending: &Ending) {
     let is_process = function.deaths.get(access_key);
     match (ending, is_process) {
@@ -312,6 +312,6 @@ fn give_up(
     });
     let draft =
         sqs::Draft { body: record.to_string(), sender: "AIDALAMBDA000000000A".to_owned(), ..Default::default() };
-    // Where that queue is gone, the record is lost, as at AWS.
+    // If that queue is gone, the record is lost, as at AWS.
     let _ = sqs::send(world, queue, draft);
 }

@@ -1,9 +1,9 @@
-//! AWS Lambda: functions, what invokes them, and what becomes of their answers.
+//! AWS Lambda: functions, their sources of invocations, and the fate of their answers.
 //!
 //! An invocation waits until an *execution environment* of the function takes it: a slot of an in-process executor
-//! ([`in_process`]) or a real process at the Runtime API ([`runtime_api`], [`process`]). Each environment has an access
-//! key of its own, so that a fault that kills the caller of an AWS call hits the invocation that made it, and no other.
-//! It ends with an answer, an error, a timeout or a death ([`Ending`]); `invocation` tells who waits for that.
+//! ([`in_process`]) or a real process at the Runtime API ([`runtime_api`], [`process`]). Each environment has an access key of
+//! its own, so that a fault that kills the caller of an AWS call hits the invocation that made it, and no other. It ends with an
+//! answer, an error, a timeout or a death ([`Ending`]). `invocation` tells the one that waits for it.
 
 pub mod in_process;
 mod invocation;
@@ -37,10 +37,10 @@ pub use source::{BatchSettings, map_queue, record};
 pub(crate) use invocation::finish;
 pub(crate) use source::{is_mapped, poll};
 
-/// What every execution environment writes to: nothing that is written is kept.
+/// The log stream of every execution environment: its lines are not kept.
 const LOG_STREAM: &str = "2026/01/05/[$LATEST]00000000000000000000000000000000";
 
-/// What an account may run at the same time, where a function has no reservation.
+/// The invocations that an account may run at the same time, for functions without a reservation.
 const ACCOUNT_CONCURRENCY: usize = 1_000;
 
 /// Functions, event source mappings, invocations.
@@ -48,30 +48,30 @@ const ACCOUNT_CONCURRENCY: usize = 1_000;
 pub struct State {
     functions: BTreeMap<String, Function>,
     mappings: Vec<source::Mapping>,
-    /// Those that wait or run, by request id.
+    /// The invocations that wait or run, by request id.
     invocations: BTreeMap<String, invocation::Record>,
-    /// For how long a process shall stand still, by its access key, until it has heard of it.
+    /// How long a process must stand still, by its access key, until its executor has seen it.
     frozen: BTreeMap<String, Duration>,
     /// Every attempt that ended, in order.
     pub log: Vec<Ended>,
 }
 
-/// What a function is.
+/// The configuration of a function.
 #[derive(Clone, Debug)]
 pub struct FunctionSpec {
     /// Its name.
     pub name: String,
     /// How long one invocation may take.
     pub timeout: Duration,
-    /// What the access keys of its execution environments begin with; four digits follow.
+    /// The first letters of its execution environments' access keys; four digits follow.
     pub access_key: String,
     /// Reserved concurrency.
     pub reserved_concurrency: Option<usize>,
     /// Environment variables, for real processes.
     pub environment: BTreeMap<String, String>,
-    /// The role that it calls AWS with; without one it may do everything.
+    /// The role that it calls AWS with. Without one it may do everything.
     pub role: Option<String>,
-    /// Who else may invoke it: its resource policy. Without one, no service may.
+    /// Its resource policy: the other callers that may invoke it. Without one, no service may.
     pub policy: Option<Policy>,
     /// How often an asynchronous invocation that failed is tried again.
     pub async_retries: u32,
@@ -79,7 +79,7 @@ pub struct FunctionSpec {
     pub async_age: Duration,
     /// Megabytes.
     pub memory: u64,
-    /// Where it writes.
+    /// The settings of its log.
     pub log: LogSettings,
     /// Whether Lambda sends traces in its name.
     pub is_traced: bool,
@@ -88,7 +88,7 @@ pub struct FunctionSpec {
 }
 
 impl FunctionSpec {
-    /// A function with Lambda's defaults.
+    /// Returns a function with Lambda's defaults.
     pub fn new(name: &str) -> Self {
         let letters = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_uppercase();
         Self {
@@ -109,22 +109,22 @@ impl FunctionSpec {
     }
 }
 
-/// Where a function's log goes, and how it is written.
+/// The settings of a function's log: its group, and its level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// The log group.
     pub group: String,
-    /// The least that is logged; `None` where the log is plain text, of which Lambda knows no levels.
+    /// The lowest level that is logged; `None` if the log is plain text, for which Lambda has no levels.
     pub level: Option<String>,
 }
 
 impl LogSettings {
-    /// Lambda's own for a function of this name.
+    /// Returns Lambda's own settings for a function of this name.
     pub fn of(function: &str) -> Self {
         Self { group: format!("/aws/lambda/{function}"), level: None }
     }
 
-    /// The ARN of the log stream of one execution environment.
+    /// Returns the ARN of the log stream of one execution environment.
     fn stream_arn(&self) -> String {
         format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{}:log-stream:{LOG_STREAM}", self.group)
     }
@@ -137,11 +137,11 @@ pub struct Invocation {
     pub request_id: String,
     /// The event.
     pub payload: Value,
-    /// When it is ended, on the simulated clock.
+    /// When Lambda will end it, on the simulated clock.
     pub deadline: Timestamp,
     /// Of the function.
     pub function_arn: String,
-    /// The key of the execution environment: what its AWS clients must sign with.
+    /// The key of the execution environment: its AWS clients must sign with it.
     pub access_key: String,
 }
 
@@ -175,34 +175,34 @@ impl Function {
 }
 
 impl State {
-    /// What a function is.
+    /// Returns the configuration of a function.
     pub fn function(&self, name: &str) -> Option<&FunctionSpec> {
         self.functions.get(name).map(|function| &function.spec)
     }
 
-    /// The function that one of its environments' access keys belongs to.
+    /// Returns the function that one of its environments' access keys belongs to.
     pub fn function_with_key(&self, access_key: &str) -> Option<&FunctionSpec> {
         let (stem, _) = access_key.split_at_checked(access_key.len().checked_sub(4)?)?;
         self.functions.values().map(|function| &function.spec).find(|spec| spec.access_key == stem)
     }
 
-    /// How many invocations of a function run.
+    /// Returns how many invocations of a function run.
     pub fn running(&self, function: &str) -> usize {
         self.invocations.values().filter(|record| record.function == function && record.is_running()).count()
     }
 
-    /// How many invocations wait or run, of all functions.
+    /// Returns how many invocations wait or run, of all functions.
     pub fn open_invocations(&self) -> usize {
         self.invocations.len()
     }
 
-    /// How an invocation ended, at its last attempt so far.
+    /// Returns how an invocation ended, at its last attempt so far.
     pub fn ended(&self, request_id: &str) -> Option<&Ended> {
         self.log.iter().rev().find(|ended| ended.request_id == request_id)
     }
 }
 
-/// Creates a function, or changes what one is.
+/// Creates a function, or changes its configuration.
 pub fn create_function(world: &mut World, spec: FunctionSpec) {
     if let Some(existing) = world.lambda.functions.get_mut(&spec.name) {
         existing.spec = spec;
@@ -219,23 +219,23 @@ pub fn create_function(world: &mut World, spec: FunctionSpec) {
     world.lambda.functions.insert(function.spec.name.clone(), function);
 }
 
-/// Invokes a function synchronously; its answer is in [`State::ended`] by the request id that is answered here.
+/// Invokes a function synchronously. Its answer is in [`State::ended`] under the request id that this returns.
 ///
 /// # Errors
-/// Where there is no such function, or it runs as often as it may.
+/// If there is no such function, or it runs as often as it may.
 pub fn invoke(world: &mut World, function: &str, payload: Value) -> Result<String, ApiError> {
     invocation::begin(world, function, payload, Origin::Direct, None)
 }
 
-/// Invokes a function asynchronously: a failure is retried twice. Answers the request id.
+/// Invokes a function asynchronously: a failure is retried twice. Returns the request id.
 ///
 /// # Errors
-/// Where there is no such function.
+/// If there is no such function.
 pub fn invoke_async(world: &mut World, function: &str, payload: Value) -> Result<String, ApiError> {
     invocation::begin(world, function, payload, Origin::Async { attempt: 1 }, None)
 }
 
-/// Ends the process that calls with this access key, and with it the invocation that it is at.
+/// Ends the process that calls with this access key, and with it the process's invocation.
 pub fn kill_caller(world: &mut World, access_key: &str) {
     let running = |record: &invocation::Record| record.runs_in(access_key);
     let found = world.lambda.invocations.iter().find(|(_, record)| running(record)).map(|(id, _)| id.clone());
@@ -244,10 +244,10 @@ pub fn kill_caller(world: &mut World, access_key: &str) {
     }
 }
 
-/// Lets the process that calls with this access key stand still for so long.
+/// Lets the process that calls with this access key stand still for a time.
 ///
 /// # Panics
-/// Where it is a process of its own, whose clock is not ours.
+/// If it is a process of its own, whose clock is not simulated.
 pub fn freeze_caller(world: &mut World, access_key: &str, duration: Duration) {
     let mut functions = world.lambda.functions.values();
     let is_process = functions.any(|function| function.deaths.contains_key(access_key));
@@ -255,12 +255,12 @@ pub fn freeze_caller(world: &mut World, access_key: &str, duration: Duration) {
     world.lambda.frozen.insert(access_key.to_owned(), duration);
 }
 
-/// The ARN of a function.
+/// Returns the ARN of a function.
 pub fn arn(name: &str) -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
 }
 
-/// The name in the ARN of a function of this account and Region.
+/// Returns the name in the ARN of a function of this account and Region.
 pub fn name_of_arn(arn: &str) -> Option<&str> {
     let rest = arn.strip_prefix("arn:aws:lambda:")?.strip_prefix(REGION)?.strip_prefix(':')?;
     rest.strip_prefix(ACCOUNT)?.strip_prefix(":function:")
@@ -270,7 +270,7 @@ impl Sandbox {
     /// Invokes a function and waits for its answer.
     ///
     /// # Errors
-    /// What the function failed with, or why it was not invoked, in Lambda's form of an error.
+    /// The function's error, or the reason why it was not invoked, in Lambda's form of an error.
     pub async fn invoke(&self, function: &str, payload: Value) -> Result<Value, Value> {
         let (told, answer) = oneshot::channel();
         let begun = self.with(|world| invocation::begin(world, function, payload, Origin::Direct, Some(told)));

@@ -12,24 +12,24 @@ use tokio::{
 use super::{FunctionSpec, LOG_STREAM, kill_caller, runtime_api::RuntimeApi, serve_runtime};
 use crate::{Sandbox, world::REGION};
 
-/// How long after a process has ended the next one starts, in real time. Without a pause, a binary that ends at once would
-/// keep a core busy; a long one would hold up the invocations that wait.
+/// How long after the end of a process the next one starts, in real time. Too small: a binary that ends at once keeps a core
+/// busy. Too large: invocations wait.
 const RESTART_AFTER: Duration = Duration::from_millis(200);
 
-/// What to run.
+/// The program to run.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The function's name; it must have been created.
     pub function: String,
     /// Its binary.
     pub binary: PathBuf,
-    /// Where the simulated AWS listens: [`crate::server::Server::endpoint_url`].
+    /// The address of the simulated AWS: [`crate::server::Server::endpoint_url`].
     pub endpoint_url: String,
-    /// Besides the function's own environment variables.
+    /// Variables besides the function's own.
     pub environment: BTreeMap<String, String>,
 }
 
-/// A function's process and whatever follows it after a crash. Ends when this is dropped.
+/// A function's process, and its successors after a crash. The process ends when this is dropped.
 #[derive(Debug)]
 pub struct FunctionProcess {
     access_key: String,
@@ -37,7 +37,7 @@ pub struct FunctionProcess {
 }
 
 impl FunctionProcess {
-    /// The key that it calls AWS with.
+    /// Returns the key that it calls AWS with.
     pub fn access_key(&self) -> &str {
         &self.access_key
     }
@@ -45,18 +45,18 @@ impl FunctionProcess {
 
 impl Drop for FunctionProcess {
     fn drop(&mut self) {
-        // Drops the child with it, which is killed then.
+        // This drops the child with it, which is killed then.
         self.keeper.abort();
     }
 }
 
 /// Starts a process of a function: one execution environment. Each line that it writes goes to `on_line`.
 ///
-/// It is killed and started anew where an invocation of it times out or a fault kills it, and started anew where it ends
-/// by itself, as Lambda does with an environment that broke.
+/// It is killed and started again if an invocation of it times out or a fault kills it. It is also started again if it ends by
+/// itself, as Lambda does with an environment that broke.
 ///
 /// # Errors
-/// Where there is no such function, or the binary cannot be started.
+/// If there is no such function, or the binary cannot be started.
 pub async fn spawn(
     sandbox: &Sandbox,
     launch: Launch,
@@ -85,13 +85,13 @@ async fn keep(
         tokio::select! {
             _ = child.wait() => {}
             _ = deaths.changed() => {
-                // Cannot fail but where it has ended by itself meanwhile.
+                // This fails only if it has ended by itself meanwhile.
                 let _ = child.kill().await;
             }
         }
         sandbox.with(|world| kill_caller(world, runtime.access_key()));
         tokio::time::sleep(RESTART_AFTER).await;
-        // What was told until now was about the process that is gone.
+        // Earlier deaths were those of the process that is gone.
         deaths.mark_unchanged();
         match start(&launch, &variables, &on_line) {
             Ok(next) => child = next,
@@ -129,7 +129,7 @@ fn pass_on(stream: Option<impl AsyncRead + Unpin + Send + 'static>, on_line: &Ar
     });
 }
 
-/// What a process of a function has for its environment, for whoever starts it otherwise than [`spawn`] does.
+/// Returns the environment of a function's process, for callers that start it otherwise than by [`spawn`].
 ///
 /// As in Lambda's guide, "Using environment variables": the reserved ones, then the function's own, then the caller's.
 pub fn variables(sandbox: &Sandbox, launch: &Launch, runtime: &RuntimeApi) -> BTreeMap<String, String> {

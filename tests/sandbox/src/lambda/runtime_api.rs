@@ -1,7 +1,7 @@
 //! The Lambda Runtime API (version 2018-06-01): how a real function binary gets its invocations and answers them.
 //!
-//! One listener is one execution environment: `AWS_LAMBDA_RUNTIME_API` has no room for a path, so that the port must tell
-//! which function, and which environment of it, is asking.
+//! One listener is one execution environment: `AWS_LAMBDA_RUNTIME_API` has no room for a path, so the port must tell the
+//! function, and the environment of it, that asks.
 
 use std::{
     io,
@@ -25,7 +25,7 @@ use crate::{
     server::{Server, json_response, listen},
 };
 
-/// What every path begins with.
+/// The beginning of every path.
 const PREFIX: &str = "/2018-06-01/runtime/";
 
 /// An execution environment that a process can connect to. Dropping it ends the listener.
@@ -38,19 +38,19 @@ pub struct RuntimeApi {
 }
 
 impl RuntimeApi {
-    /// What `AWS_LAMBDA_RUNTIME_API` has to be.
+    /// Returns the value for `AWS_LAMBDA_RUNTIME_API`.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// What `AWS_ACCESS_KEY_ID` has to be, so that a fault can kill the process that makes a call.
+    /// Returns the value for `AWS_ACCESS_KEY_ID`, so that a fault can kill the process that makes a call.
     pub fn access_key(&self) -> &str {
         &self.access_key
     }
 
     /// Waits until a process has asked for its first invocation, which ends its INIT.
     pub async fn ready(&self) {
-        // Its sender lives as long as the listener, which is ours.
+        // Its sender lives as long as the listener, which this owns.
         let _ = self.asked.clone().wait_for(|asked| *asked).await;
     }
 }
@@ -58,7 +58,7 @@ impl RuntimeApi {
 /// Opens a new execution environment of a function for a process that speaks the Runtime API.
 ///
 /// # Errors
-/// Where there is no such function, or no free port.
+/// If there is no such function, or no free port.
 pub async fn serve_runtime(sandbox: &Sandbox, function: &str) -> io::Result<RuntimeApi> {
     let opened = sandbox.with(|world| {
         let found = world.lambda.functions.get_mut(function)?;
@@ -107,14 +107,14 @@ impl Environment {
         match (request.method(), parts.as_slice()) {
             (&Method::GET, ["invocation", "next"]) => self.next().await,
             (&Method::POST, ["invocation", id, "response"]) => {
-                // The process may answer anything; what is not JSON is the invocation's failure.
+                // The process may answer anything. If it is not JSON, the invocation fails.
                 let malformed =
                     json!({ "errorType": "Runtime.MarshalError", "errorMessage": "the answer is not JSON" });
                 self.finish(id, body().map_or(Ending::Failed(malformed), Ending::Answered))
             }
             (&Method::POST, ["invocation", id, "error"]) => self.finish(id, Ending::Failed(body().unwrap_or_default())),
             (&Method::POST, ["init", "error"]) => {
-                // Nobody is told: the process ends next, and the invocation goes on waiting for a better one.
+                // It is only accepted: the process ends next, and the invocation goes on waiting for a better one.
                 json_response(StatusCode::ACCEPTED, Some(&json!({ "status": "OK" })))
             }
             _ => invalid(StatusCode::NOT_FOUND, "UnknownPath", request.uri().path()),
@@ -126,11 +126,11 @@ impl Environment {
         self.asking.send_replace(true);
         let mut work = self.work.clone();
         if let Some(sandbox) = self.sandbox() {
-            // Whoever asks for more without having answered is a new process: the old one died.
+            // A process that asks for more without having answered is a new one: the old one died.
             sandbox.with(|world| kill_caller(world, &self.access_key));
         }
         loop {
-            // Before the look, so that what comes between look and wait is seen.
+            // It is marked before the look, so that a change between look and wait is seen.
             work.mark_unchanged();
             let Some(sandbox) = self.sandbox() else { break };
             let taken = sandbox.with(|world| take(world, &self.function, &Taker::Process(&self.access_key)));
@@ -149,8 +149,8 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "a process compares the deadline with the wall's clock")]
     fn handed_out(&self, invocation: &Invocation) -> Response<Bytes> {
         let mut response = json_response(StatusCode::OK, Some(&invocation.payload));
-        // In real milliseconds from now, whatever the sandbox's clock says: the process compares it with its own clock,
-        // which is the wall's.
+        // In real milliseconds from now, whatever the sandbox's clock says: the process compares it with its own clock, which is
+        // the wall's.
         let deadline = SystemTime::now() + self.timeout;
         let deadline = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
         let trace = format!("Root=1-00000000-{};Sampled=0", "0".repeat(24));
@@ -171,7 +171,7 @@ impl Environment {
         let sandbox = self.sandbox();
         match sandbox.is_some_and(|sandbox| sandbox.with(|world| finish(world, request_id, ending))) {
             true => json_response(StatusCode::ACCEPTED, Some(&json!({ "status": "OK" }))),
-            // It was timed out, or never was.
+            // It has timed out, or never existed.
             false => invalid(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID"),
         }
     }

@@ -1,4 +1,4 @@
-//! Event source mappings: how messages of a queue become invocations, and what an answer does to them.
+//! Event source mappings: how messages of a queue become invocations, and how an answer changes the messages.
 //!
 //! A mapping looks at its queue when a message becomes visible and when an invocation ends, and never in between.
 
@@ -17,36 +17,39 @@ use crate::{
 /// The most messages of one look at the queue, as of every receipt.
 const MOST_RECEIVED: usize = 10;
 
-/// The most bytes of a batch: an invocation's payload of 6 MB (Lambda guide, "Lambda quotas"), by which a batch ends as it does by
-/// its size or its window ("Batching behavior").
+/// The most bytes of a batch: an invocation's payload of 6 MB (Lambda guide, "Lambda quotas"). A batch ends at this limit as it
+/// does at its size or at its window ("Batching behavior").
 const PAYLOAD_MOST: usize = 6 * 1024 * 1024;
 
-/// How long a batch with a window waits that does not fill: "if you're using a batch window and your SQS queue contains very low traffic, Lambda might
-/// wait for up to 20 seconds before invoking your function. This is true even if you set a batch window lower than 20 seconds" (Lambda guide, "Using
-/// Lambda with Amazon SQS", <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>). With a window of 5 s, somebody measured 20
+/// How long a batch with a window waits that does not fill: "if you're using a batch window and your SQS queue contains very low
+/// traffic, Lambda might wait for up to 20 seconds before invoking your function. This is true even if you set a batch window
+/// lower than 20 seconds" (Lambda guide, "Using Lambda with Amazon SQS",
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>). A user measured 20 s with a window of 5 s
 /// (<https://dev.classmethod.jp/articles/tsnote-lambda-why-is-the-function-executed-20-seconds-after-setting-a-batch-window-when-using-sqs-with-lambda-event-source-mapping>).
-/// Here it always does, so that no figure flatters.
+/// Here it always takes 20 s, so that no figure flatters.
 const UNFILLED_WAITS: Duration = Duration::from_secs(20);
 
-/// A queue's timeout can be set to nothing after it was mapped; a look would find the same messages for ever then.
+/// The shortest time for which a received message is invisible. A queue's timeout can be set to 0 after it was mapped; a look
+/// would then find the same messages for ever.
 const LEAST_INVISIBLE: Duration = Duration::from_secs(1);
 
-/// What Lambda does with a queue in the name of the function's role (Lambda guide, "Using Lambda with Amazon SQS").
+/// Lambda's actions on a queue in the name of the function's role (Lambda guide, "Using Lambda with Amazon SQS").
 const POLLING: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
-/// What a payload is made of, apart from its records.
+/// A payload without records.
 const EMPTY_PAYLOAD: &str = r#"{"Records":[]}"#;
 
 /// The most messages of a batch from a FIFO queue (Lambda guide, "Lambda parameters for Amazon SQS event source mappings",
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>).
 const FIFO_BATCH_MOST: usize = 10;
 
-/// How a mapping makes batches.
+/// The settings of a mapping's batches.
 #[derive(Clone, Debug)]
 pub struct BatchSettings {
     /// The most messages of a batch.
     pub batch_size: usize,
-    /// How long a batch may wait for more messages. With any at all, one that does not fill waits for 20 s at least; without, none waits.
+    /// How long a batch may wait for more messages. With a window, a batch that does not fill waits for 20 s at least; without
+    /// one, no batch waits.
     pub window: Duration,
     /// The most invocations that the mapping has under way.
     pub maximum_concurrency: Option<usize>,
@@ -55,7 +58,7 @@ pub struct BatchSettings {
 }
 
 impl Default for BatchSettings {
-    /// Lambda's own, but with item failures reported.
+    /// Returns Lambda's own settings, but with item failures reported.
     fn default() -> Self {
         Self { batch_size: 10, window: Duration::ZERO, maximum_concurrency: None, report_item_failures: true }
     }
@@ -69,7 +72,7 @@ pub(super) struct Mapping {
     gathered: Vec<Gathered>,
     /// Counts the batches, so that the end of a window knows its own.
     batch: u64,
-    /// Whether the window of what is gathered was over when there was no room for another batch.
+    /// Whether the window of the gathered messages was over when there was no room for another batch.
     is_overdue: bool,
     in_flight: usize,
 }
@@ -80,12 +83,12 @@ struct Gathered {
     /// Its id and its receipt handle.
     message: (String, String),
     record: Value,
-    /// Of the record in the payload, in bytes.
+    /// The bytes of its record in the payload.
     size: usize,
 }
 
 impl Mapping {
-    /// How long a batch that does not fill waits.
+    /// Returns how long a batch that does not fill waits.
     fn patience(&self) -> Duration {
         if self.settings.window.is_zero() { Duration::ZERO } else { self.settings.window.max(UNFILLED_WAITS) }
     }
@@ -94,7 +97,7 @@ impl Mapping {
         self.settings.maximum_concurrency.is_none_or(|most| self.in_flight < most)
     }
 
-    /// How many of the messages that are gathered make the next batch: as many as its payload can have, of one at the least.
+    /// Returns how many of the gathered messages make the next batch: as many as its payload can have, and at least one.
     fn next_batch(&self) -> usize {
         let mut size = EMPTY_PAYLOAD.len();
         let fits = |gathered: &&Gathered| {
@@ -104,7 +107,7 @@ impl Mapping {
         self.gathered.iter().take_while(fits).count().max(1).min(self.gathered.len())
     }
 
-    /// Whether waiting for more messages is in vain.
+    /// Returns whether waiting for more messages is in vain.
     fn is_full(&self) -> bool {
         self.gathered.len() >= self.settings.batch_size || self.next_batch() < self.gathered.len()
     }
@@ -113,11 +116,11 @@ impl Mapping {
 /// Lets a queue's messages invoke a function.
 ///
 /// # Errors
-/// As CreateEventSourceMapping.
+/// Returns the errors of CreateEventSourceMapping.
 pub fn map_queue(world: &mut World, queue: &str, function: &str, settings: BatchSettings) -> Result<(), ApiError> {
     check(world, queue, function, &settings)?;
     for action in POLLING {
-        if !may(world, queue, function, action) {
+        if !is_permitted(world, queue, function, action) {
             let action = action.trim_start_matches("sqs:");
             let message = format!("The provided execution role does not have permissions to call {action} on SQS");
             return Err(ApiError::sender("InvalidParameterValueException", message));
@@ -183,15 +186,15 @@ fn check(world: &World, queue: &str, function: &str, settings: &BatchSettings) -
     Ok(())
 }
 
-/// Whether a queue has a mapping, which wants to know when there is something to see.
+/// Returns whether a queue has a mapping, which must be told when a message becomes visible.
 pub(crate) fn is_mapped(world: &World, queue: &str) -> bool {
     world.lambda.mappings.iter().any(|mapping| mapping.queue == queue)
 }
 
 /// Looks for visible messages, as long as there is room for a batch of them.
 ///
-/// Of a FIFO queue no more batches are under way than there are message groups, since one in flight blocks its group; a batch can have messages of
-/// several (Lambda guide, "Configuring scaling behavior for SQS event source mappings",
+/// A FIFO queue has no more batches under way than message groups, since one in flight blocks its group. A batch can have
+/// messages of several groups (Lambda guide, "Configuring scaling behavior for SQS event source mappings",
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html>).
 pub(crate) fn poll(world: &mut World, queue: &str) {
     while let Some(mapping) = mapping_of(world, queue).filter(|mapping| mapping.has_room()) {
@@ -203,8 +206,8 @@ pub(crate) fn poll(world: &mut World, queue: &str) {
         let wanted = (mapping.settings.batch_size - mapping.gathered.len()).min(MOST_RECEIVED);
         let (is_first, patience, batch) = (mapping.gathered.is_empty(), mapping.patience(), mapping.batch);
         let function = mapping.function.clone();
-        if !may(world, queue, &function, "sqs:ReceiveMessage")
-            || !may(world, queue, &function, "sqs:GetQueueAttributes")
+        if !is_permitted(world, queue, &function, "sqs:ReceiveMessage")
+            || !is_permitted(world, queue, &function, "sqs:GetQueueAttributes")
         {
             return;
         }
@@ -223,7 +226,7 @@ pub(crate) fn poll(world: &mut World, queue: &str) {
     }
 }
 
-/// Looks at the queues of a function, whose invocation has made room.
+/// Looks at the queues of a function after one of its invocations has made room.
 pub(super) fn poll_all_of(world: &mut World, function: &str) {
     let mappings = world.lambda.mappings.iter().filter(|mapping| mapping.function == function);
     let queues: Vec<String> = mappings.map(|mapping| mapping.queue.clone()).collect();
@@ -237,7 +240,8 @@ fn close_later(world: &mut World, queue: &str, patience: Duration, batch: u64) {
     world.after(patience, move |world| close_batch(world, &queue, batch));
 }
 
-/// Invokes the function with what was gathered, unless that was done already. What is too much for one payload begins the next batch.
+/// Invokes the function with the gathered messages, unless that was done already. Messages beyond one payload begin the next
+/// batch.
 fn close_batch(world: &mut World, queue: &str, batch: u64) {
     let Some(mapping) = mapping_of(world, queue).filter(|mapping| mapping.batch == batch) else { return };
     mapping.is_overdue = !mapping.has_room();
@@ -254,15 +258,15 @@ fn close_batch(world: &mut World, queue: &str, batch: u64) {
     let (messages, records): (Vec<_>, Vec<_>) = closed.into_iter().map(|one| (one.message, one.record)).unzip();
     let origin = Origin::Queue { queue: queue.to_owned(), messages };
     let begun = invocation::begin(world, &function, json!({ "Records": records }), origin, None);
-    // Throttled: the messages come back after their visibility timeout, with one more receipt on their count. Where a
-    // reserved concurrency is smaller than what the mapping wants, this leads to the dead-letter queue, as at AWS.
+    // Throttled: the messages come back after their visibility timeout, with one more receipt on their count. If a reserved
+    // concurrency is smaller than the mapping wants, this leads to the dead-letter queue, as at AWS.
     if let (Err(_), Some(mapping)) = (begun, mapping_of(world, queue)) {
         mapping.in_flight -= 1;
     }
 }
 
-/// Deletes the messages that were dealt with. The others stay as invisible as they are: until the end of the queue's
-/// timeout, or until whenever the function has chosen for them.
+/// Deletes the messages that succeeded. The others stay as invisible as they are: until the end of the queue's timeout, or until
+/// the time that the function has chosen for them.
 pub(super) fn settle(world: &mut World, queue: &str, messages: &[(String, String)], result: &Result<Value, Value>) {
     let Some(mapping) = mapping_of(world, queue) else { return };
     mapping.in_flight -= 1;
@@ -277,16 +281,16 @@ pub(super) fn settle(world: &mut World, queue: &str, messages: &[(String, String
     let done = messages.iter().filter(|(id, _)| !failed.contains(id.as_str()));
     let done: Vec<&str> = done.map(|(_, receipt_handle)| receipt_handle.as_str()).collect();
     let function = mapping.function.clone();
-    if done.is_empty() || !may(world, queue, &function, "sqs:DeleteMessage") {
+    if done.is_empty() || !is_permitted(world, queue, &function, "sqs:DeleteMessage") {
         return;
     }
     for receipt_handle in done {
-        // Where the queue is gone, so is the message.
+        // If the queue is gone, so is the message.
         let _ = sqs::delete(world, queue, receipt_handle);
     }
 }
 
-/// The ids that an answer names as failed; `None` where it makes no sense, which counts as a failure of all (Lambda guide,
+/// Returns the ids that an answer names as failed; `None` if it makes no sense, which counts as a failure of all (Lambda guide,
 /// "Reporting batch item failures": success and failure conditions).
 fn failures<'a>(answer: &'a Value, messages: &[(String, String)]) -> Option<BTreeSet<&'a str>> {
     let items = match answer {
@@ -311,7 +315,7 @@ fn gathered(queue: &str, received: Received) -> Gathered {
     Gathered { message: (received.message.id, received.receipt_handle), record, size }
 }
 
-/// A message as a function gets it: one of the `Records` of an event.
+/// Returns a message as a function gets it: one of the `Records` of an event.
 pub fn record(queue: &str, received: &Received) -> Value {
     let message = &received.message;
     let attributes = message.attributes.iter().map(|(name, attribute)| {
@@ -333,8 +337,8 @@ pub fn record(queue: &str, received: &Received) -> Value {
     })
 }
 
-/// Whether a function's role lets Lambda do this to the queue.
-fn may(world: &mut World, queue: &str, function: &str, action: &str) -> bool {
+/// Returns whether a function's role lets Lambda do this to the queue.
+fn is_permitted(world: &mut World, queue: &str, function: &str, action: &str) -> bool {
     let role = world.lambda.function(function).and_then(|spec| spec.role.clone());
     iam::role_may(world, role.as_deref(), action, &sqs::arn(queue))
 }

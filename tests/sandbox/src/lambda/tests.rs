@@ -14,7 +14,7 @@ use tokio::{
 use super::*;
 use crate::{Clock, Options, Reply, events, sqs};
 
-/// A function `f` with a timeout of ten seconds, and a queue `q` with a dead-letter queue that it is mapped to.
+/// Returns a function `f` with a timeout of ten seconds, and a queue `q` with a dead-letter queue, mapped to the function.
 fn with_mapping(settings: BatchSettings) -> Sandbox {
     let sandbox = Sandbox::in_virtual_time();
     sandbox.with(|world| {
@@ -36,7 +36,7 @@ fn left(sandbox: &Sandbox, queue: &str) -> usize {
     sandbox.with(|world| world.sqs.queue(queue).unwrap().messages().count())
 }
 
-/// Sizes of the batches so far.
+/// Returns the sizes of the batches so far.
 fn batches(sandbox: &Sandbox) -> Vec<usize> {
     let size = |ended: &Ended| ended.payload["Records"].as_array().map_or(0, Vec::len);
     sandbox.with(|world| world.lambda.log.iter().map(size).collect())
@@ -100,7 +100,7 @@ async fn batch_ends_at_six_megabytes_and_the_rest_begins_the_next_one() {
     let settings = BatchSettings { batch_size: 10_000, window: Duration::from_secs(5), ..BatchSettings::default() };
     let sandbox = with_mapping(settings);
     answer_always(&sandbox, Ok(Value::Null));
-    // Five of a mebibyte and a sixth with what is around them are more than six.
+    // Five messages of a mebibyte fit into six megabytes with their records; a sixth does not.
     (0..8).for_each(|_| drop(send(&sandbox, &"x".repeat(1_048_576))));
     sandbox.advance(Duration::from_secs(1)).await;
     assert_eq!(batches(&sandbox), [5]);
@@ -111,7 +111,7 @@ async fn batch_ends_at_six_megabytes_and_the_rest_begins_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_payload_had_no_room_for_waits_for_an_invocation_to_end() {
+async fn messages_beyond_a_full_payload_wait_for_an_invocation_to_end() {
     let settings = BatchSettings {
         batch_size: 10_000,
         window: Duration::from_secs(1),
@@ -203,7 +203,7 @@ async fn message_parked_by_the_function_comes_back_when_it_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_group_is_served_by_one_invocation_at_a_time_and_in_order() {
+async fn a_message_group_is_served_in_order_by_one_invocation() {
     let sandbox = Sandbox::in_virtual_time();
     sandbox.with(|world| {
         sqs::create_queue(world, "q.fifo", &[("FifoQueue", "true"), ("VisibilityTimeout", "60")]).unwrap();
@@ -282,7 +282,7 @@ async fn no_more_run_at_a_time_than_the_mapping_allows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reserved_concurrency_throttles_callers_who_wait() {
+async fn reserved_concurrency_throttles_synchronous_callers() {
     let sandbox = Sandbox::in_virtual_time();
     let spec = FunctionSpec { reserved_concurrency: Some(1), ..FunctionSpec::new("f") };
     sandbox.with(|world| create_function(world, spec));
@@ -328,7 +328,7 @@ async fn timeout_ends_the_handler_and_its_environment() {
     assert_eq!(keys, ["AKIAF0001", "AKIAF0002"]);
 }
 
-/// A call by an environment.
+/// Returns a call by an environment.
 fn list_queues(access_key: &str) -> http::Request<bytes::Bytes> {
     http::Request::post("/")
         .header("x-amz-target", "AmazonSQS.ListQueues")
@@ -338,7 +338,7 @@ fn list_queues(access_key: &str) -> http::Request<bytes::Bytes> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frozen_process_does_nothing_until_it_goes_on_and_its_timers_are_over_then() {
+async fn the_timers_of_a_frozen_process_end_when_it_goes_on() {
     let sandbox = with_mapping(BatchSettings::default());
     let _fault = sandbox.fault(crate::fault::kth("ListQueues", 1, crate::Verdict::FreezeAfter(Duration::from_secs(8))));
     let told: Arc<Mutex<Vec<(&str, i64)>>> = Arc::default();
@@ -434,7 +434,7 @@ async fn panic_of_a_handler_fails_one_invocation() {
     assert_eq!(sandbox.invoke("f", json!({})).await, Ok(json!("fine")));
 }
 
-/// One request on a connection of its own; answers head and body.
+/// Makes one request on a connection of its own, and returns head and body.
 async fn http(address: std::net::SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
@@ -497,7 +497,7 @@ async fn real_process_works_over_the_runtime_api() {
     assert!(answer.await.unwrap().1.contains("Sandbox.Timedout"));
     assert!(post(id, "response", "{}").await.starts_with("http/1.1 400"), "too late");
 
-    // An AWS call at which the fault kills the process: no answer, and the invocation has failed.
+    // The fault kills the process at an AWS call: it gets no answer, and the invocation has failed.
     let _fault = sandbox.fault(crate::fault::every("ListQueues", crate::Verdict::KillBefore));
     let answer = invoke("{}");
     next().await;
@@ -510,7 +510,7 @@ async fn real_process_works_over_the_runtime_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn process_that_ends_is_started_anew_and_heard() {
+async fn a_process_that_ends_is_replaced_and_its_lines_are_heard() {
     let sandbox = Sandbox::new(Clock::scaled(20.0), Options::default());
     let environment = BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]);
     sandbox.with(|world| create_function(world, FunctionSpec { environment, ..FunctionSpec::new("f") }));

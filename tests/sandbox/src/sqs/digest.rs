@@ -9,12 +9,12 @@ use super::Attribute;
 /// Marks a value as text in the sum of attributes; the other mark, 2, is for binary values, which are not modelled.
 const TEXT: u8 = 1;
 
-/// The sum over a text.
+/// Returns the sum over a text.
 pub(crate) fn of_text(text: &str) -> String {
     hex(Md5::digest(text.as_bytes()).as_ref())
 }
 
-/// The sum over message attributes, `None` where there are none: name, data type and value of each in the order of the
+/// Returns the sum over message attributes, or `None` if there are none: name, data type and value of each in the order of the
 /// names, each behind its length in four bytes (SQS developer guide, "Calculating the MD5 message digest for message
 /// attributes").
 pub(crate) fn of_attributes(attributes: &BTreeMap<String, Attribute>) -> Option<String> {
@@ -37,7 +37,7 @@ pub(crate) fn of_attributes(attributes: &BTreeMap<String, Attribute>) -> Option<
     Some(hex(sum.finalize().as_ref()))
 }
 
-/// Bytes as SQS writes a sum.
+/// Writes bytes as SQS writes a sum.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

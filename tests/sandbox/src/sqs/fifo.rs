@@ -31,23 +31,23 @@ pub(super) const DEDUPLICATION_INTERVAL: Duration = Duration::from_secs(300);
 /// The most characters of a group's id, and of a deduplication id.
 const ID_LENGTH_MAX: usize = 128;
 
-/// What a FIFO queue has beside a standard one.
+/// The settings that only a FIFO queue has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fifo {
     /// Whether a message without a deduplication id gets one from its text.
     pub content_based_deduplication: bool,
 }
 
-/// Where a message stands in a FIFO queue.
+/// The place of a message in a FIFO queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Messages of one group are received in the order in which they were sent.
     pub group: String,
-    /// By which a second copy is known.
+    /// The id by which a second copy is recognized.
     pub deduplication_id: String,
 }
 
-/// What was accepted of late, by deduplication id.
+/// The recently accepted messages, by deduplication id.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Accepted(BTreeMap<String, Original>);
 
@@ -60,10 +60,10 @@ pub(super) struct Original {
 }
 
 impl Place {
-    /// The place that a sender wants for a message. `None` in a standard queue.
+    /// Returns the place that a sender wants for a message; `None` in a standard queue.
     ///
     /// # Errors
-    /// Where a parameter is missing, or not for this kind of queue.
+    /// If a parameter is missing, or does not exist for this kind of queue.
     pub(super) fn of(
         settings: &Settings,
         body: &str,
@@ -75,7 +75,7 @@ impl Place {
                 let reason = "The request includes a parameter that is not valid for this queue type.";
                 return Err(invalid(id, "MessageDeduplicationId", reason));
             }
-            // Since 2025 a standard queue takes one, too, and deals fairly with such groups.
+            // Since 2025 a standard queue takes one, too, and serves such groups fairly.
             return match group {
                 Some(_) => Err(ApiError::not_modelled("fair queues (MessageGroupId in a standard queue)")),
                 None => Ok(None),
@@ -112,7 +112,7 @@ fn check_id(parameter: &str, id: &str) -> Result<(), ApiError> {
 }
 
 impl Accepted {
-    /// The message that a second copy is answered with.
+    /// Returns the message that answers a second copy.
     pub(super) fn original(&mut self, place: &Place, now: Timestamp) -> Option<&Original> {
         self.0.retain(|_, original| original.at + delta(DEDUPLICATION_INTERVAL) > now);
         self.0.get(&place.deduplication_id)
@@ -129,8 +129,8 @@ pub(super) fn sequence_number(number: u64) -> String {
     format!("188{number:017}")
 }
 
-/// The messages that can be received, group after group, each group in its order. `dice` chooses which group comes first: between groups no
-/// order is promised.
+/// Returns the messages that can be received, group after group, each group in its order. `dice` chooses which group comes first:
+/// AWS promises no order between groups.
 pub(super) fn receivable(
     messages: &BTreeMap<u64, Message>,
     now: Timestamp,
@@ -151,7 +151,7 @@ pub(super) fn receivable(
         }
     }
     for (_, numbers) in &mut groups {
-        // What is delayed holds up what was sent after it.
+        // A delayed message holds up those that were sent after it.
         let end = numbers.iter().position(|number| messages[number].visible_from > now);
         numbers.truncate(end.unwrap_or(numbers.len()));
     }

@@ -28,7 +28,7 @@ fn with_queue(attributes: &[(&str, &str)]) -> Sandbox {
     sandbox
 }
 
-/// A message of a group, which is its own deduplication id.
+/// Returns a message of a group. Its text is its deduplication id.
 fn order(group: &str, body: &str) -> Draft {
     Draft {
         body: body.to_owned(),
@@ -42,7 +42,7 @@ fn enter(sandbox: &Sandbox, group: &str, body: &str) -> Sent {
     sandbox.with(|world| send(world, "q.fifo", order(group, body))).unwrap()
 }
 
-/// The texts of what one receipt brings, and its handles.
+/// Returns the texts of one receipt's messages, and their handles.
 fn take(sandbox: &Sandbox, most: usize) -> (Vec<String>, Vec<String>) {
     let received = sandbox.with(|world| receive(world, "q.fifo", most, None)).unwrap();
     received.into_iter().map(|received| (received.message.body, received.receipt_handle)).unzip()
@@ -51,7 +51,7 @@ fn take(sandbox: &Sandbox, most: usize) -> (Vec<String>, Vec<String>) {
 const URL: &str = "http://localhost:4566/123456789012/q.fifo";
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_group_come_in_the_order_in_which_they_were_sent() {
+async fn messages_of_a_group_come_in_the_order_of_sending() {
     let sandbox = with_queue(&[]);
     for number in 0..30 {
         enter(&sandbox, ["a", "b", "c"][number % 3], &number.to_string());
@@ -130,7 +130,7 @@ async fn content_based_deduplication_goes_by_the_text_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn delay_is_the_queues_and_a_new_one_holds_for_what_is_there() {
+async fn a_new_queue_delay_holds_for_waiting_messages() {
     let sandbox = with_queue(&[("DelaySeconds", "5")]);
     enter(&sandbox, "a", "1");
     sandbox.advance(Duration::from_secs(4)).await;
@@ -156,7 +156,7 @@ async fn receipt_whose_time_is_over_deletes_nothing_and_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn message_received_too_often_moves_to_a_fifo_queue_and_is_as_young_as_its_move() {
+async fn message_moved_to_a_fifo_dead_letter_queue_is_young_again() {
     let sandbox = Sandbox::in_virtual_time();
     let policy = json!({ "deadLetterTargetArn": arn("dead.fifo"), "maxReceiveCount": 2 }).to_string();
     sandbox
@@ -181,7 +181,7 @@ async fn message_received_too_often_moves_to_a_fifo_queue_and_is_as_young_as_its
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_for_a_kind_of_queue_is_refused_in_the_words_of_aws() {
+async fn parameters_for_the_other_kind_of_queue_are_refused() {
     let sandbox = with_queue(&[]);
     sandbox.with(|world| create_queue(world, "plain", &[])).unwrap();
     let dead = |queue: &str| json!({ "deadLetterTargetArn": arn(queue), "maxReceiveCount": 3 }).to_string();

@@ -1,6 +1,6 @@
 //! Amazon SQS: standard queues, in which a message comes at least once and in any order, and FIFO queues.
 //!
-//! The functions here are what the wire, the event bus and the event source mappings do with queues. Whatever makes a
+//! The wire, the event bus and the event source mappings do their work on queues by these functions. Every change that makes a
 //! message visible tells the mappings when to look.
 
 mod digest;
@@ -34,7 +34,7 @@ pub use wire::answer;
 /// The largest message, in bytes (1 MiB since August 2025).
 const LARGEST_MESSAGE: usize = 1_048_576;
 
-/// What the name of a FIFO queue ends in, and of no other.
+/// The end of a FIFO queue's name, and of no other.
 pub const FIFO_SUFFIX: &str = ".fifo";
 
 /// How long after a deletion a queue's name stays taken.
@@ -51,40 +51,40 @@ pub struct State {
     arrival: Option<Arrival>,
 }
 
-/// What a sender hands over.
+/// A message as a sender hands it over.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     /// The text.
     pub body: String,
     /// The sender's attributes.
     pub attributes: BTreeMap<String, Attribute>,
-    /// How long it is invisible at first; the queue's own delay where none is given. A FIFO queue takes only its own.
+    /// How long it is invisible at first; the queue's own delay, if none is given. A FIFO queue takes only its own.
     pub delay: Option<Duration>,
     /// Its message group, which a FIFO queue wants.
     pub group: Option<String>,
-    /// By which a FIFO queue knows a second copy.
+    /// The id by which a FIFO queue recognizes a second copy.
     pub deduplication_id: Option<String>,
-    /// Who sends it.
+    /// The sender.
     pub sender: String,
 }
 
-/// What a sender is answered.
+/// The answer to a sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// The id of the message; that of the first copy, where a FIFO queue knows one.
+    /// The id of the message, or that of the first copy if a FIFO queue has one.
     pub message_id: String,
     /// Of a FIFO queue.
     pub sequence_number: Option<String>,
 }
 
 impl State {
-    /// A queue.
+    /// Returns a queue.
     pub fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.get(name)
     }
 
-    /// Decides from now on, by the name of its queue, what becomes of each message that a queue has accepted. SQS loses and doubles none that way: tests do, to
-    /// see what depends on it.
+    /// Decides from now on over each message that a queue has accepted, by the name of its queue. SQS itself loses and doubles
+    /// none that way: tests do it, to see what depends on it.
     pub fn set_arrival(&mut self, decide: impl FnMut(&str) -> Delivery + Send + 'static) {
         self.arrival = Some(Box::new(decide));
     }
@@ -94,7 +94,7 @@ impl State {
         self.arrival = None;
     }
 
-    /// All of them, by name.
+    /// Returns all of them, by name.
     pub fn queues(&self) -> impl Iterator<Item = &Queue> {
         self.queues.values()
     }
@@ -107,9 +107,9 @@ impl State {
 /// Creates a queue with some attributes, by the names that CreateQueue has for them.
 ///
 /// # Errors
-/// As CreateQueue; one that exists with the same attributes is none.
+/// Returns the errors of CreateQueue; one that exists with the same attributes is none.
 pub fn create_queue(world: &mut World, name: &str, attributes: &[(&str, &str)]) -> Result<(), ApiError> {
-    // What kind of queue it is decides over the other attributes, whatever their order.
+    // The kind of queue decides over the other attributes, whatever their order.
     let is_fifo = attributes.contains(&("FifoQueue", "true"));
     check_name(name, is_fifo)?;
     let mut settings = Settings::default();
@@ -153,7 +153,7 @@ fn check_name(name: &str, is_fifo: bool) -> Result<(), ApiError> {
 /// Changes attributes of a queue, all or none.
 ///
 /// # Errors
-/// As SetQueueAttributes.
+/// Returns the errors of SetQueueAttributes.
 pub fn set_attributes(world: &mut World, queue: &str, attributes: &[(&str, &str)]) -> Result<(), ApiError> {
     let settings = changed(world, world.sqs.queue(queue).ok_or_else(no_such_queue)?.settings.clone(), attributes)?;
     let now = world.now();
@@ -173,7 +173,7 @@ pub fn set_attributes(world: &mut World, queue: &str, attributes: &[(&str, &str)
 /// Puts a message into a queue, unless it is a second copy in a FIFO queue.
 ///
 /// # Errors
-/// As SendMessage.
+/// Returns the errors of SendMessage.
 pub fn send(world: &mut World, queue: &str, draft: Draft) -> Result<Sent, ApiError> {
     let now = world.now();
     let size = draft.body.len()
@@ -193,7 +193,7 @@ pub fn send(world: &mut World, queue: &str, draft: Draft) -> Result<Sent, ApiErr
         return Err(ApiError::sender("InvalidMessageContents", "Invalid characters found."));
     }
     let place = Place::of(&found.settings, &draft.body, (draft.group, draft.deduplication_id), draft.delay)?;
-    // Without one of its own, a FIFO queue's delay holds, whatever was asked for.
+    // A FIFO queue's own delay always holds, even if the sender asks for another.
     let delay = if place.is_some() { found.settings.delay } else { delay };
     if let Some(original) = place.as_ref().and_then(|place| found.accepted.original(place, now)) {
         let sequence_number = Some(fifo::sequence_number(original.number));
@@ -239,10 +239,10 @@ fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Receives visible messages; what was received too often goes to the dead-letter queue instead.
+/// Receives visible messages. A message that was received too often goes to the dead-letter queue instead.
 ///
 /// # Errors
-/// Where there is no such queue.
+/// If there is no such queue.
 pub fn receive(
     world: &mut World,
     queue: &str,
@@ -266,7 +266,7 @@ pub fn receive(
 /// Deletes a message by its receipt. In a FIFO queue, its group can go on then.
 ///
 /// # Errors
-/// Where there is no such queue, or the handle is none, or, in a FIFO queue, not good any more.
+/// If there is no such queue, or no such receipt, or, in a FIFO queue, the receipt has expired.
 pub fn delete(world: &mut World, queue: &str, receipt_handle: &str) -> Result<(), ApiError> {
     let now = world.now();
     let found = world.sqs.find(queue)?;
@@ -277,10 +277,10 @@ pub fn delete(world: &mut World, queue: &str, receipt_handle: &str) -> Result<()
     Ok(())
 }
 
-/// Lets a message in flight become visible at another time: now plus so many seconds.
+/// Lets a message in flight become visible at another time: the given seconds from now.
 ///
 /// # Errors
-/// As ChangeMessageVisibility.
+/// Returns the errors of ChangeMessageVisibility.
 pub fn change_visibility(world: &mut World, queue: &str, receipt_handle: &str, seconds: i64) -> Result<(), ApiError> {
     let allowed = u64::try_from(seconds).ok().filter(|seconds| *seconds <= 43_200);
     let Some(invisible) = allowed.map(Duration::from_secs) else {
@@ -294,8 +294,8 @@ pub fn change_visibility(world: &mut World, queue: &str, receipt_handle: &str, s
     Ok(())
 }
 
-/// Makes messages in flight visible at once: a standard queue delivers *at least* once. Answers how many. (A FIFO queue delivers a message again
-/// only after its visibility timeout.)
+/// Makes messages in flight visible at once: a standard queue delivers *at least* once. Returns how many. (A FIFO queue delivers
+/// a message again only after its visibility timeout.)
 pub fn deliver_again(world: &mut World, queue: &str, choose: impl Fn(&Message) -> bool) -> usize {
     let now = world.now();
     let found = world.sqs.queues.get_mut(queue).filter(|found| found.settings.fifo.is_none());
@@ -306,17 +306,17 @@ pub fn deliver_again(world: &mut World, queue: &str, choose: impl Fn(&Message) -
     count
 }
 
-/// The ARN of a queue.
+/// Returns the ARN of a queue.
 pub fn arn(name: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
 }
 
-/// The name in the ARN of a queue of this account and Region.
+/// Returns the name in the ARN of a queue of this account and Region.
 pub fn name_of_arn(arn: &str) -> Option<&str> {
     arn.strip_prefix("arn:aws:sqs:")?.strip_prefix(REGION)?.strip_prefix(':')?.strip_prefix(ACCOUNT)?.strip_prefix(':')
 }
 
-/// Answers the number of the message, by which it stands in the order of arrival.
+/// Puts a message into a queue. Returns its number, which is its place in the order of arrival.
 fn put(world: &mut World, queue: &str, message: Message) -> u64 {
     let number = world.invent_number();
     let visible_from = message.visible_from;
@@ -327,8 +327,8 @@ fn put(world: &mut World, queue: &str, message: Message) -> u64 {
     number
 }
 
-/// Moves what was received too often. Like SQS, only when somebody asks for messages (localstack issue 8234, checked
-/// against AWS), so a queue that nobody reads keeps it.
+/// Moves the messages that were received too often. SQS does it only when a caller asks for messages (localstack issue 8234,
+/// checked against AWS), so a queue without a reader keeps them.
 fn redrive(world: &mut World, queue: &str) -> Result<(), ApiError> {
     let now = world.now();
     let Some(policy) = world.sqs.find(queue)?.settings.redrive.clone() else { return Ok(()) };

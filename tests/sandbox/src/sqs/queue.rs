@@ -1,4 +1,4 @@
-//! One queue and its messages: visibility, receive counts, receipts. Knows nothing of other queues.
+//! One queue and its messages: visibility, receive counts, receipts. This module knows no other queues.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     wire::ApiError,
 };
 
-/// The longest that a message can be kept invisible, counted from its receipt, whatever is asked for later.
+/// The longest that a message can be kept invisible, counted from its receipt, whatever a later call asks for.
 const LONGEST_INVISIBLE: Duration = Duration::from_secs(43_200);
 
 /// A queue.
@@ -19,7 +19,7 @@ const LONGEST_INVISIBLE: Duration = Duration::from_secs(43_200);
 pub struct Queue {
     /// Its name, unique in the account.
     pub name: String,
-    /// What can be set.
+    /// Its settings.
     pub settings: Settings,
     /// When it was created.
     pub created: Timestamp,
@@ -40,7 +40,7 @@ pub struct Message {
     pub body: String,
     /// The sender's attributes.
     pub attributes: BTreeMap<String, Attribute>,
-    /// Who sent it.
+    /// The sender.
     pub sender: String,
     /// Survives a move to the dead-letter queue, so that the retention period goes on.
     pub sent: Timestamp,
@@ -54,9 +54,9 @@ pub struct Message {
     pub last_received: Option<Timestamp>,
     /// The ARN of the queue that gave it up.
     pub dead_letter_source: Option<String>,
-    /// Where it stands in a FIFO queue.
+    /// Its place in a FIFO queue.
     pub place: Option<Place>,
-    /// Of its arrival in this queue.
+    /// Its number in the order of arrival in this queue.
     pub(super) number: u64,
 }
 
@@ -72,7 +72,7 @@ pub struct Attribute {
 /// A message as a receiver holds it.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// Good for this receipt.
+    /// The handle of this receipt.
     pub receipt_handle: String,
     /// The message, as of this receipt.
     pub message: Message,
@@ -84,12 +84,12 @@ impl Queue {
         Self { name: name.to_owned(), settings, created: now, modified: now, messages, accepted }
     }
 
-    /// The messages in it, the oldest first.
+    /// Returns the messages in it, the oldest first.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.messages.values()
     }
 
-    /// How many could be received, are in flight, are delayed.
+    /// Returns how many messages could be received, are in flight, and are delayed.
     pub fn counts(&self, now: Timestamp) -> (usize, usize, usize) {
         let hidden = |m: &&Message| m.visible_from > now;
         let in_flight = self.messages().filter(hidden).filter(|m| m.receive_count > 0).count();
@@ -102,7 +102,7 @@ impl Queue {
         self.messages.retain(|_, message| message.sent + kept > now);
     }
 
-    /// Lets the present delay hold for messages that nobody has received yet. Answers when each is visible.
+    /// Applies the present delay to messages that no receiver has got yet. Returns when each is visible.
     pub(super) fn delay_anew(&mut self) -> Vec<Timestamp> {
         let delay = delta(self.settings.delay);
         let untouched = self.messages.values_mut().filter(|message| message.receive_count == 0);
@@ -124,7 +124,7 @@ impl Queue {
         dead
     }
 
-    /// The messages that can be received. `dice` shuffles what has no order: in a standard queue, all of them.
+    /// Returns the messages that can be received. `dice` shuffles messages without an order: in a standard queue, all of them.
     fn receivable(&self, now: Timestamp, dice: Option<&mut fastrand::Rng>) -> Vec<u64> {
         if self.settings.fifo.is_some() {
             return fifo::receivable(&self.messages, now, dice);
@@ -161,10 +161,10 @@ impl Queue {
         received
     }
 
-    /// Deletes a message, unless it was received again since: then the answer is the same, and nothing happens.
+    /// Deletes a message. If it was received again since, the answer is the same, and nothing happens.
     ///
-    /// A FIFO queue refuses a receipt whose visibility timeout is over, since the message may be in other hands (localstack, `FifoQueue` in
-    /// `services/sqs/models.py`, whose tests are checked against AWS).
+    /// A FIFO queue refuses a receipt whose visibility timeout is over, since another receiver may have the message (localstack,
+    /// `FifoQueue` in `services/sqs/models.py`, whose tests are checked against AWS).
     pub(super) fn delete(&mut self, now: Timestamp, receipt_handle: &str) -> Result<(), ApiError> {
         let (number, receipt) = parse_receipt(receipt_handle)?;
         let Some(message) = self.messages.get(&number) else { return Ok(()) };
@@ -178,11 +178,11 @@ impl Queue {
         Ok(())
     }
 
-    /// Lets a message in flight become visible at another time, and tells when.
+    /// Lets a message in flight become visible at another time, and returns that time.
     ///
-    /// Only a message that is gone is an error, and not `MessageNotInflight` (aws-sdk-net issue 1927). Where the timeout is
-    /// over, the answer is 200 and nothing happens (localstack pull request 9632, checked against AWS): `None`. So it is
-    /// here where somebody else has received the message since, which is *not verified*.
+    /// Only a missing message is an error, and not `MessageNotInflight` (aws-sdk-net issue 1927). If the timeout is over, the
+    /// answer is 200 and nothing happens (localstack pull request 9632, checked against AWS): `None`. Here it is the same if
+    /// another receiver has got the message since, which is *not verified*.
     pub(super) fn change_visibility(
         &mut self,
         now: Timestamp,
@@ -211,7 +211,7 @@ impl Queue {
     }
 }
 
-/// SQS's words for a value that it does not take.
+/// Returns SQS's words for a value that it refuses.
 pub(super) fn invalid(value: impl std::fmt::Display, parameter: &str, reason: &str) -> ApiError {
     let message = format!("Value {value} for parameter {parameter} is invalid. Reason: {reason}");
     ApiError::sender("InvalidParameterValue", message)

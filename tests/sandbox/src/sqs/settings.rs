@@ -1,4 +1,4 @@
-//! A queue's attributes: what can be set, within which limits, and what is only remembered.
+//! A queue's attributes: those that can be set, their limits, and those that are only remembered.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,10 +16,10 @@ const REMEMBERED: [&str; 5] = [
     "SqsManagedSseEnabled",
 ];
 
-/// What can be set at a queue.
+/// The settings of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a message is invisible after a receipt, where the receiver says nothing else.
+    /// How long a message is invisible after a receipt, if the receiver says nothing else.
     pub visibility_timeout: Duration,
     /// How long a message is kept.
     pub retention: Duration,
@@ -27,11 +27,11 @@ pub struct Settings {
     pub delay: Duration,
     /// How long a receiver waits for a message. Remembered only: an empty queue answers at once.
     pub wait: Duration,
-    /// Where messages go that were received too often.
+    /// The queue for messages that were received too often.
     pub redrive: Option<Redrive>,
-    /// What a FIFO queue has beside a standard one. Which of the two it is, its creation decides for ever.
+    /// The settings that only a FIFO queue has. Its creation decides for ever whether a queue is one.
     pub fifo: Option<Fifo>,
-    /// Who may send to it and receive from it, besides roles of the account that may by their own policies.
+    /// The callers that may send to it and receive from it, besides roles of the account that may by their own policies.
     pub policy: Option<Policy>,
     remembered: BTreeMap<String, String>,
 }
@@ -41,7 +41,7 @@ pub struct Settings {
 pub struct Redrive {
     /// The name of the queue that gets it.
     pub dead_letter_queue: String,
-    /// It moves where it would be received more often than this.
+    /// The message moves when it would be received more often than this.
     pub max_receive_count: u32,
 }
 
@@ -78,7 +78,7 @@ impl Settings {
                 let refusal = format!("You can specify the {name} only when FifoQueue is set to true.");
                 return match (&self.fifo, value) {
                     (None, _) => Err(ApiError::sender("InvalidAttributeName", refusal)),
-                    // What holds without it.
+                    // These values are the defaults.
                     (Some(_), "queue" | "perQueue") => Ok(()),
                     (Some(_), _) => Err(ApiError::not_modelled(format!("high throughput of FIFO queues ({name})"))),
                 };
@@ -91,7 +91,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Sets what only a FIFO queue has. A standard one does not even know `FifoQueue=false` (aws-cdk issue 8550).
+    /// Sets an attribute that only a FIFO queue has. A standard one does not even know `FifoQueue=false` (aws-cdk issue 8550).
     fn set_of_fifo(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
         let Some(fifo) = &mut self.fifo else {
             return Err(ApiError::sender("InvalidAttributeName", format!("Unknown Attribute {name}.")));
@@ -112,7 +112,7 @@ impl Settings {
         Ok(())
     }
 
-    /// All attributes as texts.
+    /// Returns all attributes as texts.
     pub(super) fn texts(&self) -> BTreeMap<String, String> {
         let mut texts = self.remembered.clone();
         let mut add = |name: &str, value: String| texts.insert(name.to_owned(), value);
@@ -143,7 +143,7 @@ fn seconds(name: &str, value: &str, allowed: std::ops::RangeInclusive<u64>) -> R
         .ok_or_else(|| ApiError::sender("InvalidAttributeValue", format!("Invalid value for the parameter {name}.")))
 }
 
-/// An empty text takes the policy away.
+/// Reads a policy. An empty text takes it away.
 fn policy(text: &str) -> Result<Option<Policy>, ApiError> {
     if text.is_empty() {
         return Ok(None);
@@ -153,7 +153,7 @@ fn policy(text: &str) -> Result<Option<Policy>, ApiError> {
     Policy::of_resource("Policy", &document).map(Some).map_err(|why| ApiError::not_modelled(format!("a policy: {why}")))
 }
 
-/// An empty text takes the policy away.
+/// Reads a redrive policy. An empty text takes it away.
 fn redrive(text: &str) -> Result<Option<Redrive>, ApiError> {
     if text.is_empty() {
         return Ok(None);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{Reply, Sandbox};
 
-/// Calls an operation over the wire; an error is what `x-amzn-query-error` says.
+/// Makes a call over the wire. An error is the value of `x-amzn-query-error`.
 async fn call(sandbox: &Sandbox, action: &str, body: Value) -> Result<Value, String> {
     let request = http::Request::post("http://localhost:4566/")
         .header("host", "localhost:4566")
@@ -82,7 +82,7 @@ async fn message_is_never_parked_beyond_twelve_hours_from_its_receipt() {
         (11 * 3_600 + 1, Err("InvalidParameterValue;Sender".to_owned())),
         (11 * 3_600 - 1, Ok(Value::Null)),
         (0, Ok(Value::Null)),
-        // Visible again: answered 200, and nothing is done.
+        // Visible again: the answer is 200, and nothing is done.
         (10, Ok(Value::Null)),
     ] {
         assert_eq!(call(&sandbox, "ChangeMessageVisibility", change(seconds)).await, expected, "{seconds} s");

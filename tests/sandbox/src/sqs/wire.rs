@@ -17,7 +17,7 @@ use crate::{
     world::{ACCOUNT, World},
 };
 
-/// Entries of a batch call, and messages of a receipt.
+/// The most entries of a batch call, and messages of a receipt.
 const MOST_ENTRIES: usize = 10;
 
 /// Does a call's work.
@@ -65,7 +65,7 @@ pub fn answer(world: &mut World, request: &Request) -> Result<Answer, ApiError> 
             let queue = input.queue_url.name(world)?;
             let found = world.sqs.find(&queue)?;
             if found.settings.fifo.is_some() {
-                // Whether the deduplication ids are forgotten then is not known.
+                // It is not known whether the deduplication ids are forgotten then.
                 return Err(ApiError::not_modelled("PurgeQueue of a FIFO queue"));
             }
             found.messages.clear();
@@ -76,7 +76,7 @@ pub fn answer(world: &mut World, request: &Request) -> Result<Answer, ApiError> 
     value.map(Answer::Json)
 }
 
-/// `http://any.host/ACCOUNT/NAME`: which host a client knows us by does not matter.
+/// `http://any.host/ACCOUNT/NAME`: the host in a client's URL does not matter.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct QueueUrl(String);
@@ -183,7 +183,7 @@ fn queue_attributes(world: &mut World, request: &Request) -> Result<Value, ApiEr
     }
     let known = |name: &String| match all.get(name) {
         Some(value) => Ok(Some((name.clone(), Value::from(value.as_str())))),
-        // What is known but not set is left out.
+        // A known attribute that is not set is left out.
         None if super::Settings::default().set(name, "").is_err_and(|e| e.code == "InvalidAttributeName") => {
             Err(ApiError::sender("InvalidAttributeName", format!("Unknown Attribute {name}.")))
         }
@@ -226,7 +226,7 @@ struct Body {
     message_deduplication_id: Option<String>,
     #[serde(default)]
     message_attributes: BTreeMap<String, AttributeInput>,
-    /// serde cannot refuse unknown fields beside a flattened structure: what is left is refused by hand.
+    /// serde cannot refuse unknown fields beside a flattened structure, so this module refuses them itself.
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
 }
@@ -239,7 +239,7 @@ struct AttributeInput {
 }
 
 fn enter(world: &mut World, queue: &str, body: Body, sender: &str) -> Result<Value, ApiError> {
-    // The URL and the id were read already, by the structure around.
+    // The enclosing structure has read the URL and the id already.
     if let Some(field) = body.unknown.keys().find(|key| *key != "QueueUrl" && *key != "Id") {
         return Err(ApiError::not_modelled(format!("the parameter {field} of SendMessage")));
     }
@@ -288,7 +288,8 @@ struct ReceiveMessage {
     wait_time_seconds: Option<i64>,
 }
 
-/// An empty queue answers at once, as SQS does where the wait is over: a caller cannot tell, and a test does not wait.
+/// Receives messages. An empty queue answers at once, as SQS does when the wait is over: a caller cannot tell, and a test does
+/// not wait.
 fn receive_messages(world: &mut World, request: &Request) -> Result<Value, ApiError> {
     let input: ReceiveMessage = request.read()?;
     let most = input.max_number_of_messages.unwrap_or(1);
@@ -335,7 +336,7 @@ fn message_json(received: &Received, system: &[String], names: &[String]) -> Val
             None => asked == "All" || asked == name,
         })
     };
-    // The sum is over what is handed out, not over what was sent.
+    // The sum is over the attributes that are handed out, not over those that were sent.
     let shown: BTreeMap<String, Attribute> =
         message.attributes.iter().filter(|(name, _)| wanted(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
     if let Some(sum) = digest::of_attributes(&shown) {
@@ -346,14 +347,14 @@ fn message_json(received: &Received, system: &[String], names: &[String]) -> Val
     value
 }
 
-/// An attribute in the API's form (`StringValue`) or in that of Lambda's events (`stringValue`).
+/// Returns an attribute in the API's form (`StringValue`) or in that of Lambda's events (`stringValue`).
 pub(crate) fn attribute_json(attribute: &Attribute, api: bool) -> Value {
     let (value, data_type) = if api { ("StringValue", "DataType") } else { ("stringValue", "dataType") };
     json!({ value: attribute.value, data_type: attribute.data_type })
 }
 
 impl Message {
-    /// What SQS itself knows of a message, as texts.
+    /// Returns SQS's own attributes of a message, as texts.
     pub(crate) fn system_attributes(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::from([
             ("SenderId".to_owned(), self.sender.clone()),
@@ -405,7 +406,7 @@ struct Batch {
     entries: Vec<Value>,
 }
 
-/// A batch call: refused as a whole where its form is wrong, else each entry succeeds or fails alone.
+/// Serves a batch call. A malformed one is refused as a whole; otherwise each entry succeeds or fails alone.
 fn batch<E: serde::de::DeserializeOwned>(
     world: &mut World,
     request: &Request,

@@ -1,4 +1,4 @@
-//! A request arrives at an address: who has it *now*, and what becomes of the request there?
+//! A request arrives at an address: which host has it *now*, and what happens to the request there?
 //!
 //! This looks at EC2's own state only, and never at what a balancer believes.
 
@@ -15,20 +15,20 @@ use super::{
     pool::{Destination, Host},
 };
 
-/// What becomes of a request that a balancer sends to a destination.
+/// The fate of a request that a balancer sends to a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// It is taken up; it still has to last.
+    /// A host takes it up; it still has to last.
     TakenUp(Host),
     /// It is lost at once.
     Lost(Outcome, Arc<str>),
 }
 
-/// What becomes of a request that is sent at a time.
+/// Returns the fate of a request that is sent at a time.
 pub(super) fn arrive(world: &World, destination: &Destination, at: Timestamp) -> Arrival {
     let Some(host) = host_at(world, destination) else {
         let address = destination.address.map_or_else(|| "the instance".to_owned(), |address| address.to_string());
-        return lost(Outcome::Gone, format!("nobody has {address}"));
+        return lost(Outcome::Gone, format!("no host has {address}"));
     };
     let is_owner = destination.owner.as_ref().is_none_or(|owner| *owner == host);
     if let Host::Instance(id) = &host {
@@ -38,7 +38,7 @@ pub(super) fn arrive(world: &World, destination: &Destination, at: Timestamp) ->
                     return lost(Outcome::Refused, format!("{id} has just started, and is not ready"));
                 }
             }
-            // The address of an instance that does not run is nobody's, whoever was registered.
+            // The address of an instance that does not run belongs to no host, whichever instance was registered.
             instance => {
                 let state = instance.map_or(InstanceState::Terminated, |instance| instance.state);
                 return lost(Outcome::Gone, format!("{id} is {}", state.name()));
@@ -51,7 +51,7 @@ pub(super) fn arrive(world: &World, destination: &Destination, at: Timestamp) ->
     }
 }
 
-/// Who has the destination's address now.
+/// Returns the present owner of the destination's address.
 pub(super) fn host_at(world: &World, destination: &Destination) -> Option<Host> {
     let Some(address) = destination.address else { return destination.owner.clone() };
     let ours = |vpc_id: &str| (vpc_id == &*destination.vpc_id) != destination.is_outside;
@@ -65,7 +65,7 @@ pub(super) fn host_at(world: &World, destination: &Destination) -> Option<Host> 
     }
 }
 
-/// Whether a host that took a request up can still answer it.
+/// Returns whether a host that took a request up can still answer it.
 pub(super) fn is_up(world: &World, host: &Host) -> bool {
     match host {
         Host::Instance(id) => world.ec2.instance(id).is_some_and(|found| found.state == InstanceState::Running),
@@ -74,19 +74,19 @@ pub(super) fn is_up(world: &World, host: &Host) -> bool {
     }
 }
 
-/// Whether anybody answers a health check of a destination.
+/// Returns whether a host answers a health check of a destination.
 pub(super) fn answers(world: &World, destination: &Destination) -> bool {
     host_at(world, destination).is_some_and(|host| is_up(world, &host))
 }
 
-/// When a destination's instance becomes able to serve, if that lies ahead.
+/// Returns when a destination's instance becomes able to serve, if that lies ahead.
 pub(super) fn becomes_ready(world: &World, destination: &Destination, at: Timestamp) -> Option<Timestamp> {
     let Some(Host::Instance(id)) = host_at(world, destination) else { return None };
     world.ec2.instance(&id).map(|instance| ready_at(world, instance)).filter(|ready| *ready > at)
 }
 
-/// When an instance can serve after its start: when health checks can succeed at the earliest, so that no balancer finds
-/// healthy what is not ready.
+/// Returns when an instance can serve after its start: at the earliest time when health checks can succeed, so that no balancer
+/// finds an instance healthy before it is ready.
 fn ready_at(world: &World, instance: &Instance) -> Timestamp {
     instance.since + delta(world.options.becoming_healthy.least)
 }

@@ -1,11 +1,11 @@
-//! Clients that send requests through the balancers, and count what became of each: what a fleet's users would have seen.
+//! Clients that send requests through the balancers, and count the outcomes: the view of a fleet's users.
 //!
-//! A balancer sends by what it believes (`routing.rs`); the request goes to an address, and whoever has that now takes it up, or
-//! nobody (`arrival.rs`). It may last, and be broken off. Nothing here is told by the functions under test.
+//! A balancer sends by its beliefs (`routing.rs`). The request goes to an address, and the host with that address takes it up, if
+//! there is one (`arrival.rs`). It may last, and be broken off. The functions under test contribute nothing to these counts.
 //!
-//! Requests are no deeds of the agenda. Between two deeds nothing in the world changes but by the clock, so all requests of that
-//! time are reckoned at once, each at its own instant, when the world's time moves on (`catch_up`): a million of them cost no
-//! more than a loop.
+//! Requests are not deeds of the agenda. Between two deeds only the clock changes the world, so all requests of that time are
+//! reckoned at once, each at its own instant, when the world's time moves on (`catch_up`). A million of them cost no more than a
+//! loop.
 
 mod arrival;
 mod pool;
@@ -32,14 +32,14 @@ pub(crate) use pool::{Balancing, Checks, Destination, Host, Member, Pool, Report
 use routing::Routing;
 pub use tally::{Loss, Outcome, Tally};
 
-/// Who sends requests.
+/// A client that sends requests.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Through which balancer: `clb:NAME` or `tg:NAME`.
+    /// The balancer that it sends through: `clb:NAME` or `tg:NAME`.
     pub balancer: String,
     /// The time from one request to the next.
     pub every: Duration,
-    /// How long a request is under way: a download of ten seconds can be broken off, an answer of a moment hardly.
+    /// How long a request is under way. A download of ten seconds can be broken off, an answer of a moment hardly.
     pub takes: Duration,
 }
 
@@ -51,9 +51,9 @@ pub struct ClientId(u64);
 #[derive(Debug, Default)]
 pub struct State {
     senders: BTreeMap<ClientId, Sender>,
-    /// By balancer: clients of one share what it believes.
+    /// By balancer: clients of one balancer share its beliefs.
     routings: BTreeMap<Arc<str>, Routing>,
-    /// Up to when all requests are reckoned.
+    /// The time up to which all requests are reckoned.
     until: Option<Timestamp>,
     numbered: u64,
 }
@@ -63,29 +63,30 @@ struct Sender {
     balancer: Arc<str>,
     every: Duration,
     takes: Duration,
-    /// When the next request is sent; never, once stopped.
+    /// When the next request is sent; `None` once the client is stopped.
     next: Option<Timestamp>,
-    /// Whom the next request goes to. Many nodes spread their requests each in its own order: one client sees none.
+    /// Draws the target of the next request. Many nodes spread their requests each in its own order, and one client sees none of
+    /// these.
     dice: fastrand::Rng,
-    /// When the requests under way were sent, by target and by who took them up, oldest first.
+    /// The times at which the requests under way were sent, by target and by host, oldest first.
     flows: BTreeMap<(Arc<str>, Host), VecDeque<Timestamp>>,
     tally: Tally,
 }
 
 impl Client {
-    /// One that sends a request every 100 ms, which takes 50 ms.
+    /// Returns a client that sends a request every 100 ms, which takes 50 ms.
     pub fn to(balancer: &str) -> Self {
         let (every, takes) = (Duration::from_millis(100), Duration::from_millis(50));
         Self { balancer: balancer.to_owned(), every, takes }
     }
 
-    /// The same with another time from one request to the next.
+    /// Returns the same with another time from one request to the next.
     #[must_use]
     pub fn every(self, every: Duration) -> Self {
         Self { every, ..self }
     }
 
-    /// The same with requests that last.
+    /// Returns the same with requests that last.
     #[must_use]
     pub fn taking(self, takes: Duration) -> Self {
         Self { takes, ..self }
@@ -98,10 +99,10 @@ impl From<&str> for Client {
     }
 }
 
-/// Lets a client send from now on. What is registered by now is taken to belong to who has its address now.
+/// Lets a client send from now on. A target that is registered now is taken to belong to the present owner of its address.
 ///
 /// # Errors
-/// Where the balancer does not exist or its routing is not modelled; for requests without any time between them.
+/// If the balancer does not exist or its routing is not modelled; for requests without any time between them.
 pub fn send(world: &mut World, client: Client) -> Result<ClientId, ApiError> {
     let now = world.now();
     let pool = Pool::of(world, &client.balancer, now)?;
@@ -110,7 +111,7 @@ pub fn send(world: &mut World, client: Client) -> Result<ClientId, ApiError> {
     }
     let seed = world.options.seed;
     let balancer: Arc<str> = client.balancer.into();
-    // Looked at now, and not only when time moves on: what is changed in this very moment is news to the balancer.
+    // The balancer looks now, and not only when time moves on: a change in this very moment is news to it.
     if !world.traffic.routings.contains_key(&balancer) {
         let mut routing = Routing::default();
         routing.observe(world, &balancer, Ok(&pool), now);
@@ -133,21 +134,21 @@ pub fn send(world: &mut World, client: Client) -> Result<ClientId, ApiError> {
     Ok(id)
 }
 
-/// Lets a client send no more. What is under way goes on.
+/// Stops a client. Its requests under way go on.
 pub fn stop(world: &mut World, id: ClientId) {
     if let Some(sender) = world.traffic.senders.get_mut(&id) {
         sender.next = None;
     }
 }
 
-/// What became of all requests so far.
+/// Returns the outcomes of all requests so far.
 pub fn tally(world: &World) -> Tally {
     let mut all = Tally::default();
     world.traffic.senders.values().for_each(|sender| all.add(&sender.tally));
     all
 }
 
-/// What became of one client's requests so far; of none, where there is no such client.
+/// Returns the outcomes of one client's requests so far. If there is no such client, it returns none.
 pub fn tally_of(world: &World, id: ClientId) -> Tally {
     world.traffic.senders.get(&id).map(|sender| sender.tally.clone()).unwrap_or_default()
 }
@@ -167,7 +168,7 @@ pub(crate) fn catch_up(world: &mut World, until: Timestamp) {
 }
 
 impl State {
-    /// Reckons from a time to the next one at which something changes by the clock, and tells that.
+    /// Reckons from a time to the next one at which the clock changes something, and returns that.
     fn step(&mut self, world: &World, now: Timestamp, until: Timestamp) -> Timestamp {
         let mut end = until;
         let mut cuts = BTreeMap::new();
@@ -181,7 +182,7 @@ impl State {
             sender.break_off(world, now, |target| match cuts {
                 Err(_) => Some("the balancer is gone"),
                 Ok((true, _)) if !routing.is_present(target) => Some("the balancer cut it when the draining was over"),
-                // What a Network Load Balancer resets it resets not where it fails open (its guide, "Health checks").
+                // A Network Load Balancer does not reset connections when it fails open (its guide, "Health checks").
                 Ok((_, true)) if routing.has_lost(target) => Some("the balancer cut it when the target was unhealthy"),
                 Ok(_) => None,
             });
@@ -193,7 +194,7 @@ impl State {
 }
 
 impl Sender {
-    /// Breaks off what cannot go on from now.
+    /// Breaks off the requests that cannot go on from now.
     fn break_off(&mut self, world: &World, now: Timestamp, cut: impl Fn(&str) -> Option<&'static str>) {
         self.flows.retain(|(target, host), sent| {
             let why = if is_up(world, host) { cut(target) } else { Some("its host went down") };
@@ -208,7 +209,7 @@ impl Sender {
         });
     }
 
-    /// Sends all requests from a time until before another, between which nothing changes.
+    /// Sends all requests from one time until before another. Nothing changes between the two.
     fn send(&mut self, world: &World, routing: &Routing, from: Timestamp, end: Timestamp) {
         let Some(mut next) = self.next.filter(|next| *next < end) else { return };
         let arrivals: Vec<_> = routing.chosen.iter().map(|(_, destination)| arrive(world, destination, from)).collect();
@@ -219,7 +220,7 @@ impl Sender {
         };
         while next < end {
             if arrivals.is_empty() {
-                lose(next, None, Outcome::Unrouted, &routing.why_nobody);
+                lose(next, None, Outcome::Unrouted, &routing.why_none);
             } else {
                 let choice = self.dice.usize(..arrivals.len());
                 match &arrivals[choice] {
@@ -237,7 +238,7 @@ impl Sender {
         }
     }
 
-    /// Counts what has come to its end by a time.
+    /// Counts the requests that have come to their end by a time.
     fn finish(&mut self, by: Timestamp) {
         let latest = by - delta(self.takes);
         let (mut served, mut in_flight) = (0, 0);

@@ -1,15 +1,15 @@
-//! A balancer as its requests see it: who is in it, and what the service's own report says of each.
+//! A balancer as its requests see it: its members, and the service's own report of each.
 //!
-//! It is the truth of one time. What the routing makes of it, and how late, is in [`super::routing`].
+//! It is the truth of one time. [`super::routing`] has the routing's view of it, which lags.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{clock::Timestamp, elb, elbv2, wire::ApiError, world::World};
 
-/// Who sends the requests on, and so by which rules.
+/// The kind of balancer, which decides about the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Balancing {
-    /// A Classic Load Balancer: 503 where nobody is in service.
+    /// A Classic Load Balancer: 503 if no member is in service.
     Classic,
     /// An Application Load Balancer: fails open.
     Application,
@@ -32,7 +32,7 @@ pub(crate) struct Pool {
     pub(crate) members: Vec<Member>,
 }
 
-/// How health is checked.
+/// The settings of the health checks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checks {
     pub(crate) interval: Duration,
@@ -44,7 +44,7 @@ pub(crate) struct Checks {
 /// A member of a balancer.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
-    /// Its id, with the port where it has one.
+    /// Its id, with the port if it has one.
     pub(crate) name: Arc<str>,
     /// When it was registered: a member that comes back is another one.
     pub(crate) since: Timestamp,
@@ -52,30 +52,30 @@ pub(crate) struct Member {
     pub(crate) report: Report,
 }
 
-/// Where requests for a member go, and who should be there.
+/// The destination of requests for a member, and its rightful owner.
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
-    /// Who was registered; of an address, nobody told.
+    /// The registered instance; `None` if an address was registered.
     pub(crate) owner: Option<Host>,
-    /// Where the requests go; without, to the owner wherever it is.
+    /// The address of the requests. Without one, they go to the owner wherever it is.
     pub(crate) address: Option<IpAddr>,
     pub(crate) vpc_id: Arc<str>,
     /// Whether the address is one of another network.
     pub(crate) is_outside: bool,
 }
 
-/// What can have an address.
+/// A host that can have an address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Host {
     /// By its id.
     Instance(Arc<str>),
     /// An interface of something else: a task, a database.
     Interface(Arc<str>),
-    /// In a data centre, of which nothing is known here: taken to be up.
+    /// In a data centre, which is not modelled: taken to be up.
     Elsewhere,
 }
 
-/// What the service reports of a member.
+/// The service's report of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
     Healthy,
@@ -83,11 +83,11 @@ pub(crate) enum Report {
     Initial {
         until: Timestamp,
     },
-    /// Health checks find nobody.
+    /// It fails its health checks.
     Failing,
     /// EC2 says that the instance does not run.
     NotRunning,
-    /// No requests are ever sent: the zone is not enabled.
+    /// Requests are never sent to it: its zone is not enabled.
     Unused,
     /// Deregistered.
     Draining {
@@ -96,10 +96,10 @@ pub(crate) enum Report {
 }
 
 impl Pool {
-    /// The balancer that `clb:NAME` or `tg:NAME` names.
+    /// Returns the balancer that `clb:NAME` or `tg:NAME` names.
     ///
     /// # Errors
-    /// Where there is none, or none whose routing is modelled.
+    /// If there is none, or its routing is not modelled.
     pub(crate) fn of(world: &World, balancer: &str, at: Timestamp) -> Result<Self, ApiError> {
         match balancer.split_once(':') {
             Some(("clb", name)) => elb::pool(world, name, at),
@@ -111,7 +111,7 @@ impl Pool {
         }
     }
 
-    /// How long a target gets new requests after its deregistration.
+    /// Returns how long a target gets new requests after its deregistration.
     pub(crate) fn linger(&self, world: &World) -> Duration {
         let lag = world.options.routing_lag;
         match self.balancing {
@@ -123,7 +123,7 @@ impl Pool {
 }
 
 impl Destination {
-    /// Whether the service knows the member as an instance, and so can learn from EC2 that it stopped.
+    /// Returns whether the service knows the member as an instance, and so can learn from EC2 that it stopped.
     pub(crate) fn is_known_by_id(&self, by: Balancing) -> bool {
         by == Balancing::Classic || self.address.is_none()
     }

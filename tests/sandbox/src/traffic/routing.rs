@@ -1,13 +1,13 @@
-//! What a balancer's routing believes of its members, which is not what is true: it learns late.
+//! The beliefs of a balancer's routing about its members. They differ from the truth, because the routing learns late.
 //!
 //! - A member comes into service when the service reports it healthy, not before.
-//! - One that dies goes on getting requests until that is noticed: from EC2 after a few seconds where the service knows the
-//!   instance, else by as many failing health checks as the threshold says.
-//! - One that is deregistered gets no new requests from then on; from a Network Load Balancer it does, for two minutes. "If the
-//!   deregistered instance stays healthy [...] the load balancer can continue to send traffic" (Network guide,
+//! - A member that dies goes on getting requests until that is noticed: from EC2 after a few seconds if the service knows the
+//!   instance, otherwise by as many failing health checks as the threshold says.
+//! - A member that is deregistered gets no new requests from then on; from a Network Load Balancer it does, for two minutes. "If
+//!   the deregistered instance stays healthy [...] the load balancer can continue to send traffic" (Network guide,
 //!   "Deregistration delay"): so its health is watched on.
 //!
-//! Requests are spread evenly over all who get any, whatever their zone: a single node's view is not modelled.
+//! Requests are spread evenly over all members that get any, in all zones: a single node's view is not modelled.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,16 +26,16 @@ use super::{
     pool::{Balancing, Destination, Member, Pool, Report},
 };
 
-/// What is believed of everybody in one balancer.
+/// The beliefs about all members of one balancer.
 #[derive(Debug, Default)]
 pub(super) struct Routing {
-    /// By name. Whoever has left stays for as long as requests are still sent to it.
+    /// By name. A member that has left stays for as long as requests are still sent to it.
     beliefs: BTreeMap<Arc<str>, Belief>,
-    /// Whom requests are sent to.
+    /// The members that requests are sent to.
     pub(super) chosen: Vec<(Arc<str>, Destination)>,
-    /// Why, where there is nobody.
-    pub(super) why_nobody: Arc<str>,
-    /// Who was found unhealthy just now.
+    /// The reason, if there are none.
+    pub(super) why_none: Arc<str>,
+    /// The members that were found unhealthy just now.
     just_out: BTreeSet<Arc<str>>,
 }
 
@@ -53,7 +53,8 @@ struct Belief {
 }
 
 impl Routing {
-    /// Learns what is to be learnt at a time, chooses whom to send to, and tells when it will change without anybody's doing.
+    /// Learns the news of a time, chooses the members that get requests, and returns the next time at which the clock alone
+    /// changes this.
     pub(super) fn observe(
         &mut self,
         world: &World,
@@ -64,7 +65,7 @@ impl Routing {
         let pool = match pool {
             Ok(pool) => pool,
             Err(error) => {
-                *self = Self { why_nobody: error.message.as_str().into(), ..Self::default() };
+                *self = Self { why_none: error.message.as_str().into(), ..Self::default() };
                 return None;
             }
         };
@@ -88,7 +89,7 @@ impl Routing {
         ahead.filter(|at| *at > now).min()
     }
 
-    /// Notes that somebody is registered or draining. Who has an address at its registration is its owner.
+    /// Takes note of a member that is registered or draining. The owner of an address at its registration is its rightful owner.
     fn meet(&mut self, world: &World, member: &Member) {
         match self.beliefs.get_mut(&member.name) {
             Some(belief) if belief.member.since == member.since => {
@@ -111,9 +112,9 @@ impl Routing {
         }
     }
 
-    /// Fail-open: "if a target group contains only unhealthy registered targets, the load balancer routes requests to all
-    /// those targets" (Application guide, "Health checks"; the Network guide says the same). That members which EC2 says do not
-    /// run, `unused`, are not among them is *not verified*; no request is served either way.
+    /// Fail-open: "if a target group contains only unhealthy registered targets, the load balancer routes requests to all those
+    /// targets" (Application guide, "Health checks"; the Network guide says the same). It is *not verified* that members which
+    /// EC2 says do not run, `unused`, are not among them; no request is served either way.
     fn choose(&mut self, pool: &Pool, now: Timestamp, linger: chrono::TimeDelta) {
         let registered = || self.beliefs.values().filter(|belief| belief.left.is_none());
         let fails_open = pool.balancing != Balancing::Classic && !registered().any(|belief| belief.is_in_service);
@@ -124,38 +125,38 @@ impl Routing {
         };
         let chosen = self.beliefs.values().filter(is_chosen).filter(|_| pool.is_in_use);
         self.chosen = chosen.map(|belief| (belief.member.name.clone(), belief.member.destination.clone())).collect();
-        self.why_nobody =
-            if pool.is_in_use { "nobody is in service" } else { "no load balancer uses the group" }.into();
+        self.why_none =
+            if pool.is_in_use { "no member is in service" } else { "no load balancer uses the group" }.into();
     }
 
-    /// Whether somebody is registered or draining.
+    /// Returns whether a member is registered or draining.
     pub(super) fn is_present(&self, name: &str) -> bool {
         self.beliefs.get(name).is_some_and(|belief| belief.is_present)
     }
 
-    /// Whether somebody was found unhealthy just now, and others are in service.
+    /// Returns whether a member was found unhealthy just now, and others are in service.
     pub(super) fn has_lost(&self, name: &str) -> bool {
         let has_service = || self.beliefs.values().any(|belief| belief.left.is_none() && belief.is_in_service);
         self.just_out.contains(name) && has_service()
     }
 }
 
-/// Why a member shall get no requests.
+/// The reason why a member must get no requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
-    /// Told by the configuration.
+    /// The configuration tells it.
     Unused,
-    /// Told by EC2.
+    /// EC2 tells it.
     NotRunning,
-    /// To be found out by health checks.
+    /// Health checks will find it.
     Failing,
 }
 
 impl Belief {
-    /// Learns how the member is, and tells whether it was just found unhealthy.
+    /// Learns the member's state, and returns whether it was just found unhealthy.
     fn learn(&mut self, world: &World, name: &str, pool: &Pool, now: Timestamp) -> bool {
         let Some(trouble) = self.trouble(world, pool) else {
-            // One that has left never comes into service by itself.
+            // A member that has left never comes into service by itself.
             self.is_in_service |= self.left.is_none();
             self.out_at = None;
             return false;
@@ -187,7 +188,7 @@ impl Belief {
         }
     }
 
-    /// When something about it changes by the clock alone.
+    /// Returns when the clock alone changes something about it.
     fn turns(&self, world: &World, now: Timestamp, linger: chrono::TimeDelta) -> [Option<Timestamp>; 4] {
         let by_itself = match self.member.report {
             Report::Initial { until } | Report::Draining { until } => Some(until),
@@ -198,8 +199,8 @@ impl Belief {
     }
 }
 
-/// How long it takes the routing to notice that a member is in trouble since now. Drawn from the seed and the member, as the
-/// report's own times are.
+/// Returns how long the routing takes to notice that a member is in trouble from now on. It is drawn from the seed and the
+/// member, as the report's own times are.
 fn notice(world: &World, pool: &Pool, name: &str, member: &Member, trouble: Trouble, now: Timestamp) -> Duration {
     let lag = world.options.routing_lag;
     let text = format!("notice {name} {} {}", member.name, now.timestamp_millis());
@@ -207,7 +208,7 @@ fn notice(world: &World, pool: &Pool, name: &str, member: &Member, trouble: Trou
     let control_plane = match (trouble, lag.instance_stop) {
         (Trouble::Unused, _) => return Duration::ZERO,
         (Trouble::NotRunning, Some(span)) => span.draw(&mut dice),
-        // The first check to fail is up to an interval away, and each that nobody answers lasts until its timeout.
+        // The first check to fail is up to an interval away, and each check without an answer lasts until its timeout.
         (Trouble::NotRunning | Trouble::Failing, _) => {
             let checks = pool.checks;
             let first = checks.interval.mul_f64(dice.f64());

@@ -1,15 +1,15 @@
-//! What became of the requests.
+//! The outcomes of requests.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::clock::Timestamp;
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// Answered by who was registered.
+    /// The registered host answered it.
     Served,
-    /// The balancer had nobody to send it to: 503, or a refused connection.
+    /// The balancer had no member to send it to: 503, or a refused connection.
     Unrouted,
     /// It reached an instance that was gone.
     Gone,
@@ -17,7 +17,7 @@ pub enum Outcome {
     Refused,
     /// It was under way when the instance stopped or the balancer cut it.
     BrokenOff,
-    /// It reached another host than the one that was registered.
+    /// It reached another host than the registered one.
     Misdelivered,
 }
 
@@ -26,46 +26,46 @@ pub enum Outcome {
 pub struct Loss {
     /// When the request was sent.
     pub sent: Timestamp,
-    /// When it was lost: later than that where it was broken off.
+    /// When it was lost: later than that if it was broken off.
     pub lost: Timestamp,
-    /// Through which balancer: `clb:NAME` or `tg:NAME`.
+    /// The balancer that it went through: `clb:NAME` or `tg:NAME`.
     pub balancer: Arc<str>,
-    /// To whom: an instance's id or an address, with the port where there is one; nobody, where it was not routed.
+    /// The target: an instance's id or an address, with the port if it has one; `None` if the request was not routed.
     pub target: Option<Arc<str>>,
-    /// In which way.
+    /// The way in which it was lost.
     pub outcome: Outcome,
-    /// In words.
+    /// The reason in words.
     pub why: Arc<str>,
 }
 
 /// All requests of some clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// By what became of them.
+    /// By outcome.
     pub counts: BTreeMap<Outcome, u64>,
-    /// Those of which it is not known yet.
+    /// The requests without an outcome yet.
     pub in_flight: u64,
-    /// All that were not served, by client and then in the order of their loss.
+    /// All requests that were not served, by client and then in the order of their loss.
     pub losses: Vec<Loss>,
 }
 
 impl Tally {
-    /// How many requests came to an end in a way.
+    /// Returns how many requests had an outcome.
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.counts.get(&outcome).copied().unwrap_or_default()
     }
 
-    /// How many were served.
+    /// Returns how many were served.
     pub fn served(&self) -> u64 {
         self.count(Outcome::Served)
     }
 
-    /// How many were not.
+    /// Returns how many were not.
     pub fn lost(&self) -> u64 {
         self.counts.iter().filter(|(outcome, _)| **outcome != Outcome::Served).map(|(_, count)| count).sum()
     }
 
-    /// How many were sent.
+    /// Returns how many were sent.
     pub fn sent(&self) -> u64 {
         self.served() + self.lost() + self.in_flight
     }
@@ -91,7 +91,7 @@ impl Tally {
 }
 
 impl Outcome {
-    /// The word for it.
+    /// Returns AWS's word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Served => "served",
@@ -106,7 +106,7 @@ impl Outcome {
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = self.target.as_deref().unwrap_or("nobody");
+        let target = self.target.as_deref().unwrap_or("no target");
         let (lost, sent) = (self.lost.format("%H:%M:%S%.3f"), self.sent.format("%H:%M:%S%.3f"));
         write!(f, "{lost} {} to {target}: {}: {} (sent {sent})", self.balancer, self.outcome.name(), self.why)
     }

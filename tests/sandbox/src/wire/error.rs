@@ -9,7 +9,7 @@ use super::{Service, response, xml::Element};
 /// A refusal of a call: nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
     /// The code that clients match on.
     pub code: String,
@@ -18,22 +18,23 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// The caller's fault (400).
+    /// Returns an error of the caller (400).
     pub fn sender(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { status: 400, code: code.into(), message: message.into() }
     }
 
-    /// The service's fault.
+    /// Returns an error of the service.
     pub fn receiver(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into() }
     }
 
-    /// What the sandbox does not simulate: loud, and never guessed. 501 is a status that the SDK does not retry.
+    /// Returns the error for something that the sandbox does not simulate: it fails loudly, and never guesses. The SDK does not
+    /// retry status 501.
     pub fn not_modelled(what: impl std::fmt::Display) -> Self {
         Self { status: 501, code: "NotModelledBySandbox".into(), message: format!("the sandbox does not model {what}") }
     }
 
-    /// The rate limit of Elastic Load Balancing and Auto Scaling; EC2 has its own code.
+    /// Returns the rate limit of Elastic Load Balancing and Auto Scaling; EC2 has its own code.
     pub fn throttled(service: Service) -> Self {
         match service {
             Service::Ec2 => Self::receiver(503, "RequestLimitExceeded", "Request limit exceeded."),
@@ -74,7 +75,7 @@ impl ApiError {
     }
 }
 
-/// What a shape of SQS's JSON protocol is called in the query protocol (the model's `awsQueryError` traits).
+/// Returns the query protocol's name of a shape of SQS's JSON protocol (the model's `awsQueryError` traits).
 fn sqs_query_code(code: &str) -> String {
     match code {
         "QueueDoesNotExist" => "AWS.SimpleQueueService.NonExistentQueue".into(),

@@ -1,7 +1,7 @@
 //! Bytes in, bytes out: requests in the AWS protocols become a [`Request`], answers become responses again.
 //!
-//! Which service is meant is told by the credential scope of the signature, as at moto and LocalStack, so that one
-//! endpoint serves all of them. Signatures themselves are not checked.
+//! The credential scope of the signature tells the service, as at moto and LocalStack, so that one endpoint serves all of them.
+//! Signatures themselves are not checked.
 
 mod error;
 pub mod query;
@@ -33,7 +33,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// The name in IAM's actions, such as `elasticloadbalancing` in `elasticloadbalancing:RegisterTargets`.
+    /// Returns the name in IAM's actions, such as `elasticloadbalancing` in `elasticloadbalancing:RegisterTargets`.
     pub fn iam_prefix(self) -> &'static str {
         match self {
             Self::Ec2 => "ec2",
@@ -72,7 +72,7 @@ pub struct Request {
     pub action: String,
     /// Its parameters.
     pub body: Body,
-    /// The access key id in the signature: who calls. Empty where the request was not signed.
+    /// The access key id in the signature, which tells the caller. Empty if the request was not signed.
     pub access_key: String,
     /// The host that the caller used, for answers that contain URLs.
     pub host: String,
@@ -87,7 +87,7 @@ pub enum Body {
     Json(Value),
 }
 
-/// What a service answers, before it becomes bytes.
+/// The answer of a service, before it becomes bytes.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The content of the operation's result element, whose own name does not matter.
@@ -100,7 +100,7 @@ impl Request {
     /// Decodes an HTTP request.
     ///
     /// # Errors
-    /// Where no service, action or body that the sandbox knows can be made out.
+    /// If it has no service, action or body that the sandbox knows.
     pub fn decode(request: &http::Request<Bytes>) -> Result<Self, ApiError> {
         let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let (access_key, scope) = credential(header("authorization"));
@@ -133,7 +133,7 @@ impl Request {
         Ok(Self { service, action, body: Body::Query(params), access_key, host })
     }
 
-    /// Stands for a request that could not be decoded, so that the error has the form of its protocol.
+    /// Returns a stand-in for a request that could not be decoded, so that the error has the form of its protocol.
     pub fn undecoded(request: &http::Request<Bytes>) -> Self {
         let is_json = request.headers().contains_key("x-amz-target");
         let (service, body) = match is_json {
@@ -143,10 +143,10 @@ impl Request {
         Self { service, action: String::new(), body, access_key: String::new(), host: String::new() }
     }
 
-    /// The form fields.
+    /// Returns the form fields.
     ///
     /// # Errors
-    /// Where the request came as JSON.
+    /// If the request came as JSON.
     pub fn params(&self) -> Result<&Params, ApiError> {
         match &self.body {
             Body::Query(params) => Ok(params),
@@ -154,10 +154,10 @@ impl Request {
         }
     }
 
-    /// The JSON document as a type, which should refuse unknown fields: a parameter that is not modelled fails loudly.
+    /// Returns the JSON document as a type, which should refuse unknown fields: a parameter that is not modelled fails loudly.
     ///
     /// # Errors
-    /// Where a field is missing, unknown or of another type.
+    /// If a field is missing, unknown or of another type.
     pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, ApiError> {
         serde_json::from_value(self.json()?.clone()).map_err(|e| {
             let reason = e.to_string();
@@ -168,10 +168,10 @@ impl Request {
         })
     }
 
-    /// The JSON document.
+    /// Returns the JSON document.
     ///
     /// # Errors
-    /// Where the request came as a form.
+    /// If the request came as a form.
     pub fn json(&self) -> Result<&Value, ApiError> {
         match &self.body {
             Body::Json(value) => Ok(value),
@@ -180,7 +180,7 @@ impl Request {
     }
 }
 
-/// The access key id and the service in `AWS4-HMAC-SHA256 Credential=KEY/date/region/service/aws4_request, ...`.
+/// Returns the access key id and the service in `AWS4-HMAC-SHA256 Credential=KEY/date/region/service/aws4_request, ...`.
 fn credential(authorization: &str) -> (String, String) {
     let scope = authorization.split_once("Credential=").map(|(_, rest)| rest).unwrap_or_default();
     let scope = scope.split([',', ' ']).next().unwrap_or_default();
@@ -189,7 +189,7 @@ fn credential(authorization: &str) -> (String, String) {
     (key, parts.nth(2).unwrap_or_default().to_owned())
 }
 
-/// Renders what a service said of a call as its protocol does.
+/// Renders a service's answer as its protocol does.
 pub fn encode(request: &Request, outcome: &Result<Answer, ApiError>, request_id: &str) -> http::Response<Bytes> {
     let body = match outcome {
         Ok(Answer::Xml(result)) => envelope(request, result, request_id),

@@ -1,7 +1,7 @@
-//! Form fields of `awsQuery` and `ec2Query`, with a memory of what was read.
+//! Form fields of `awsQuery` and `ec2Query`, with a memory of the fields that were read.
 //!
-//! A field that nobody asked for is a parameter that the sandbox does not model, and a simulation that ignores it would
-//! be guessing: after the answer, [`Params::unread`] names such fields, and the call fails.
+//! A field that no code has asked for is a parameter that the sandbox does not model, and a simulation that ignores it would be
+//! guessing. After the answer, [`Params::unread`] names such fields, and the call fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ impl Params {
         Self { fields: Arc::new(fields), read: Arc::default(), prefix: String::new() }
     }
 
-    /// A field's text.
+    /// Returns a field's text.
     pub fn optional(&self, name: &str) -> Option<String> {
         let key = self.key(name);
         let value = self.fields.get(&key).cloned();
@@ -38,20 +38,20 @@ impl Params {
         value
     }
 
-    /// A field's text.
+    /// Returns a field's text.
     ///
     /// # Errors
-    /// `MissingParameter`, where there is none.
+    /// `MissingParameter`, if there is none.
     pub fn required(&self, name: &str) -> Result<String, ApiError> {
         self.optional(name).ok_or_else(|| {
             ApiError::sender("MissingParameter", format!("The request must contain the parameter {}", self.key(name)))
         })
     }
 
-    /// A field, parsed.
+    /// Returns a field, parsed.
     ///
     /// # Errors
-    /// `ValidationError`, where the text is not of that type.
+    /// `ValidationError`, if the text is not of that type.
     pub fn parsed<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.optional(name) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| {
@@ -59,7 +59,7 @@ impl Params {
         })
     }
 
-    /// The elements of a list, in order: `NAME.member.1` (query) or `NAME.1` (EC2), each as its own tree.
+    /// Returns the elements of a list, in order: `NAME.member.1` (query) or `NAME.1` (EC2), each as its own tree.
     pub fn list(&self, name: &str) -> Vec<Params> {
         let mut stems: BTreeMap<u32, String> = BTreeMap::new();
         let start = format!("{}.", self.key(name));
@@ -75,23 +75,23 @@ impl Params {
         stems.into_values().map(|stem| self.below(stem)).collect()
     }
 
-    /// The elements of a list of plain texts, in order.
+    /// Returns the elements of a list of plain texts, in order.
     pub fn texts(&self, name: &str) -> Vec<String> {
         self.list(name).iter().filter_map(|element| element.optional("")).collect()
     }
 
-    /// A structure's fields: those that begin with `NAME.`.
+    /// Returns a structure's fields: those that begin with `NAME.`.
     pub fn structure(&self, name: &str) -> Params {
         self.below(self.key(name))
     }
 
-    /// The fields that no handler has asked for.
+    /// Returns the fields that no handler has asked for.
     pub fn unread(&self) -> Vec<String> {
         let read = self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.fields.keys().filter(|key| !read.contains(*key)).cloned().collect()
     }
 
-    /// Every field, for the call log.
+    /// Returns every field, for the call log.
     pub fn fields(&self) -> &BTreeMap<String, String> {
         &self.fields
     }

@@ -12,17 +12,17 @@ pub struct Element {
 }
 
 impl Element {
-    /// An empty element.
+    /// Returns an empty element.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// The content of a result: an element whose own name is not shown.
+    /// Returns the content of a result: an element whose own name is not shown.
     pub fn result() -> Self {
         Self::default()
     }
 
-    /// An element with text only.
+    /// Returns an element with text only.
     pub fn of_text(name: impl Into<String>, text: impl ToString) -> Self {
         Self { name: name.into(), text: text.to_string(), ..Self::default() }
     }
@@ -40,7 +40,7 @@ impl Element {
         self.child(Self::of_text(name, text))
     }
 
-    /// Adds a child that has text only, where there is one.
+    /// Adds a child that has text only, if there is one.
     #[must_use]
     pub fn optional(self, name: &str, text: Option<impl ToString>) -> Self {
         match text {
@@ -56,7 +56,7 @@ impl Element {
         self
     }
 
-    /// Adds a list: an element `name` whose children are the given ones, whatever they are called (`member`, `item`).
+    /// Adds a list: an element `name` with the given children, whatever their names (`member`, `item`).
     #[must_use]
     pub fn list(self, name: &str, elements: impl IntoIterator<Item = Element>) -> Self {
         self.child(Self { name: name.into(), children: elements.into_iter().collect(), ..Self::default() })
@@ -69,7 +69,7 @@ impl Element {
         self
     }
 
-    /// The document as text.
+    /// Returns the document as text.
     pub fn render(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         self.write(&mut out);

@@ -1,4 +1,4 @@
-//! What a group wants and has: launches, scaling in, replacement.
+//! The size of a group: launches, scaling in, replacement.
 
 use super::{
     super::{
@@ -117,7 +117,7 @@ async fn a_terminated_member_is_replaced_unless_fewer_are_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_without_a_decrement_is_replaced() {
+async fn a_member_that_leaves_without_a_decrement_is_replaced() {
     let fleet = Fleet::new(|spec| spec.desired(2));
     fleet.settle().await;
     let ids = fleet.ids();

@@ -36,7 +36,7 @@ async fn a_member_waits_at_the_launch_hook_and_is_registered_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_is_out_of_the_balancers_before_it_waits_at_the_terminate_hook() {
+async fn a_member_leaves_the_balancers_before_its_terminate_hook() {
     let fleet = Fleet::new(|spec| spec.desired(1).hook(HookSpec::terminating("drained")));
     fleet.settle().await;
     let id = fleet.ids().remove(0);
@@ -67,7 +67,7 @@ async fn an_abandoned_launch_is_terminated_and_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_terminate_hook_runs_for_an_abandoned_launch_only_where_the_option_says_so() {
+async fn a_terminate_hook_runs_for_an_abandoned_launch_only_by_option() {
     for (terminate_hooks_after_failed_launch, events) in [(false, 0), (true, 1)] {
         let options = Options { terminate_hooks_after_failed_launch, ..Options::default() };
         let fleet = Fleet::with(options, |spec| {
@@ -94,7 +94,7 @@ async fn without_a_heartbeat_an_action_ends_with_the_default_result() {
 #[tokio::test(start_paused = true)]
 async fn heartbeats_extend_the_wait_up_to_the_global_limit() {
     let fleet = Fleet::new(|spec| spec.desired(1).hook(HookSpec::launching("ready").heartbeat(30)));
-    // Until the first action, and then until that one is over.
+    // Waits until the first action, and then until that one is over.
     while fleet.look(|state| state.actions.is_empty()) {
         fleet.advance(1).await;
     }
@@ -164,9 +164,9 @@ async fn a_deleted_hook_completes_what_is_open_at_it() {
     assert_eq!(fleet.states(), [("InService", 1)].into());
 }
 
-/// Nobody has told the group by then: it learns so when it would put the member in service.
+/// No event has told the group until then: it learns of it when it would put the member in service.
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_dies_at_the_launch_hook_keeps_its_action_until_that_is_completed() {
+async fn an_instance_that_dies_at_the_launch_hook_keeps_its_action() {
     let fleet = Fleet::new(|spec| spec.desired(1).hook(HookSpec::launching("ready")));
     fleet.advance(60).await;
     let first = fleet.ids();

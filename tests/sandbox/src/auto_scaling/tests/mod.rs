@@ -1,4 +1,4 @@
-//! Tests of groups as they live by themselves, in virtual time.
+//! Tests of groups that work by themselves, in virtual time.
 
 mod capacity;
 mod hooks;
@@ -14,7 +14,7 @@ use crate::{
     elbv2::{self, Kind, TargetGroupSpec},
 };
 
-/// How long a group may take for what it has to do: a launch, a stop and a health check one after the other.
+/// How long a group may take for its work: a launch, a stop and a health check one after the other.
 const PATIENCE: u64 = 300;
 
 /// A group `web` with a target group of its own.
@@ -48,7 +48,7 @@ impl Fleet {
         self.sandbox.advance(Duration::from_secs(seconds)).await;
     }
 
-    /// Lets pass what a group needs for anything that does not wait at a hook.
+    /// Waits as long as a group needs for any work that does not wait at a hook.
     async fn settle(&self) {
         self.advance(PATIENCE).await;
     }
@@ -57,7 +57,7 @@ impl Fleet {
         self.sandbox.with(|world| look(&world.auto_scaling))
     }
 
-    /// How many members are in which state.
+    /// Returns how many members are in which state.
     fn states(&self) -> BTreeMap<&'static str, usize> {
         self.look(|state| {
             let mut states = BTreeMap::new();
@@ -72,7 +72,7 @@ impl Fleet {
         self.look(|state| state.groups["web"].members.keys().cloned().collect())
     }
 
-    /// The token of the only open action.
+    /// Returns the token of the only open action.
     #[track_caller]
     fn token(&self) -> String {
         self.look(|state| match state.actions.as_slice() {
@@ -89,7 +89,7 @@ impl Fleet {
         self.sandbox.with(|world| is_moving(world))
     }
 
-    /// Who is registered in the group's target group and not draining.
+    /// Returns the instances that are registered in the group's target group and not draining.
     fn registered(&self) -> Vec<String> {
         self.sandbox.with(|world| {
             let targets = elbv2::targets(world, &self.target_group).into_iter();
@@ -97,7 +97,7 @@ impl Fleet {
         })
     }
 
-    /// Type and interesting details of the events of Auto Scaling about hooks.
+    /// Returns the type and interesting details of Auto Scaling's events about hooks.
     fn events(&self) -> Vec<(String, String, String)> {
         self.sandbox.with(|world| {
             let about = world.events.log.iter().filter(|event| event.detail_type.ends_with("Lifecycle Action"));

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::ec2::{self, InstanceState};
 
-/// A group that wants one member, with one more in its pool.
+/// Returns a group that wants one member, with one more in its pool.
 async fn pooled(change: impl FnOnce(GroupSpec) -> GroupSpec, pool: WarmPool) -> Fleet {
     let fleet = Fleet::new(|spec| change(spec.desired(1)));
     fleet.settle().await;
@@ -19,7 +19,7 @@ async fn pooled(change: impl FnOnce(GroupSpec) -> GroupSpec, pool: WarmPool) -> 
     fleet
 }
 
-/// Completes whatever is open, for so long.
+/// Completes each open action for a number of seconds.
 async fn complete_all(fleet: &Fleet, result: ActionResult) {
     for _ in 0..60 {
         fleet.sandbox.with(|world| {
@@ -33,7 +33,7 @@ async fn complete_all(fleet: &Fleet, result: ActionResult) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_keeps_its_members_as_its_state_says_and_gives_them_no_traffic() {
+async fn a_pool_keeps_members_in_its_state_and_without_traffic() {
     for (state, word, in_ec2) in [
         (PoolState::Stopped, "Warmed:Stopped", InstanceState::Stopped),
         (PoolState::Hibernated, "Warmed:Hibernated", InstanceState::Stopped),
@@ -51,7 +51,7 @@ async fn a_pool_keeps_its_members_as_its_state_says_and_gives_them_no_traffic() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_launch_hook_runs_on_the_way_into_the_pool_and_out_of_it() {
+async fn the_launch_hook_runs_for_entering_and_for_leaving_the_pool() {
     let fleet = pooled(|spec| spec, WarmPool::default()).await;
     let warmed = fleet.look(|state| {
         let mut members = state.groups["web"].members.values();
@@ -62,7 +62,7 @@ async fn the_launch_hook_runs_on_the_way_into_the_pool_and_out_of_it() {
         set_desired(world, "web", 2).unwrap();
     });
     fleet.advance(90).await;
-    // Who leaves the pool waits, and so does who comes in its place.
+    // The member that leaves the pool waits, and so does the one that comes in its place.
     assert_eq!(fleet.states(), [("InService", 1), ("Pending:Wait", 1), ("Warmed:Pending:Wait", 1)].into());
     let waiting: Vec<_> = fleet.look(|state| state.actions.iter().map(|action| action.instance_id.clone()).collect());
     assert!(waiting.contains(&warmed));

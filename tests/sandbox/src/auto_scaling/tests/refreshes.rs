@@ -16,7 +16,7 @@ fn start(fleet: &Fleet, strategy: Strategy, preferences: Preferences) {
     fleet.sandbox.with(|world| start_refresh(world, "web", strategy, preferences).unwrap());
 }
 
-/// Completes what is open, for so long, and tells the fewest and the most members that were in service meanwhile.
+/// Completes open actions for a number of seconds, and returns the fewest and the most members in service meanwhile.
 async fn complete_all(fleet: &Fleet, seconds: u64) -> (usize, usize) {
     let (mut least, mut most) = (usize::MAX, 0);
     for _ in 0..seconds / 5 {
@@ -72,7 +72,7 @@ async fn a_refresh_replaces_the_warm_pool_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_root_volume_is_replaced_between_two_hooks_and_out_of_the_balancers() {
+async fn a_root_volume_is_replaced_between_hooks_without_traffic() {
     let fleet = Fleet::new(|spec| {
         spec.desired(1).hook(HookSpec::launching("ready").heartbeat(30).by_default(ActionResult::Continue))
     });

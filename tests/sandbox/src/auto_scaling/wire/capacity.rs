@@ -11,13 +11,13 @@ use crate::{
 
 pub(super) fn set_desired(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let (group, _) = (params.required("AutoScalingGroupName")?, params.required("DesiredCapacity")?);
-    // There are no cooldowns here to be honored.
+    // The sandbox has no cooldowns to be honored.
     params.optional("HonorCooldown");
     capacity::set_desired(world, &group, params.parsed("DesiredCapacity")?.unwrap_or(0))?;
     Ok(Element::result())
 }
 
-/// What is not named stays as it is.
+/// Changes the sizes that are named; the others stay.
 pub(super) fn update(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let name = params.required("AutoScalingGroupName")?;
     let group = membership::existing(world, &name)?;

@@ -19,7 +19,7 @@ use crate::{
 /// Names in one call, unless `MaxRecords` says more (API reference, DescribeAutoScalingGroups; <https://github.com/kubernetes/kops/issues/4832>).
 const MAX_NAMES: usize = 50;
 
-/// Seconds, where the caller says nothing (botocore, CreateAutoScalingGroup: 0 through the API).
+/// Seconds, if the caller says nothing (botocore, CreateAutoScalingGroup: 0 through the API).
 const GRACE_PERIOD: u32 = 0;
 
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiError> {
@@ -176,7 +176,7 @@ fn source_element(source: &LaunchSource) -> Element {
     }
 }
 
-/// The warm pool in the description of a group that has one.
+/// Returns the warm pool in the description of a group that has one.
 fn pool_element(group: &Group, warmed: usize) -> Element {
     match &group.warm_pool {
         Some(pool) => Element::result()
@@ -194,7 +194,7 @@ pub(super) enum HealthWord {
     Capitals,
 }
 
-/// A member, in the group's or the pool's description or in DescribeAutoScalingInstances.
+/// Returns a member, in the group's or the pool's description or in DescribeAutoScalingInstances.
 pub(super) fn member_element(group: &Group, one: &Member, word: HealthWord) -> Element {
     let health = match (one.is_healthy, word) {
         (true, HealthWord::Capital) => "Healthy",

@@ -15,8 +15,8 @@ pub(super) fn put(world: &mut World, params: &Params) -> Result<Element, ApiErro
     Ok(Element::result())
 }
 
-/// The fields of PutLifecycleHook, and of an element of `LifecycleHookSpecificationList`. A notification target is not read,
-/// and so refused: what would be sent there is not modelled.
+/// Returns the fields of PutLifecycleHook, and of an element of `LifecycleHookSpecificationList`. A notification target is not
+/// read, and so refused: messages to it are not modelled.
 pub(super) fn read_hook(params: &Params) -> Result<HookSpec, ApiError> {
     let transition = params
         .optional("LifecycleTransition")
@@ -71,7 +71,7 @@ pub(super) fn record_heartbeat(world: &mut World, params: &Params) -> Result<Ele
     Ok(Element::result())
 }
 
-/// Group, hook, and by what the action is named: where there are both, by the token.
+/// Returns the group, the hook, and the name of the action: its token, if there is one.
 fn read_action(params: &Params) -> Result<(String, String, ActionKey), ApiError> {
     let (group, hook) = (params.required("AutoScalingGroupName")?, params.required("LifecycleHookName")?);
     let (token, instance) = (params.optional("LifecycleActionToken"), params.optional("InstanceId"));

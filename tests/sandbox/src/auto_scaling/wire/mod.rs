@@ -19,10 +19,10 @@ use crate::{
 
 use super::membership::invalid;
 
-/// Does a call's work. That a description lags is not modelled here: `as_of` is not looked at.
+/// Does a call's work. Lag of descriptions is not modelled here: `as_of` is not looked at.
 ///
 /// # Errors
-/// As Auto Scaling refuses.
+/// Returns the errors of Auto Scaling.
 pub fn answer(world: &mut World, request: &Request, _as_of: Timestamp) -> Result<Answer, ApiError> {
     let params = request.params()?;
     // Read by the decoder already; here they count as read.
@@ -67,17 +67,17 @@ pub fn answer(world: &mut World, request: &Request, _as_of: Timestamp) -> Result
     result.map(Answer::Xml)
 }
 
-/// An element of a list.
+/// Returns an element of a list.
 fn member() -> Element {
     Element::new("member")
 }
 
-/// A list of plain texts.
+/// Returns a list of plain texts.
 fn text_members<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<Element> {
     texts.into_iter().map(|text| Element::of_text("member", text)).collect()
 }
 
-/// A scaling activity that has just begun, in an element of this name.
+/// Returns a scaling activity that has just begun, in an element of this name.
 fn activity(world: &mut World, name: &str, group: &str, id: &str, what: &str) -> Element {
     let at = world.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
     let number = world.invent_number();
@@ -92,7 +92,7 @@ fn activity(world: &mut World, name: &str, group: &str, id: &str, what: &str) ->
         .text("Details", "{}")
 }
 
-/// Cuts a page as `MaxRecords` and `NextToken` say: the default and the maximum are the operation's own.
+/// Cuts a page by `MaxRecords` and `NextToken`. The default and the maximum are the operation's own.
 fn cut<T>(
     world: &World,
     params: &Params,

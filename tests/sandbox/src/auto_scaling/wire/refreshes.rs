@@ -24,8 +24,8 @@ pub(super) fn start(world: &mut World, params: &Params) -> Result<Element, ApiEr
 }
 
 /// "You must start the instance refresh with a desired configuration having a mixed instances policy containing `ImageId`
-/// overrides" (Auto Scaling guide, "Replace root volumes"). That the group has such a policy itself is not modelled, nor is
-/// another launch template than the group's.
+/// overrides" (Auto Scaling guide, "Replace root volumes"). The policy of the group itself is not modelled, nor is another launch
+/// template than the group's.
 fn read_images(params: &Params, strategy: Strategy) -> Result<(), ApiError> {
     if strategy == Strategy::Rolling {
         return Ok(());
@@ -69,7 +69,7 @@ fn read_preferences(params: &Params) -> Result<Preferences, ApiError> {
 
 pub(super) fn cancel(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let group = params.required("AutoScalingGroupName")?;
-    // It always waits for those under way: that it does not wait is not modelled.
+    // It always waits for those under way; the other choice is not modelled.
     if params.parsed("WaitForTransitioningInstances")? == Some(false) {
         return Err(ApiError::not_modelled("a cancellation that does not wait for members under way"));
     }
@@ -77,7 +77,7 @@ pub(super) fn cancel(world: &mut World, params: &Params) -> Result<Element, ApiE
     Ok(Element::result().text("InstanceRefreshId", id))
 }
 
-/// The latest first.
+/// Describes the refreshes, the latest first.
 pub(super) fn describe(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let group = membership::existing(world, &params.required("AutoScalingGroupName")?)?;
     let ids = params.texts("InstanceRefreshIds");

@@ -46,7 +46,7 @@ fn named(params: &Params, field: &str, kind: TrafficSourceKind) -> Vec<TrafficSo
     params.texts(field).into_iter().map(|identifier| TrafficSource { kind, identifier, attached_by }).collect()
 }
 
-/// `TrafficSources`, of which the type may be left out but for a Classic Load Balancer's.
+/// `TrafficSources`, whose type may be left out, except for a Classic Load Balancer.
 pub(super) fn read_sources(params: &Params) -> Result<Vec<TrafficSource>, ApiError> {
     let sources = params.list("TrafficSources");
     let sources = sources.iter().map(|source| {

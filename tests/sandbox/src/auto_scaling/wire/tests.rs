@@ -138,7 +138,7 @@ async fn unknown_instances_are_left_out_silently_and_fifty_one_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn traffic_sources_show_where_they_were_attached() {
+async fn traffic_sources_are_shown_by_the_operation_that_attached_them() {
     let aws = Fixture::new().await;
     aws.ok("AttachLoadBalancers&AutoScalingGroupName=web&LoadBalancerNames.member.1=classic").await;
     let source = format!("&AutoScalingGroupName=web&TrafficSources.member.1.Identifier={TARGET_GROUP}");

@@ -12,10 +12,10 @@ use crate::{
     world::World,
 };
 
-/// By -1 a caller takes a prepared capacity back (botocore, PutWarmPool).
+/// With -1 a caller takes a prepared capacity back (botocore, PutWarmPool).
 const NO_CAPACITY: i64 = -1;
 
-/// What is not named stays as it is, or becomes the default.
+/// Sets the fields that are named. The others stay as they are, or become the defaults.
 pub(super) fn put(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let name = params.required("AutoScalingGroupName")?;
     let old = membership::existing(world, &name)?.warm_pool.clone().unwrap_or_default();
@@ -49,7 +49,8 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Element, ApiE
     Ok(Element::result())
 }
 
-/// A group without a pool has no configuration and no members in it, and that is no error (kops, `WarmPool.Find`).
+/// Describes a pool. A group without a pool has no configuration and no members in it, and that is not an error (kops,
+/// `WarmPool.Find`).
 pub(super) fn describe(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let group = membership::existing(world, &params.required("AutoScalingGroupName")?)?;
     let warmed = group.members.values().filter(|one| one.lifecycle_state.is_warmed());
@@ -62,7 +63,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Element, Ap
     Ok(result.list("Instances", elements).optional("NextToken", next))
 }
 
-/// The fields of a pool's configuration.
+/// Returns the fields of a pool's configuration.
 pub(super) fn configuration_element(pool: &WarmPool) -> Element {
     let reuse = Element::new("InstanceReusePolicy").text("ReuseOnScaleIn", pool.reuse_on_scale_in);
     Element::result()

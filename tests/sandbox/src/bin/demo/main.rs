@@ -25,8 +25,8 @@ use paint::{ALARM, BOLD, paint};
 use story::Broken;
 use watch::{Subject, Watch};
 
-/// Simulated seconds in a real one. The acts take some five minutes: slower, nobody waits for the end; faster, nobody can read
-/// along.
+/// Simulated seconds in a real one. The acts take some five minutes. Too small: a viewer does not wait for the end. Too large: a
+/// viewer cannot read along.
 const SPEED: f64 = 18.0;
 
 const INTRODUCTION: &str = "\
@@ -70,7 +70,7 @@ struct Actor {
     subject: Subject,
 }
 
-/// Why a story ended badly, and what the function wrote last.
+/// Why a story ended badly, and the function's last lines.
 type Failure = (String, Vec<String>);
 
 /// Sets everything up and plays both acts.
@@ -116,7 +116,7 @@ async fn start(
         endpoint_url: endpoint_url.to_owned(),
         environment: BTreeMap::new(),
     };
-    // Nobody listens any more once its act is over.
+    // The receiver is gone when its act is over.
     let on_line = move |line: &str| drop(said.send((clock.now(), line.to_owned())));
     let process = process::spawn(sandbox, launch, on_line).await.map_err(|error: io::Error| without_lines(&error))?;
     Ok(Actor { process, subject: Subject { function, queue, lines } })
@@ -130,8 +130,8 @@ fn with_lines(why: &Broken, watch: &Watch) -> Failure {
     (why.to_string(), watch.last_lines().map(str::to_owned).collect())
 }
 
-/// Times that AWS takes, mostly at the short end, where nobody wants to wait for them. Not so the stopping: an instance
-/// such as web-2 has its address only until it is stopped, and on a slow machine the function needs real time as well.
+/// AWS's times, mostly at the short end, where a viewer need not wait for them. The stopping is longer: an instance such as web-2
+/// has its address only until it is stopped, and on a slow machine the function needs real time as well.
 fn options() -> Options {
     Options {
         starting: Span::milliseconds(8_000, 12_000),

@@ -1,4 +1,4 @@
-//! Colours. They are always written; `anstream` takes them out where nobody would see them.
+//! Colours. They are always written; `anstream` takes them out if the output is not a terminal.
 
 use anstyle::{AnsiColor, Style};
 
@@ -11,12 +11,12 @@ pub(crate) const AWS: Style = AnsiColor::Cyan.on_default();
 pub(crate) const FUNCTION: Style = AnsiColor::Green.on_default().bold();
 pub(crate) const ALARM: Style = AnsiColor::Red.on_default().bold();
 
-/// A text in a style.
+/// Returns a text in a style.
 pub(crate) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// The style of a standing.
+/// Returns the style of a standing.
 pub(crate) fn of_standing(standing: Standing) -> Style {
     match standing {
         Standing::Healthy => AnsiColor::Green.on_default(),

@@ -1,4 +1,4 @@
-//! Who is registered where, and how: read from the simulated AWS itself, not from what the function says.
+//! The registrations and their standing: read from the simulated AWS itself, not from the function's log.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -7,17 +7,17 @@ use sandbox::{
     fleet::{self, Fleet, Place},
 };
 
-/// How a registration stands. The words are those of target groups, for Classic load balancers too.
+/// The standing of a registration. The words are those of target groups, for Classic load balancers too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Standing {
     Healthy,
     Initial,
     Draining,
-    /// Registered, and gets no traffic: in AWS's word for it.
+    /// Registered, and without traffic: AWS's word for its state.
     Down(&'static str),
 }
 
-/// Where, whose, and at which address, where it is the address that is registered.
+/// The place, the member, and the address if the address is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     /// Index in [`Fleet::places`].
@@ -33,7 +33,7 @@ pub(crate) type Snapshot = BTreeMap<Key, Standing>;
 /// Reads snapshots.
 #[derive(Debug, Default)]
 pub(crate) struct Register {
-    /// Whose an address is, or was last: one that drains may belong to nobody any more.
+    /// The owner of an address, or its last one: a draining address may be free already.
     owners: BTreeMap<IpAddr, usize>,
 }
 
@@ -79,7 +79,8 @@ impl Register {
     }
 }
 
-/// A Classic load balancer says `InService` of one that drains, and tells the rest in sentences.
+/// Returns a member's standing. A Classic load balancer reports a draining instance as `InService`, and tells the rest in
+/// sentences.
 fn of_classic(world: &World, name: &str, instance_id: &str) -> Option<Standing> {
     if elb::draining_until(world, name, instance_id).is_some() {
         return Some(Standing::Draining);

@@ -30,20 +30,20 @@ const DRAINING: Duration = Duration::from_secs(20);
 /// How long a request lasts: long enough that the end of an instance could break some off.
 const REQUEST: Duration = Duration::from_secs(5);
 
-/// Simulated time until the first members must be in service. They have been launched when the first act began.
+/// Simulated time until the first members must be in service. They were launched when the first act began.
 const UNTIL_READY: Duration = Duration::from_secs(180);
 
-/// Simulated time until another one must be: it starts, gets healthy, and is looked at.
+/// Simulated time until another member must be in service: it starts, gets healthy, and is looked at.
 const UNTIL_IN_SERVICE: Duration = Duration::from_secs(180);
 
-/// Simulated time until one must be on its end: it drains, and is looked at.
+/// Simulated time until a member must be terminating: it drains, and is looked at.
 const UNTIL_ENDING: Duration = Duration::from_secs(180);
 
 /// Simulated time for the eye to rest on a table before the next thing happens.
 const PAUSE: Duration = Duration::from_secs(12);
 
-/// Creates the group, which launches its first two members. An ip target group cannot be attached to it: what its members
-/// shall have, the launch hook's metadata says.
+/// Creates the group, which launches its first two members. An ip target group cannot be attached to it: the launch hook's
+/// metadata declares the members' registrations.
 pub(crate) fn set_up(world: &mut World) -> Result<Fleet, ApiError> {
     let vpc = ec2::create_vpc(world, "10.1.0.0/16");
     let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.1.1.0/24");
@@ -111,7 +111,7 @@ fn in_service(world: &World) -> usize {
     members.filter(|member| member.lifecycle_state == LifecycleState::InService).count()
 }
 
-/// Judges the end by the simulated AWS, whatever was told meanwhile.
+/// Judges the end by the simulated AWS, whatever the log says.
 fn check(sandbox: &Sandbox, tally: &Tally) -> Result<(), Broken> {
     if let Some(loss) = tally.losses.first() {
         return Err(Broken(format!("{} requests were lost, first of all {loss}", tally.lost())));
@@ -134,7 +134,7 @@ fn check(sandbox: &Sandbox, tally: &Tally) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The calls that were made after some others.
+/// Returns the calls that were made after some others.
 fn since(before: &BTreeMap<String, usize>, mut calls: BTreeMap<String, usize>) -> BTreeMap<String, usize> {
     for (action, count) in &mut calls {
         *count -= before.get(action).copied().unwrap_or_default();

@@ -87,7 +87,7 @@ pub(crate) async fn play(sandbox: &Sandbox, watch: &mut Watch, function_key: &st
     Ok(())
 }
 
-/// Prints how often the function called what.
+/// Prints how often the function made each call.
 pub(crate) fn tell_calls(calls: &BTreeMap<String, usize>) {
     let title = format!("The function's {} calls to AWS:", calls.values().sum::<usize>());
     anstream::println!("\n{}", paint(BOLD, &title));
@@ -95,7 +95,7 @@ pub(crate) fn tell_calls(calls: &BTreeMap<String, usize>) {
     calls.iter().for_each(|(action, count)| anstream::println!("  {action:width$} {count:3}"));
 }
 
-/// Judges the end by the simulated AWS, whatever was told meanwhile.
+/// Judges the end by the simulated AWS, whatever the log says.
 fn check(
     sandbox: &Sandbox,
     hero: usize,
@@ -123,7 +123,7 @@ fn check(
     }
 }
 
-/// An instance's registrations.
+/// Returns an instance's registrations.
 fn of(snapshot: &Snapshot, member: usize) -> impl Iterator<Item = (&Key, &Standing)> {
     snapshot.iter().filter(move |(key, _)| key.member == member)
 }
@@ -136,7 +136,7 @@ pub(crate) fn show(watch: &mut Watch, title: &str) {
     anstream::println!("\n{}\n{}\n", paint(BOLD, title), watch.table());
 }
 
-/// The calls of one key, by action such as `ec2:DescribeInstances`.
+/// Returns the calls of one key, by action such as `ec2:DescribeInstances`.
 pub(crate) fn calls(sandbox: &Sandbox, access_key: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     sandbox.with(|world| {

@@ -1,4 +1,4 @@
-//! The table of who is registered where.
+//! The table of the registrations.
 
 use std::net::IpAddr;
 
@@ -13,13 +13,13 @@ use crate::{
     registered::{Snapshot, Standing},
 };
 
-/// What stands where nothing is registered.
+/// The text of a cell without a registration.
 const NOTHING: &str = "–";
 
-/// What stands for the address of an instance that has none.
+/// The text for an instance without an address.
 const NO_ADDRESS: &str = "no address";
 
-/// How the names of instances begin.
+/// The first letters of the names of instances.
 const NAMES: [&str; 2] = ["web-", "app-"];
 
 /// A column's head: an instance.
@@ -30,7 +30,7 @@ struct Head {
     address: Option<IpAddr>,
 }
 
-/// The table of a fleet, in colours.
+/// Returns the table of a fleet, in colours.
 pub(crate) fn of_fleet(world: &World, fleet: &Fleet, snapshot: &Snapshot) -> String {
     let members = fleet.members.iter();
     let heads: Vec<Head> = members
@@ -44,7 +44,7 @@ pub(crate) fn of_fleet(world: &World, fleet: &Fleet, snapshot: &Snapshot) -> Str
     coloured(&plain(&heads, &places, snapshot))
 }
 
-/// Without colours, since it has to know how wide its cells are.
+/// Returns the table without colours, since it has to know how wide its cells are.
 fn plain(heads: &[Head], places: &[String], snapshot: &Snapshot) -> String {
     let head = |head: &Head| {
         let address = head.address.map_or(NO_ADDRESS.to_owned(), |address| address.to_string());
@@ -57,7 +57,7 @@ fn plain(heads: &[Head], places: &[String], snapshot: &Snapshot) -> String {
         let cells = (0..heads.len()).map(|member| cell(snapshot, index, member));
         table.add_row(std::iter::once(place.clone()).chain(cells));
     }
-    // Without the blanks that fill a line up: they would only make a narrow terminal wrap.
+    // The blanks that fill a line up are trimmed: they would only make a narrow terminal wrap.
     table.trim_fmt()
 }
 

@@ -1,4 +1,4 @@
-//! What happens in the simulated AWS, told as a timeline: what AWS does, and what the function does and says.
+//! The simulated AWS as a timeline: AWS's own changes, and the function's calls and lines.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,20 +24,20 @@ use crate::{
     table,
 };
 
-/// How often the world is looked at, in real time. Longer, and what belongs together appears in jerks; shorter, and one
-/// thing that the function says is torn into several lines.
+/// How often the world is looked at, in real time. Too large: events that belong together appear in jerks. Too small: one
+/// sentence of the function is torn into several lines.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// Looks without anything new after which the function has said what it had to say.
+/// Looks without a new line, after which the function has finished its sentence.
 const QUIET_LOOKS: u32 = 2;
 
-/// What the function wrote last, to be shown where the story ends badly.
+/// The function's last lines, shown if the story ends badly.
 const LINES_KEPT: usize = 20;
 
 /// The prefix of every tag that the function writes.
 const OUR_TAGS: &str = "elb-registrar:";
 
-/// Who does something.
+/// The actor of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     Operator,
@@ -61,7 +61,7 @@ struct Moment {
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) function: &'static str,
-    /// Where its events wait.
+    /// The queue of its events.
     pub(crate) queue: &'static str,
     /// Lines that it writes, with the simulated time at which they came.
     pub(crate) lines: UnboundedReceiver<(Timestamp, String)>,
@@ -73,11 +73,11 @@ struct Recruits {
     group: &'static str,
     /// Names for the members that have none yet, in the order of their joining.
     names: VecDeque<&'static str>,
-    /// Where each member was in its life at the last look.
+    /// The lifecycle state of each member at the last look.
     states: BTreeMap<String, LifecycleState>,
 }
 
-/// Looks at the world, and tells what is new.
+/// Looks at the world, and prints the news.
 #[derive(Debug)]
 pub(crate) struct Watch {
     sandbox: Sandbox,
@@ -92,17 +92,17 @@ pub(crate) struct Watch {
     events_seen: usize,
     /// Receipts of the messages in the function's queue, by their ids.
     receipts: BTreeMap<String, u32>,
-    /// What the function has begun to say.
+    /// The beginning of the function's sentence.
     saying: Vec<(Timestamp, LogLine)>,
-    /// What happened meanwhile: told after it, in the order of time.
+    /// Events meanwhile: they are told after it, in the order of time.
     meanwhile: Vec<Moment>,
     quiet_looks: u32,
 }
 
-/// That something did not happen in time.
+/// Says that something did not happen in time.
 #[derive(Debug)]
 pub(crate) struct NotReached {
-    /// What was waited for.
+    /// The expected event.
     pub(crate) what: &'static str,
     /// How long, in simulated time.
     pub(crate) within: Duration,
@@ -128,14 +128,14 @@ impl Watch {
         }
     }
 
-    /// The same, with the members of a group, which get these names in the order of their joining.
+    /// Returns the same, with the members of a group, which get these names in the order of their joining.
     #[must_use]
     pub(crate) fn of_group(self, group: &'static str, names: &[&'static str]) -> Self {
         let names = names.iter().copied().collect();
         Self { recruits: Some(Recruits { group, names, states: BTreeMap::new() }), ..self }
     }
 
-    /// Begins the timeline: what is there already is not told.
+    /// Begins the timeline. The state at its beginning is not told.
     pub(crate) fn begin(&mut self) {
         self.hear();
         self.saying.clear();
@@ -146,12 +146,12 @@ impl Watch {
             sandbox.with(|world| (world.now(), register.read(world, fleet), world.events.log.len()));
     }
 
-    /// Who is registered where, at the last look.
+    /// Returns the registrations at the last look.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// What the function wrote last, as it wrote it.
+    /// Returns the function's last lines.
     pub(crate) fn last_lines(&self) -> impl Iterator<Item = &str> {
         self.last_lines.iter().map(String::as_str)
     }
@@ -176,7 +176,7 @@ impl Watch {
         }
     }
 
-    /// Tells what happens until something is so, and until the function has said all that it had to say of it.
+    /// Tells the events until a condition holds, and until the function has told all of its own part.
     pub(crate) async fn until(
         &mut self,
         what: &'static str,
@@ -201,13 +201,13 @@ impl Watch {
         }
     }
 
-    /// What a person does, as the command that does it.
+    /// Tells a person's act, as its command.
     pub(crate) fn operator(&mut self, command: &str) {
         let at = self.sandbox.with(|world| world.now());
         self.tell(&Moment { at, who: Who::Operator, text: format!("$ {command}") });
     }
 
-    /// The table of now.
+    /// Returns the table of now.
     pub(crate) fn table(&mut self) -> String {
         let (sandbox, register, fleet) = (&self.sandbox, &mut self.register, &self.fleet);
         sandbox.with(|world| {
@@ -225,7 +225,7 @@ impl Watch {
         }
     }
 
-    /// Notes what the function has said since the last look. Says whether it was anything.
+    /// Takes note of the function's lines since the last look. Returns whether there were any.
     fn hear(&mut self) -> bool {
         let mut is_anything = false;
         while let Ok((at, line)) = self.subject.lines.try_recv() {
@@ -239,7 +239,7 @@ impl Watch {
         is_anything
     }
 
-    /// Notes what AWS did since the last look.
+    /// Takes note of AWS's changes since the last look.
     fn see(&mut self) {
         let sandbox = self.sandbox.clone();
         let moments = sandbox.with(|world| {
@@ -252,7 +252,7 @@ impl Watch {
         self.meanwhile.extend(moments);
     }
 
-    /// Where the members of the group have come to. Whoever is new gets a name.
+    /// Returns the new states of the group's members. A new member gets a name.
     fn new_states(&mut self, world: &World) -> Vec<Moment> {
         let Some(recruits) = &mut self.recruits else { return Vec::new() };
         let Some(group) = world.auto_scaling.groups.get(recruits.group) else { return Vec::new() };
@@ -264,7 +264,7 @@ impl Watch {
             }
             let state = member.lifecycle_state;
             let is_new = recruits.states.insert(id.clone(), state) != Some(state);
-            // Those in between last for a moment only.
+            // The states in between last for a moment only.
             if is_new && (state == LifecycleState::InService || state.name().ends_with(":Wait")) {
                 let text = format!("{} is {}", self.fleet.name_of(id), state.name());
                 let action = world.auto_scaling.actions.iter().find(|action| action.instance_id == *id);
@@ -322,7 +322,7 @@ impl Watch {
         Some(format!("{} {what}", member.name))
     }
 
-    /// What the balancers do by themselves: the function tells the rest.
+    /// Returns the balancers' own changes: the function tells the rest.
     fn new_standings(&mut self, world: &World) -> Vec<Moment> {
         let new = self.register.read(world, &self.fleet);
         let old = std::mem::replace(&mut self.snapshot, new);
@@ -354,7 +354,7 @@ impl Watch {
         let mut said: Vec<(Timestamp, LogLine)> = Vec::new();
         for (at, line) in std::mem::take(&mut self.saying) {
             let is_absorbed = said.last_mut().is_some_and(|(_, last)| last.absorb(&line));
-            // The end of a run is worth a line only where it tells when it goes on.
+            // The end of a run is worth a line only if it tells when it goes on.
             if !is_absorbed && !line.is_mere_end() {
                 said.push((at, line));
             }
@@ -376,7 +376,7 @@ impl Watch {
         }
     }
 
-    /// The instance's tags that are ours, as they are written.
+    /// Returns the instance's tags that are ours, as they are written.
     fn tags_of(&self, instance_id: Option<&str>) -> String {
         let tags = self.sandbox.with(|world| {
             let instance = instance_id.and_then(|id| world.ec2.instance(id));
@@ -412,26 +412,26 @@ impl Who {
     }
 }
 
-/// Whether the function is through with the event of an instance's state.
+/// Returns whether the function is through with the event of an instance's state.
 pub(crate) fn is_through_with(world: &World, state: InstanceState) -> bool {
     let bodies = world.lambda.log.iter().filter_map(|ended| ended.payload["Records"].as_array()).flatten();
     let events = bodies.filter_map(|record| serde_json::from_str::<Value>(record["body"].as_str()?).ok());
     events.into_iter().any(|event| event["detail"]["state"] == state.name())
 }
 
-/// Whether an instance bears any tag that the function has written.
+/// Returns whether an instance bears any tag that the function has written.
 pub(crate) fn has_our_tags(world: &World, instance_id: &str) -> bool {
     let instance = world.ec2.instance(instance_id);
     instance.is_some_and(|instance| instance.tags.keys().any(|key| key.starts_with(OUR_TAGS)))
 }
 
-/// How many events nobody understood, or failed for good.
+/// Returns how many events no function understood, or failed for good.
 pub(crate) fn dead_letters(world: &World) -> usize {
     let in_queue = |name| world.sqs.queue(name).map_or(0, |queue| queue.messages().count());
     [DEAD_LETTERS, LIFECYCLE_DEAD_LETTERS].into_iter().map(in_queue).sum()
 }
 
-/// Minutes and seconds of simulated time, such as ` 1:05`.
+/// Returns minutes and seconds of simulated time, such as ` 1:05`.
 fn elapsed(time: TimeDelta) -> String {
     let seconds = time.num_seconds().max(0);
     format!("{:2}:{:02}", seconds / 60, seconds % 60)

@@ -1,4 +1,4 @@
-//! What the program was started with: options, and the functions' settings in the environment.
+//! The program's arguments: options, and the functions' settings in the environment.
 
 use std::{collections::BTreeMap, env};
 
@@ -22,13 +22,13 @@ Usage: cargo sandbox [--functions [--mode enforce]] [--fleet] [--port 4566] [--s
   --seed       decides every delay and order, so that a run can be repeated
 ";
 
-/// How the names of the functions' settings begin in the environment.
+/// The first letters of the functions' settings in the environment.
 const PREFIX: &str = "REGISTRAR_";
 
 /// The parameter of the template that says whether the functions act.
 pub(crate) const MODE: &str = "Mode";
 
-/// The mode if neither option nor environment says one: a sandbox is for seeing the functions act, and nothing real can break.
+/// The mode, if neither option nor environment has one: a sandbox shows the functions at work, and nothing real can break.
 const MODE_DEFAULT: &str = "enforce";
 
 pub(crate) struct Arguments {
@@ -46,7 +46,7 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
     texts.filter(|(name, _)| name.starts_with(PREFIX)).collect()
 }
 
-/// Returns what is wanted, or `None` if it is help.
+/// Returns the program's arguments, or `None` if the user wants help.
 ///
 /// # Errors
 /// A sentence that names the option or the variable and says what is allowed.
@@ -87,8 +87,8 @@ pub(crate) fn parse(
     Ok(Some(arguments))
 }
 
-/// Returns the parameters of the stack: the mode, and what the environment sets of the functions' other settings. An empty variable is
-/// as good as none, as for the functions themselves.
+/// Returns the parameters of the stack: the mode, and the functions' other settings in the environment. An empty variable counts
+/// as a missing one, as for the functions themselves.
 fn parameters(
     mode: Option<String>,
     environment: &BTreeMap<String, String>,
@@ -120,7 +120,7 @@ fn parameters(
     Ok(parameters)
 }
 
-/// Refuses a value that a setting cannot have. `what` is what has the value, for people.
+/// Refuses a value that a setting cannot have. `what` names the option or variable with the value, for people.
 fn check(template: &Template, what: &str, setting: &Setting, value: &str) -> Result<(), String> {
     let Setting::Parameter { name, allowed } = setting else { return Ok(()) };
     template.check(name, value).map_err(|why| match allowed.is_empty() {
@@ -152,7 +152,7 @@ mod tests {
             (&["--functions"], &[("REGISTRAR_MODE", "observe")], "Mode=observe"),
             (&["--functions", "--mode", "observe"], &[], "Mode=observe"),
             (&["--mode=observe", "--functions"], &[("REGISTRAR_MODE", "observe")], "Mode=observe"),
-            // Nothing runs that could heed it.
+            // No function runs that could read it.
             (&["--fleet"], &[("REGISTRAR_MODE", "observe")], ""),
         ] {
             assert_eq!(stack(options, environment).as_deref(), Ok(expected), "{options:?} {environment:?}");
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_refused_with_a_sentence_that_names_it() {
+    fn a_wrong_option_or_variable_is_refused_by_its_name() {
         let observes = [("REGISTRAR_MODE", "observe")];
         for (options, environment, sentence) in [
             (

@@ -1,20 +1,20 @@
-//! What happens, as lines for people.
+//! Everything that happens, as lines for people.
 
 use std::time::Duration;
 
 use sandbox::{Call, Sandbox, Timestamp, events::Event, lambda::Ended, log_line::LogLine};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// How often what happened is printed. Calls are printed once they are answered, so a little late and in their order.
+/// How often new lines are printed. Calls are printed after their answer, so a little late and in their order.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Looks after which a call is printed although it has no answer: its caller was killed, or it takes long.
 const LOOKS_FOR_AN_ANSWER: u32 = 50;
 
-/// Something that happened, and when.
+/// A line, and its time.
 pub(crate) type Line = (Timestamp, String);
 
-/// Prints events, calls, invocations and what functions say, until it is dropped.
+/// Prints events, calls, invocations and lines of functions, until it is dropped.
 pub(crate) async fn print_what_happens(sandbox: &Sandbox, mut said: UnboundedReceiver<Line>) {
     let (mut events_seen, mut calls_seen, mut ended_seen, mut looks) = (0, 0, 0, 0);
     loop {

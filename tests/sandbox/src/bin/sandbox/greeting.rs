@@ -1,4 +1,4 @@
-//! What is printed at the start: where the simulated AWS is, what is in it, and commands that make something happen.
+//! The text at the start: the address of the simulated AWS, the things in it, and commands that make something happen.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(crate) fn greet(server: &Server, arguments: &Arguments) {
         arguments.speed
     );
     println!("In another terminal:\n");
-    // Version 1 of the AWS CLI and boto3 read the one variable, version 2 and the other SDKs the other.
+    // Version 1 of the AWS CLI and boto3 read one variable, version 2 and the other SDKs the other.
     println!(
         "  export AWS_REGION={0} AWS_DEFAULT_REGION={0} AWS_ENDPOINT_URL={1}",
         sandbox::REGION,

@@ -26,7 +26,7 @@ use arguments::{Arguments, HELP, environment, parse};
 use feed::{Line, print_what_happens, sentence};
 use greeting::{greet, introduce, tell_settings};
 
-/// What `--functions` starts.
+/// The functions that `--functions` starts.
 const FUNCTIONS: [&str; 3] = [INSTANCE_STATE, LIFECYCLE, RECONCILE];
 
 /// The exit status of a program that was called wrongly.
@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
     };
     match run(&arguments).await {
         Ok(()) => ExitCode::SUCCESS,
-        // The sentence, and not the Debug form that an error has which `main` returns.
+        // Prints the sentence: an error that `main` returns would be printed in its Debug form.
         Err(why) => {
             eprintln!("sandbox: {why}");
             ExitCode::FAILURE
@@ -58,13 +58,14 @@ async fn main() -> ExitCode {
 /// Serves until it is stopped.
 async fn run(arguments: &Arguments) -> Result<(), String> {
     let address = (Ipv4Addr::LOCALHOST, arguments.port);
-    // Now, because building the functions can take minutes. The port is closed again meanwhile, or a client would wait for its answer.
+    // This comes first, because building the functions can take minutes. The port is closed again meanwhile: otherwise a client
+    // would wait for its answer.
     TcpListener::bind(address).map_err(|error| cannot_listen(arguments.port, &error))?;
-    // Before the clock starts.
+    // They are built before the clock starts.
     let binaries = if arguments.functions.is_some() { build()? } else { BTreeMap::new() };
     let options = Options { seed: arguments.seed, ..Options::default() };
     let sandbox = Sandbox::new(Clock::scaled(arguments.speed), options);
-    // Before it listens, so that the first client finds it.
+    // The fleet is there before the program listens, so that the first client finds it.
     let fleet = arguments.has_fleet.then(|| sandbox.with(Fleet::seed)).transpose();
     let fleet = fleet.map_err(|error| format!("cannot create the fleet: {}", error.message))?;
     let server = server::serve(&sandbox, address).await.map_err(|error| cannot_listen(arguments.port, &error))?;

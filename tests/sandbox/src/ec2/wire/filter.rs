@@ -7,7 +7,7 @@ use crate::wire::{ApiError, query::Params};
 /// Values in all filters of a call (EC2 guide, "List and filter your resources").
 const MAX_VALUES: usize = 200;
 
-/// What a call filters by.
+/// The filters of a call.
 #[derive(Debug)]
 pub(super) struct Filters(Vec<Filter>);
 
@@ -20,7 +20,8 @@ struct Filter {
 }
 
 impl Filters {
-    /// `known` are the names that the caller of [`Filters::match_all`] has an answer for, apart from `tag:KEY`.
+    /// Reads the filters of a call. `known` are the names that the caller of [`Filters::match_all`] can answer, apart from
+    /// `tag:KEY`.
     pub(super) fn read(params: &Params, known: &[&str]) -> Result<Self, ApiError> {
         let (mut filters, mut count) = (Vec::new(), 0);
         for filter in params.list("Filter") {
@@ -43,7 +44,7 @@ impl Filters {
         Ok(Self(filters))
     }
 
-    /// Whether a resource passes. `attribute` tells the values that it has under a filter's name.
+    /// Returns whether a resource passes. `attribute` returns its values under a filter's name.
     pub(super) fn match_all(&self, attribute: impl Fn(&str) -> Vec<String>) -> bool {
         self.0.iter().all(|Filter { name, literals, patterns }| {
             let values = attribute(name);
@@ -54,7 +55,7 @@ impl Filters {
     }
 }
 
-/// Whether a value matches a pattern with `*` (anything) and `?` (one character); a backslash makes either literal.
+/// Returns whether a value matches a pattern with `*` (anything) and `?` (one character); a backslash makes either literal.
 fn matches(pattern: &str, value: &str) -> bool {
     let mut pattern = pattern.chars();
     let Some(first) = pattern.next() else { return value.is_empty() };

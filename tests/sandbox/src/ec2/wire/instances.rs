@@ -172,7 +172,7 @@ pub(super) fn terminate(world: &mut World, params: &Params) -> Result<Element, A
     change_states(world, params, |_, _| Ok(()), lifecycle::terminate)
 }
 
-/// One unknown id, or one instance in a wrong state, and nothing is done to any.
+/// Changes the states of instances. If one id is unknown, or one instance in a wrong state, none is changed.
 fn change_states(
     world: &mut World,
     params: &Params,
@@ -197,7 +197,7 @@ fn change_states(
     Ok(Element::result().list("instancesSet", Order::draw(world).vary(changes)))
 }
 
-/// Nothing that anybody can see from outside: no event, no other state, no other launch time.
+/// Changes nothing that is visible from outside: no event, no other state, no other launch time.
 pub(super) fn reboot(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let ids = named(params, "InstanceId", "InstanceId")?;
     refuse_unknown(&ids, |id| world.ec2.instance(id).is_some())?;
@@ -216,7 +216,7 @@ pub(super) fn describe(world: &mut World, params: &Params, as_of: Timestamp) -> 
     let filters = Filters::read(params, &FILTERS)?;
     let window = Window::read(world, params, &ids, "instancesSet")?;
     let seen = |history: &History<Instance>| history.seen_at(as_of).cloned();
-    // What a stale read does not see yet is unknown to it, as after a launch in EC2.
+    // A stale read answers an instance that it does not see yet as unknown, as EC2 does after a launch.
     refuse_unknown(&ids, |id| world.ec2.instances.get(id).is_some_and(|history| seen(history).is_some()))?;
     let wanted: BTreeSet<_> = ids.iter().collect();
     let instances = world.ec2.instances.iter().filter(|(id, _)| wanted.is_empty() || wanted.contains(id));
@@ -234,7 +234,7 @@ pub(super) fn describe(world: &mut World, params: &Params, as_of: Timestamp) -> 
     Ok(Element::result().list("reservationSet", order.vary(reservations)).optional("nextToken", page.next))
 }
 
-/// An instance's values under a filter's name.
+/// Returns an instance's values under a filter's name.
 fn attribute(world: &World, instance: &Instance, filter: &str) -> Vec<String> {
     let placed = instance.state != InstanceState::Terminated;
     let facts = world.ec2.launches.get(&instance.id).cloned().unwrap_or_default();
@@ -265,7 +265,7 @@ fn attribute(world: &World, instance: &Instance, filter: &str) -> Vec<String> {
     }
 }
 
-/// Refuses the whole call where one id is not of the right form, or unknown.
+/// Refuses the whole call if one id is malformed or unknown.
 fn refuse_unknown(ids: &[String], is_known: impl Fn(&str) -> bool) -> Result<(), ApiError> {
     if let Some(id) = ids.iter().find(|id| !is_well_formed(id)) {
         return Err(ApiError::sender("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));

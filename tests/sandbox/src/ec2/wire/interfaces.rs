@@ -41,8 +41,8 @@ const FILTERS: [&str; 15] = [
     "tag-key",
 ];
 
-/// The addresses and the kind of a new interface: the same fields in RunInstances, in its `NetworkInterface.N`, and in
-/// CreateNetworkInterface, but for the name of the IPv6 list and of the switch for the primary one.
+/// Returns the addresses and the kind of a new interface. RunInstances, its `NetworkInterface.N` and CreateNetworkInterface have
+/// the same fields, except for the names of the IPv6 list and of the switch for the primary one.
 pub(super) fn new_interface(params: &Params) -> Result<NewInterface, ApiError> {
     let interface_type = params.optional("InterfaceType").unwrap_or_default();
     let (primary, secondary_ipv4) = listed_ipv4(params)?;
@@ -70,7 +70,7 @@ pub(super) fn new_interface(params: &Params) -> Result<NewInterface, ApiError> {
     })
 }
 
-/// `PrivateIpAddresses.N`: which one is primary, and the others.
+/// `PrivateIpAddresses.N`: the primary one, and the others.
 fn listed_ipv4(params: &Params) -> Result<(Option<Ipv4Addr>, Vec<Ipv4Addr>), ApiError> {
     let (mut primary, mut secondary) = (None, Vec::new());
     for one in params.list("PrivateIpAddresses") {
@@ -129,7 +129,7 @@ pub(super) fn describe(world: &mut World, params: &Params, as_of: Timestamp) -> 
     Ok(Element::result().list("networkInterfaceSet", order.vary(interfaces)).optional("nextToken", page.next))
 }
 
-/// The truth for a reader of now, whoever changed it; else what the past knows.
+/// Returns the present interfaces for a read of now, and past versions for a stale read.
 fn seen_at(world: &World, as_of: Timestamp) -> Vec<Interface> {
     if as_of >= world.now() {
         return world.ec2.interfaces.values().cloned().collect();
@@ -138,7 +138,7 @@ fn seen_at(world: &World, as_of: Timestamp) -> Vec<Interface> {
     past.filter_map(|versions| versions.seen_at(as_of).cloned().flatten()).collect()
 }
 
-/// An interface's values under a filter's name.
+/// Returns an interface's values under a filter's name.
 fn attribute(world: &World, one: &Interface, filter: &str) -> Vec<String> {
     let facts = world.ec2.interface_facts.get(&one.id).cloned().unwrap_or_default();
     let attachment = one.attachment.iter();
@@ -219,7 +219,7 @@ pub(super) fn assign_ipv6(world: &mut World, params: &Params) -> Result<Element,
         let subnet = world.ec2.subnet(&existing(world, &interface_id)?.subnet_id)?;
         addresses.extend(world.ec2.free_ipv6(subnet, count, &[])?.into_iter().map(IpAddr::from));
     }
-    // Unlike with IPv4, a move is not offered.
+    // Unlike IPv4, IPv6 offers no move.
     assign(world, &interface_id, &addresses, Reassignment::Refused)?;
     let assigned = addresses.iter().map(|address| Element::of_text("item", address));
     Ok(Element::result().text("networkInterfaceId", interface_id).list("assignedIpv6Addresses", assigned))

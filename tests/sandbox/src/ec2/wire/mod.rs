@@ -1,4 +1,4 @@
-//! EC2's operations: form fields in, elements out. The work is done by the modules beside this one, which fixtures call, too.
+//! EC2's operations: form fields in, elements out. The modules beside this one do the work; fixtures call these, too.
 //!
 //! Names of fields and elements are those of botocore's model of 2016-11-15. Of `DryRun` only `false` is modelled.
 
@@ -23,13 +23,13 @@ use crate::{
     world::World,
 };
 
-/// The most elements on a page, and on an answer that was not asked for pages (botocore: at most 1,000).
+/// The most elements on a page, and in an answer to a call without pages (botocore: at most 1,000).
 const MAX_RESULTS: usize = 1_000;
 
-/// The fewest elements that can be asked for (botocore: at least 5).
+/// The fewest elements that a caller can ask for (botocore: at least 5).
 const MIN_RESULTS: usize = 5;
 
-/// What a call with a client token has made.
+/// The resources that a call with a client token has made.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     /// The request's parameters: the same token with others is refused.
@@ -40,10 +40,10 @@ pub(super) struct Made {
 /// Does a call's work. Reads see the world as it was at `as_of`; writes act on the truth.
 ///
 /// # Errors
-/// As EC2 refuses.
+/// Returns the errors of EC2.
 pub fn answer(world: &mut World, request: &Request, as_of: Timestamp) -> Result<Answer, ApiError> {
     let params = request.params()?;
-    // Read by the decoder already; here they count as read.
+    // The decoder has read them already; here they count as read.
     params.optional("Action");
     params.optional("Version");
     if params.parsed::<bool>("DryRun")? == Some(true) {
@@ -77,19 +77,19 @@ pub fn answer(world: &mut World, request: &Request, as_of: Timestamp) -> Result<
     result.map(Answer::Xml)
 }
 
-/// What operations without a result of their own answer.
+/// Returns the answer of operations without a result of their own.
 fn done() -> Element {
     Element::result().text("return", true)
 }
 
-/// How much of a description is asked for.
+/// The part of a description that a caller asks for.
 struct Window {
     size: usize,
     token: Option<String>,
 }
 
 impl Window {
-    /// `ids` are what the call names: then it cannot be paged.
+    /// Reads the window of a call. `ids` are the resources that the call names: with any, it cannot be paged.
     fn read(world: &World, params: &Params, ids: &[String], ids_parameter: &str) -> Result<Self, ApiError> {
         let token = params.optional("NextToken");
         let size = params.parsed::<usize>("MaxResults")?;
@@ -129,7 +129,7 @@ fn read_tags(params: &Params) -> Result<BTreeMap<String, String>, ApiError> {
     Ok(tags)
 }
 
-/// Tags for what is about to be created, by the kind of resource.
+/// Returns the tags for resources that are about to be created, by the kind of resource.
 fn tag_specifications(
     params: &Params,
     allowed: &[&str],
@@ -148,7 +148,7 @@ fn tag_specifications(
     Ok(specifications)
 }
 
-/// What an earlier call with this token has made.
+/// Returns the resources that an earlier call with this token has made.
 fn made_before(world: &World, token: Option<&str>, params: &Params) -> Result<Option<Vec<String>>, ApiError> {
     match token.and_then(|token| world.ec2.client_tokens.get(token)) {
         None => Ok(None),
@@ -166,7 +166,7 @@ fn remember_made(world: &mut World, token: Option<String>, params: &Params, ids:
     }
 }
 
-/// The resources that a call names, in order and each once. `what` is the parameter, as AWS names it in its message.
+/// Returns the resources that a call names, in order and each once. `what` is the parameter, as AWS names it in its message.
 fn named(params: &Params, name: &str, what: &str) -> Result<Vec<String>, ApiError> {
     let mut seen = BTreeSet::new();
     let ids: Vec<_> = params.texts(name).into_iter().filter(|id| seen.insert(id.clone())).collect();

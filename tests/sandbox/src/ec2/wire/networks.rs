@@ -46,7 +46,7 @@ pub(super) fn describe_vpcs(world: &mut World, params: &Params) -> Result<Elemen
 
 pub(super) fn create_subnet(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let ipv6 = params.optional("Ipv6CidrBlock").map(|block| v6_block(&block)).transpose()?;
-    // AWS chooses a zone where none is named; the sandbox always the same.
+    // AWS chooses a zone if the caller names none; the sandbox always chooses the same.
     let zone = params.optional("AvailabilityZone").unwrap_or_else(|| format!("{}a", crate::REGION));
     let mut tags = tag_specifications(params, &["subnet"])?;
     let id = add_subnet(world, &params.required("VpcId")?, &zone, &params.required("CidrBlock")?, ipv6)?;
@@ -78,7 +78,7 @@ pub(super) fn describe_subnets(world: &mut World, params: &Params) -> Result<Ele
     Ok(Element::result().list("subnetSet", order.vary(subnets)).optional("nextToken", page.next))
 }
 
-/// What a resource's tags say to the filters `tag-key` and `tag:KEY`.
+/// Returns the answers of a resource's tags to the filters `tag-key` and `tag:KEY`.
 pub(super) fn tag_values(tags: &std::collections::BTreeMap<String, String>, filter: &str) -> Vec<String> {
     match filter.strip_prefix("tag:") {
         Some(key) => tags.get(key).cloned().into_iter().collect(),

@@ -1,7 +1,7 @@
 //! Elements that describe EC2's things, in an order that varies.
 //!
 //! "The order of the elements in the response, including those within nested structures, might vary" (botocore,
-//! DescribeInstances): whoever takes the first address for the primary one shall fail here first.
+//! DescribeInstances): code that takes the first address for the primary one must fail here.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ impl Order {
         Self(world.options.shuffle.then(|| dice.fork()))
     }
 
-    /// Puts a list in it.
+    /// Puts a list in this order.
     pub(super) fn vary<T>(&mut self, elements: impl IntoIterator<Item = T>) -> Vec<T> {
         let mut elements: Vec<_> = elements.into_iter().collect();
         if let Some(dice) = &mut self.0 {
@@ -39,7 +39,7 @@ pub(super) fn item() -> Element {
     Element::new("item")
 }
 
-/// Whole seconds, as EC2 gives them.
+/// Returns a time in whole seconds, as EC2 gives it.
 fn time(at: Timestamp) -> String {
     at.format("%Y-%m-%dT%H:%M:%S.000Z").to_string()
 }
@@ -53,7 +53,7 @@ pub(super) fn state(name: &str, state: InstanceState) -> Element {
     Element::new(name).text("code", state.code()).text("name", state.name())
 }
 
-/// A reservation, with those of its instances that are asked for.
+/// Returns a reservation, with the requested instances in it.
 pub(super) fn reservation(world: &World, id: &str, instances: &[Instance], order: &mut Order) -> Element {
     let instances: Vec<_> = instances.iter().map(|one| instance(world, one, order)).collect();
     Element::new("item")
@@ -101,14 +101,14 @@ fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
         .list("blockDeviceMapping", [])
         .text("virtualizationType", "hvm")
         .text("clientToken", client_token)
-        // Without tags there is not even an empty list, over which many have stumbled (ansible-collections/community.aws
-        // pull request 476, mludvig/aws-ssm-tools issue 22: `KeyError: 'Tags'`).
+        // An instance without tags does not even have an empty list, and many programs have failed at that
+        // (ansible-collections/community.aws pull request 476, mludvig/aws-ssm-tools issue 22: `KeyError: 'Tags'`).
         .append(&if instance.tags.is_empty() { Element::result() } else { tag_set(&instance.tags, order) })
         .text("hypervisor", "xen")
         .list("networkInterfaceSet", interfaces)
 }
 
-/// Says who stopped it: `StateTransitionReason` with its time is not always there, this usually is.
+/// Says how it was stopped: `StateTransitionReason` with its time is not always there, but this usually is.
 fn state_reason(instance: &Instance) -> Element {
     use InstanceState::{Pending, Running};
     let code = match instance.state {
@@ -127,7 +127,7 @@ fn instance_interface(world: &World, one: &Interface, order: &mut Order) -> Elem
     item().append(&interface_fields(world, one, order)).append(&attachment(world, one, AttachmentOwner::Hidden))
 }
 
-/// An interface, as DescribeNetworkInterfaces has it.
+/// Returns an interface, as DescribeNetworkInterfaces has it.
 pub(super) fn interface(world: &World, name: &str, one: &Interface, order: &mut Order) -> Element {
     let zone = world.ec2.subnets.get(&one.subnet_id).map(|subnet| &subnet.zone);
     Element::new(name)
@@ -166,7 +166,7 @@ fn interface_fields(world: &World, one: &Interface, order: &mut Order) -> Elemen
         .text("interfaceType", interface_type)
 }
 
-/// Delegated prefixes, without a word where there are none.
+/// Delegated prefixes. Without any, there is no element.
 fn prefixes(one: &Interface) -> Element {
     let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
     for prefix in &one.prefixes {

@@ -10,7 +10,7 @@ use crate::{
     fault::every,
 };
 
-/// A small world: a VPC, a subnet, and a way to ask.
+/// A small world: a VPC, a subnet, and a way to make calls.
 struct Fixture {
     sandbox: Sandbox,
     vpc: String,
@@ -36,7 +36,7 @@ impl Fixture {
         self.sandbox.with(|world| launch_running(world, Launch::new(&self.subnet)).unwrap())
     }
 
-    /// The status and the body of an answer.
+    /// Returns the status and the body of an answer.
     async fn ask(&self, query: &str) -> (u16, String) {
         let body = format!("Action={query}&Version=2016-11-15");
         let request = http::Request::post("/").body(Bytes::from(body)).unwrap();
@@ -59,7 +59,7 @@ impl Fixture {
         self.is_ok(answer)
     }
 
-    /// The code of a refusal.
+    /// Returns the code of a refusal.
     async fn code(&self, query: &str) -> String {
         let (status, body) = self.ask(query).await;
         assert_ne!(status, 200, "{body}");
@@ -75,7 +75,7 @@ impl Fixture {
     }
 }
 
-/// The texts of every element of that name, in order.
+/// Returns the texts of every element of that name, in order.
 fn all(body: &str, name: &str) -> Vec<String> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let parts = body.split(&open).skip(1);
@@ -180,7 +180,7 @@ async fn an_instance_that_shuts_itself_down_tells_no_time_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewed_address_goes_to_whoever_comes_first() {
+async fn a_released_address_goes_to_the_first_instance_that_asks() {
     let aws = Fixture::new();
     let run = format!(
         "RunInstances&ImageId=ami-1&MinCount=1&MaxCount=1&SubnetId={}&TagSpecification.1.ResourceType=instance\
@@ -242,7 +242,7 @@ async fn an_interface_that_was_attached_later_outlives_the_instance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_read_shows_the_state_the_tags_and_the_interfaces_of_before() {
+async fn a_stale_read_shows_old_state_tags_and_interfaces() {
     let aws = Fixture::new();
     let id = aws.running();
     aws.seconds(100).await;
@@ -309,7 +309,7 @@ async fn the_primary_address_is_not_always_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_is_moved_only_where_that_is_allowed() {
+async fn an_address_is_moved_only_with_permission() {
     let aws = Fixture::new();
     let (one, two) = (aws.running(), aws.running());
     let eth0 = |id: &str| aws.sandbox.with(|world| world.ec2.instance(id).unwrap().eth0().unwrap().id.clone());
@@ -369,7 +369,7 @@ async fn ipv6_addresses_are_given_and_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_are_deleted_only_where_the_value_matches() {
+async fn tags_are_deleted_only_if_the_value_matches() {
     let aws = Fixture::new();
     let id = aws.running();
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
@@ -451,7 +451,7 @@ async fn networks_are_created_and_found_by_their_tags() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_modelled_is_refused_loudly() {
+async fn unmodelled_calls_are_refused_loudly() {
     let aws = Fixture::new();
     let id = aws.running();
     for query in [

@@ -1,4 +1,4 @@
-//! What a group takes, and what it refuses.
+//! The targets that a group takes, and those that it refuses.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What DescribeTargetHealth says, and when.
+//! DescribeTargetHealth's reports, and their times.
 
 use super::*;
 

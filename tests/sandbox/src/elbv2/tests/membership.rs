@@ -22,7 +22,7 @@ async fn deregistering_without_the_port_override_does_nothing() {
         let fields = [fields[0], fields[1], ("Targets.member.1.Port", "8080")];
         elbv2(&sandbox, "DeregisterTargets", &fields).await.unwrap();
         assert!(present(&sandbox, &arn).is_empty());
-        elbv2(&sandbox, "DeregisterTargets", &fields).await.expect("what is not there is no error");
+        elbv2(&sandbox, "DeregisterTargets", &fields).await.expect("a missing target is no error");
     }
 }
 

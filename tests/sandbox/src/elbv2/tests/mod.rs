@@ -1,4 +1,4 @@
-//! Tests of target groups: what they have in common.
+//! Tests of target groups: their common parts.
 
 mod admission;
 mod health;
@@ -14,7 +14,7 @@ use crate::{
     fault::{Verdict, every},
 };
 
-/// A group, and an Application Load Balancer in front of it.
+/// Returns a group, and an Application Load Balancer in front of it.
 fn group(spec: TargetGroupSpec) -> (Sandbox, String) {
     group_with(spec, Options { shuffle: false, ..Options::default() })
 }
@@ -51,7 +51,7 @@ fn leave(sandbox: &Sandbox, arn: &str, target: Target) {
     sandbox.with(|world| deregister(world, arn, target)).unwrap();
 }
 
-/// The only target's health.
+/// Returns the only target's health.
 #[track_caller]
 fn health_of(sandbox: &Sandbox, arn: &str) -> Health {
     let views = sandbox.with(|world| targets(world, arn));
@@ -59,7 +59,7 @@ fn health_of(sandbox: &Sandbox, arn: &str) -> Health {
     views[0].health
 }
 
-/// Id and port of every registered target.
+/// Returns the id and the port of every registered target.
 fn present(sandbox: &Sandbox, arn: &str) -> Vec<(String, u16)> {
     let views = sandbox.with(|world| targets(world, arn));
     views

@@ -153,7 +153,7 @@ async fn tags_of_groups_and_balancers_are_described_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_modelled_fails_loudly() {
+async fn unmodelled_calls_fail_loudly() {
     let (sandbox, arn) = group(instances());
     let include = [("TargetGroupArn", arn.as_str()), ("Include.member.1", "AnomalyDetection")];
     assert_eq!(code(elbv2(&sandbox, "DescribeTargetHealth", &include).await), "NotModelledBySandbox");

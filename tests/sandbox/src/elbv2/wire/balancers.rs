@@ -99,7 +99,7 @@ pub(super) fn create_listener(world: &mut World, params: &Params) -> Result<Elem
         for group in &forward {
             target_groups.push((group.required("TargetGroupArn")?, group.parsed("Weight")?));
         }
-        // Told twice, it is the same group (botocore's model: "you can specify both only if they are identical").
+        // If it is given twice, it is the same group (botocore's model: "you can specify both only if they are identical").
         let single = action.optional("TargetGroupArn").filter(|_| forward.is_empty());
         target_groups.extend(single.map(|arn| (arn, None)));
     }
@@ -174,7 +174,7 @@ fn show_listener(listener: &Listener) -> Element {
         .iter()
         .map(|(arn, weight)| Element::new("member").text("TargetGroupArn", arn).text("Weight", weight.unwrap_or(1)));
     let forward = Element::new("ForwardConfig").list("TargetGroups", groups);
-    // The short form is told only where there is one group.
+    // The short form is shown only if there is one group.
     let only = match spec.target_groups.as_slice() {
         [(arn, _)] => Some(arn),
         _ => None,

@@ -10,13 +10,13 @@ use crate::{
     world::World,
 };
 
-/// Does a call's work. `as_of` is how old a state DescribeTargetHealth sees of targets.
+/// Does a call's work. DescribeTargetHealth sees the targets as of the time `as_of`.
 ///
 /// # Errors
-/// As Elastic Load Balancing refuses.
+/// Returns the errors of Elastic Load Balancing.
 pub fn answer(world: &mut World, request: &Request, as_of: Timestamp) -> Result<Answer, ApiError> {
     let params = request.params()?;
-    // Read by the dispatcher already, but the fields must count as read whoever made the request.
+    // The dispatcher has read them already, but the fields must count as read in every request.
     let _ = (params.optional("Action"), params.optional("Version"));
     let result = match request.action.as_str() {
         "CreateLoadBalancer" => balancers::create(world, params),

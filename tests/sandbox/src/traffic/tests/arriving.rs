@@ -1,4 +1,4 @@
-//! What becomes of a request at the address that it is sent to.
+//! The fate of a request at its address.
 
 use std::net::IpAddr;
 
@@ -64,7 +64,7 @@ async fn classic_balancer_goes_on_sending_to_the_address_of_the_registration() {
     sandbox.with(|world| move_to(world, WEB, [10, 0, 0, 8]));
     sandbox.advance(seconds(20)).await;
     let losses = assert_lost_as(&sandbox, Outcome::Gone);
-    assert_eq!(&*losses[0].why, "nobody has 10.0.0.7");
+    assert_eq!(&*losses[0].why, "no host has 10.0.0.7");
 }
 
 #[tokio::test(start_paused = true)]

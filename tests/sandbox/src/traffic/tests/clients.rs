@@ -1,4 +1,4 @@
-//! What clients do, and what is counted.
+//! The work of clients, and their counts.
 
 use super::*;
 
@@ -62,7 +62,7 @@ async fn looking_often_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_million_requests_of_an_hour_are_all_counted() {
-    // With a look every second, and half of them lost for a while.
+    // There is a look every second, and half of the requests are lost for a while.
     let sandbox = group(addresses(), &["10.0.0.7", "10.0.1.7"], Options::default()).await;
     send_for(&sandbox, Client::to("tg:web").every(Duration::from_micros(3_600)).taking(seconds(1)), seconds(60)).await;
     sandbox.with(|world| bring(world, WEB, InstanceState::Stopping));
@@ -70,13 +70,13 @@ async fn a_million_requests_of_an_hour_are_all_counted() {
         sandbox.advance(seconds(1)).await;
     }
     let tally = sandbox.with(|world| tally(world));
-    // The last one is due in the very instant of the look, and is the next look's.
+    // The last one is due in the very instant of the look, and belongs to the next look.
     assert!((999_999..=1_000_000).contains(&tally.sent()), "{tally}");
     assert!((4_000..9_500).contains(&tally.count(Outcome::Gone)), "half of 34 to 66 s: {tally}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_modelled_is_refused_loudly() {
+async fn unmodelled_clients_are_refused_loudly() {
     let sandbox = group(instances(), &[WEB], Options::default()).await;
     let refused = |balancer: &str| sandbox.with(|world| send(world, Client::to(balancer))).unwrap_err().code;
     assert_eq!(refused("tg:nope"), "TargetGroupNotFound");

@@ -1,4 +1,4 @@
-//! What becomes of requests when members are deregistered.
+//! The fate of requests when members are deregistered.
 
 use super::*;
 use crate::options::RoutingLag;
@@ -58,7 +58,7 @@ async fn network_balancer_sends_to_a_deregistered_target_for_two_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn target_that_was_out_of_service_when_it_left_gets_nothing_although_it_runs_again() {
+async fn target_that_left_out_of_service_gets_nothing_after_a_restart() {
     let sandbox = group(instances().protocol("TCP"), &[WEB, API], Options::default()).await;
     sandbox.with(|world| {
         send(world, Client::to("tg:web")).unwrap();
@@ -90,7 +90,7 @@ async fn application_balancer_may_take_a_while_to_leave_a_deregistered_target_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn network_balancer_cuts_old_connections_only_where_it_is_told_to() {
+async fn network_balancer_cuts_old_connections_only_when_configured() {
     for (told, cut) in [("false", false), ("true", true)] {
         let sandbox = group(instances().protocol("TCP"), &[WEB, API], Options::default()).await;
         set(&sandbox, DELAY, "5");
@@ -115,7 +115,7 @@ async fn network_balancer_cuts_what_is_under_way_to_an_unhealthy_target() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_cut_where_the_group_fails_open_or_the_balancer_is_an_application_one() {
+async fn failing_open_and_application_balancers_cut_no_connection() {
     let network = || addresses().protocol("TCP");
     for (spec, members) in [(network(), &["10.0.0.7"][..]), (addresses(), &["10.0.0.7", "10.0.1.7"])] {
         let sandbox = group(spec, members, Options::default()).await;

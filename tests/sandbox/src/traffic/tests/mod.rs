@@ -1,4 +1,4 @@
-//! Tests of the clients: what they have in common.
+//! Tests of the clients: their common parts.
 
 mod arriving;
 mod clients;
@@ -35,7 +35,7 @@ fn addresses() -> TargetGroupSpec {
     TargetGroupSpec::addresses("web", "vpc-1", 80)
 }
 
-/// A world with `tg:web` and its members, which have been healthy for a while.
+/// Returns a world with `tg:web` and its members, which have been healthy for a while.
 async fn group(spec: TargetGroupSpec, members: &[&str], options: Options) -> Sandbox {
     let sandbox = sandbox(options);
     sandbox.with(|world| {
@@ -49,7 +49,7 @@ async fn group(spec: TargetGroupSpec, members: &[&str], options: Options) -> San
     sandbox
 }
 
-/// A world with `clb:shop` and its members, which have been in service for a while.
+/// Returns a world with `clb:shop` and its members, which have been in service for a while.
 async fn shop(members: &[&str]) -> Sandbox {
     let sandbox = sandbox(Options::default());
     sandbox.with(|world| {
@@ -83,14 +83,14 @@ fn count(sandbox: &Sandbox, outcome: Outcome) -> u64 {
     sandbox.with(|world| tally(world).count(outcome))
 }
 
-/// Nothing was lost, and something was served.
+/// Asserts that no request was lost, and some were served.
 #[track_caller]
 fn assert_all_served(sandbox: &Sandbox) {
     let tally = sandbox.with(|world| tally(world));
     assert!(tally.served() > 0 && tally.lost() == 0, "{tally}, first {:?}", tally.losses.first());
 }
 
-/// Everything that was lost was lost in one way.
+/// Asserts that all lost requests were lost in one way, and returns them.
 #[track_caller]
 fn assert_lost_as(sandbox: &Sandbox, outcome: Outcome) -> Vec<Loss> {
     let tally = sandbox.with(|world| tally(world));
@@ -98,7 +98,7 @@ fn assert_lost_as(sandbox: &Sandbox, outcome: Outcome) -> Vec<Loss> {
     tally.losses
 }
 
-/// From a time to the last loss, in seconds.
+/// Returns the seconds from a time to the last loss.
 fn until_last(losses: &[Loss], since: Timestamp) -> f64 {
     let last = losses.iter().map(|loss| loss.lost).max().unwrap();
     (last - since).num_milliseconds() as f64 / 1_000.0

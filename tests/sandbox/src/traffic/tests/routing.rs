@@ -1,4 +1,4 @@
-//! Whom requests are sent to, and how late the routing learns.
+//! The members that requests are sent to, and the routing's lag.
 
 use super::*;
 use crate::options::{RoutingLag, Span};
@@ -12,7 +12,7 @@ async fn initial_target_gets_no_requests_while_another_is_healthy() {
         let arn = arn(world);
         elbv2::register(world, &arn, Target::new(API)).unwrap();
     });
-    // Whatever reached it before it is ready would be refused.
+    // Any request that reached it before it is ready would be refused.
     send_for(&sandbox, Client::to("tg:web"), SETTLED).await;
     assert_all_served(&sandbox);
     sandbox.with(|world| bring(world, WEB, InstanceState::Stopped));
@@ -47,13 +47,13 @@ async fn instance_that_is_not_ready_refuses_what_a_failing_open_group_sends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn classic_balancer_answers_503_where_nobody_is_in_service() {
+async fn classic_balancer_answers_503_without_a_member_in_service() {
     let sandbox = shop(&[WEB]).await;
     sandbox.with(|world| world.elb.failing_health_checks.insert(WEB.into()));
     sandbox.advance(SETTLED).await;
     send_for(&sandbox, Client::to("clb:shop"), seconds(10)).await;
     let losses = assert_lost_as(&sandbox, Outcome::Unrouted);
-    assert_eq!((losses[0].target.as_deref(), &*losses[0].why), (None, "nobody is in service"));
+    assert_eq!((losses[0].target.as_deref(), &*losses[0].why), (None, "no member is in service"));
     assert_eq!(count(&sandbox, Outcome::Served), 0);
 }
 
@@ -70,7 +70,7 @@ async fn group_that_no_balancer_uses_gets_no_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn target_in_a_zone_without_the_balancer_never_gets_requests() {
-    // Nor where nobody else is there: failing open does not reach beyond the enabled zones.
+    // It also gets none if no other member is there: failing open does not reach beyond the enabled zones.
     let sandbox = group(instances(), &[WEB], Options::default()).await;
     send_for(&sandbox, Client::to("tg:web").taking(Duration::ZERO), seconds(10)).await;
     assert_all_served(&sandbox);
@@ -85,7 +85,7 @@ async fn target_in_a_zone_without_the_balancer_never_gets_requests() {
     assert!(count(&sandbox, Outcome::Served) <= served + 1);
 }
 
-/// How long requests reach a member after its instance stopped, while another member serves.
+/// Returns how long requests reach a member after its instance stopped, while another member serves.
 async fn reached_after_stop(sandbox: &Sandbox, balancer: &str) -> f64 {
     sandbox.with(|world| send(world, Client::to(balancer).taking(Duration::ZERO))).unwrap();
     sandbox.advance(seconds(10)).await;
@@ -109,7 +109,7 @@ async fn stopped_instance_gets_requests_until_the_balancer_learns_of_it_from_ec2
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopped_instance_gets_requests_until_it_failed_its_checks_where_ec2_tells_nobody() {
+async fn without_news_from_ec2_requests_stop_when_health_checks_fail() {
     let routing_lag = RoutingLag { instance_stop: None, ..RoutingLag::default() };
     let sandbox = group(instances(), &[WEB, API], Options { routing_lag, ..Options::default() }).await;
     // Two checks, 30 s apart, of which the second lasts its 6 s.
@@ -133,7 +133,7 @@ async fn network_balancer_takes_longer_to_leave_an_unhealthy_target() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn target_that_is_back_before_it_was_missed_stays_in_service_and_refuses() {
+async fn target_that_restarts_unnoticed_stays_in_service_and_refuses() {
     let sandbox = group(addresses(), &["10.0.0.7", "10.0.1.7"], Options::default()).await;
     sandbox.with(|world| send(world, Client::to("tg:web").taking(Duration::ZERO))).unwrap();
     sandbox.with(|world| bring(world, WEB, InstanceState::Stopping));
