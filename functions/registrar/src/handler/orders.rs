@@ -47,6 +47,11 @@ impl Reconcile {
                 }
             }
         }
+        let told = notices.len();
+        notices.retain(|notice| !self.base.engine.has_served(notice));
+        if notices.len() < told {
+            tracing::info!(events = told - notices.len(), "an earlier sweep has served them");
+        }
         if notices.is_empty() {
             return Ok(records::answer([]));
         }

@@ -122,16 +122,16 @@ impl Look<'_> {
     /// Whether an event tells once more what another one told of the same stop.
     fn is_seen_through(&self, notice: &Notice, instance: Option<&Instance>) -> bool {
         let tells_of_a_stop = notice.announced.is_some_and(|(state, _)| state.is_out());
-        let is_known = |instance: &Instance| instance.state.is_out() && self.engine.stops.knows(instance);
+        let is_known = |instance: &Instance| instance.state.is_out() && self.engine.served.has_stop_of(instance);
         tells_of_a_stop && instance.is_some_and(is_known)
     }
 
-    /// Remembers the stops of which nothing is left to do, by the states that EC2 told last.
-    fn remember_stops(&self, out: &[&Instance], states: &BTreeMap<InstanceId, State>) {
-        for instance in out {
-            let is_out = states.get(&instance.id).is_some_and(|state| state.is_out());
-            if is_out && self.notes.again().of(&instance.id).is_nothing() {
-                self.engine.stops.remember(instance);
+    /// Remembers the stops and starts of which nothing is left to do, by the states that EC2 told last.
+    fn remember_served(&self, instances: &[&Instance], states: &BTreeMap<InstanceId, State>) {
+        for instance in instances {
+            let is_the_same = states.get(&instance.id).is_some_and(|state| state.is_out() == instance.state.is_out());
+            if is_the_same && self.notes.again().of(&instance.id).is_nothing() {
+                self.engine.served.remember(instance);
             }
         }
     }
@@ -156,6 +156,7 @@ impl Look<'_> {
         if self.take_out(&out).await.is_any {
             states.extend(self.look_after_taking(&out).await.states);
         }
-        self.remember_stops(&out, &states);
+        self.remember_served(&out, &states);
+        self.remember_served(&running, &states);
     }
 }
