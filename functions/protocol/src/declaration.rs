@@ -8,8 +8,9 @@ use thiserror::Error;
 
 use crate::{
     address::Address,
-    id::LoadBalancerName,
-    registration::{Balancer, Malformed, Registration, TargetName, parts_of, read_value},
+    balancer::{Declared, DeclaredGroup},
+    malformed::Malformed,
+    registration::{Registration, TargetName, parts_of, read_value},
     target_group::{TargetGroup, TargetType},
 };
 
@@ -20,24 +21,6 @@ pub struct Declaration {
     pub balancer: Declared,
     /// The target. In a group, the port is the group's own where it is left out; in one of type `ip`, the address is `eth0`.
     pub target: TargetName,
-}
-
-/// A balancer as a declaration names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Declared {
-    /// A Classic load balancer.
-    Classic(LoadBalancerName),
-    /// A target group.
-    TargetGroup(DeclaredGroup),
-}
-
-/// A target group as a declaration names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DeclaredGroup {
-    /// The group's name.
-    pub name: String,
-    /// The group's id, where the operator means this very group and no later one of its name.
-    pub id: Option<String>,
 }
 
 impl Declaration {
@@ -72,24 +55,13 @@ impl FromStr for Declaration {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let (balancer, target) = parts_of(text)?;
-        let balancer = match balancer {
-            Balancer::Classic(name) => Declared::Classic(name.into()),
-            Balancer::TargetGroup { name, id } => {
-                Declared::TargetGroup(DeclaredGroup { name: name.to_owned(), id: id.map(str::to_owned) })
-            }
-        };
         Ok(Self { balancer, target })
     }
 }
 
 impl fmt::Display for Declaration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.balancer {
-            Declared::Classic(name) => write!(f, "clb:{name}")?,
-            Declared::TargetGroup(DeclaredGroup { name, id: None }) => write!(f, "tg:{name}")?,
-            Declared::TargetGroup(DeclaredGroup { name, id: Some(id) }) => write!(f, "tg:{name}/{id}")?,
-        }
-        self.target.fmt(f)
+        write!(f, "{}{}", self.balancer, self.target)
     }
 }
 

@@ -16,7 +16,8 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
-    registration::{Malformed, Registration, read_value},
+    malformed::Malformed,
+    registration::{Registration, read_value},
     tag,
     time::Timestamp,
 };

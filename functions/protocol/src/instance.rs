@@ -18,8 +18,6 @@ use crate::{
 pub struct Instance {
     /// Which one.
     pub id: InstanceId,
-    /// The account that owns it.
-    pub account: String,
     /// What it was doing when the description was made.
     pub state: State,
     /// The start of the present run, or of the last one: renewed at every start, not only at the launch.
@@ -94,8 +92,8 @@ impl State {
         }
     }
 
-    /// Whether it is down, or going down, for now or for ever.
-    pub fn is_out(self) -> bool {
+    /// Whether it is down, or going down, for now or for ever. Whether an instance is out, [`crate::presence`] tells.
+    pub(crate) fn is_out(self) -> bool {
         matches!(self, Self::Stopping | Self::Stopped) || self.is_dying()
     }
 
@@ -188,7 +186,6 @@ pub(crate) mod tests {
     pub(crate) fn instance(id: &str) -> Instance {
         Instance {
             id: id.into(),
-            account: "123456789012".into(),
             state: State::Running,
             launch_time: Some(at(0)),
             stop_time: None,

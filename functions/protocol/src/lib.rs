@@ -1,32 +1,34 @@
 //! The protocol of elb-registrar: what its functions read, remember and decide. Pure: no call, no clock, no waiting.
 //!
 //! - what instances, groups and balancers are: [`id`], [`address`], [`instance`], [`member`], [`hook`], [`network`], [`target_group`];
-//! - what was observed of balancers: [`observed`];
+//! - what was observed of balancers: [`observed`]; whether an instance is in or out: [`presence`];
 //! - what is remembered in tags: [`tag`], [`registration`], [`held`], [`declaration`];
 //! - what an event tells: [`event`];
-//! - what follows from all of it: [`decide`], [`orphan`]; and why, for people: [`finding`], [`because`], [`names`], [`nearest`], [`fields`];
+//! - what follows from all of it: [`decide`]; and why, for people: [`decide::explain`], [`because`], [`names`], [`nearest`], [`fields`];
 //! - for how long any of it holds: [`timing`].
 //!
 //! The crate `registrar` reads from AWS and does what is decided here. `docs/design.md` has the promises, and why they hold.
 
 pub mod address;
+pub mod balancer;
+pub mod balancer_kind;
 pub mod because;
 pub mod call_error;
 pub mod decide;
 pub mod declaration;
 pub mod event;
 pub mod fields;
-pub mod finding;
 pub mod held;
 pub mod hook;
 pub mod id;
 pub mod instance;
+pub mod malformed;
 pub mod member;
 pub mod names;
 pub mod nearest;
 pub mod network;
 pub mod observed;
-pub mod orphan;
+pub mod presence;
 pub mod registration;
 pub mod tag;
 pub mod target_group;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
-use crate::{id::AutoScalingGroupName, registration::BalancerId};
+use crate::{balancer::BalancerId, id::AutoScalingGroupName};
 
 /// The balancers that a group registers its members with and deregisters them from.
 pub type AttachedBalancers = BTreeSet<BalancerId>;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::nearest::nearest;
+use crate::{balancer_kind::BalancerKind, nearest::nearest};
 
 /// Characters in which a name may differ from one that is suggested.
 const SLIPS_MAX: usize = 2;
@@ -10,10 +10,8 @@ const SLIPS_MAX: usize = 2;
 /// A name that something in the account has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// A Classic load balancer's.
-    Classic(String),
-    /// A target group's.
-    TargetGroup(String),
+    /// That of a balancer.
+    Balancer(BalancerKind, String),
     /// That of an Application, Network or Gateway Load Balancer, which takes no targets itself.
     LoadBalancer {
         /// The name.
@@ -25,23 +23,14 @@ pub enum Name {
     },
 }
 
-/// What a declaration names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sought {
-    /// `clb:NAME`.
-    Classic,
-    /// `tg:NAME`.
-    TargetGroup,
-}
-
 impl Name {
-    fn is(&self, sought: Sought) -> bool {
-        matches!((self, sought), (Self::Classic(_), Sought::Classic) | (Self::TargetGroup(_), Sought::TargetGroup))
+    fn is(&self, sought: BalancerKind) -> bool {
+        matches!(self, Self::Balancer(kind, _) if *kind == sought)
     }
 
     fn text(&self) -> &str {
         match self {
-            Self::Classic(name) | Self::TargetGroup(name) | Self::LoadBalancer { name, .. } => name,
+            Self::Balancer(_, name) | Self::LoadBalancer { name, .. } => name,
         }
     }
 }
@@ -50,24 +39,14 @@ impl Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Classic(name) => write!(f, "clb:{name}"),
-            Self::TargetGroup(name) => write!(f, "tg:{name}"),
+            Self::Balancer(kind, name) => write!(f, "{}:{name}", kind.prefix()),
             Self::LoadBalancer { name, .. } => f.write_str(name),
         }
     }
 }
 
-impl fmt::Display for Sought {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Classic => "Classic load balancer",
-            Self::TargetGroup => "target group",
-        })
-    }
-}
-
 /// Says what an operator may have meant who declares a name that is not there, as the end of a sentence. Empty if nothing is near.
-pub fn hint(sought: Sought, name: &str, names: &[Name]) -> String {
+pub fn hint(sought: BalancerKind, name: &str, names: &[Name]) -> String {
     let same_name = names.iter().find(|other| other.text() == name && !other.is(sought));
     match same_name {
         Some(Name::LoadBalancer { kind, groups, .. }) => {
@@ -108,24 +87,28 @@ mod tests {
     #[test]
     fn what_an_operator_may_have_meant_is_named_as_it_would_be_written() {
         let names = [
-            Name::Classic("shop".into()),
-            Name::TargetGroup("web".into()),
+            Name::Balancer(BalancerKind::Classic, "shop".into()),
+            Name::Balancer(BalancerKind::TargetGroup, "web".into()),
             Name::LoadBalancer { name: "front".into(), kind: "application".into(), groups: vec!["web".into()] },
             Name::LoadBalancer { name: "bare".into(), kind: "network".into(), groups: vec![] },
         ];
         for (sought, name, said) in [
-            (Sought::Classic, "shpo", ": did you mean `clb:shop`?"),
-            (Sought::TargetGroup, "wbe", ": did you mean `tg:web`?"),
-            (Sought::Classic, "web", ": did you mean `tg:web`?"),
-            (Sought::TargetGroup, "shop", ": did you mean `clb:shop`?"),
-            (Sought::Classic, "front", ": `front` is an Application Load Balancer; name its target group, `tg:web`"),
+            (BalancerKind::Classic, "shpo", ": did you mean `clb:shop`?"),
+            (BalancerKind::TargetGroup, "wbe", ": did you mean `tg:web`?"),
+            (BalancerKind::Classic, "web", ": did you mean `tg:web`?"),
+            (BalancerKind::TargetGroup, "shop", ": did you mean `clb:shop`?"),
             (
-                Sought::TargetGroup,
+                BalancerKind::Classic,
+                "front",
+                ": `front` is an Application Load Balancer; name its target group, `tg:web`",
+            ),
+            (
+                BalancerKind::TargetGroup,
                 "bare",
                 ": `bare` is a Network Load Balancer, which has no target group for instances or addresses",
             ),
-            (Sought::TargetGroup, "nowhere", ""),
-            (Sought::TargetGroup, "web2", ""),
+            (BalancerKind::TargetGroup, "nowhere", ""),
+            (BalancerKind::TargetGroup, "web2", ""),
         ] {
             assert_eq!(hint(sought, name, &names), said, "{sought} {name}");
         }

@@ -36,6 +36,8 @@ pub struct Subnet {
 /// What was read of some VPCs.
 #[derive(Clone, Debug, Default)]
 pub struct Networks {
+    /// The account that they were read in.
+    account: String,
     subnets: BTreeMap<VpcId, Vec<Subnet>>,
     /// Addresses that an interface lists.
     taken: BTreeSet<(VpcId, IpAddr)>,
@@ -60,9 +62,9 @@ pub enum Whose {
 }
 
 impl Networks {
-    /// What is known when the subnets were read, and no interface yet.
-    pub fn of(subnets: BTreeMap<VpcId, Vec<Subnet>>) -> Self {
-        Self { subnets, ..Self::default() }
+    /// What is known in an account when the subnets were read, and no interface yet.
+    pub fn of(account: &str, subnets: BTreeMap<VpcId, Vec<Subnet>>) -> Self {
+        Self { account: account.to_owned(), subnets, ..Self::default() }
     }
 
     /// Notes an interface of a VPC: the addresses that it lists, and the prefixes that were delegated to it.
@@ -81,8 +83,8 @@ impl Networks {
         self.taken.contains(place)
     }
 
-    /// Whose an address in a VPC is, as the account sees it that the reading was made in.
-    pub fn whose(&self, vpc: &VpcId, address: IpAddr, account: &str) -> Whose {
+    /// Whose an address in a VPC is, as the account sees it.
+    pub fn whose(&self, vpc: &VpcId, address: IpAddr) -> Whose {
         let Some(subnet) = self.subnet_of(vpc, address) else { return Whose::Outside };
         let is_delegated = || self.delegated.get(vpc).is_some_and(|blocks| blocks.iter().any(|b| b.contains(address)));
         if self.taken.contains(&(vpc.clone(), address)) || is_delegated() {
@@ -90,7 +92,7 @@ impl Networks {
         }
         // "Participants cannot view ... resources that belong to other participants or the VPC owner"; the owner "can view
         // the details for all the network interfaces" (VPC guide, "Share your VPC subnets with other accounts").
-        match subnet.owner == account {
+        match subnet.owner == self.account {
             true => Whose::Nobody,
             false => Whose::Unknown { owner: subnet.owner.clone() },
         }
@@ -154,7 +156,8 @@ mod tests {
         let subnets = BTreeMap::from([("vpc-1".into(), vec![Subnet { owner: owner.to_owned(), blocks }])]);
         let delegated = ["10.0.0.32/28", "2600:1f18::5:0:0:0/80"].map(|text| text.parse().unwrap()).to_vec();
         let taken = BTreeSet::from([("vpc-1".into(), "10.0.0.10".parse().unwrap())]);
-        Networks { subnets, taken, delegated: BTreeMap::from([("vpc-1".into(), delegated)]) }
+        let delegated = BTreeMap::from([("vpc-1".into(), delegated)]);
+        Networks { account: ACCOUNT.to_owned(), subnets, taken, delegated }
     }
 
     #[test]
@@ -174,10 +177,10 @@ mod tests {
             ("2600:1f18::6:0:0:7", Whose::Nobody, unknown()),
             ("2600:1f19::7", Whose::Outside, Whose::Outside),
         ] {
-            let ask = |owner| networks(owner).whose(&"vpc-1".into(), address.parse().unwrap(), ACCOUNT);
+            let ask = |owner| networks(owner).whose(&"vpc-1".into(), address.parse().unwrap());
             assert_eq!((ask(ACCOUNT), ask("210987654321")), (whose, whose_if_shared), "{address}");
         }
-        let elsewhere = networks(ACCOUNT).whose(&"vpc-2".into(), "10.0.0.11".parse().unwrap(), ACCOUNT);
+        let elsewhere = networks(ACCOUNT).whose(&"vpc-2".into(), "10.0.0.11".parse().unwrap());
         assert_eq!(elsewhere, Whose::Outside);
     }
 

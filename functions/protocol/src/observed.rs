@@ -10,12 +10,13 @@ use thiserror::Error;
 
 use crate::{
     address::{Address, Family},
+    balancer::{BalancerId, TargetGroupId},
+    balancer_kind::BalancerKind,
     call_error::CallError,
     declaration::DoesNotFit,
     id::{AutoScalingGroupName, InstanceId, VpcId},
     instance::Instance,
-    names::Sought,
-    registration::{BalancerId, Registration, TargetGroupId},
+    registration::Registration,
     tag::Owner,
     target_group::TargetType,
 };
@@ -162,7 +163,7 @@ pub enum Reason {
     #[error("there is no {sought} `{name}` in this account and Region{hint}")]
     NoSuchBalancer {
         /// What is declared.
-        sought: Sought,
+        sought: BalancerKind,
         /// Its name.
         name: String,
         /// What the operator may have meant; empty if nothing is near ([`crate::names::hint`]).

@@ -7,32 +7,16 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
-use thiserror::Error;
 
-use crate::{address::Address, id::LoadBalancerName};
+use crate::{
+    address::Address,
+    balancer::{BalancerId, Declared, TargetGroupId},
+    id::LoadBalancerName,
+    malformed::{Malformed, split_off},
+};
 
 /// The zone of a target that is outside its group's VPC.
 pub const ZONE_ALL: &str = "all";
-
-/// What sends traffic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BalancerId {
-    /// A Classic load balancer.
-    Classic(LoadBalancerName),
-    /// A target group of an Application, Network or Gateway Load Balancer.
-    TargetGroup(TargetGroupId),
-}
-
-/// A target group, by the two parts of its ARN that account and Region do not tell.
-///
-/// The second part makes a group that was deleted and created anew under its name a different one, as it is for AWS.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetGroupId {
-    /// Its name, unique in account and Region.
-    pub name: String,
-    /// The 16 hexadecimal digits after the name.
-    pub id: String,
-}
 
 /// One place where an instance receives traffic: a balancer, and the target that the instance is there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,48 +53,6 @@ impl Registration {
     }
 }
 
-impl TargetGroupId {
-    /// The group of an ARN such as `arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.
-    pub fn from_arn(arn: &str) -> Option<Self> {
-        let (_, resource) = arn.split_once(":targetgroup/")?;
-        resource.parse().ok()
-    }
-
-    /// Its ARN.
-    pub fn arn(&self, region: &str, account: &str) -> String {
-        format!("arn:{}:elasticloadbalancing:{region}:{account}:targetgroup/{self}", partition(region))
-    }
-}
-
-/// The partition of a Region, by its prefix as AWS's partition list has it.
-fn partition(region: &str) -> &'static str {
-    const PARTITIONS: [(&str, &str); 7] = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-isob-", "aws-iso-b"),
-        ("us-isof-", "aws-iso-f"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("us-iso-", "aws-iso"),
-        ("eusc-", "aws-eusc"),
-    ];
-    PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
-}
-
-impl fmt::Display for TargetGroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.name, self.id)
-    }
-}
-
-impl fmt::Display for BalancerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Classic(name) => write!(f, "clb:{name}"),
-            Self::TargetGroup(group) => write!(f, "tg:{group}"),
-        }
-    }
-}
-
 impl fmt::Display for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.balancer, self.target)
@@ -137,24 +79,9 @@ impl fmt::Display for TargetName {
     }
 }
 
-impl Serialize for BalancerId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 impl Serialize for Registration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl FromStr for TargetGroupId {
-    type Err = Malformed;
-
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        let (name, id) = text.split_once('/').ok_or(Malformed::GroupWithoutId)?;
-        Ok(Self { name: name_of(name)?.to_owned(), id: group_id_of(id)?.to_owned() })
     }
 }
 
@@ -163,15 +90,33 @@ impl FromStr for Registration {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let (balancer, target) = parts_of(text)?;
-        match balancer {
-            Balancer::Classic(name) => Ok(Self::classic(name)),
-            Balancer::TargetGroup { name, id } => {
-                let (name, id) = (name.to_owned(), id.ok_or(Malformed::GroupWithoutId)?.to_owned());
-                target.port.ok_or(Malformed::NoPort)?;
-                Ok(Self::in_group(TargetGroupId { name, id }, target))
-            }
+        let balancer = balancer.complete()?;
+        if matches!(balancer, BalancerId::TargetGroup(_)) {
+            target.port.ok_or(Malformed::NoPort)?;
         }
+        Ok(Self { balancer, target })
     }
+}
+
+/// Takes the text form apart: a balancer, of which a declaration may leave out a part, and the target.
+pub(crate) fn parts_of(text: &str) -> Result<(Declared, TargetName), Malformed> {
+    let (balancer, target) = Declared::parse(text)?;
+    Ok((balancer, target_of(target)?))
+}
+
+/// Reads what follows the balancer: `[:PORT][=ADDRESS][@ZONE][+QUICID]`.
+fn target_of(text: &str) -> Result<TargetName, Malformed> {
+    // From the end: neither a QUIC id nor a zone can contain what introduces the part before it.
+    let (rest, quic_id) = split_off(text, '+');
+    let (rest, zone) = split_off(rest, '@');
+    let (rest, address) = split_off(rest, '=');
+    let (_, port) = split_off(rest, ':');
+    Ok(TargetName {
+        port: port.map(port_of).transpose()?,
+        address: address.map(|a| a.parse().map_err(|()| Malformed::Address(a.to_owned()))).transpose()?,
+        zone: zone.map(zone_of).transpose()?.map(str::to_owned),
+        quic_id: quic_id.map(quic_id_of).transpose()?.map(str::to_owned),
+    })
 }
 
 /// Reads the texts in a tag's value, separated by spaces: what could be understood, and what could not with the reason.
@@ -184,69 +129,6 @@ pub(crate) fn read_value<T: FromStr<Err = Malformed>>(value: &str) -> (Vec<T>, V
         }
     }
     (understood, malformed)
-}
-
-/// A balancer in the text form, of which a declaration may leave out a part.
-pub(crate) enum Balancer<'t> {
-    /// `clb:NAME`
-    Classic(&'t str),
-    /// `tg:NAME[/ID]`
-    TargetGroup { name: &'t str, id: Option<&'t str> },
-}
-
-/// Takes the text form apart: `clb:NAME`, or `tg:NAME[/ID][:PORT][=ADDRESS][@ZONE][+QUICID]`.
-pub(crate) fn parts_of(text: &str) -> Result<(Balancer<'_>, TargetName), Malformed> {
-    if let Some(name) = text.strip_prefix("clb:") {
-        return Ok((Balancer::Classic(name_of(name)?), TargetName::default()));
-    }
-    let rest = text.strip_prefix("tg:").ok_or_else(|| unknown_kind(text))?;
-    if text.contains([',', ';']) {
-        return Err(Malformed::NoSpace);
-    }
-    // From the end: neither a QUIC id nor a zone can contain what introduces the part before it.
-    let (rest, quic_id) = split_off(rest, '+');
-    let (rest, zone) = split_off(rest, '@');
-    let (rest, address) = split_off(rest, '=');
-    let (rest, port) = split_off(rest, ':');
-    let (name, id) = split_off(rest, '/');
-    let balancer = Balancer::TargetGroup { name: name_of(name)?, id: id.map(group_id_of).transpose()? };
-    let target = TargetName {
-        port: port.map(port_of).transpose()?,
-        address: address.map(|a| a.parse().map_err(|()| Malformed::Address(a.to_owned()))).transpose()?,
-        zone: zone.map(zone_of).transpose()?.map(str::to_owned),
-        quic_id: quic_id.map(quic_id_of).transpose()?.map(str::to_owned),
-    };
-    Ok((balancer, target))
-}
-
-/// What is wrong with a text that begins with neither kind, and what would be right where that is known.
-fn unknown_kind(text: &str) -> Malformed {
-    let lower = text.to_ascii_lowercase();
-    match TargetGroupId::from_arn(text) {
-        Some(group) => Malformed::Meant(format!("tg:{group}")),
-        None if lower.starts_with("tg:") || lower.starts_with("clb:") => {
-            let (kind, rest) = lower.split_at(lower.find(':').unwrap_or_default());
-            Malformed::Meant(format!("{kind}{}", &text[text.len() - rest.len()..]))
-        }
-        None => Malformed::UnknownKind,
-    }
-}
-
-/// Splits at the first mark, which is dropped.
-fn split_off(text: &str, mark: char) -> (&str, Option<&str>) {
-    text.split_once(mark).map_or((text, None), |(head, tail)| (head, Some(tail)))
-}
-
-/// Load balancers and target groups have names of up to 32 letters, digits and hyphens (API reference of both).
-fn name_of(text: &str) -> Result<&str, Malformed> {
-    let fits = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if fits { Ok(text) } else { Err(Malformed::Name(text.to_owned())) }
-}
-
-/// In practice 16 hexadecimal digits; no page promises it, so only the characters of an ARN's part are required.
-fn group_id_of(text: &str) -> Result<&str, Malformed> {
-    let fits = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
-    if fits { Ok(text) } else { Err(Malformed::GroupId(text.to_owned())) }
 }
 
 fn port_of(text: &str) -> Result<u16, Malformed> {
@@ -267,44 +149,6 @@ fn quic_id_of(text: &str) -> Result<&str, Malformed> {
     let digits = text.strip_prefix("0x").unwrap_or_default();
     let fits = digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if fits { Ok(text) } else { Err(Malformed::QuicId(text.to_owned())) }
-}
-
-/// What is wrong with the text of a registration.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Malformed {
-    /// Neither kind of balancer.
-    #[error("it begins with neither `clb:` (a Classic load balancer) nor `tg:` (a target group)")]
-    UnknownKind,
-    /// An ARN, or a kind in capital letters.
-    #[error("did you mean `{0}`?")]
-    Meant(String),
-    /// More than one in one text.
-    #[error("several registrations are separated by a space, and by nothing else")]
-    NoSpace,
-    /// Not a name that AWS would accept.
-    #[error("`{0}` is not a name of up to 32 letters, digits and hyphens")]
-    Name(String),
-    /// A held registration names the very group.
-    #[error("the target group's id is missing: write `tg:NAME/ID:PORT`")]
-    GroupWithoutId,
-    /// Not the last part of an ARN.
-    #[error("`{0}` is not the id in a target group's ARN")]
-    GroupId(String),
-    /// A held registration names the port.
-    #[error("the port is missing: write `tg:NAME/ID:PORT`")]
-    NoPort,
-    /// Not a port.
-    #[error("`{0}` is not a port from 1 to 65535")]
-    Port(String),
-    /// Neither an interface nor an address.
-    #[error("`{0}` is neither `eth0`, `eth1`, ... nor an IP address")]
-    Address(String),
-    /// Not a zone.
-    #[error("`{0}` is neither `all` nor an Availability Zone")]
-    Zone(String),
-    /// Not a QUIC server id.
-    #[error("`{0}` is not `0x` and 16 lowercase hexadecimal digits")]
-    QuicId(String),
 }
 
 #[cfg(test)]
@@ -392,16 +236,5 @@ pub(crate) mod tests {
         ] {
             assert_eq!(text.parse::<Registration>(), Err(wrong), "{text}");
         }
-    }
-
-    #[test]
-    fn a_group_is_found_in_its_arn_and_gives_it_back_in_every_partition() {
-        for (partition, region) in [("aws", "us-east-1"), ("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1")] {
-            let arn =
-                format!("arn:{partition}:elasticloadbalancing:{region}:123456789012:targetgroup/api/0123456789abcdef");
-            let group = TargetGroupId::from_arn(&arn).unwrap();
-            assert_eq!(group.arn(region, "123456789012"), arn);
-        }
-        assert_eq!(TargetGroupId::from_arn("arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/a/b"), None);
     }
 }

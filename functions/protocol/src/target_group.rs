@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{address::Family, id::VpcId, registration::TargetGroupId};
+use crate::{address::Family, balancer::TargetGroupId, id::VpcId};
 
 /// A target group, reduced to what matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]

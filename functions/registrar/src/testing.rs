@@ -17,7 +17,6 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 pub(crate) fn instance(id: &str) -> Instance {
     Instance {
         id: id.into(),
-        account: "123456789012".into(),
         state: State::Running,
         launch_time: Some(at(0)),
         stop_time: None,

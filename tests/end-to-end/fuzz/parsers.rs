@@ -7,10 +7,11 @@ use proptest::{
     prelude::*,
 };
 use protocol::{
+    balancer::{BalancerId, TargetGroupId},
     declaration::Declaration,
     event::{LifecycleAction, Notice, Place, Told},
     held::Held,
-    registration::{BalancerId, Registration, TargetGroupId},
+    registration::Registration,
 };
 use registrar::{
     config::{self, Config},

@@ -156,6 +156,8 @@ async fn a_sweep_says_what_was_wrong_and_what_that_can_have_come_from() {
         |why: &String| why.starts_with("held (taken at 2026-01-05T08:") && why.contains("its event was missed");
     assert!(wrong.len() == 3 && wrong.iter().all(is_missed), "{wrong:?}");
     assert_eq!(stage.sweep().await.expect("a report")["instances"], json!({}), "nothing is wrong any more");
+    // The sweep has what it registered looked at once more, after 15 s.
+    stage.sandbox.advance(Duration::from_secs(60)).await;
     stage.stop_and_rest("web-1").await;
     stage.sandbox.advance(Duration::from_secs(600)).await;
     let late = stage.sweep().await.expect("a report");

@@ -132,7 +132,6 @@ impl Told {
     fn instance(&self) -> Instance {
         Instance {
             id: "i-1".into(),
-            account: "123456789012".to_owned(),
             state: match self.seen.state {
                 State::Pending => InstanceState::Pending,
                 State::Running => InstanceState::Running,

@@ -114,7 +114,6 @@ mod tests {
     fn stopped(id: &InstanceId, name: &str) -> Instance {
         Instance {
             id: id.clone(),
-            account: "123456789012".to_owned(),
             state: State::Stopped,
             launch_time: None,
             stop_time: None,

@@ -16,7 +16,7 @@ use thiserror::Error;
 use self::field::{Field, Object};
 use crate::{
     id::{InstanceId, LifecycleHookName},
-    registration::Malformed,
+    malformed::Malformed,
     time::Timestamp,
 };
 

@@ -34,6 +34,11 @@ impl Notice {
     pub const TAKES: &str = "`instance-state` takes `EC2 Instance State-change Notification` from `aws.ec2`: \
                              events/instance-stopped.json in the repository of elb-registrar is a sample";
 
+    /// Whether it tells that the instance stops, or ends.
+    pub fn tells_of_a_stop(&self) -> bool {
+        self.announced.is_some_and(|(state, _)| state.is_out())
+    }
+
     /// Reads an EventBridge event, also inside the envelope of SNS, or a plain order.
     ///
     /// # Errors

@@ -14,12 +14,12 @@ use aws_sdk_autoscaling::{
     types::{AutoScalingInstanceDetails, LifecycleHook},
 };
 use protocol::{
+    balancer::{BalancerId, TargetGroupId},
     call_error::CallError,
     event::LifecycleAction,
     hook::{self, Hook},
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     member::{ActionResult, AttachedBalancers, Member},
-    registration::{BalancerId, TargetGroupId},
 };
 
 use crate::aws::{budget::Budget, call::once};

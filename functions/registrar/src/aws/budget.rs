@@ -1,8 +1,8 @@
 //! How fast AWS is called: within a part of what the account may, and slower where that is still too fast.
 //!
-//! The limits on calls are an account's and Region's: a token bucket for each set of APIs, from which every other controller
-//! lives, too (the AWS Load Balancer Controller, ECS, Auto Scaling, Terraform). So a process takes at most half of what a
-//! bucket holds, and of what flows in four fifths for reading and nineteen twentieths for writing (`ApiSet::share`). Where
+//! The limits on calls are an account's and Region's: a token bucket for each set of APIs. Other controllers live from it, too: the AWS Load
+//! Balancer Controller, Terraform, people at the console. (EC2, ECS, Auto Scaling and CloudFormation have buckets of their own.) So a process
+//! takes at most half of what a bucket holds, and of what flows in four fifths for reading and nineteen twentieths for writing. Where
 //! others use more than what that leaves, or where an account has smaller buckets than those published, AWS refuses: then the
 //! rate is halved, and grows again as long as nothing is refused.
 //!
@@ -51,16 +51,6 @@ pub enum ApiSet {
     Register,
 }
 
-const API_SETS: [ApiSet; 7] = [
-    ApiSet::Ec2Describe,
-    ApiSet::CreateTags,
-    ApiSet::DeleteTags,
-    ApiSet::ClassicDescribe,
-    ApiSet::ClassicRegister,
-    ApiSet::Describe,
-    ApiSet::Register,
-];
-
 /// A service with published limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
@@ -72,46 +62,58 @@ pub enum Service {
     ElasticLoadBalancingV2,
 }
 
+/// A set of APIs with its published bucket, and what part of its refill is used.
+struct Limits {
+    set: ApiSet,
+    service: Service,
+    /// How the names of its operations begin.
+    operations: &'static str,
+    /// Calls at once.
+    size: f64,
+    /// Calls a second.
+    refill: f64,
+    share: f64,
+}
+
+/// What part of a refill reading uses, and what part writing. More leaves others nothing for as long as a storm lasts; less makes the storm last
+/// longer. What it lasts for is writing, 4 calls a second of which are two minutes for 500 groups; reading them takes ten seconds.
+const READING: f64 = 0.8;
+const WRITING: f64 = 0.95;
+
+/// A line for each set, in their order; of two lines that fit an operation the first counts.
+///
+/// Sources: <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>, and
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-throttling.html>, whose descriptions had 40 and 10 until early 2026.
+const LIMITS: [Limits; 7] = [
+    limits(ApiSet::Ec2Describe, Service::Ec2, "Describe", 100.0, 20.0, READING),
+    limits(ApiSet::CreateTags, Service::Ec2, "CreateTags", 100.0, 10.0, WRITING),
+    limits(ApiSet::DeleteTags, Service::Ec2, "DeleteTags", 100.0, 10.0, WRITING),
+    limits(ApiSet::ClassicDescribe, Service::Classic, "Describe", 200.0, 50.0, READING),
+    limits(ApiSet::ClassicRegister, Service::Classic, "", 20.0, 4.0, WRITING),
+    limits(ApiSet::Describe, Service::ElasticLoadBalancingV2, "Describe", 200.0, 50.0, READING),
+    limits(ApiSet::Register, Service::ElasticLoadBalancingV2, "", 20.0, 4.0, WRITING),
+];
+
+const fn limits(set: ApiSet, service: Service, operations: &'static str, size: f64, refill: f64, share: f64) -> Limits {
+    Limits { set, service, operations, size, refill, share }
+}
+
 impl ApiSet {
-    /// The set of an operation.
+    /// The set of an operation; `None` for one without published limits that matter here.
     pub fn of(service: Service, operation: &str) -> Option<Self> {
-        let is_description = operation.starts_with("Describe");
-        match (service, operation) {
-            (Service::Ec2, "CreateTags") => Some(Self::CreateTags),
-            (Service::Ec2, "DeleteTags") => Some(Self::DeleteTags),
-            (Service::Ec2, _) => is_description.then_some(Self::Ec2Describe),
-            (Service::Classic, _) if is_description => Some(Self::ClassicDescribe),
-            (Service::Classic, _) => Some(Self::ClassicRegister),
-            (Service::ElasticLoadBalancingV2, _) if is_description => Some(Self::Describe),
-            (Service::ElasticLoadBalancingV2, _) => Some(Self::Register),
-        }
+        let of_operation = |limits: &&Limits| limits.service == service && operation.starts_with(limits.operations);
+        LIMITS.iter().find(of_operation).map(|limits| limits.set)
     }
 
-    /// What part of the bucket's refill is used. More leaves others nothing for as long as a storm lasts; less makes the storm last
-    /// longer. What it lasts for is writing, 4 calls a second of which are two minutes for 500 groups; reading them takes ten seconds.
-    fn share(self) -> f64 {
-        match self {
-            Self::Ec2Describe | Self::ClassicDescribe | Self::Describe => 0.8,
-            Self::CreateTags | Self::DeleteTags | Self::ClassicRegister | Self::Register => 0.95,
-        }
-    }
-
-    /// The published bucket: calls at once, and calls a second ("Request throttling for the Amazon EC2 API"; "Request
-    /// throttling for the Elastic Load Balancing API", whose descriptions had 40 and 10 until early 2026).
-    fn published(self) -> (f64, f64) {
-        match self {
-            Self::Ec2Describe => (100.0, 20.0),
-            Self::CreateTags | Self::DeleteTags => (100.0, 10.0),
-            Self::ClassicDescribe | Self::Describe => (200.0, 50.0),
-            Self::ClassicRegister | Self::Register => (20.0, 4.0),
-        }
+    fn limits(self) -> &'static Limits {
+        &LIMITS[self as usize]
     }
 }
 
 /// A process's share of the buckets, and how much of the invocation's time is left.
 #[derive(Debug, Default)]
 pub struct Budget {
-    buckets: [Mutex<Bucket>; API_SETS.len()],
+    buckets: [Mutex<Bucket>; LIMITS.len()],
     patient_until: Mutex<Option<MonotonicTime>>,
 }
 
@@ -190,7 +192,7 @@ impl Bucket {
     /// Takes a token; where there is none, says how long to wait for it.
     fn take(&mut self, set: ApiSet, now: MonotonicTime) -> Option<Duration> {
         let rate = self.reckon(set, now);
-        let size = set.published().0 * SHARE_OF_SIZE;
+        let size = set.limits().size * SHARE_OF_SIZE;
         if self.missing + 1.0 > size {
             return Some(Duration::from_secs_f64((self.missing + 1.0 - size) / rate).max(Duration::from_millis(1)));
         }
@@ -201,7 +203,7 @@ impl Bucket {
     fn slow_down(&mut self, set: ApiSet, now: MonotonicTime) {
         self.reckon(set, now);
         // AWS has none, so what is thought to be left is wrong.
-        self.missing = self.missing.max(set.published().0 * SHARE_OF_SIZE);
+        self.missing = self.missing.max(set.limits().size * SHARE_OF_SIZE);
         if self.slowed_at.is_none_or(|at| now - at >= SLOWED_EVERY) {
             self.slowed_at = Some(now);
             self.slowed = f64::min(1.0 - SLOWEST, 1.0 - (1.0 - self.slowed) / 2.0);
@@ -212,7 +214,7 @@ impl Bucket {
     fn reckon(&mut self, set: ApiSet, now: MonotonicTime) -> f64 {
         let passed = self.reckoned_at.map_or(0.0, |at| (now - at).as_secs_f64());
         self.reckoned_at = Some(now);
-        let full = set.published().1 * set.share();
+        let full = set.limits().refill * set.limits().share;
         self.missing = f64::max(0.0, self.missing - passed * full * (1.0 - self.slowed));
         self.slowed = f64::max(0.0, self.slowed - passed * RECOVERY);
         full * (1.0 - self.slowed)
@@ -240,12 +242,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn half_of_a_bucket_is_there_at_once_and_then_a_share_of_what_flows_in() {
-        for set in API_SETS {
+        for (index, Limits { set, size, refill, share, .. }) in LIMITS.into_iter().enumerate() {
+            assert_eq!(set as usize, index, "{set:?}: the lines are in the order of the sets");
             let budget = Budget::default();
-            let (size, refill) = set.published();
             assert_eq!(seconds_for(&budget, set, (size / 2.0) as usize).await, 0.0, "{set:?}");
             let more = seconds_for(&budget, set, 100).await;
-            assert!((more - 100.0 / refill / set.share()).abs() < 0.2, "{set:?}: {more} s for 100 calls");
+            assert!((more - 100.0 / refill / share).abs() < 0.2, "{set:?}: {more} s for 100 calls");
         }
     }
 

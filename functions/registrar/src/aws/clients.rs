@@ -14,6 +14,7 @@ use protocol::timing::{ATTEMPT_TIMEOUT, CONNECT_WITHIN, OPERATION_TIMEOUT};
 use tokio::time::timeout;
 
 use crate::aws::{
+    account::Account,
     auto_scaling::AutoScaling,
     budget::{Budget, Service},
     call_watch::{CallCounts, CallWatch},
@@ -42,6 +43,8 @@ pub struct Clients {
     pub sqs: aws_sdk_sqs::Client,
     /// Where they are, such as `us-east-1`.
     pub region: String,
+    /// The account that they work in.
+    pub(crate) account: Account,
     /// What they did.
     pub counts: Arc<CallCounts>,
     /// How fast they may go on.
@@ -103,17 +106,19 @@ impl Clients {
     fn watched(sdk: &SdkConfig, watch: impl Fn(&Arc<CallCounts>) -> CallWatch) -> Self {
         let counts = Arc::default();
         let budget: Arc<Budget> = Arc::default();
+        let account = Account::default();
         // One watch a client: each service has a clock of its own.
         let watch = || watch(&counts);
         let of = |service| watch().slowing(service, &budget);
         let of_ec2 = of(Service::Ec2);
         Self {
-            ec2: Ec2::new(watched!(aws_sdk_ec2, sdk, of_ec2.clone()), of_ec2, budget.clone()),
+            ec2: Ec2::new(watched!(aws_sdk_ec2, sdk, of_ec2.clone()), of_ec2, budget.clone(), account.clone()),
             classic: watched!(aws_sdk_elasticloadbalancing, sdk, of(Service::Classic)),
             target_groups: watched!(aws_sdk_elasticloadbalancingv2, sdk, of(Service::ElasticLoadBalancingV2)),
             auto_scaling: AutoScaling::new(watched!(aws_sdk_autoscaling, sdk, watch()), budget.clone()),
             sqs: watched!(aws_sdk_sqs, sdk, watch()),
             region: sdk.region().map(ToString::to_string).unwrap_or_default(),
+            account,
             counts,
             budget,
         }

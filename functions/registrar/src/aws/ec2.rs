@@ -21,6 +21,7 @@ use protocol::{
 };
 
 use crate::aws::{
+    account::Account,
     budget::{ApiSet, Budget},
     call_watch::CallWatch,
 };
@@ -48,6 +49,7 @@ pub struct Ec2 {
     pub(crate) client: Client,
     watch: CallWatch,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) account: Account,
 }
 
 /// What EC2 describes of some instances.
@@ -60,9 +62,9 @@ pub struct Described {
 }
 
 impl Ec2 {
-    /// EC2 behind a client, the watch over that client's calls, and their budget.
-    pub fn new(client: Client, watch: CallWatch, budget: Arc<Budget>) -> Self {
-        Self { client, watch, budget }
+    /// EC2 behind a client, with the watch over that client's calls, their budget, and the account that EC2 names.
+    pub(crate) fn new(client: Client, watch: CallWatch, budget: Arc<Budget>, account: Account) -> Self {
+        Self { client, watch, budget, account }
     }
 
     /// Describes instances. Those that EC2 does not know are left out.
@@ -85,7 +87,9 @@ impl Ec2 {
         let keys = LIKE_OURS.map(str::to_owned).to_vec();
         let mut reading = self.describe(vec![vec![in_states(&OUT_STATES)], vec![filter("tag-key", keys)]]).await?;
         let is_ours = |key: &String| key == tag::REGISTER || key.starts_with(tag::HELD) || tag::odd(key).is_some();
-        reading.instances.retain(|_, instance| instance.state.is_out() || instance.tags.keys().any(is_ours));
+        reading
+            .instances
+            .retain(|_, instance| OUT_STATES.contains(&instance.state) || instance.tags.keys().any(is_ours));
         Ok(reading)
     }
 
@@ -133,8 +137,8 @@ impl Ec2 {
                 let answered_at = self.watch.service_time();
                 at = Some(at.map_or(answered_at, |earlier| earlier.min(answered_at)));
                 for reservation in page.reservations() {
-                    let account = reservation.owner_id().unwrap_or_default();
-                    let described = reservation.instances().iter().filter_map(|found| instance(found, account));
+                    self.account.learn(reservation.owner_id());
+                    let described = reservation.instances().iter().filter_map(instance);
                     instances.extend(described.map(|instance| (instance.id.clone(), instance)));
                 }
             };
@@ -189,12 +193,11 @@ fn sdk_tags(tags: &[(String, String)]) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
-fn instance(found: &aws_sdk_ec2::types::Instance, account: &str) -> Option<Instance> {
+fn instance(found: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
     let state = found.state().and_then(|state| state.name()).map_or("", |name| name.as_str());
     let tags = found.tags().iter();
     Some(Instance {
         id: found.instance_id()?.into(),
-        account: account.to_owned(),
         state: State::from_name(state),
         launch_time: found.launch_time().and_then(timestamp),
         stop_time: found.state_transition_reason().and_then(time_in_reason),

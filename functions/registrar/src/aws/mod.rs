@@ -2,6 +2,7 @@
 //!
 //! The load balancers' own calls are in [`crate::balancer`].
 
+pub(crate) mod account;
 pub mod auto_scaling;
 pub mod budget;
 pub(crate) mod call;

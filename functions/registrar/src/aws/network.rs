@@ -31,7 +31,7 @@ impl Ec2 {
     /// # Errors
     /// Where a call fails: then nothing is known.
     pub async fn read_networks(&self, addresses: &BTreeSet<(VpcId, IpAddr)>) -> Result<Networks, CallError> {
-        let mut networks = Networks::of(self.subnets(addresses).await?);
+        let mut networks = Networks::of(self.account.id(), self.subnets(addresses).await?);
         let inside: Vec<&(VpcId, IpAddr)> =
             addresses.iter().filter(|(vpc, address)| networks.subnet_of(vpc, *address).is_some()).collect();
         let asked = inside.iter().map(|(_, address)| *address).collect();

@@ -1,8 +1,10 @@
 //! What sends traffic: the balancers of an account, of all kinds that there are.
 //!
 //! They are read (*where is an instance registered*, *how does a registration stand*) and changed (*register*, *deregister*);
-//! what follows from what was read is decided in [`protocol::decide`]. A kind is a folder here, a variant of [`BalancerId`], and what
-//! [`Balancers`] asks of it: the compiler names every place. None can be asked for a balancer of another kind, which has another id.
+//! what follows from what was read is decided in [`protocol::decide`].
+//!
+//! A kind is a folder here, with a struct that implements [`Kind`] and answers what [`Balancers`] asks. It is listed in this file alone: as a field,
+//! as a line of `every_kind!`, and as an arm of `kind_of!`. Its balancers have ids of a type of their own, so it cannot be asked for another's.
 
 mod classic;
 mod target_group;
@@ -10,17 +12,18 @@ mod target_group;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{
-    FutureExt,
-    future::{BoxFuture, join},
+    FutureExt, TryFutureExt,
+    future::{BoxFuture, join_all},
 };
 use protocol::{
+    balancer::{BalancerId, Declared, TargetGroupId},
     call_error::CallError,
-    declaration::{Declaration, Declared},
-    id::{InstanceId, LoadBalancerName},
+    declaration::Declaration,
+    id::InstanceId,
     instance::Instance,
     names::Name,
     observed::{AddressTarget, Drain, Found, Parting, Standing, Target, Unresolved, Wanted},
-    registration::{BalancerId, Registration, TargetGroupId},
+    registration::Registration,
     tag::{self, Owner},
 };
 use tokio::time::Instant as MonotonicTime;
@@ -40,30 +43,62 @@ pub struct Balancers {
     target_groups: TargetGroups,
 }
 
-/// Questions about balancers, each with the id of the balancer that it is about, by the balancers' kinds.
-struct ByKind<'q, Q> {
-    classic: Vec<(&'q LoadBalancerName, Q)>,
-    target_groups: Vec<(&'q TargetGroupId, Q)>,
-}
+/// A kind of balancers.
+trait Kind {
+    /// What tells one balancer of the kind from another.
+    type Id: Ord + Clone;
 
-impl<'q, Q> ByKind<'q, Q> {
-    fn of(questions: impl IntoIterator<Item = (&'q BalancerId, Q)>) -> Self {
-        let mut sorted = Self { classic: Vec::new(), target_groups: Vec::new() };
-        for (balancer, question) in questions {
-            match balancer {
-                BalancerId::Classic(name) => sorted.classic.push((name, question)),
-                BalancerId::TargetGroup(group) => sorted.target_groups.push((group, question)),
-            }
-        }
-        sorted
+    /// Returns the id of a balancer of this kind; `None` for one of another kind.
+    fn id_of(balancer: &BalancerId) -> Option<&Self::Id>;
+
+    /// Returns the balancer of an id.
+    fn balancer(id: Self::Id) -> BalancerId;
+
+    /// Sorts out what is asked about balancers of this kind, each with the balancer's id.
+    fn own<'q, Q>(&self, asked: impl IntoIterator<Item = (&'q BalancerId, Q)>) -> Vec<(&'q Self::Id, Q)> {
+        asked.into_iter().filter_map(|(balancer, question)| Some((Self::id_of(balancer)?, question))).collect()
+    }
+
+    /// Sorts out the ids of the balancers of this kind.
+    fn own_ids(&self, balancers: &BTreeSet<BalancerId>) -> BTreeSet<Self::Id> {
+        balancers.iter().filter_map(Self::id_of).cloned().collect()
     }
 }
 
+/// Asks every kind the same, all at once, and returns their answers.
+macro_rules! every_kind {
+    ($balancers:expr, $kind:ident => $answer:expr) => {
+        join_all([
+            every_kind!(@one $kind = &$balancers.classic => $answer),
+            every_kind!(@one $kind = &$balancers.target_groups => $answer),
+        ])
+        .await
+    };
+    // Boxed, or the futures of callers are too deep for the compiler's default limits.
+    (@one $kind:ident = $of:expr => $answer:expr) => {{
+        let $kind = $of;
+        $answer.boxed()
+    }};
+}
+
+/// Asks the kind that a balancer is of, by the balancer's id.
+macro_rules! kind_of {
+    ($balancers:expr, $balancer:expr, |$kind:ident, $id:ident| $answer:expr) => {
+        match $balancer {
+            BalancerId::Classic($id) => kind_of!(@one $kind = &$balancers.classic => $answer),
+            BalancerId::TargetGroup($id) => kind_of!(@one $kind = &$balancers.target_groups => $answer),
+        }
+    };
+    (@one $kind:ident = $of:expr => $answer:expr) => {{
+        let $kind = $of;
+        $answer.await
+    }};
+}
+
 impl Balancers {
-    /// The balancers that some clients see. The account is learned where it is empty.
-    pub fn new(clients: &Clients, account: &str) -> Self {
-        let classic = ClassicLoadBalancers::new(clients.classic.clone(), clients.budget.clone());
-        Self { classic, target_groups: TargetGroups::new(clients, account) }
+    /// The balancers that some clients see.
+    pub fn new(clients: &Clients) -> Self {
+        Self { classic: ClassicLoadBalancers::new(clients), target_groups: TargetGroups::new(clients) }
     }
 
     /// The same, with what is registered read only once: see [`TargetGroups::remembering`].
@@ -84,42 +119,25 @@ impl Balancers {
     }
 
     /// Reads the names that an operator may have meant who declares a balancer that is not there: a listing of each kind.
-    pub async fn names(&self) -> [Result<Vec<Name>, CallError>; 2] {
-        let (classic, target_groups) = join(self.classic.names(), self.target_groups.names()).await;
-        [classic, target_groups]
+    pub async fn names(&self) -> Vec<Result<Vec<Name>, CallError>> {
+        every_kind!(self, kind => kind.names())
     }
 
     /// Reads every balancer there is for what the instances are registered with.
     pub async fn scan(&self, instances: &[&Instance]) -> Scan {
-        let both = join(self.classic.scan(instances).boxed(), self.target_groups.scan(instances).boxed());
-        let (mut scan, of_groups) = both.await;
-        scan.add(of_groups);
-        scan
+        every_kind!(self, kind => kind.scan(instances)).into_iter().fold(Scan::default(), Scan::and)
     }
 
     /// Reads a part of the balancers there are, for a sweep: from where the last part ended, as far as the time suffices.
-    ///
-    /// Classic load balancers, of which one listing is the whole scan, are read with the first part.
     pub async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {
-        let classic = async {
-            match &part.after {
-                None => self.classic.scan(instances).await,
-                Some(_) => Scan::default(),
-            }
-        };
-        let both = join(classic.boxed(), self.target_groups.scan_part(instances, part).boxed());
-        let (mut scan, of_groups) = both.await;
-        scan.add(of_groups.scan);
-        ScannedPart { scan, ..of_groups }
+        let parts = every_kind!(self, kind => kind.scan_part(instances, part));
+        parts.into_iter().fold(ScannedPart::default(), ScannedPart::and)
     }
 
     /// Reads how registrations stand.
     pub async fn look<'w>(&self, wanted: impl IntoIterator<Item = Wanted<'w>>) -> Vec<(Wanted<'w>, Standing)> {
-        let ByKind { classic, target_groups } = by_balancer(wanted);
-        let both = join(self.classic.look(classic).boxed(), self.target_groups.look(target_groups).boxed());
-        let (mut standings, of_groups) = both.await;
-        standings.extend(of_groups);
-        standings
+        let wanted = by_balancer(wanted);
+        every_kind!(self, kind => kind.look(kind.own(wanted.iter().copied()))).into_iter().flatten().collect()
     }
 
     /// Reads whether registrations are there that were made just now.
@@ -127,10 +145,8 @@ impl Balancers {
         &self,
         given: impl IntoIterator<Item = Wanted<'w>>,
     ) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
-        let ByKind { classic, target_groups } = by_balancer(given);
-        let mut seen = self.classic.sees(classic).boxed().await;
-        seen.extend(self.target_groups.sees(target_groups).boxed().await);
-        seen
+        let given = by_balancer(given);
+        every_kind!(self, kind => kind.sees(kind.own(given.iter().copied()))).into_iter().flatten().collect()
     }
 
     /// Reads whether balancers still drain anything of an instance.
@@ -138,35 +154,27 @@ impl Balancers {
         &self,
         asked: impl IntoIterator<Item = Parting<'p>>,
     ) -> Vec<(Parting<'p>, Result<Drain, CallError>)> {
-        let asked = asked.into_iter().map(|asked| (asked.balancer, asked));
-        let ByKind { classic, target_groups } = ByKind::of(asked);
-        let mut drains = self.classic.drains(classic).boxed().await;
-        drains.extend(self.target_groups.drains(target_groups).boxed().await);
-        drains
+        let asked: Vec<_> = asked.into_iter().map(|asked| (asked.balancer, asked)).collect();
+        every_kind!(self, kind => kind.drains(kind.own(asked.iter().copied()))).into_iter().flatten().collect()
     }
 
     /// Reads anew who else looks after balancers.
     ///
     /// # Errors
-    /// Where a call fails: then nobody knows of any of them.
+    /// Where a call fails: then nothing is known of any of them.
     pub async fn owners(&self, balancers: &BTreeSet<BalancerId>) -> Result<BTreeMap<BalancerId, Owner>, CallError> {
-        let ByKind { classic, target_groups } = ByKind::of(balancers.iter().map(|balancer| (balancer, ())));
-        let names = classic.into_iter().map(|(name, ())| name.clone()).collect();
-        let groups = target_groups.into_iter().map(|(group, ())| group.clone()).collect();
-        let both = join(self.classic.owners(&names).boxed(), self.target_groups.owners(&groups).boxed());
-        let (classic, target_groups) = both.await;
-        let classic = classic?.into_iter().map(|(name, owner)| (BalancerId::Classic(name), owner));
-        let target_groups = target_groups?.into_iter().map(|(group, owner)| (BalancerId::TargetGroup(group), owner));
-        Ok(classic.chain(target_groups).collect())
+        let answers =
+            every_kind!(self, kind => kind.owners(kind.own_ids(balancers)).map_ok(|own| owners_at(kind, own)));
+        answers.into_iter().try_fold(BTreeMap::new(), |mut owners, answer| {
+            owners.extend(answer?);
+            Ok(owners)
+        })
     }
 
-    /// Waits until the account's limits let one more registration or deregistration through. Apart from the call, since whoever
-    /// has waited has to see whether there is time left, and whether the instance may still be taken.
+    /// Waits until the account's limits let one more registration or deregistration through. Apart from the call, since a caller
+    /// that has waited has to see whether there is time left, and whether the instance may still be taken.
     pub async fn turn(&self, balancer: &BalancerId) {
-        match balancer {
-            BalancerId::Classic(_) => self.classic.turn().await,
-            BalancerId::TargetGroup(_) => self.target_groups.turn().await,
-        }
+        kind_of!(self, balancer, |kind, _id| kind.turn());
     }
 
     /// Registers targets with one call, of which AWS does all or nothing. What is registered already stays so.
@@ -174,10 +182,7 @@ impl Balancers {
     /// # Errors
     /// Where the call fails; not answered, they may be registered.
     pub async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
-        match balancer {
-            BalancerId::Classic(name) => self.classic.register(name, targets).await,
-            BalancerId::TargetGroup(group) => self.target_groups.register(group, targets).await,
-        }
+        kind_of!(self, balancer, |kind, id| kind.register(id, targets))
     }
 
     /// Deregisters targets with one call. What is not registered is no error.
@@ -185,15 +190,16 @@ impl Balancers {
     /// # Errors
     /// Where the call fails; not answered, they may be deregistered.
     pub async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
-        match balancer {
-            BalancerId::Classic(name) => self.classic.deregister(name, targets).await,
-            BalancerId::TargetGroup(group) => self.target_groups.deregister(group, targets).await,
-        }
+        kind_of!(self, balancer, |kind, id| kind.deregister(id, targets))
     }
 }
 
-fn by_balancer<'w>(wanted: impl IntoIterator<Item = Wanted<'w>>) -> ByKind<'w, Wanted<'w>> {
-    ByKind::of(wanted.into_iter().map(|wanted| (&wanted.registration.balancer, wanted)))
+fn by_balancer<'w>(wanted: impl IntoIterator<Item = Wanted<'w>>) -> Vec<(&'w BalancerId, Wanted<'w>)> {
+    wanted.into_iter().map(|wanted| (&wanted.registration.balancer, wanted)).collect()
+}
+
+fn owners_at<K: Kind>(_kind: &K, owners: BTreeMap<K::Id, Owner>) -> Vec<(BalancerId, Owner)> {
+    owners.into_iter().map(|(id, owner)| (K::balancer(id), owner)).collect()
 }
 
 /// Asks for things by name, several with one call, and leaves out those that do not exist.
@@ -259,11 +265,27 @@ pub struct Scan {
 }
 
 impl Scan {
-    fn add(&mut self, other: Self) {
+    fn and(mut self, other: Self) -> Self {
         self.found.extend(other.found);
         self.odd_tags.extend(other.odd_tags);
         self.draining.extend(other.draining);
         self.failures.extend(other.failures);
+        self
+    }
+}
+
+impl From<Scan> for ScannedPart {
+    fn from(scan: Scan) -> Self {
+        Self { scan, ..Self::default() }
+    }
+}
+
+impl ScannedPart {
+    /// Adds what another kind was read for. One kind at the most is read in parts.
+    fn and(mut self, other: Self) -> Self {
+        self.addresses.extend(other.addresses);
+        let stopped_after = self.stopped_after.or(other.stopped_after);
+        Self { scan: self.scan.and(other.scan), addresses: self.addresses, stopped_after }
     }
 }
 
@@ -284,8 +306,6 @@ pub struct ScannedPart {
     pub scan: Scan,
     /// All addresses that target groups list as being in their VPC, whosever they are.
     pub addresses: Vec<AddressTarget>,
-    /// The account that they are in.
-    pub account: String,
     /// The last target group that was read, where there are more.
     pub stopped_after: Option<TargetGroupId>,
 }

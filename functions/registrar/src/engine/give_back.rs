@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     because::Because,
-    decide::{self, GiveBack},
-    finding,
+    decide::{self, GiveBack, explain},
     id::InstanceId,
     instance::Instance,
     observed::{Standing, Wanted},
@@ -32,8 +31,10 @@ impl Look<'_> {
         for instance in others {
             self.notes.journal.nothing_to_do(&instance.id, "it holds and declares nothing");
         }
-        let Some(first) = wanting.first() else { return GivenBack::default() };
-        let balancers = self.balancers(&first.account);
+        if wanting.is_empty() {
+            return GivenBack::default();
+        }
+        let balancers = self.balancers();
         let mut receivers = Vec::new();
         let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
         let mut hints = Hints::new(&balancers);
@@ -120,11 +121,11 @@ impl Look<'_> {
         }
         let (id, now) = (&instance.id, self.reading.at);
         for (registration, _) in &decision.register {
-            let why = finding::missing_though_running(instance, registration, now);
+            let why = explain::missing_though_running(instance, registration, now);
             self.notes.journal.wrong(id, Because::of(registration, why));
         }
         for registration in decision.forget.iter().flat_map(|tag| &tag.registrations) {
-            let why = finding::held_though_settled(instance, registration, now);
+            let why = explain::held_though_settled(instance, registration, now);
             self.notes.journal.wrong(id, Because::of(registration, why));
         }
     }

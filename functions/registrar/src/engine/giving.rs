@@ -6,6 +6,7 @@ use std::{
 };
 
 use protocol::{
+    balancer::BalancerId,
     because::Because,
     call_error::CallError,
     decide::GiveBack,
@@ -13,7 +14,7 @@ use protocol::{
     id::InstanceId,
     instance::{Instance, State},
     observed::Wanted,
-    registration::{BalancerId, Registration},
+    registration::Registration,
     tag,
     timing::{AT_ONCE, CHECK_AFTER},
 };
@@ -97,7 +98,7 @@ impl Look<'_> {
         let ids: BTreeSet<InstanceId> = items.iter().map(|(id, _, _)| id.clone()).collect();
         let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
         let same = reading.instances.values().filter(|now| is_same_run(instances[&now.id], now) && !now.is_ignored());
-        self.reading.members = None;
+        self.reading.forget_members(&ids);
         let mut same = self.in_service(same.collect()).await;
         // What a hook declares is in no tag.
         let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();

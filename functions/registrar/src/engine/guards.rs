@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
-    because::Because, call_error::CallError, decide::Attached, id::InstanceId, instance::Instance, observed::Reason,
-    registration::BalancerId, tag::Owner,
+    balancer::BalancerId, because::Because, call_error::CallError, decide::Attached, id::InstanceId,
+    instance::Instance, observed::Reason, tag::Owner,
 };
 
 use super::{Item, Look};
@@ -48,14 +48,13 @@ impl Look<'_> {
         left
     }
 
-    /// Reads again who is still leaving.
+    /// Reads again what their groups say of the instances that hooks see out.
     pub(crate) async fn renew_leaving(&mut self) -> Result<(), CallError> {
-        if self.asked.leaving.is_empty() {
-            return Ok(());
+        let ids = &self.asked.leaving;
+        if !ids.is_empty() {
+            let members = self.engine.clients.auto_scaling.members(ids).await?;
+            self.reading.set_members(ids, members);
         }
-        let ids = self.asked.leaving.keys().cloned().collect();
-        let members = self.engine.clients.auto_scaling.members(&ids).await?;
-        self.asked.leaving.retain(|id, _| members.get(id).is_some_and(|member| member.lifecycle_state.is_leaving()));
         Ok(())
     }
 }

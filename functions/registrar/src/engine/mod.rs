@@ -50,9 +50,9 @@ use protocol::{
     decide::Attached,
     declaration::Declaration,
     id::{AutoScalingGroupName, InstanceId},
-    instance::{Instance, State},
-    member::LifecycleState,
+    instance::Instance,
     observed::Target,
+    presence::{Facts, Hooks, Membership, Presence},
     registration::Registration,
     tag,
 };
@@ -108,12 +108,12 @@ impl Engine {
     }
 
     /// The balancers that there are. One reading's worth: they remember what they described.
-    pub(crate) fn balancers(&self, account: &str) -> Balancers {
-        Balancers::new(&self.clients, account)
+    pub(crate) fn balancers(&self) -> Balancers {
+        Balancers::new(&self.clients)
     }
 
-    pub(crate) fn target_groups(&self, account: &str) -> TargetGroups {
-        TargetGroups::new(&self.clients, account)
+    pub(crate) fn target_groups(&self) -> TargetGroups {
+        TargetGroups::new(&self.clients)
     }
 }
 
@@ -124,8 +124,8 @@ pub(crate) struct Asked {
     pub(crate) scope: Scope,
     /// Whether all is looked at, and not what events named.
     pub(crate) is_sweep: bool,
-    /// Instances that run, and are out for all that: on their way out of their group.
-    pub(crate) leaving: BTreeMap<InstanceId, LifecycleState>,
+    /// Instances that a terminate hook sees out.
+    pub(crate) leaving: BTreeSet<InstanceId>,
     /// Instances that their launch hook lets in, whatever their group's state of them is, with what the hook declares for them.
     pub(crate) let_in: BTreeMap<InstanceId, Vec<Declaration>>,
 }
@@ -152,7 +152,7 @@ impl Look<'_> {
 
     /// Reads instances again, and begins anew with what is read: all that is known of balancers and members is as old as the reading before.
     pub(crate) async fn begin_anew(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Described> {
-        self.reading.balancers = None;
+        self.reading.forget_what_followed();
         let age = Age::new();
         let described = self.read_again(ids).await?;
         self.reading.renew(age, described.at);
@@ -163,8 +163,8 @@ impl Look<'_> {
     }
 
     /// The sweep's balancers; without one, new ones, of which nothing was read yet.
-    pub(crate) fn balancers(&self, account: &str) -> Arc<Balancers> {
-        self.reading.balancers.clone().unwrap_or_else(|| self.engine.balancers(account).into())
+    pub(crate) fn balancers(&self) -> Arc<Balancers> {
+        self.reading.balancers.clone().unwrap_or_else(|| self.engine.balancers().into())
     }
 
     /// Sorts instances: those that are out, and those that run.
@@ -173,10 +173,32 @@ impl Look<'_> {
             self.notes.journal.held(instance);
             self.name_wrong_tags(instance);
         }
-        let (out, running): (Vec<&Instance>, Vec<&Instance>) =
-            instances.iter().filter(|instance| self.is_ours(instance)).partition(|instance| instance.state.is_out());
-        // A sweep also comes upon instances that are starting, or in a state that this version does not know.
-        (out, running.into_iter().filter(|instance| instance.state == State::Running).collect())
+        let (mut out, mut running) = (Vec::new(), Vec::new());
+        for instance in instances.iter().copied() {
+            if !self.is_ours(instance) {
+                continue;
+            }
+            match self.presence(instance) {
+                Presence::Out(_) => out.push(instance),
+                Presence::In => running.push(instance),
+                // A sweep also comes upon instances that start, or whose state this version does not know.
+                Presence::Undecided(_) => {}
+            }
+        }
+        (out, running)
+    }
+
+    /// Tells whether an instance is in or out, by its description and by what was read of its group and asked by its hooks.
+    pub(crate) fn presence(&self, instance: &Instance) -> Presence {
+        self.presence_of_member(instance, self.reading.membership(&instance.id))
+    }
+
+    fn presence_of_member(&self, instance: &Instance, membership: Membership<'_>) -> Presence {
+        let hooks = Hooks {
+            let_it_in: self.asked.let_in.contains_key(&instance.id),
+            see_it_out: self.asked.leaving.contains(&instance.id),
+        };
+        Facts::of(instance).with_membership(membership).with_hooks(hooks).presence()
     }
 
     /// Whether an instance is ours to converge, by its own tags.
@@ -262,43 +284,40 @@ impl Look<'_> {
     /// Leaves out instances that their groups keep out of service: they wait for another event, or for the sweep. So do those
     /// of which nobody could tell.
     pub(crate) async fn in_service<'i>(&mut self, instances: Vec<&'i Instance>) -> Vec<&'i Instance> {
-        let of_groups: BTreeSet<InstanceId> =
-            instances.iter().filter(|i| i.auto_scaling_group().is_some()).map(|i| i.id.clone()).collect();
-        let members = match &self.reading.members {
-            Some(members) => Ok(members.clone()),
-            None if of_groups.is_empty() => Ok(BTreeMap::new()),
-            None => self.engine.clients.auto_scaling.members(&of_groups).await,
+        let is_open = |instance: &&&Instance| {
+            instance.auto_scaling_group().is_some()
+                && matches!(self.reading.membership(&instance.id), Membership::NotRead)
+        };
+        let asked: BTreeSet<InstanceId> = instances.iter().filter(is_open).map(|i| i.id.clone()).collect();
+        let members = match asked.is_empty() {
+            true => Ok(BTreeMap::new()),
+            false => self.engine.clients.auto_scaling.members(&asked).await,
         };
         let mut in_service = Vec::new();
         for instance in instances {
-            match &members {
-                Err(error) if of_groups.contains(&instance.id) => {
+            let membership = match &members {
+                _ if !asked.contains(&instance.id) => self.reading.membership(&instance.id),
+                Ok(members) => Membership::of(members.get(&instance.id)),
+                Err(error) => {
                     self.notes.call_failed(&instance.id, instance.auto_scaling_group().as_ref().map(|n| n as _), error);
+                    continue;
                 }
-                Ok(members) => match members.get(&instance.id).map(|member| &member.lifecycle_state) {
-                    // Its group may have changed its mind since the launch hook let it in.
-                    Some(state) if !state.is_ending() && self.asked.let_in.contains_key(&instance.id) => {
-                        in_service.push(instance)
-                    }
-                    // It is being seen out in this very run.
-                    Some(state) if state.is_leaving() && self.asked.leaving.contains_key(&instance.id) => {}
-                    Some(state) if state.is_out_of_service() => {
-                        let why = format!("its Auto Scaling group keeps it out of service ({state})");
-                        self.notes.waiting(&instance.id, Because::all(why));
-                    }
-                    _ => in_service.push(instance),
-                },
-                Err(_) => in_service.push(instance),
+            };
+            match self.presence_of_member(instance, membership) {
+                Presence::In => in_service.push(instance),
+                // It is being seen out in this very look.
+                Presence::Out(_) => {}
+                Presence::Undecided(why) => self.notes.waiting(&instance.id, Because::all(why)),
             }
         }
         in_service
     }
 
-    /// Why an instance shall be registered nowhere.
+    /// Tells why an instance is registered nowhere, or should not be.
     pub(crate) fn why_out(&self, instance: &Instance) -> String {
-        match self.asked.leaving.get(&instance.id) {
-            Some(state) => format!("its Auto Scaling group takes it out of service ({state})"),
-            None => format!("the instance is {}", instance.state.name()),
+        match self.presence(instance) {
+            Presence::Out(why) => why.to_string(),
+            Presence::In | Presence::Undecided(_) => format!("the instance is {}", instance.state.name()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future, ops::Range};
 
 use futures::{StreamExt, future::BoxFuture, stream};
-use protocol::{call_error::CallError, observed::Target, registration::BalancerId};
+use protocol::{balancer::BalancerId, call_error::CallError, observed::Target};
 
 use super::Item;
 use crate::balancer::Balancers;

@@ -1,10 +1,14 @@
 //! What was read for a look, and how old it is. What a reading entitles to ends with its age; that is asked here, and nowhere else.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use protocol::{
     id::{AutoScalingGroupName, InstanceId},
     member::{AttachedBalancers, Member},
+    presence::Membership,
     time::Timestamp,
     timing::{EVENT_TAKES_AT_LEAST, READING_GOOD_FOR, RENEWED_AFTER},
 };
@@ -60,14 +64,14 @@ pub(crate) struct Reading {
     pub(super) balancers: Option<Arc<Balancers>>,
     /// What is attached to the Auto Scaling groups that were read.
     pub(super) groups: BTreeMap<AutoScalingGroupName, AttachedBalancers>,
-    /// The instances as members of groups, where they were read together with the instances.
-    pub(super) members: Option<BTreeMap<InstanceId, Member>>,
+    /// Instances that were read as members of groups; `None` for one that is in no group.
+    members: BTreeMap<InstanceId, Option<Member>>,
 }
 
 impl Reading {
     /// Instances were described; of balancers and groups nothing is known yet.
     pub(crate) fn new(age: Age, described: &Described) -> Self {
-        let (balancers, groups, members) = (None, BTreeMap::new(), None);
+        let (balancers, groups, members) = (None, BTreeMap::new(), BTreeMap::new());
         Self { age, at: described.at, running: age, balancers, groups, members }
     }
 
@@ -77,15 +81,30 @@ impl Reading {
         Self { balancers: Some(balancers), ..self }
     }
 
-    /// The instances were described again: what is known of balancers and members is as old as the description before.
-    pub(super) fn renew(&mut self, age: Age, at: Timestamp) {
-        (self.age, self.at, self.running) = (age, at, age);
-        (self.balancers, self.members) = (None, None);
+    /// Forgets what is known of balancers and members: it is as old as the description of the instances.
+    pub(super) fn forget_what_followed(&mut self) {
+        self.balancers = None;
+        self.members.clear();
     }
 
-    /// The instances are known as members of groups, too.
-    pub(crate) fn set_members(&mut self, members: BTreeMap<InstanceId, Member>) {
-        self.members = Some(members);
+    /// Notes that the instances were described again.
+    pub(super) fn renew(&mut self, age: Age, at: Timestamp) {
+        (self.age, self.at, self.running) = (age, at, age);
+    }
+
+    /// Some instances were read as members of groups.
+    pub(crate) fn set_members(&mut self, ids: &BTreeSet<InstanceId>, mut read: BTreeMap<InstanceId, Member>) {
+        self.members.extend(ids.iter().map(|id| (id.clone(), read.remove(id))));
+    }
+
+    /// What is known of some instances as members of groups is too old by now.
+    pub(super) fn forget_members(&mut self, ids: &BTreeSet<InstanceId>) {
+        self.members.retain(|id, _| !ids.contains(id));
+    }
+
+    /// What is known of an instance as a member of a group.
+    pub(super) fn membership(&self, id: &InstanceId) -> Membership<'_> {
+        self.members.get(id).map_or(Membership::NotRead, |member| Membership::of(member.as_ref()))
     }
 
     /// Seconds from a time that EC2 told until this reading; `None` where it told none.

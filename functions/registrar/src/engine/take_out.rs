@@ -6,13 +6,13 @@ use std::{
 };
 
 use protocol::{
+    balancer::BalancerId,
     because::Because,
-    decide::{self, TakeOut},
-    finding,
+    decide::{self, TakeOut, explain},
     id::InstanceId,
-    instance::{Instance, State},
+    instance::Instance,
     observed::{Found, Target},
-    registration::BalancerId,
+    presence::Facts,
 };
 
 use super::{Look, arrival::GivenBack};
@@ -36,8 +36,8 @@ pub(crate) struct TakenOut {
 /// What a look after taking came to.
 #[derive(Debug, Default)]
 pub(crate) struct LookedAfter {
-    /// What EC2 said that the instances are doing.
-    pub(crate) states: BTreeMap<InstanceId, State>,
+    /// Instances that are still out.
+    pub(crate) still_out: BTreeSet<InstanceId>,
     /// What was given back to those that run by now.
     pub(crate) given_back: GivenBack,
 }
@@ -45,8 +45,10 @@ pub(crate) struct LookedAfter {
 impl Look<'_> {
     /// Holds and takes what instances have that are out.
     pub(crate) async fn take_out(&mut self, instances: &[&Instance]) -> TakenOut {
-        let Some(first) = instances.first() else { return TakenOut::default() };
-        let balancers = self.balancers(&first.account);
+        if instances.is_empty() {
+            return TakenOut::default();
+        }
+        let balancers = self.balancers();
         let mut scan = balancers.scan(instances).await;
         let mut draining: BTreeMap<InstanceId, BTreeSet<BalancerId>> = BTreeMap::new();
         for (instance, balancer) in std::mem::take(&mut scan.draining) {
@@ -82,7 +84,7 @@ impl Look<'_> {
             }
             if self.asked.is_sweep {
                 for (registration, _) in &decision.take {
-                    let why = finding::registered_though_out(instance, self.reading.at);
+                    let why = explain::registered_though_out(instance, self.reading.at);
                     self.notes.journal.wrong(&instance.id, Because::of(registration, why));
                 }
             }
@@ -156,8 +158,9 @@ impl Look<'_> {
         let ids: BTreeSet<InstanceId> = instances.iter().map(|instance| instance.id.clone()).collect();
         let Some(reading) = self.begin_anew(&ids).await else { return LookedAfter::default() };
         let before: BTreeMap<&InstanceId, &Instance> = instances.iter().map(|before| (&before.id, *before)).collect();
-        let mut running: Vec<&Instance> =
-            reading.instances.values().filter(|instance| instance.state == State::Running).collect();
+        let (out, others): (Vec<&Instance>, Vec<&Instance>) =
+            reading.instances.values().partition(|now| Facts::of(now).presence().is_out());
+        let mut running: Vec<&Instance> = others.into_iter().filter(|now| Facts::of(now).presence().is_in()).collect();
         running.retain(|now| {
             let wait = decide::look_again_at_older(before[&now.id], now);
             if let Some(wait) = wait {
@@ -167,7 +170,7 @@ impl Look<'_> {
             // Its operator may want it left alone by now.
             wait.is_none() && self.is_ours(now)
         });
-        let states = reading.instances.iter().map(|(id, now)| (id.clone(), now.state)).collect();
-        LookedAfter { states, given_back: self.give_back(&running).await }
+        let still_out = out.into_iter().map(|now| now.id.clone()).collect();
+        LookedAfter { still_out, given_back: self.give_back(&running).await }
     }
 }

@@ -16,13 +16,15 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::join, stream};
 use protocol::{
+    balancer::BalancerId,
     because::Because,
     decide::TakeOut,
     held::{Stamp, has_room_for, tags_to_hold},
     id::InstanceId,
     instance::Instance,
     observed::{Target, Wanted},
-    registration::{BalancerId, Registration},
+    presence::{Presence, WhyOut},
+    registration::Registration,
     timing::AT_ONCE,
 };
 
@@ -135,8 +137,7 @@ impl Look<'_> {
         (self.reading.age, self.reading.at) = (age, reading.at);
         let is_same_stop = |then: &Instance| {
             let now = reading.instances.get(&then.id);
-            let is_out = |now: &Instance| now.state.is_out() || self.asked.leaving.contains_key(&now.id);
-            now.is_some_and(|now| is_out(now) && now.launch_time == then.launch_time)
+            now.is_some_and(|now| self.presence(now).is_out() && now.launch_time == then.launch_time)
         };
         let back: Vec<InstanceId> =
             open.values().filter(|(then, _)| !is_same_stop(then)).map(|(then, _)| then.id.clone()).collect();
@@ -302,7 +303,8 @@ impl Look<'_> {
                     let why = self.why_out(instance);
                     self.notes.journal.deed(id, Action::Deregister, registration, &why);
                     // Of an instance that runs, the time may be that of an earlier stop.
-                    let stop_time = instance.stop_time.filter(|_| instance.state.is_out());
+                    let is_stopped = matches!(self.presence(instance), Presence::Out(WhyOut::State(_)));
+                    let stop_time = instance.stop_time.filter(|_| is_stopped);
                     self.notes.journal.seconds_to_out(id, self.reading.seconds_since(stop_time));
                     taken_out.taken.entry(id.clone()).or_default().insert(registration.balancer.clone());
                 }

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, fmt};
 use protocol::{
     because::Because,
     call_error::CallError,
+    decide::orphan::{Fate, Orphan},
     id::InstanceId,
     instance::{Instance, State},
     member::ActionResult,
     observed::Health,
-    orphan::{Fate, Orphan},
     registration::Registration,
     tag,
 };

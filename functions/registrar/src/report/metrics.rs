@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{member::ActionResult, orphan::Fate, time::Timestamp};
+use protocol::{decide::orphan::Fate, member::ActionResult, time::Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::{

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::{
     because::Because,
     call_error::CallError,
+    decide::orphan::Orphan,
     event::LifecycleAction,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     instance::State,
     member::ActionResult,
     observed::Health,
-    orphan::Orphan,
     registration::Registration,
 };
 use serde::Serialize;

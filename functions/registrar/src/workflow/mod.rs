@@ -1,6 +1,6 @@
 //! What each function does, from what it was told to what becomes of it: events of instances, lifecycle actions, sweeps.
 
-mod lifecycle;
+mod hooks;
 mod orphans;
 mod see_out;
 mod state_changes;
@@ -13,7 +13,7 @@ use protocol::{decide::storm::Storm, event::NotUnderstood};
 
 use crate::report::Report;
 
-pub use lifecycle::LifecycleSettings;
+pub use hooks::LifecycleSettings;
 pub use storm::Together;
 pub use sweep::{Detail, Order, Resume, Swept};
 

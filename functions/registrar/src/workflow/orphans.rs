@@ -1,6 +1,6 @@
 //! Orphans: found in what a sweep has read, confirmed, told, and taken out where the operator says so.
 //!
-//! *Read* targets, then the interfaces; *decide* ([`protocol::orphan`]); *read again*, since what a sweep read of a group may be
+//! *Read* targets, then the interfaces; *decide* ([`protocol::decide::orphan`]); *read again*, since what a sweep read of a group may be
 //! minutes old, and a target may have gone with its host since. Before anything is taken, look once more, a minute later: an
 //! interface that EC2 does not show yet, or a controller that is about to deregister a dead host, is through by then. If the
 //! process dies anywhere here, the next sweep finds the same.
@@ -11,10 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
+    balancer::TargetGroupId,
+    decide::orphan::{self, Fate, Orphan},
     network::Whose,
     observed::{AddressTarget, Target},
-    orphan::{self, Fate, Orphan},
-    registration::TargetGroupId,
     tag::Owner,
     timing::{PRUNE_WITHIN, SECOND_LOOK_AFTER, TIME_TO_PRUNE},
 };
@@ -40,7 +40,7 @@ struct Confirmed {
 
 impl Look<'_> {
     /// Tells which of some addresses nobody has, and takes them out where that is wanted.
-    pub(super) async fn see_to_orphans(&mut self, listed: &[AddressTarget], account: &str, order: &Order) {
+    pub(super) async fn see_to_orphans(&mut self, listed: &[AddressTarget], order: &Order) {
         if listed.is_empty() {
             return;
         }
@@ -49,8 +49,8 @@ impl Look<'_> {
             Err(error) => return self.notes.sweep_call_failed(Some(&"orphans"), &error),
         };
         let suspects: BTreeSet<Place> =
-            orphan::among(listed, &networks, account).into_iter().map(|(target, _)| place(target)).collect();
-        let Some(confirmed) = self.confirm(&suspects, account).await else { return };
+            orphan::among(listed, &networks).into_iter().map(|(target, _)| place(target)).collect();
+        let Some(confirmed) = self.confirm(&suspects).await else { return };
         let mut to_prune = Vec::new();
         for (target, whose) in &confirmed.orphans {
             let found = orphan::judge(target, whose, &confirmed.owners);
@@ -62,11 +62,11 @@ impl Look<'_> {
                 _ => self.notes.journal.orphan(found),
             }
         }
-        self.prune(to_prune, account, order).await;
+        self.prune(to_prune, order).await;
     }
 
     /// Takes out what is still an orphan at a second look.
-    async fn prune(&mut self, found: Vec<(Place, Orphan)>, account: &str, order: &Order) {
+    async fn prune(&mut self, found: Vec<(Place, Orphan)>, order: &Order) {
         if found.is_empty() {
             return;
         }
@@ -78,8 +78,7 @@ impl Look<'_> {
             );
         }
         tokio::time::sleep(SECOND_LOOK_AFTER).await;
-        let Some(confirmed) = self.confirm(&found.iter().map(|(place, _)| place.clone()).collect(), account).await
-        else {
+        let Some(confirmed) = self.confirm(&found.iter().map(|(place, _)| place.clone()).collect()).await else {
             return self.end(found, Fate::NotPruned, "the second look failed: the next sweep tries again");
         };
         let seen_at = MonotonicTime::now();
@@ -95,7 +94,7 @@ impl Look<'_> {
             by_group.entry(orphan.0.0.clone()).or_default().push(orphan);
         }
         for (group, orphans) in by_group {
-            self.deregister_orphans(group, orphans, account, seen_at).await;
+            self.deregister_orphans(group, orphans, seen_at).await;
         }
     }
 
@@ -103,10 +102,9 @@ impl Look<'_> {
         &mut self,
         group: TargetGroupId,
         orphans: Vec<(Place, Orphan)>,
-        account: &str,
         seen_at: MonotonicTime,
     ) {
-        let groups = self.engine.target_groups(account);
+        let groups = self.engine.target_groups();
         let call = async |part: Vec<(Place, Orphan)>| {
             groups.turn().await;
             if seen_at.elapsed() > PRUNE_WITHIN {
@@ -134,16 +132,16 @@ impl Look<'_> {
     }
 
     /// Reads the groups of suspects again, and then whose the addresses are. `None` where that failed, which is written down.
-    async fn confirm(&mut self, suspects: &BTreeSet<Place>, account: &str) -> Option<Confirmed> {
+    async fn confirm(&mut self, suspects: &BTreeSet<Place>) -> Option<Confirmed> {
         if suspects.is_empty() {
             return None;
         }
         let groups = suspects.iter().map(|(group, _)| group.clone()).collect();
         let confirmed = async {
-            let mut look = self.engine.target_groups(account).look_again(&groups).await?;
+            let mut look = self.engine.target_groups().look_again(&groups).await?;
             look.addresses.retain(|target| suspects.contains(&place(target)));
             let networks = self.engine.clients.ec2.read_networks(&orphan::places(&look.addresses)).await?;
-            let orphans = orphan::among(&look.addresses, &networks, account).into_iter();
+            let orphans = orphan::among(&look.addresses, &networks).into_iter();
             let orphans = orphans.map(|(target, whose)| (target.clone(), whose)).collect();
             Ok(Confirmed { orphans, owners: look.owners })
         };

@@ -7,12 +7,12 @@ use std::{
 
 use chrono::TimeDelta;
 use protocol::{
+    balancer::BalancerId,
     because::Because,
-    decide::lifecycle::{Open, WaitsFor},
+    decide::hook::{Open, WaitsFor},
     id::InstanceId,
     instance::Instance,
     observed::{Drain, Parting},
-    registration::BalancerId,
     time::Timestamp,
     timing::SHOWS_WITHIN,
 };
@@ -111,8 +111,10 @@ impl Look<'_> {
     /// Sees what balancers still drain: those that something was taken from, those of the group, which takes its instances out by
     /// itself, and those that a scan saw draining.
     async fn drained(&mut self, leaving: &[&Leaving<'_>], taken_out: &TakenOut) -> BTreeMap<InstanceId, Vec<Open>> {
-        let Some(first) = leaving.first() else { return BTreeMap::new() };
-        let balancers = self.engine.balancers(&first.instance.account);
+        if leaving.is_empty() {
+            return BTreeMap::new();
+        }
+        let balancers = self.engine.balancers();
         let instances: Vec<&Instance> = leaving.iter().map(|leaving| leaving.instance).collect();
         let attached: BTreeMap<InstanceId, BTreeSet<BalancerId>> = self
             .attached(&instances)

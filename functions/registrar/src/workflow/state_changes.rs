@@ -1,6 +1,6 @@
 //! State changes of instances: what a batch of events named is converged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures::FutureExt;
 use protocol::{
@@ -9,7 +9,7 @@ use protocol::{
     decide::{self, Weight, storm::Storm},
     event::Notice,
     id::InstanceId,
-    instance::{Instance, State},
+    instance::Instance,
 };
 
 use super::{Converged, Outcome, storm::Together};
@@ -102,7 +102,7 @@ impl Look<'_> {
             let instance = described.instances.get(&notice.instance);
             self.notes.journal.state(&notice.instance, instance.map(|instance| instance.state));
             let weight = match decide::weigh(notice, instance, self.reading.at) {
-                Weight::Converge if self.is_seen_through(notice, instance) => Weight::Nothing(SEEN_THROUGH),
+                Weight::Converge if self.is_seen_through(notice, instance) => Weight::Nothing(SEEN_THROUGH.to_owned()),
                 weight => weight,
             };
             match &weight {
@@ -121,16 +121,15 @@ impl Look<'_> {
 
     /// Whether an event tells once more what another one told of the same stop.
     fn is_seen_through(&self, notice: &Notice, instance: Option<&Instance>) -> bool {
-        let tells_of_a_stop = notice.announced.is_some_and(|(state, _)| state.is_out());
-        let is_known = |instance: &Instance| instance.state.is_out() && self.engine.served.has_stop_of(instance);
-        tells_of_a_stop && instance.is_some_and(is_known)
+        let is_known =
+            |instance: &Instance| self.presence(instance).is_out() && self.engine.served.has_stop_of(instance);
+        notice.tells_of_a_stop() && instance.is_some_and(is_known)
     }
 
-    /// Remembers the stops and starts of which nothing is left to do, by the states that EC2 told last.
-    fn remember_served(&self, instances: &[&Instance], states: &BTreeMap<InstanceId, State>) {
+    /// Remembers the stops and starts of which nothing is left to do.
+    fn remember_served<'i>(&self, instances: impl Iterator<Item = &'i Instance>) {
         for instance in instances {
-            let is_the_same = states.get(&instance.id).is_some_and(|state| state.is_out() == instance.state.is_out());
-            if is_the_same && self.notes.again().of(&instance.id).is_nothing() {
+            if self.notes.again().of(&instance.id).is_nothing() {
                 self.engine.served.remember(instance);
             }
         }
@@ -151,12 +150,11 @@ impl Look<'_> {
     pub(super) async fn converge(&mut self, instances: &[&Instance]) {
         let (out, running) = self.sort_by_state(instances);
         self.give_back(&running).await;
-        let mut states: BTreeMap<InstanceId, State> =
-            instances.iter().map(|instance| (instance.id.clone(), instance.state)).collect();
-        if self.take_out(&out).await.is_any {
-            states.extend(self.look_after_taking(&out).await.states);
-        }
-        self.remember_served(&out, &states);
-        self.remember_served(&running, &states);
+        let still_out = match self.take_out(&out).await.is_any {
+            true => self.look_after_taking(&out).await.still_out,
+            false => out.iter().map(|instance| instance.id.clone()).collect(),
+        };
+        let out = out.into_iter().filter(|instance| still_out.contains(&instance.id));
+        self.remember_served(out.chain(running));
     }
 }

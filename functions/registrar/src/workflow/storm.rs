@@ -11,6 +11,7 @@ use std::{
 
 use futures::FutureExt;
 use protocol::{
+    balancer::BalancerId,
     call_error::CallError,
     decide::{
         Weight,
@@ -21,7 +22,7 @@ use protocol::{
     event::{LOOKS_AN_ORDER_MAX, Notice},
     id::InstanceId,
     instance::{Instance, State},
-    registration::BalancerId,
+    presence::Facts,
     time::Timestamp,
     timing::{EVENT_IS_FRESH_FOR, ORDERS_GATHERED_FOR, STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN},
 };
@@ -157,10 +158,9 @@ impl Engine {
         since: Option<Timestamp>,
     ) -> Result<Vec<Instance>, CallError> {
         // Where groups cannot be listed, the scan says so.
-        let first = own.first().filter(|_| storm != Storm::Start);
-        let groups = match first {
-            Some(first) => self.target_groups(&first.account).count(&own).await.unwrap_or_default(),
-            None => 0,
+        let groups = match storm {
+            Storm::Start => 0,
+            Storm::Stop | Storm::Termination => self.target_groups().count(&own).await.unwrap_or_default(),
         };
         let begun = MonotonicTime::now();
         loop {
@@ -188,7 +188,7 @@ impl Engine {
                 continue;
             }
             let is_part = |other: &Instance| storm.time_of(other).is_some_and(|time| is_of_present_storm(time, now));
-            let is_open = |other: &Instance| !(other.state.is_out() && self.served.has_stop_of(other));
+            let is_open = |other: &Instance| !(Facts::of(other).presence().is_out() && self.served.has_stop_of(other));
             return Ok(alike.into_iter().filter(|other| is_part(other) && is_open(other)).collect());
         }
     }

@@ -18,12 +18,14 @@ use std::{
 
 use futures::FutureExt;
 use protocol::{
+    balancer::TargetGroupId,
     because::Because,
     call_error::CallError,
     id::InstanceId,
-    instance::{Instance, State},
+    instance::Instance,
     observed::{Found, Reason, Standing},
-    registration::{Registration, TargetGroupId},
+    presence::Facts,
+    registration::Registration,
     timing::{AT_ONCE, SHOWS_WITHIN, SWEEP_RESERVE},
 };
 use tokio::time::Instant as MonotonicTime;
@@ -118,8 +120,7 @@ impl Engine {
             Detail::Converged => self.clients.ec2.read_for_sweep().await?,
             Detail::All => self.clients.ec2.read_all().await?,
         };
-        let account = described.instances.values().next().map(|instance| instance.account.clone()).unwrap_or_default();
-        let balancers = Arc::new(self.balancers(&account).remembering());
+        let balancers = Arc::new(self.balancers().remembering());
         let asked = Asked { scope: self.scope, is_sweep: true, ..Asked::default() };
         let mut look = self.look(Reading::new(age, &described).with_balancers(balancers.clone()), asked);
         let instances: Vec<&Instance> =
@@ -136,8 +137,8 @@ impl Engine {
             let why = "the time of this invocation is up; what comes after this is left";
             look.notes.journal.left(Because::of(resume, why));
         }
-        let mut look_at = look.changed_meanwhile(&so_far);
-        look_at.extend(look.given_in_vain(order, so_far).boxed().await.into_iter().map(|id| (id, AT_ONCE)));
+        let mut look_at = so_far.to_be_checked();
+        look_at.extend(look.changed_meanwhile(&so_far));
         let (report, has_failed) = look.notes.into_report();
         Ok(Swept { report, resume, look_at, has_failed })
     }
@@ -151,9 +152,18 @@ struct SoFar {
     given_back: GivenBack,
 }
 
+impl SoFar {
+    /// Instances that the sweep has registered something for, each with when EC2 must show whether it still ran. It may have been stopped meanwhile, and
+    /// the events of that stop may have found nothing.
+    fn to_be_checked(&self) -> BTreeMap<InstanceId, Duration> {
+        let due = self.given_back.due.iter();
+        due.map(|(id, given_at)| (id.clone(), SHOWS_WITHIN.saturating_sub(given_at.elapsed()))).collect()
+    }
+}
+
 /// Whether an earlier part of the sweep has seen to an instance. Those that are out are part of what balancers are read for.
 fn is_done_with(instance: &Instance, order: &Order) -> bool {
-    if instance.state.is_out() || order.detail == Detail::All {
+    if Facts::of(instance).presence().is_out() || order.detail == Detail::All {
         return false;
     }
     match &order.resume {
@@ -197,20 +207,6 @@ impl Look<'_> {
             .collect()
     }
 
-    /// Instances that are out although they were given something: they were stopped meanwhile, or had been when they were described as running. The
-    /// events of that stop may have found nothing. So all that were given something are read again, when EC2 must show it.
-    async fn given_in_vain(&mut self, order: &Order, so_far: SoFar) -> Vec<InstanceId> {
-        let given = so_far.given_back.due;
-        let Some(last) = given.values().max() else { return Vec::new() };
-        let wait = SHOWS_WITHIN.saturating_sub(last.elapsed());
-        // In parts, the reserve is there for what is begun.
-        if order.has_time_for(wait + SWEEP_RESERVE / 2) {
-            tokio::time::sleep(wait).await;
-        }
-        let Some(described) = self.begin_anew(&given.into_keys().collect()).await else { return Vec::new() };
-        described.instances.into_values().filter(|now| now.state.is_out()).map(|now| now.id).collect()
-    }
-
     /// Reads instances again where their reading has become old, and leaves out who does not run any more: registered now, it
     /// would be registered dead.
     ///
@@ -223,7 +219,7 @@ impl Look<'_> {
         self.reading.running = Age::new();
         let ids = chunk.iter().map(|instance| instance.id.clone()).collect();
         let Some(described) = self.read_again(&ids).await else { return Vec::new() };
-        described.instances.into_values().filter(|now| now.state == State::Running && !now.is_ignored()).collect()
+        described.instances.into_values().filter(|now| self.presence(now).is_in() && !now.is_ignored()).collect()
     }
 
     /// Reads balancers, as far as the time suffices: takes what instances have that are out, tells what the others have that are
@@ -241,7 +237,7 @@ impl Look<'_> {
             _ => None,
         };
         let part = Part { after, until: order.until() };
-        let ScannedPart { scan, addresses, account, stopped_after } = balancers.scan_part(seen, &part).await;
+        let ScannedPart { scan, addresses, stopped_after } = balancers.scan_part(seen, &part).await;
         let found = self.found_by(scan, seen);
         let taken_out = self.take(balancers, &found, out).await;
         if taken_out.is_any {
@@ -251,7 +247,7 @@ impl Look<'_> {
         if order.detail == Detail::All {
             self.tell_of_others(balancers, &found, seen).await;
         }
-        self.see_to_orphans(&addresses, &account, order).await;
+        self.see_to_orphans(&addresses, order).await;
         stopped_after.map(|group| Resume::Balancers(Some(group)))
     }
 
@@ -262,7 +258,7 @@ impl Look<'_> {
             by_instance.entry(&found.instance).or_default().push(found);
         }
         let others: Vec<&Instance> =
-            seen.iter().copied().filter(|i| !i.state.is_out() && by_instance.contains_key(&i.id)).collect();
+            seen.iter().copied().filter(|i| !self.presence(i).is_out() && by_instance.contains_key(&i.id)).collect();
         let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
         for (instance, attached) in self.attached(&others).await {
             for found in &by_instance[&instance.id] {

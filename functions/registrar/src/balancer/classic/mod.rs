@@ -13,20 +13,23 @@ use aws_sdk_elasticloadbalancing::{
 };
 use futures::{FutureExt, StreamExt, stream};
 use protocol::{
+    balancer::BalancerId,
+    balancer_kind::BalancerKind,
     call_error::CallError,
     id::{InstanceId, LoadBalancerName},
     instance::Instance,
     names::Name,
     observed::{Drain, Found, Health, Parting, Reason, Standing, Target, Wanted},
-    registration::{BalancerId, Registration},
+    registration::Registration,
     tag::Owner,
 };
 
-use super::{Marks, Scan, marks, of_existing};
+use super::{Kind, Marks, Part, Scan, ScannedPart, marks, of_existing};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
     call::once,
+    clients::Clients,
 };
 
 /// All Classic load balancers of an account in a Region.
@@ -43,10 +46,25 @@ type Question<'w> = (&'w LoadBalancerName, Wanted<'w>);
 /// An instance's place at a load balancer.
 type Membership = (LoadBalancerName, InstanceId);
 
+impl Kind for ClassicLoadBalancers {
+    type Id = LoadBalancerName;
+
+    fn id_of(balancer: &BalancerId) -> Option<&LoadBalancerName> {
+        match balancer {
+            BalancerId::Classic(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn balancer(name: LoadBalancerName) -> BalancerId {
+        BalancerId::Classic(name)
+    }
+}
+
 impl ClassicLoadBalancers {
-    /// The load balancers that a client sees.
-    pub(super) fn new(client: Client, budget: Arc<Budget>) -> Self {
-        Self { client, budget }
+    /// The load balancers that some clients see.
+    pub(super) fn new(clients: &Clients) -> Self {
+        Self { client: clients.classic.clone(), budget: clients.budget.clone() }
     }
 
     async fn list(&self) -> Result<Vec<LoadBalancerDescription>, CallError> {
@@ -166,7 +184,10 @@ impl ClassicLoadBalancers {
     /// Reads their names.
     pub(super) async fn names(&self) -> Result<Vec<Name>, CallError> {
         let balancers = self.list().await?;
-        Ok(balancers.iter().filter_map(|found| Some(Name::Classic(found.load_balancer_name()?.to_owned()))).collect())
+        Ok(balancers
+            .iter()
+            .filter_map(|found| Some(Name::Balancer(BalancerKind::Classic, found.load_balancer_name()?.to_owned())))
+            .collect())
     }
 
     /// Reads all of them for what instances are registered with.
@@ -196,6 +217,14 @@ impl ClassicLoadBalancers {
             }
             // Without the tags nobody knows what is foreign, so nothing of it is touched.
             Err(error) => Scan { failures: vec![error], ..Scan::default() },
+        }
+    }
+
+    /// Reads all of them with the first part of a sweep: one listing is the whole scan.
+    pub(super) async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {
+        match &part.after {
+            None => self.scan(instances).await.into(),
+            Some(_) => ScannedPart::default(),
         }
     }
 
@@ -260,9 +289,9 @@ impl ClassicLoadBalancers {
     /// Reads anew who else looks after some of them.
     pub(super) async fn owners(
         &self,
-        names: &BTreeSet<LoadBalancerName>,
+        names: BTreeSet<LoadBalancerName>,
     ) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
-        Ok(self.marks(names).await?.owners)
+        Ok(self.marks(&names).await?.owners)
     }
 
     /// Waits for the turn of one more registration or deregistration.

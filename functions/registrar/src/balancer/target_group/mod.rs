@@ -8,7 +8,7 @@ mod scan;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -22,19 +22,21 @@ use aws_sdk_elasticloadbalancingv2::{
 use futures::{FutureExt, StreamExt, stream};
 use protocol::{
     address::Family,
+    balancer::{BalancerId, DeclaredGroup, TargetGroupId},
+    balancer_kind::BalancerKind,
     call_error::CallError,
-    declaration::DeclaredGroup,
     instance::Instance,
-    names::{Name, Sought},
+    names::Name,
     observed::{Drain, Health, Parting, Reason, Standing, Target, Unresolved, Wanted},
-    registration::{Registration, TargetGroupId, TargetName},
+    registration::{Registration, TargetName},
     tag::Owner,
     target_group::{TargetGroup, TargetType},
 };
 
-use super::{Marks, marks, of_existing};
+use super::{Kind, Marks, marks, of_existing};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
+    account::Account,
     budget::{ApiSet, Budget},
     call::once,
     clients::Clients,
@@ -47,8 +49,7 @@ pub struct TargetGroups {
     client: Client,
     budget: Arc<Budget>,
     region: String,
-    /// Whose they are; learned from the first listing where nobody knew it before.
-    account: OnceLock<String>,
+    account: Account,
     /// What this reading has described so far.
     described: Mutex<Described>,
     /// Whether members are read only once, too.
@@ -70,19 +71,29 @@ type Question<'w> = (&'w TargetGroupId, Wanted<'w>);
 
 type Members = Result<Vec<Member>, CallError>;
 
-impl TargetGroups {
-    /// The groups of one account in one Region. The account is learned where it is empty.
-    pub fn new(clients: &Clients, account: &str) -> Self {
-        let known = OnceLock::new();
-        if !account.is_empty() {
-            // A new one is empty.
-            let _ = known.set(account.to_owned());
+impl Kind for TargetGroups {
+    type Id = TargetGroupId;
+
+    fn id_of(balancer: &BalancerId) -> Option<&TargetGroupId> {
+        match balancer {
+            BalancerId::TargetGroup(group) => Some(group),
+            _ => None,
         }
+    }
+
+    fn balancer(group: TargetGroupId) -> BalancerId {
+        BalancerId::TargetGroup(group)
+    }
+}
+
+impl TargetGroups {
+    /// The groups that some clients see.
+    pub fn new(clients: &Clients) -> Self {
         Self {
             client: clients.target_groups.clone(),
             budget: clients.budget.clone(),
             region: clients.region.clone(),
-            account: known,
+            account: clients.account.clone(),
             described: Mutex::default(),
             remembers: false,
         }
@@ -98,11 +109,7 @@ impl TargetGroups {
     }
 
     fn arn(&self, group: &TargetGroupId) -> String {
-        group.arn(&self.region, self.account())
-    }
-
-    fn account(&self) -> &str {
-        self.account.get().map_or("", String::as_str)
+        group.arn(&self.region, self.account.id())
     }
 
     fn described(&self) -> MutexGuard<'_, Described> {
@@ -139,9 +146,7 @@ impl TargetGroups {
         let mut groups = Vec::new();
         let see = |page: DescribeTargetGroupsOutput| {
             for group in page.target_groups() {
-                if let Some(account) = group.target_group_arn().and_then(|arn| arn.split(':').nth(4)) {
-                    self.account.get_or_init(|| account.to_owned());
-                }
+                self.account.learn(group.target_group_arn().and_then(|arn| arn.split(':').nth(4)));
                 groups.extend(target_group(group));
             }
         };
@@ -334,7 +339,7 @@ impl TargetGroups {
                 declared.resolve(target, &group).map_err(|why| Unresolved::Reason(Reason::DoesNotFit(why)))
             }
             Ok(None) => Err(Unresolved::Reason(Reason::NoSuchBalancer {
-                sought: Sought::TargetGroup,
+                sought: BalancerKind::TargetGroup,
                 name: declared.name.clone(),
                 hint: String::new(),
             })),
@@ -356,7 +361,9 @@ impl TargetGroups {
             }
         }
         let names = names.into_iter().map(|(_, name)| name);
-        Ok(names.chain(groups.into_iter().map(|group| Name::TargetGroup(group.id.name))).collect())
+        Ok(names
+            .chain(groups.into_iter().map(|group| Name::Balancer(BalancerKind::TargetGroup, group.id.name)))
+            .collect())
     }
 
     /// Reads how registrations stand.
@@ -445,9 +452,9 @@ impl TargetGroups {
     /// Reads anew who else looks after some groups.
     pub(super) async fn owners(
         &self,
-        groups: &BTreeSet<TargetGroupId>,
+        groups: BTreeSet<TargetGroupId>,
     ) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
-        let existing = self.existing(groups).await?;
+        let existing = self.existing(&groups).await?;
         self.owners_of(&existing.iter().collect::<Vec<_>>()).await
     }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
+    balancer::{BalancerId, TargetGroupId},
     call_error::CallError,
     instance::Instance,
     observed::AddressTarget,
-    registration::{BalancerId, Registration, TargetGroupId},
+    registration::Registration,
     tag::Owner,
     target_group::{TargetGroup, TargetType},
 };
@@ -16,7 +17,7 @@ use super::{
     TargetGroups,
     membership::{Index, address_target, can_have_one_of, claim},
 };
-use crate::balancer::{Marks, Part, Scan, ScannedPart};
+use crate::balancer::{Kind, Marks, Part, Scan, ScannedPart};
 
 /// Groups that a sweep reads before it looks at the clock. At AWS's older limits that is ten seconds' worth.
 const GROUPS_A_LOOK: usize = 100;
@@ -48,7 +49,7 @@ impl TargetGroups {
             |group: &TargetGroup| matches!(group.target_type, TargetType::Ip(_)) || can_have_one_of(group, instances);
         groups.retain(|group| is_left(group) && may_matter(group));
         groups.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut whole = ScannedPart { account: self.account().to_owned(), ..ScannedPart::default() };
+        let mut whole = ScannedPart::default();
         for chunk in groups.chunks(GROUPS_A_LOOK) {
             if whole.stopped_after.is_some() && part.until.is_some_and(|until| MonotonicTime::now() >= until) {
                 return whole;
@@ -140,15 +141,6 @@ impl TargetGroups {
     }
 }
 
-impl From<Scan> for ScannedPart {
-    fn from(scan: Scan) -> Self {
-        Self { scan, ..Self::default() }
-    }
-}
-
 fn group_of(registration: &Registration) -> Option<&TargetGroupId> {
-    match &registration.balancer {
-        BalancerId::TargetGroup(group) => Some(group),
-        BalancerId::Classic(_) => None,
-    }
+    TargetGroups::id_of(&registration.balancer)
 }

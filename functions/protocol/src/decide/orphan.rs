@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::{
+    balancer::TargetGroupId,
     id::VpcId,
     network::{Networks, Whose},
     observed::{AddressTarget, Health, Reason},
-    registration::{Registration, TargetGroupId},
+    registration::Registration,
     tag::Owner,
 };
 
@@ -80,8 +81,8 @@ pub fn places(listed: &[AddressTarget]) -> BTreeSet<(VpcId, std::net::IpAddr)> {
 }
 
 /// Finds the orphans among targets, with the networks read after them.
-pub fn among<'t>(listed: &'t [AddressTarget], networks: &Networks, account: &str) -> Vec<(&'t AddressTarget, Whose)> {
-    let whose = |target: &'t AddressTarget| (target, networks.whose(&target.vpc, target.address, account));
+pub fn among<'t>(listed: &'t [AddressTarget], networks: &Networks) -> Vec<(&'t AddressTarget, Whose)> {
+    let whose = |target: &'t AddressTarget| (target, networks.whose(&target.vpc, target.address));
     let is_orphan = |(_, whose): &(_, Whose)| matches!(whose, Whose::Nobody | Whose::Unknown { .. });
     listed.iter().map(whose).filter(is_orphan).collect()
 }

@@ -1,168 +1,14 @@
+use std::{collections::BTreeSet, time::Duration};
+
 use super::*;
 use crate::{
-    held::{Stamp, tags_to_hold},
-    instance::tests::{at, instance},
-    tag::Owner,
+    balancer::BalancerId,
+    balancer_kind::BalancerKind,
+    call_error::CallError,
+    decide::{Attached, give_back, is_surely_absent},
+    observed::Reason,
+    timing::CHECK_AFTER,
 };
-
-fn clb(name: &str) -> Registration {
-    Registration::classic(name)
-}
-
-fn target(id: &str) -> Target {
-    Target { id: id.into(), port: None, zone: None, quic_id: None }
-}
-
-fn found(name: &str) -> Found {
-    Found { instance: "i-1".into(), registration: clb(name), target: target("i-1"), owner: None, is_far: false }
-}
-
-/// An instance in a state, whose tags hold registrations that were taken at some second.
-fn holding(state: State, held: &[(i64, &[&str])]) -> Instance {
-    let mut instance = instance("i-1");
-    instance.state = state;
-    for (second, names) in held {
-        let registrations = names.iter().map(|name| clb(name)).collect();
-        instance.tags.extend(tags_to_hold(&registrations, Stamp { taken_at: at(*second), nonce: 7 }));
-    }
-    instance
-}
-
-fn healthy() -> Standing {
-    Standing::InPlace(Health { state: "InService".into(), reason: None, is_in_vain: false })
-}
-
-fn notice(state: State, second: i64) -> Notice {
-    Notice { instance: "i-1".into(), announced: Some((state, at(second))), failures: 0 }
-}
-
-#[test]
-fn an_event_and_a_description_that_agree_converge() {
-    for (announced, described) in [
-        (State::Running, State::Running),
-        (State::Stopping, State::Stopped),
-        (State::Stopped, State::Stopping),
-        (State::ShuttingDown, State::Terminated),
-        (State::Pending, State::Running),
-    ] {
-        let instance = holding(described, &[]);
-        assert_eq!(weigh(&notice(announced, 100), Some(&instance), at(101)), Weight::Converge, "{announced:?}");
-    }
-}
-
-#[test]
-fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit() {
-    for (announced, described) in [
-        (State::Stopping, State::Running),
-        (State::Stopped, State::Running),
-        (State::ShuttingDown, State::Running),
-        (State::Terminated, State::Stopped),
-        (State::Running, State::Stopped),
-        (State::Running, State::Pending),
-    ] {
-        let instance = holding(described, &[]);
-        let weight = |now| weigh(&notice(announced, 100), Some(&instance), at(now));
-        assert_eq!(weight(101), Weight::TooEarly(DESCRIPTION_RETRY), "{announced:?} {described:?}");
-        assert!(!matches!(weight(160), Weight::TooEarly(_)), "{announced:?} {described:?}");
-    }
-}
-
-#[test]
-fn who_was_out_and_runs_without_having_been_started_is_described_as_he_was() {
-    let described =
-        |state, started_at: Option<i64>| Instance { launch_time: started_at.map(at), ..holding(state, &[]) };
-    for (before, now, is_older) in [
-        (described(State::Stopping, Some(0)), described(State::Running, Some(0)), true),
-        (described(State::Stopped, Some(0)), described(State::Running, Some(60)), false),
-        (described(State::Stopping, Some(0)), described(State::Stopped, Some(0)), false),
-        // On its way out of its group.
-        (described(State::Running, Some(0)), described(State::Running, Some(0)), false),
-        (described(State::Stopping, None), described(State::Running, None), false),
-    ] {
-        assert_eq!(look_again_at_older(&before, &now).is_some(), is_older, "{before:?} {now:?}");
-    }
-}
-
-#[test]
-fn an_event_older_than_the_present_run_or_stop_is_not_waited_for() {
-    let mut instance = holding(State::Running, &[]);
-    instance.launch_time = Some(at(101));
-    assert_eq!(weigh(&notice(State::Stopped, 100), Some(&instance), at(102)), Weight::Converge);
-    instance.state = State::Stopped;
-    instance.stop_time = Some(at(105));
-    assert_eq!(weigh(&notice(State::Running, 104), Some(&instance), at(106)), Weight::Converge);
-}
-
-#[test]
-fn an_unknown_instance_is_waited_for_only_while_it_may_be_new() {
-    assert_eq!(weigh(&notice(State::Running, 100), None, at(101)), Weight::TooEarly(DESCRIPTION_RETRY));
-    assert!(matches!(weigh(&notice(State::Running, 100), None, at(160)), Weight::Nothing(_)));
-    assert!(matches!(weigh(&notice(State::Terminated, 100), None, at(101)), Weight::Nothing(_)));
-}
-
-#[test]
-fn an_instance_that_starts_is_left_to_the_next_event() {
-    let instance = holding(State::Pending, &[]);
-    assert!(matches!(weigh(&notice(State::Pending, 100), Some(&instance), at(101)), Weight::Nothing(_)));
-}
-
-#[test]
-fn what_a_stopped_instance_has_is_held_and_taken() {
-    let decision =
-        take_out(&holding(State::Stopped, &[]), at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
-    assert_eq!(decision.take, [(clb("a"), target("i-1")), (clb("b"), target("i-1"))]);
-    assert_eq!(decision.hold, [clb("a"), clb("b")].into());
-}
-
-#[test]
-fn what_was_held_a_moment_ago_is_not_held_twice() {
-    let instance = holding(State::Stopped, &[(61, &["a"])]);
-    let decision = take_out(&instance, at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
-    assert_eq!(decision.hold, [clb("b")].into());
-    assert_eq!(decision.superseded, []);
-}
-
-#[test]
-fn what_was_held_long_ago_is_held_anew() {
-    // A function that saw the instance run with everything back may be about to delete the old tag.
-    let instance = holding(State::Stopped, &[(60, &["a", "c"])]);
-    let decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
-    assert_eq!(decision.hold, [clb("a"), clb("c")].into());
-    assert_eq!(decision.superseded.len(), 1);
-}
-
-#[test]
-fn what_was_fresh_at_an_earlier_reading_is_held_anew_if_it_is_not_any_more() {
-    let instance = holding(State::Stopped, &[(61, &["a"])]);
-    let mut decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
-    assert_eq!(decision.hold, [].into());
-    decision.decide_holding(&instance, at(101));
-    assert_eq!((decision.hold, decision.superseded.len()), ([clb("a")].into(), 1));
-}
-
-#[test]
-fn a_dying_instance_is_taken_out_and_nothing_is_held() {
-    let decision =
-        take_out(&holding(State::ShuttingDown, &[]), at(100), &[found("a")], &Attached::default(), |_| false);
-    assert_eq!(decision.take.len(), 1);
-    assert!(decision.hold.is_empty());
-}
-
-#[test]
-fn what_is_foreign_is_neither_held_nor_taken() {
-    let foreign = [
-        Found { owner: Some(Owner::Ignored), ..found("ignored") },
-        Found { owner: Some(Owner::Kubernetes), ..found("kubernetes") },
-        found("attached"),
-        Found { is_far: true, ..found("far") },
-    ];
-    let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
-    let decision = take_out(&holding(State::Stopped, &[]), at(100), &foreign, &attached, |_| true);
-    assert_eq!((decision.take, decision.hold), (vec![], BTreeSet::new()));
-    let reasons: Vec<Reason> = decision.left_alone.into_iter().map(|(_, reason)| reason).collect();
-    let asg = Reason::AttachedToGroup("asg".into());
-    assert_eq!(reasons, [Reason::Ignored, Reason::Kubernetes, asg, Reason::AddressNotUnique("i-1".into())]);
-}
 
 #[test]
 fn what_is_absent_is_registered_and_checked_when_nobody_can_rely_on_the_tag() {
@@ -255,7 +101,8 @@ fn what_is_only_declared_is_never_let_go() {
         vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("ignored"), Standing::Never(Reason::Ignored))];
     let decision = give_back(&instance("i-1"), at(500), standings, &BTreeSet::new(), &Attached::default());
     assert_eq!(decision.let_go, []);
-    let never_seen = Reason::NoSuchBalancer { sought: Sought::Classic, name: "gone".to_owned(), hint: String::new() };
+    let never_seen =
+        Reason::NoSuchBalancer { sought: BalancerKind::Classic, name: "gone".to_owned(), hint: String::new() };
     assert_eq!(decision.stuck, [(clb("gone"), never_seen)], "a person has to correct it");
     assert_eq!(decision.left_alone, [(clb("ignored"), Reason::Ignored)]);
 }

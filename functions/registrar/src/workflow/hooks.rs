@@ -16,13 +16,14 @@ use futures::{FutureExt, future::join_all, try_join};
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::lifecycle::{Course, Open, Verdict, WaitsFor, course, verdict},
+    decide::hook::{Course, Open, Verdict, WaitsFor, course, verdict},
     declaration::Declaration,
     event::{LifecycleAction, Transition},
     hook::Hook,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
-    instance::{Instance, State},
+    instance::Instance,
     member::{ActionResult, Member},
+    presence::{Facts, Membership},
     timing::ACTION_FAILED_RETRY,
 };
 
@@ -153,7 +154,8 @@ impl Look<'_> {
             if course.is_moving() && !self.is_ours(instance) {
                 *course = Course::Complete(ActionResult::Continue, "its instance is left alone".to_owned());
             }
-            let member = members.get(&action.instance);
+            let membership = Membership::of(members.get(&action.instance));
+            let is_in = Facts::of(instance).with_membership(membership).presence().is_in();
             match course {
                 Course::Out => {
                     let wished = hook.and_then(|hook| hook.metadata.network_drain);
@@ -169,18 +171,14 @@ impl Look<'_> {
                     arriving.insert(&instance.id, instance);
                 }
                 // What a function took that came too late is given back by the event's other copy.
-                Course::Over(_) if is_in_service(instance, member) && self.is_ours(instance) => {
+                Course::Over(_) if is_in && self.is_ours(instance) => {
                     arriving.insert(&instance.id, instance);
                 }
                 _ => {}
             }
         }
-        let of_leaving = |member: &Member| member.lifecycle_state.is_leaving().then(|| member.lifecycle_state.clone());
-        let running = leaving.values().filter(|leaving| !leaving.instance.state.is_out());
-        self.asked.leaving = running
-            .filter_map(|leaving| Some((leaving.instance.id.clone(), of_leaving(members.get(&leaving.instance.id)?)?)))
-            .collect();
-        self.reading.set_members(members);
+        self.asked.leaving = leaving.keys().map(|id| (*id).clone()).collect();
+        self.reading.set_members(&instances.keys().cloned().collect(), members);
         for instance in leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied()) {
             self.notes.journal.held(instance);
             self.name_wrong_tags(instance);
@@ -321,10 +319,6 @@ enum Step {
     Hold(Duration, Vec<Because>),
     /// It is completed.
     Complete { result: ActionResult, why: String, is_given_up: bool },
-}
-
-fn is_in_service(instance: &Instance, member: Option<&Member>) -> bool {
-    instance.state == State::Running && member.is_none_or(|member| !member.lifecycle_state.is_out_of_service())
 }
 
 /// What the hooks of its launch declare for an instance: as long as its group says that it is on its way in. An event that comes hours

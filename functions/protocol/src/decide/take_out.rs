@@ -1,0 +1,84 @@
+//! What is taken from an instance that is out, and what of that has to be held first.
+
+use std::collections::BTreeSet;
+
+use super::Attached;
+use crate::{
+    held::HeldTag,
+    instance::Instance,
+    observed::{Found, Reason, Target},
+    registration::Registration,
+    time::Timestamp,
+    timing::HELD_IS_FRESH_FOR,
+};
+
+/// What shall be done about an instance that is out.
+#[derive(Clone, Debug, Default)]
+pub struct TakeOut {
+    /// Registrations to take.
+    pub take: Vec<(Registration, Target)>,
+    /// Of those, and of what older tags hold, what has to be written into tags before anything is taken.
+    pub hold: BTreeSet<Registration>,
+    /// Older tags of which `hold` has everything: to be deleted when it is written.
+    pub superseded: Vec<HeldTag>,
+    /// Registrations that stay, and why.
+    pub left_alone: Vec<(Registration, Reason)>,
+}
+
+/// Decides over an instance that is out, read at `now`, with everything that a scan found of it.
+///
+/// `ambiguous` says of a target outside its group's VPC whether its address is another interface's, too.
+pub fn take_out(
+    instance: &Instance,
+    now: Timestamp,
+    found: &[Found],
+    attached: &Attached,
+    ambiguous: impl Fn(&Target) -> bool,
+) -> TakeOut {
+    let mut decision = TakeOut::default();
+    for found in found {
+        let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
+        let ambiguity =
+            || (found.is_far && ambiguous(&found.target)).then(|| Reason::AddressNotUnique(found.target.id.clone()));
+        match reason.or_else(ambiguity) {
+            Some(reason) => decision.left_alone.push((found.registration.clone(), reason)),
+            None => decision.take.push((found.registration.clone(), found.target.clone())),
+        }
+    }
+    decision.decide_holding(instance, now);
+    decision
+}
+
+/// Whether a holding that was decided at a time can still be relied on at another.
+fn is_fresh(taken_at: Timestamp, now: Timestamp) -> bool {
+    now - taken_at < HELD_IS_FRESH_FOR
+}
+
+impl TakeOut {
+    /// Whether a registration is to be taken.
+    pub fn takes(&self, registration: &Registration) -> bool {
+        self.take.iter().any(|(other, _)| other == registration)
+    }
+
+    /// Decides what has to be held, by the tags that the instance had at `now`: the time of the reading that entitles to
+    /// take, since a tag that was fresh at an earlier one need not be any more.
+    pub fn decide_holding(&mut self, instance: &Instance, now: Timestamp) {
+        if instance.state.is_dying() {
+            // It never runs again, so there is nothing to give back.
+            (self.hold, self.superseded) = Default::default();
+            return;
+        }
+        let held = instance.held();
+        let is_fresh = |tag: &HeldTag| tag.taken_at.is_some_and(|taken_at| is_fresh(taken_at, now));
+        let (fresh, older): (Vec<_>, Vec<_>) = held.tags.into_iter().partition(is_fresh);
+        let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).collect();
+        let taken = self.take.iter().map(|(registration, _)| registration);
+        self.hold = taken.filter(|registration| !safe.contains(registration)).cloned().collect();
+        self.superseded = Vec::new();
+        if !self.hold.is_empty() {
+            // An instance that is stopped again and again before it settles would otherwise collect a tag each time.
+            self.superseded = older.into_iter().filter(|tag| tag.malformed.is_empty()).collect();
+            self.hold.extend(self.superseded.iter().flat_map(|tag| tag.registrations.iter().cloned()));
+        }
+    }
+}

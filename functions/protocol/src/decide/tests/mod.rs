@@ -1,0 +1,47 @@
+//! What the tests of several decisions need.
+
+mod give_back;
+mod take_out;
+mod weigh;
+
+use crate::{
+    event::Notice,
+    held::{Stamp, tags_to_hold},
+    instance::{
+        Instance, State,
+        tests::{at, instance},
+    },
+    observed::{Found, Health, Standing, Target},
+    registration::Registration,
+};
+
+fn clb(name: &str) -> Registration {
+    Registration::classic(name)
+}
+
+fn target(id: &str) -> Target {
+    Target { id: id.into(), port: None, zone: None, quic_id: None }
+}
+
+fn found(name: &str) -> Found {
+    Found { instance: "i-1".into(), registration: clb(name), target: target("i-1"), owner: None, is_far: false }
+}
+
+/// An instance in a state, whose tags hold registrations that were taken at some second.
+fn holding(state: State, held: &[(i64, &[&str])]) -> Instance {
+    let mut instance = instance("i-1");
+    instance.state = state;
+    for (second, names) in held {
+        let registrations = names.iter().map(|name| clb(name)).collect();
+        instance.tags.extend(tags_to_hold(&registrations, Stamp { taken_at: at(*second), nonce: 7 }));
+    }
+    instance
+}
+
+fn healthy() -> Standing {
+    Standing::InPlace(Health { state: "InService".into(), reason: None, is_in_vain: false })
+}
+
+fn notice(state: State, second: i64) -> Notice {
+    Notice { instance: "i-1".into(), announced: Some((state, at(second))), failures: 0 }
+}

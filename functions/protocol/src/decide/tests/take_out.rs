@@ -1,0 +1,67 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::{
+    balancer::BalancerId,
+    decide::{Attached, take_out},
+    observed::Reason,
+    tag::Owner,
+};
+
+#[test]
+fn what_a_stopped_instance_has_is_held_and_taken() {
+    let decision =
+        take_out(&holding(State::Stopped, &[]), at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
+    assert_eq!(decision.take, [(clb("a"), target("i-1")), (clb("b"), target("i-1"))]);
+    assert_eq!(decision.hold, [clb("a"), clb("b")].into());
+}
+
+#[test]
+fn what_was_held_a_moment_ago_is_not_held_twice() {
+    let instance = holding(State::Stopped, &[(61, &["a"])]);
+    let decision = take_out(&instance, at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
+    assert_eq!(decision.hold, [clb("b")].into());
+    assert_eq!(decision.superseded, []);
+}
+
+#[test]
+fn what_was_held_long_ago_is_held_anew() {
+    // A function that saw the instance run with everything back may be about to delete the old tag.
+    let instance = holding(State::Stopped, &[(60, &["a", "c"])]);
+    let decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
+    assert_eq!(decision.hold, [clb("a"), clb("c")].into());
+    assert_eq!(decision.superseded.len(), 1);
+}
+
+#[test]
+fn what_was_fresh_at_an_earlier_reading_is_held_anew_if_it_is_not_any_more() {
+    let instance = holding(State::Stopped, &[(61, &["a"])]);
+    let mut decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
+    assert_eq!(decision.hold, [].into());
+    decision.decide_holding(&instance, at(101));
+    assert_eq!((decision.hold, decision.superseded.len()), ([clb("a")].into(), 1));
+}
+
+#[test]
+fn a_dying_instance_is_taken_out_and_nothing_is_held() {
+    let decision =
+        take_out(&holding(State::ShuttingDown, &[]), at(100), &[found("a")], &Attached::default(), |_| false);
+    assert_eq!(decision.take.len(), 1);
+    assert!(decision.hold.is_empty());
+}
+
+#[test]
+fn what_is_foreign_is_neither_held_nor_taken() {
+    let foreign = [
+        Found { owner: Some(Owner::Ignored), ..found("ignored") },
+        Found { owner: Some(Owner::Kubernetes), ..found("kubernetes") },
+        found("attached"),
+        Found { is_far: true, ..found("far") },
+    ];
+    let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
+    let decision = take_out(&holding(State::Stopped, &[]), at(100), &foreign, &attached, |_| true);
+    assert_eq!((decision.take, decision.hold), (vec![], BTreeSet::new()));
+    let reasons: Vec<Reason> = decision.left_alone.into_iter().map(|(_, reason)| reason).collect();
+    let asg = Reason::AttachedToGroup("asg".into());
+    assert_eq!(reasons, [Reason::Ignored, Reason::Kubernetes, asg, Reason::AddressNotUnique("i-1".into())]);
+}
