@@ -64,7 +64,7 @@ impl Look<'_> {
         for (storm, notices) in own {
             // EC2 is not asked who else starts: a start costs six calls, and a stop hundreds.
             let count = match storm {
-                Storm::Start => self.engine.storms.count_starts(notices.len()),
+                Storm::Start => self.engine.storms.count_starts(notices.keys().copied()),
                 Storm::Stop | Storm::Termination => notices.len(),
             };
             let is_one = count > 1
