@@ -12,6 +12,7 @@ mod giving_back;
 mod input;
 mod left_alone;
 mod lifecycle;
+mod limits;
 mod observe;
 mod orphans;
 mod readme;

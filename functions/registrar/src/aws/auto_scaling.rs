@@ -24,8 +24,9 @@ use protocol::{
 
 use crate::aws::{budget::Budget, call::once};
 
-/// Names that one DescribeAutoScalingGroups call takes: the largest page (API reference, `MaxRecords`).
-const NAMES_PER_CALL_MAX: usize = 100;
+/// Names that one DescribeAutoScalingGroups call takes, unless `MaxRecords` says more
+/// (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeAutoScalingGroups.html>).
+const NAMES_PER_CALL_MAX: usize = 50;
 
 /// Ids that one DescribeAutoScalingInstances call takes (API reference).
 const IDS_PER_CALL_MAX: usize = 50;

@@ -16,7 +16,7 @@ use crate::{
     world::World,
 };
 
-/// Names in one call (kops issue 4832).
+/// Names in one call, unless `MaxRecords` says more (API reference, DescribeAutoScalingGroups; <https://github.com/kubernetes/kops/issues/4832>).
 const MAX_NAMES: usize = 50;
 
 /// Seconds, where the caller says nothing (botocore, CreateAutoScalingGroup: 0 through the API).
@@ -103,8 +103,9 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Element, ApiE
 
 pub(super) fn describe(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let names = params.texts("AutoScalingGroupNames");
-    if names.len() > MAX_NAMES {
-        return Err(invalid(format!("The number of group names that may be passed in is limited to {MAX_NAMES}")));
+    let most = params.parsed("MaxRecords")?.unwrap_or(MAX_NAMES);
+    if names.len() > most {
+        return Err(invalid(format!("The number of group names that may be passed in is limited to {most}")));
     }
     // An unknown name is left out silently.
     let groups = world.auto_scaling.groups.values().filter(|group| names.is_empty() || names.contains(&group.name));

@@ -13,6 +13,9 @@ use super::super::{
     delete_load_balancer, invalid, no_balancer, no_listener, resources,
 };
 
+/// Load balancers that one DescribeLoadBalancers call describes by name or ARN (<https://github.com/cloud-custodian/cloud-custodian/issues/10550>).
+const MAX_DESCRIBED: usize = 20;
+
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let kind = match params.optional("Type").as_deref() {
         None | Some("application") => Kind::Application,
@@ -56,6 +59,12 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiE
 pub(super) fn describe(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let page = Page::asked(params, &world.options)?;
     let (arns, names) = (params.texts("LoadBalancerArns"), params.texts("Names"));
+    let asked = arns.len().max(names.len());
+    if asked > MAX_DESCRIBED {
+        let message =
+            format!("Up to {MAX_DESCRIBED} load balancers can be described at a time, but {asked} were specified");
+        return Err(invalid(message));
+    }
     let state = &world.elbv2;
     for arn in &arns {
         state.load_balancer(arn)?;

@@ -15,6 +15,9 @@ use super::super::{
     targets::{views, views_of},
 };
 
+/// Target groups that one DescribeTargetGroups call describes by name or ARN (<https://github.com/ansible-collections/amazon.aws/pull/1593>).
+const MAX_DESCRIBED: usize = 20;
+
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let target_type = match params.optional("TargetType").as_deref() {
         None | Some("instance") => TargetType::Instance,
@@ -57,6 +60,9 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Element, Ap
     let balancer = params.optional("LoadBalancerArn");
     if usize::from(!arns.is_empty()) + usize::from(!names.is_empty()) + usize::from(balancer.is_some()) > 1 {
         return Err(invalid("Target group ARNs, names and a load balancer ARN cannot be specified at the same time"));
+    }
+    if arns.len().max(names.len()) > MAX_DESCRIBED {
+        return Err(invalid(format!("You cannot describe more than '{MAX_DESCRIBED}' target groups at a time")));
     }
     let state = &world.elbv2;
     for arn in &arns {
