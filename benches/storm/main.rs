@@ -30,7 +30,7 @@ Usage: cargo storm [--quick | --size 1000x500 | --write] [--jobs 2]
   --jobs   how many at a time; as many as there are cores, unless said otherwise
   --write  writes docs/storm.md and docs/storm.svg, too
 
-Exits with 1 where a storm did not end as it should.
+Exits with 1 if a storm did not end as it should, if an invocation timed out, or if 1000x500 missed its goals (benches/storm/results.rs).
 ";
 
 /// The repository that this was built from.

@@ -119,14 +119,26 @@ pub const STORM_IS_ON_FOR: Duration = Duration::from_secs(10);
 /// event of a lone stop, whose first one was lost, waits for a sweep more often; shorter, and each of a storm's second events is scanned for.
 pub const STORM_IS_KNOWN_FOR: Duration = Duration::from_secs(180);
 
+/// How long after its `LaunchTime` an event says that an instance runs, if it tells of the same start: EC2 takes 10 to 20 s. Shorter, and more
+/// is looked at twice; longer, and the event of the next start is taken for one of this start.
+pub const RUNS_WITHIN: TimeDelta = TimeDelta::seconds(20);
+
+/// How long after its stop began an instance has stopped, or ended, if it is the same stop. Shorter, and more is looked at twice; longer, and a
+/// second stop of which the first event was lost waits for the scheduled sweep.
+pub const STOPPED_WITHIN: TimeDelta = TimeDelta::seconds(180);
+
+/// How long a sweep of a storm waits before it reads, for the next instances that do the same. Shorter, and a fleet that stops within a minute
+/// takes more sweeps; longer, and the first instances of a storm are served dead for longer.
+pub const ORDERS_GATHERED_FOR: Duration = Duration::from_secs(1);
+
 /// How long an order stays in flight without a sign of life. An invocation gives one twice as often. Shorter, and a process that stands still is
 /// overtaken; longer, and an order whose process died waits for longer.
 pub const ORDER_IS_TAKEN_FOR: Duration = Duration::from_secs(120);
 
-/// How long a stop is remembered. EC2 takes a minute or two from `stopping` to `stopped`, and some minutes with a large memory to
-/// hibernate. Longer, and what is registered with an instance while it is stopped waits for the sweep where
-/// its event is sent once more.
-pub const STOP_REMEMBERED_FOR: Duration = Duration::from_secs(600);
+/// How long a stop or start is remembered that was seen through. EC2 takes a minute or two from `stopping` to `stopped`, and some minutes
+/// with a large memory to hibernate. Longer, and what is registered with an instance while it is stopped waits for the sweep if its
+/// event is sent once more.
+pub const SERVED_REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
 // Lifecycle actions.
 

@@ -6,12 +6,8 @@ use crate::{
     event::Notice,
     instance::{Instance, State},
     time::Timestamp,
-    timing::{STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN, TOGETHER_WITHIN},
+    timing::{RUNS_WITHIN, STOPPED_WITHIN, STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN, TOGETHER_WITHIN},
 };
-
-/// How many that hold something have to run again within [`TOGETHER_WITHIN`], as one process sees it, to be given back together with others. Fewer,
-/// and a few that are started by hand wait for a sweep; more, and much of a storm is given back one by one.
-const MANY_STARTS: usize = 4;
 
 /// How many instances have to stop within [`STORM_GROWS_WITHIN`] for more of them to be waited for: four a second. Fewer, and a fleet that is
 /// replaced one by one waits; more, and a schedule that stops a fleet within a minute is worked on twice.
@@ -58,11 +54,11 @@ impl Storm {
         }
     }
 
-    /// Whether so many instances, of one batch or of a process's last seconds, are too many for it: others do the same, in other batches.
-    pub fn is_seen_in(self, instances: usize) -> bool {
+    /// When an instance became a part of it, if EC2 tells.
+    pub fn time_of(self, instance: &Instance) -> Option<Timestamp> {
         match self {
-            Self::Stop | Self::Termination => instances > 1,
-            Self::Start => instances >= MANY_STARTS,
+            Self::Start => instance.launch_time,
+            Self::Stop | Self::Termination => instance.stop_time,
         }
     }
 }
@@ -70,6 +66,17 @@ impl Storm {
 /// The first event of a pair: what comes after it tells the same once more.
 pub fn is_first_of_a_stop(state: State) -> bool {
     matches!(state, State::Stopping | State::ShuttingDown)
+}
+
+/// Whether an event tells of a stop or start that EC2 says happened at a time: the first event of a stop comes at once, the others within
+/// [`STOPPED_WITHIN`] and [`RUNS_WITHIN`].
+pub fn tells_of((state, time): (State, Timestamp), storm: Storm, happened_at: Timestamp) -> bool {
+    let within = match state {
+        State::Running => RUNS_WITHIN,
+        _ if is_first_of_a_stop(state) => TOGETHER_WITHIN,
+        _ => STOPPED_WITHIN,
+    };
+    Storm::of(state) == Some(storm) && (-TOGETHER_WITHIN..=within).contains(&(time - happened_at))
 }
 
 /// Whether another instance does the same as one that an event has just told of, by a description of the other.
@@ -131,8 +138,21 @@ mod tests {
     }
 
     #[test]
-    fn a_single_stop_is_no_storm_and_neither_are_three_starts() {
-        assert_eq!([1, 2].map(|count| Storm::Stop.is_seen_in(count)), [false, true]);
-        assert_eq!([3, 4].map(|count| Storm::Start.is_seen_in(count)), [false, true]);
+    fn an_event_tells_of_the_stop_or_start_that_came_just_before() {
+        for (state, seconds, storm, expected) in [
+            (State::Stopping, 5, Storm::Stop, true),
+            (State::Stopping, 6, Storm::Stop, false),
+            (State::Stopping, -6, Storm::Stop, false),
+            (State::Stopped, 180, Storm::Stop, true),
+            (State::Stopped, 181, Storm::Stop, false),
+            (State::Terminated, 60, Storm::Termination, true),
+            (State::Terminated, 60, Storm::Stop, false),
+            (State::Running, 20, Storm::Start, true),
+            (State::Running, 21, Storm::Start, false),
+            (State::Running, 1, Storm::Stop, false),
+            (State::Pending, 1, Storm::Start, false),
+        ] {
+            assert_eq!(tells_of((state, at(100 + seconds)), storm, at(100)), expected, "{state:?} {seconds} {storm:?}");
+        }
     }
 }

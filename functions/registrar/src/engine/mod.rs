@@ -35,7 +35,7 @@ mod hints;
 pub(crate) mod notes;
 pub(crate) mod parts;
 pub(crate) mod reading;
-mod stops;
+mod served;
 mod storms;
 pub(crate) mod take_out;
 mod waves;
@@ -67,7 +67,7 @@ use crate::{
 use desired::broken_tags;
 use notes::Notes;
 use reading::{Age, Reading};
-use stops::Stops;
+use served::Served;
 use storms::Storms;
 
 /// Takes instances of one account and Region out, and gives back to them. It is built once, and keeps nothing that anything depends on.
@@ -76,7 +76,7 @@ pub struct Engine {
     pub(crate) mode: Mode,
     pub(crate) scope: Scope,
     pub(crate) orphans: Orphans,
-    pub(crate) stops: Stops,
+    pub(crate) served: Served,
     pub(crate) storms: Storms,
 }
 
@@ -86,7 +86,7 @@ pub(crate) type Item = (InstanceId, Registration, Target);
 impl Engine {
     /// An engine that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
-        Self { clients, mode, scope, orphans: Orphans::Report, stops: Stops::default(), storms: Storms::default() }
+        Self { clients, mode, scope, orphans: Orphans::Report, served: Served::default(), storms: Storms::default() }
     }
 
     /// The same, with something to be done about orphans.
@@ -95,9 +95,9 @@ impl Engine {
         Self { orphans, ..self }
     }
 
-    /// Forgets which stops were seen through, and which storms: the next event of each is worked on again.
+    /// Forgets which stops and starts were seen through, and which storms: the next event of each is worked on again.
     pub fn forget_stops(&self) {
-        self.stops.forget();
+        self.served.forget();
         self.storms.forget();
     }
 

@@ -3,13 +3,14 @@
 //! Nothing depends on it but calls: what is sent on is looked at by the sweep, and a process that remembers nothing looks itself.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
 use protocol::{
     decide::storm::{Storm, is_first_of_a_stop},
     event::Notice,
+    id::InstanceId,
     instance::State,
     timing::{STORM_IS_KNOWN_FOR, STORM_IS_ON_FOR, TOGETHER_WITHIN},
 };
@@ -19,8 +20,8 @@ use tokio::time::Instant as MonotonicTime;
 #[derive(Debug, Default)]
 pub(crate) struct Storms {
     seen: Mutex<BTreeMap<Storm, MonotonicTime>>,
-    /// When instances that hold or declare something were said to run, of late.
-    starts: Mutex<VecDeque<MonotonicTime>>,
+    /// Instances that hold or declare something and were said to run, of late, and when that was.
+    starts: Mutex<BTreeMap<InstanceId, MonotonicTime>>,
 }
 
 impl Storms {
@@ -35,12 +36,12 @@ impl Storms {
         self.starts.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Some more instances run that hold or declare something. Answers how many there were within seconds.
-    pub(crate) fn count_starts(&self, more: usize) -> usize {
+    /// Some instances run that hold or declare something. Answers how many there were within seconds; one that is looked at twice is one.
+    pub(crate) fn count_starts<'i>(&self, instances: impl Iterator<Item = &'i InstanceId>) -> usize {
         let (now, within) = (MonotonicTime::now(), TOGETHER_WITHIN.to_std().unwrap_or_default());
         let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-        starts.retain(|at| now - *at < within);
-        starts.extend(std::iter::repeat_n(now, more));
+        starts.retain(|_, at| now - *at < within);
+        starts.extend(instances.map(|id| (id.clone(), now)));
         starts.len()
     }
 
@@ -63,11 +64,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn starts_are_counted_for_some_seconds() {
         let storms = Storms::default();
-        assert_eq!(storms.count_starts(2), 2);
+        let count =
+            |ids: &[&str]| storms.count_starts(ids.iter().map(|id| InstanceId::from(*id)).collect::<Vec<_>>().iter());
+        assert_eq!(count(&["i-1", "i-2"]), 2);
         tokio::time::advance(std::time::Duration::from_secs(4)).await;
-        assert_eq!(storms.count_starts(1), 3);
+        assert_eq!(count(&["i-3"]), 3);
+        assert_eq!(count(&["i-3"]), 3, "a second look at the same start");
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        assert_eq!(storms.count_starts(1), 2);
+        assert_eq!(count(&["i-4"]), 2);
     }
 
     #[tokio::test(start_paused = true)]

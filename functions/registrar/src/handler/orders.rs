@@ -16,7 +16,7 @@ use protocol::{
 };
 use serde_json::Value;
 
-use super::{Failure, back_off, log, reconcile::Reconcile, records};
+use super::{back_off, log, reconcile::Reconcile, records};
 use crate::{
     report::metrics::Metrics,
     workflow::{Converged, Outcome},
@@ -31,9 +31,8 @@ const FAILURES_MAX: u32 = 50;
 impl Reconcile {
     /// Works on what some orders name, and on all that do the same at the time. Answers what SQS wants to hear.
     ///
-    /// # Errors
-    /// Where nothing could be read: the orders come again.
-    pub(super) async fn serve(&self, orders: Vec<SqsMessage>, metrics: &mut Metrics) -> Result<Value, Failure> {
+    /// If nothing can be read, each event of the orders goes on by itself, as one at which something failed.
+    pub(super) async fn serve(&self, orders: Vec<SqsMessage>, metrics: &mut Metrics) -> Value {
         let mut notices: Vec<Notice> = Vec::new();
         for order in &orders {
             let body = order.body.as_deref().unwrap_or_default();
@@ -47,8 +46,13 @@ impl Reconcile {
                 }
             }
         }
+        let told = notices.len();
+        notices.retain(|notice| !self.base.engine.has_served(notice));
+        if notices.len() < told {
+            tracing::info!(events = told - notices.len(), "an earlier sweep has served them");
+        }
         if notices.is_empty() {
-            return Ok(records::answer([]));
+            return records::answer([]);
         }
         let receipt_handles = orders.iter().filter_map(|order| order.receipt_handle.clone()).collect();
         let alive = self.orders.keep(receipt_handles, ORDER_IS_TAKEN_FOR).boxed();
@@ -57,9 +61,18 @@ impl Reconcile {
             Either::Left((converged, _)) => converged,
             Either::Right((never, _)) => match never {},
         };
-        let Converged { report, outcomes, .. } = converged.inspect_err(|error| metrics.add_failure(error.into()))?;
-        log(&report);
-        metrics.add_report(&report);
+        let outcomes = match converged {
+            Ok(Converged { report, outcomes, .. }) => {
+                log(&report);
+                metrics.add_report(&report);
+                outcomes
+            }
+            Err(error) => {
+                tracing::error!(why = error.to_sentence(), "nothing could be done");
+                metrics.add_failure((&error).into());
+                vec![Outcome::Failed; notices.len()]
+            }
+        };
         let mut later = Vec::new();
         for (notice, outcome) in notices.into_iter().zip(outcomes) {
             match outcome {
@@ -69,12 +82,12 @@ impl Reconcile {
             }
         }
         match self.events.send_later(&later).await {
-            Ok(()) => Ok(records::answer([])),
+            Ok(()) => records::answer([]),
             Err(error) => {
                 tracing::error!(why = error.to_sentence(), "could not leave to events what is not done yet");
                 metrics.add_failure((&error).into());
                 // Of a message group, all come again that come after one that failed, so it is none or all.
-                Ok(records::answer(orders.into_iter().map(|order| order.message_id)))
+                records::answer(orders.into_iter().map(|order| order.message_id))
             }
         }
     }

@@ -108,7 +108,7 @@ impl Reconcile {
         self.base.clients.budget.begin(deadline);
         let mut metrics = Metrics::default();
         let answer = match Records::of(&event.payload, TAKES) {
-            Ok(Records::Sqs(messages)) if messages.iter().any(is_order) => self.serve(messages, &mut metrics).await,
+            Ok(Records::Sqs(messages)) if messages.iter().any(is_order) => Ok(self.serve(messages, &mut metrics).await),
             Ok(Records::Sqs(messages)) => Ok(self.rest(messages, deadline, &mut metrics).await),
             Ok(Records::None) => self.sweep(&event.payload, deadline, &mut metrics).await,
             Err(reason) => {

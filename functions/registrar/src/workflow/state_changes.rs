@@ -121,15 +121,16 @@ impl Look<'_> {
 
     /// Whether an event tells once more what another one told of the same stop.
     fn is_seen_through(&self, notice: &Notice, instance: Option<&Instance>) -> bool {
-        let is_known = |instance: &Instance| self.presence(instance).is_out() && self.engine.stops.knows(instance);
+        let is_known =
+            |instance: &Instance| self.presence(instance).is_out() && self.engine.served.has_stop_of(instance);
         notice.tells_of_a_stop() && instance.is_some_and(is_known)
     }
 
-    /// Remembers the stops of which nothing is left to do.
-    fn remember_stops(&self, out: &[&Instance], still_out: &BTreeSet<InstanceId>) {
-        for instance in out {
-            if still_out.contains(&instance.id) && self.notes.again().of(&instance.id).is_nothing() {
-                self.engine.stops.remember(instance);
+    /// Remembers the stops and starts of which nothing is left to do.
+    fn remember_served<'i>(&self, instances: impl Iterator<Item = &'i Instance>) {
+        for instance in instances {
+            if self.notes.again().of(&instance.id).is_nothing() {
+                self.engine.served.remember(instance);
             }
         }
     }
@@ -153,6 +154,7 @@ impl Look<'_> {
             true => self.look_after_taking(&out).await.still_out,
             false => out.iter().map(|instance| instance.id.clone()).collect(),
         };
-        self.remember_stops(&out, &still_out);
+        let out = out.into_iter().filter(|instance| still_out.contains(&instance.id));
+        self.remember_served(out.chain(running));
     }
 }

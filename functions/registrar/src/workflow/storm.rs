@@ -19,12 +19,12 @@ use protocol::{
             MANY_BALANCERS, MANY_STARTING, Storm, does_the_same, is_first_of_a_stop, is_growing, is_of_present_storm,
         },
     },
-    event::Notice,
+    event::{LOOKS_AN_ORDER_MAX, Notice},
     id::InstanceId,
     instance::{Instance, State},
     presence::Facts,
     time::Timestamp,
-    timing::{EVENT_IS_FRESH_FOR, STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN},
+    timing::{EVENT_IS_FRESH_FOR, ORDERS_GATHERED_FOR, STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN},
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -64,10 +64,10 @@ impl Look<'_> {
         for (storm, notices) in own {
             // EC2 is not asked who else starts: a start costs six calls, and a stop hundreds.
             let count = match storm {
-                Storm::Start => self.engine.storms.count_starts(notices.len()),
+                Storm::Start => self.engine.storms.count_starts(notices.keys().copied()),
                 Storm::Stop | Storm::Termination => notices.len(),
             };
-            let is_one = storm.is_seen_in(count)
+            let is_one = count > 1
                 || match notices.values().next() {
                     Some(notice) => self.do_others_the_same(notice).await,
                     None => false,
@@ -101,6 +101,11 @@ impl Look<'_> {
 }
 
 impl Engine {
+    /// Whether an event tells of a stop or start that this process has seen through. No call is made for it.
+    pub fn has_served(&self, notice: &Notice) -> bool {
+        self.served.has(notice)
+    }
+
     /// Converges the instances that orders name, and all others that do the same at the time.
     ///
     /// # Errors
@@ -108,6 +113,10 @@ impl Engine {
     pub async fn converge_together(&self, notices: &[Notice]) -> Result<Converged, CallError> {
         let named: BTreeSet<InstanceId> = notices.iter().map(|notice| notice.instance.clone()).collect();
         let asked = || Asked { scope: self.scope, ..Asked::default() };
+        if notices.len() < LOOKS_AN_ORDER_MAX {
+            // More are about to come. A full order was gathered while another one was worked on.
+            tokio::time::sleep(ORDERS_GATHERED_FOR).await;
+        }
         let begun = MonotonicTime::now();
         let (mut age, mut described) = (Age::new(), self.clients.ec2.read(&named).await?);
         let mut look = self.look(Reading::new(age, &described), asked());
@@ -178,12 +187,8 @@ impl Engine {
                 tokio::time::sleep(LOOKS_EVERY).await;
                 continue;
             }
-            let changed_at = |other: &Instance| match storm {
-                Storm::Start => other.launch_time,
-                Storm::Stop | Storm::Termination => other.stop_time,
-            };
-            let is_part = |other: &Instance| changed_at(other).is_some_and(|time| is_of_present_storm(time, now));
-            let is_open = |other: &Instance| !(Facts::of(other).presence().is_out() && self.stops.knows(other));
+            let is_part = |other: &Instance| storm.time_of(other).is_some_and(|time| is_of_present_storm(time, now));
+            let is_open = |other: &Instance| !(Facts::of(other).presence().is_out() && self.served.has_stop_of(other));
             return Ok(alike.into_iter().filter(|other| is_part(other) && is_open(other)).collect());
         }
     }
@@ -197,7 +202,8 @@ fn convergent<'r>(
 ) -> BTreeMap<&'r InstanceId, &'r Instance> {
     let named = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
     let instances = named.filter_map(|(notice, _)| described.instances.get_key_value(&notice.instance));
-    instances.filter(|(_, instance)| Storm::of(instance.state) == Some(storm)).collect()
+    let is_open = |instance: &Instance| storm != Storm::Start || is_wanting(instance);
+    instances.filter(|(_, instance)| Storm::of(instance.state) == Some(storm) && is_open(instance)).collect()
 }
 
 /// At how many balancers some instances hold something.
