@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_like_ours_that_is_not_known_is_named_with_what_was_meant() {
+    fn an_unknown_variable_like_ours_is_named_with_what_was_meant() {
         let error = "the environment variable REGISTRAR_MOED means nothing: did you mean REGISTRAR_MODE?";
         assert_eq!(read("REGISTRAR_MOED", "enforce"), Err(error.to_owned()));
         let error = read("REGISTRAR_COLOUR", "").unwrap_err();

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn half_of_a_bucket_is_there_at_once_and_then_a_share_of_what_flows_in() {
+    async fn half_a_bucket_is_available_at_once_and_then_its_refill() {
         for (index, Limits { set, size, refill, share, .. }) in LIMITS.into_iter().enumerate() {
             assert_eq!(set as usize, index, "{set:?}: the lines are in the order of the sets");
             let budget = Budget::default();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_came_too_fast_is_called_again_as_long_as_there_is_time() {
+    async fn a_throttled_call_is_made_again_while_there_is_time() {
         let calls = AtomicUsize::new(0);
         let refuses = |times: usize| {
             let calls = &calls;

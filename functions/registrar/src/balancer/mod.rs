@@ -22,7 +22,7 @@ use protocol::{
     id::InstanceId,
     instance::Instance,
     names::Name,
-    observed::{AddressTarget, Drain, Found, Parting, Standing, Target, Unresolved, Wanted},
+    observed::{AddressTarget, Deregistration, Drain, Found, Standing, Target, Unresolved, Wanted},
     registration::Registration,
     tag::{self, Owner},
 };
@@ -152,8 +152,8 @@ impl Balancers {
     /// Reads whether balancers still drain anything of an instance.
     pub async fn drains<'p>(
         &self,
-        asked: impl IntoIterator<Item = Parting<'p>>,
-    ) -> Vec<(Parting<'p>, Result<Drain, CallError>)> {
+        asked: impl IntoIterator<Item = Deregistration<'p>>,
+    ) -> Vec<(Deregistration<'p>, Result<Drain, CallError>)> {
         let asked: Vec<_> = asked.into_iter().map(|asked| (asked.balancer, asked)).collect();
         every_kind!(self, kind => kind.drains(kind.own(asked.iter().copied()))).into_iter().flatten().collect()
     }

@@ -195,8 +195,8 @@ impl Look<'_> {
 
     fn presence_of_member(&self, instance: &Instance, membership: Membership<'_>) -> Presence {
         let hooks = Hooks {
-            let_it_in: self.asked.let_in.contains_key(&instance.id),
-            see_it_out: self.asked.leaving.contains(&instance.id),
+            register_it: self.asked.let_in.contains_key(&instance.id),
+            deregister_it: self.asked.leaving.contains(&instance.id),
         };
         Facts::of(instance).with_membership(membership).with_hooks(hooks).presence()
     }

@@ -164,7 +164,7 @@ mod tests {
     use crate::{config::Mode, report::Journal, testing::at};
 
     #[test]
-    fn what_was_done_and_what_failed_become_metrics_by_stack_function_and_reason() {
+    fn deeds_and_failures_become_metrics_by_stack_function_and_reason() {
         let mut journal = Journal::new(Mode::Enforce);
         let (id, registration) = ("i-1".into(), Registration::classic("shop"));
         journal.deed(&id, Action::Deregister, &registration, "");

@@ -83,7 +83,7 @@ impl Look<'_> {
         };
         let seen_at = MonotonicTime::now();
         let is_ours = |(target, whose): &&(AddressTarget, Whose)| {
-            *whose == Whose::Nobody && !confirmed.owners.contains_key(&target.group)
+            *whose == Whose::Free && !confirmed.owners.contains_key(&target.group)
         };
         let still: BTreeSet<Place> =
             confirmed.orphans.iter().filter(is_ours).map(|(target, _)| place(target)).collect();

@@ -12,7 +12,7 @@ use protocol::{
     decide::hook::{Open, WaitsFor},
     id::InstanceId,
     instance::Instance,
-    observed::{Drain, Parting},
+    observed::{Deregistration, Drain},
     time::Timestamp,
     timing::SHOWS_WITHIN,
 };
@@ -135,8 +135,8 @@ impl Look<'_> {
             leaving.iter().map(|leaving| (leaving.instance.id.clone(), Vec::new())).collect();
         let by_id: BTreeMap<&InstanceId, &Leaving<'_>> =
             leaving.iter().map(|leaving| (&leaving.instance.id, *leaving)).collect();
-        let partings = asked.iter().map(|(leaving, balancer)| Parting { instance: leaving.instance, balancer });
-        for (Parting { instance, balancer }, drain) in balancers.drains(partings.collect::<Vec<_>>()).await {
+        let partings = asked.iter().map(|(leaving, balancer)| Deregistration { instance: leaving.instance, balancer });
+        for (Deregistration { instance, balancer }, drain) in balancers.drains(partings.collect::<Vec<_>>()).await {
             let found = match drain {
                 Ok(drain) => self.still_open(by_id[&instance.id], balancer, drain),
                 Err(error) => {

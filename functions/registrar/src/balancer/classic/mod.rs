@@ -19,7 +19,7 @@ use protocol::{
     id::{InstanceId, LoadBalancerName},
     instance::Instance,
     names::Name,
-    observed::{Drain, Found, Health, Parting, Reason, Standing, Target, Wanted},
+    observed::{Deregistration, Drain, Found, Health, Reason, Standing, Target, Wanted},
     registration::Registration,
     tag::Owner,
 };
@@ -260,8 +260,8 @@ impl ClassicLoadBalancers {
     /// Reads whether they still drain anything of an instance.
     pub(super) async fn drains<'p>(
         &self,
-        asked: Vec<(&'p LoadBalancerName, Parting<'p>)>,
-    ) -> Vec<(Parting<'p>, Result<Drain, CallError>)> {
+        asked: Vec<(&'p LoadBalancerName, Deregistration<'p>)>,
+    ) -> Vec<(Deregistration<'p>, Result<Drain, CallError>)> {
         let names: BTreeSet<_> = asked.iter().map(|(name, _)| (*name).clone()).collect();
         let described = match self.describe(&names).await {
             Ok(described) => described,

@@ -27,7 +27,7 @@ use protocol::{
     call_error::CallError,
     instance::Instance,
     names::Name,
-    observed::{Drain, Health, Parting, Reason, Standing, Target, Unresolved, Wanted},
+    observed::{Deregistration, Drain, Health, Reason, Standing, Target, Unresolved, Wanted},
     registration::{Registration, TargetName},
     tag::Owner,
     target_group::{TargetGroup, TargetType},
@@ -425,15 +425,15 @@ impl TargetGroups {
     /// Reads whether groups still drain anything of an instance.
     pub(super) async fn drains<'p>(
         &self,
-        asked: Vec<(&'p TargetGroupId, Parting<'p>)>,
-    ) -> Vec<(Parting<'p>, Result<Drain, CallError>)> {
+        asked: Vec<(&'p TargetGroupId, Deregistration<'p>)>,
+    ) -> Vec<(Deregistration<'p>, Result<Drain, CallError>)> {
         let groups: BTreeSet<TargetGroupId> = asked.iter().map(|(group, _)| (*group).clone()).collect();
         if let Err(error) = self.describe(&groups).await {
             return asked.into_iter().map(|(_, asked)| (asked, Err(error.clone()))).collect();
         }
         let existing = groups.into_iter().filter(|group| self.recall(group).flatten().is_some()).collect();
         let members = self.members_of_all(existing).await;
-        let drain = |(group, asked): (&'p TargetGroupId, Parting<'p>)| {
+        let drain = |(group, asked): (&'p TargetGroupId, Deregistration<'p>)| {
             let drain = self.drain(group, asked.instance, &members);
             (group, asked, drain)
         };
