@@ -1,11 +1,11 @@
-//! What a process remembers of stops: which it has seen through, so that the second event of one costs no second scan.
+//! Stops that this process has worked on already, so that the second event of a stop costs no second scan.
 //!
-//! EC2 tells every stop twice, `stopping` and `stopped` (so does it a termination), and either event may be lost. Who comes second
-//! finds nothing, for the price of asking every target group of the account. So where the first was seen through without a
-//! failure, the second of the same run of the instance has nothing to do. What is registered in between is what somebody registers
-//! that does not run: the sweep takes it.
+//! EC2 tells every stop twice, `stopping` and `stopped` (and every termination, too), and either event may be lost. The
+//! second event finds nothing, and asks every target group of the account for that. So if the first one was worked on
+//! without a failure, the second one of the same run of the instance has nothing to do. In between, only a registration
+//! by hand can add something to an instance that does not run: the sweep finds it.
 //!
-//! Nothing depends on it: a process that remembers nothing scans once more.
+//! Nothing depends on this memory: a process that remembers nothing scans once more.
 
 use std::{
     collections::BTreeMap,
@@ -15,31 +15,31 @@ use std::{
 use protocol::{id::InstanceId, instance::Instance, time::Timestamp, timing::STOP_REMEMBERED_FOR};
 use tokio::time::Instant as MonotonicTime;
 
-/// Stops that were seen through a while ago.
+/// Stops that were worked on a while ago.
 #[derive(Debug, Default)]
 pub(crate) struct Stops(Mutex<BTreeMap<InstanceId, Seen>>);
 
 #[derive(Debug)]
 struct Seen {
-    /// Which run has ended.
+    /// The start of the run that has ended.
     launch_time: Option<Timestamp>,
     at: MonotonicTime,
 }
 
 impl Stops {
-    /// An instance that is out was looked for everywhere, and nothing is left to do.
+    /// Remembers an instance that is out, for which all balancers were asked and nothing is left to do.
     pub(crate) fn remember(&self, instance: &Instance) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, seen| seen.is_recent());
         seen.insert(instance.id.clone(), Seen { launch_time: instance.launch_time, at: MonotonicTime::now() });
     }
 
-    /// Forgets all of them.
+    /// Forgets all stops.
     pub(crate) fn forget(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Whether an instance that is out was seen through since it ran last.
+    /// Returns whether an instance that is out was worked on since it last ran.
     pub(crate) fn knows(&self, instance: &Instance) -> bool {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(&instance.id).is_some_and(|seen| seen.is_recent() && seen.launch_time == instance.launch_time)
