@@ -20,7 +20,7 @@ pub(super) struct Desired {
 impl Look<'_> {
     /// Returns whether a launch hook declares anything for an instance.
     pub(super) fn hooks_declare(&self, instance: &Instance) -> bool {
-        self.asked.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
+        self.asked.entering.get(&instance.id).is_some_and(|declared| !declared.is_empty())
     }
 
     /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare, if it
@@ -40,7 +40,7 @@ impl Look<'_> {
             let why = format!("`{text}` is not a registration: {why}");
             misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
         }
-        let of_hooks = self.asked.let_in.get(&instance.id).cloned().unwrap_or_default();
+        let of_hooks = self.asked.entering.get(&instance.id).cloned().unwrap_or_default();
         for declaration in declarations.into_iter().chain(of_hooks) {
             match balancers.resolve(&declaration).await {
                 Ok(registration) => {

@@ -77,7 +77,7 @@ impl Look<'_> {
                     }
                     // The refusal may last for ever, and a launch does not wait long enough for the alarm on failures.
                     // So a person is told at once.
-                    Err(error) if self.asked.let_in.contains_key(id) && error.is_refused() => {
+                    Err(error) if self.asked.entering.contains_key(id) && error.is_refused() => {
                         self.notes.journal.needs_a_person(id, Because::of(registration, error.to_sentence()));
                     }
                     Err(error) => self.notes.call_failed(id, Some(registration), &error),
@@ -107,7 +107,7 @@ impl Look<'_> {
         let mut same = self.in_service(same.collect()).await;
         // What a hook declares is in no tag.
         let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();
-        same.retain(|now| self.asked.let_in.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
+        same.retain(|now| self.asked.entering.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
         let held = |instance: &Instance| instance.held().registrations();
         let by_id: BTreeMap<&InstanceId, (&Instance, BTreeSet<Registration>)> = same
             .into_iter()

@@ -133,7 +133,7 @@ pub(crate) struct Asked {
     pub(crate) leaving: BTreeSet<InstanceId>,
     /// Instances for which a launch hook asks that they be registered, whatever state their group has for them, with
     /// what the hook declares for them.
-    pub(crate) let_in: BTreeMap<InstanceId, Vec<Declaration>>,
+    pub(crate) entering: BTreeMap<InstanceId, Vec<Declaration>>,
 }
 
 /// A look at some instances: its engine, what was read for it, what is asked of it, and what it notes.
@@ -203,7 +203,7 @@ impl Look<'_> {
 
     fn presence_of_member(&self, instance: &Instance, membership: Membership<'_>) -> Presence {
         let hooks = Hooks {
-            register_it: self.asked.let_in.contains_key(&instance.id),
+            register_it: self.asked.entering.contains_key(&instance.id),
             deregister_it: self.asked.leaving.contains(&instance.id),
         };
         Facts::of(instance).with_membership(membership).with_hooks(hooks).presence()
