@@ -223,8 +223,8 @@ pub const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// for answering the queue.
 pub const INVOCATION_RESERVE: Duration = Duration::from_secs(OPERATION_TIMEOUT.as_secs() + 15);
 
-/// The time of a sweep that is kept for the work that has begun: a hundred unread instances with ten groups each, at 10
-/// calls a second, or holding and deregistering what a scan found, at 4 calls a second.
+/// The time of a sweep that is kept for the work that has begun. It may be a hundred unread instances with ten groups
+/// each, at 10 calls a second. Or it holds and deregisters what a scan found, at 4 calls a second.
 ///
 /// Too small: an invocation ends in the middle of it. Too large: a sweep has more parts.
 pub const SWEEP_RESERVE: Duration = Duration::from_secs(180);

@@ -62,8 +62,8 @@ impl TakeOut {
 
     /// Decides what has to be held, by the tags that the instance had at `now`.
     ///
-    /// That is the time of the reading that entitles to deregister, because a tag that was fresh at an earlier reading
-    /// need not be fresh any more.
+    /// That is the time of the reading that entitles to deregister. A tag that was fresh at an earlier reading need not
+    /// be fresh any more.
     pub fn decide_holding(&mut self, instance: &Instance, now: Timestamp) {
         if instance.state.is_dying() {
             // The instance never runs again, so no registration has to be restored.

@@ -25,8 +25,8 @@
 //!   now. If it dies before that, its redelivery finds the registration missing and still has the tag.
 //! - *One registers while another deregisters*, because the instance is stopped meanwhile. An invocation that has
 //!   registered looks again, too, before it deletes a tag.
-//! - *One deregisters while another deletes the tag.* The second deletes only tags that it has read and on which no
-//!   invocation can rely any more ([`protocol::timing::SETTLE`]). The first has written a younger one.
+//! - *One deregisters while another deletes the tag.* The second deletes only tags that it has read, and when no
+//!   invocation relies on them any more ([`protocol::timing::SETTLE`]). The first has written a younger one.
 
 pub(crate) mod arrival;
 pub(crate) mod desired;
@@ -258,8 +258,8 @@ impl Look<'_> {
 
     /// Reads which balancers Auto Scaling looks after, for the instances that are in a group.
     ///
-    /// An instance whose group could not be read is left out and marked as failed, because it is not known which
-    /// balancers are foreign to it.
+    /// An instance whose group could not be read is left out and marked as failed: it is not known which balancers are
+    /// foreign to it.
     pub(crate) async fn attached<'i>(&mut self, instances: &[&'i Instance]) -> Vec<(&'i Instance, Attached)> {
         let names = instances.iter().filter_map(|instance| instance.auto_scaling_group());
         let unknown: BTreeSet<AutoScalingGroupName> =

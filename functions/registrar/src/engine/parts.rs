@@ -44,8 +44,8 @@ pub(crate) async fn in_chunks<T: Clone + Send>(
 
 /// Calls for parts of some members, each of which AWS does or refuses as a whole.
 ///
-/// If one member may have caused a refusal, the call is made again for each half of the part, so that the member spoils
-/// only itself.
+/// If one member may have caused a refusal, the call is made again for each half of the part. So the member spoils only
+/// itself.
 pub(crate) async fn in_parts<I: Clone, T: Clone, F>(
     members: Vec<I>,
     part_max: usize,
