@@ -41,9 +41,9 @@ pub const HELD_IS_FRESH_FOR: TimeDelta = TimeDelta::seconds(40);
 
 /// How long after a holding no invocation can still be about to deregister what relies on it.
 ///
-/// It is longer than a tag is fresh, a reading entitles, and an operation of the SDK lasts ([`OPERATION_TIMEOUT`])
-/// together. Only after that no late deregistration, which wrote no tag of its own, can undo "it is in place". Then the
-/// tag may be deleted.
+/// It is longer than three times together: how long a tag is fresh, how long a reading entitles, and how long an
+/// operation of the SDK lasts ([`OPERATION_TIMEOUT`]). A late deregistration, which wrote no tag of its own, can undo
+/// "it is in place" until then. Only after that the tag may be deleted.
 ///
 /// Too small: registrations are lost. Too large: tags stay that say nothing new, and what a person removed meanwhile is
 /// repaired.
@@ -106,8 +106,8 @@ pub const EVENT_TAKES_AT_LEAST: Duration = Duration::from_secs(1);
 /// Too small: the look comes before the balancer shows the change. Too large: an undone registration is repaired later.
 pub const CHECK_AFTER: Duration = Duration::from_secs(15);
 
-/// How long after its start an instance is certainly looked at for the first time, by this event or another. Until
-/// then, what it holds cannot have been registered again yet.
+/// How long after an instance's start a look counts as the first one. At the first look, what the instance holds cannot
+/// have been registered again yet.
 ///
 /// Too small: a busy function asks the balancers in vain. Too large: a second look registers what is registered
 /// already.
@@ -131,6 +131,9 @@ pub const TOGETHER_WITHIN: TimeDelta = TimeDelta::seconds(5);
 
 /// How soon after its time an event is served that nothing has held up. An older event says little of what other
 /// instances do at present.
+///
+/// Too small: a slow delivery hides a storm, and its first instances are worked on one by one. Too large: late events
+/// of lone stops each cost a call.
 pub const EVENT_IS_FRESH_FOR: TimeDelta = TimeDelta::seconds(10);
 
 /// The last seconds whose stops tell whether a storm still grows.
@@ -177,9 +180,13 @@ pub const STOP_REMEMBERED_FOR: Duration = Duration::from_secs(600);
 pub const LOOK_MIN: Duration = Duration::from_secs(5);
 
 /// The longest wait within the first hour: what is ready is noticed that much later at most.
+///
+/// Too small: an hour of waiting costs more invocations. Too large: an instance that is ready gets its traffic later.
 pub const LOOK_MAX: Duration = Duration::from_secs(90);
 
 /// The longest wait of all, in actions that last for hours.
+///
+/// Too small: a wait of two days costs thousands of invocations. Too large: its end is noticed late.
 pub const LONG_LOOK_MAX: Duration = Duration::from_secs(600);
 
 /// How long after the known end of a draining it is looked at: the balancer's clock is not ours.
@@ -190,6 +197,9 @@ pub const DRAINED_SLACK: Duration = Duration::from_secs(2);
 
 /// How long before the hook's global limit an action is completed, whatever is left to do. Heartbeats cannot extend
 /// that limit, and Auto Scaling would end the action by the hook's default result.
+///
+/// Too small: one failed call is enough for Auto Scaling to end the action. Too large: a slow launch is given up that
+/// could still become healthy.
 pub const LAST_MOMENT: TimeDelta = TimeDelta::seconds(60);
 
 /// The documented default of `HeartbeatTimeout`.
@@ -209,6 +219,8 @@ pub const NETWORK_DRAIN_DEFAULT: Duration = Duration::from_secs(120);
 
 /// How soon a look is repeated in which a call about the action itself failed. Without a heartbeat, a hook waits 30 s
 /// at least.
+///
+/// Too small: a throttled account is throttled more. Too large: a short hook ends before its next heartbeat.
 pub const ACTION_FAILED_RETRY: Duration = Duration::from_secs(15);
 
 // Invocations, and their end.
@@ -221,6 +233,9 @@ pub const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// The time of an invocation that is kept when refused calls are made again: for their last attempts, for deciding, and
 /// for answering the queue.
+///
+/// Too small: Lambda ends an invocation before it has answered. Too large: calls are given up that another attempt
+/// would have saved.
 pub const INVOCATION_RESERVE: Duration = Duration::from_secs(OPERATION_TIMEOUT.as_secs() + 15);
 
 /// The time of a sweep that is kept for the work that has begun. It may be a hundred unread instances with ten groups
@@ -234,8 +249,7 @@ pub const SWEEP_RESERVE: Duration = Duration::from_secs(180);
 /// Too small: a throttled account is throttled more. Too large: a failure that passes quickly is repaired late.
 pub const FAILED_RETRY_MIN: Duration = Duration::from_secs(15);
 
-/// How long after its end an invocation's message comes back, if the message has ended the invocation and has to come
-/// back soon.
+/// How long after an invocation's deadline its unanswered messages come back, if they have to come back soon.
 ///
 /// Too small: Lambda may still be ending that invocation while another works on the same message. Too large: a
 /// lifecycle action waits for longer.

@@ -157,7 +157,7 @@ mod tests {
         Place::of_function("arn:aws:lambda:us-east-1:123456789012:function:lifecycle", "us-east-1")
     }
 
-    /// The sample of the Auto Scaling user guide, with our hook's name.
+    /// Returns the sample of the Auto Scaling user guide, with our hook's name.
     fn sample(transition: &str) -> Value {
         json!({
             "version": "0", "id": "12345678-1234-1234-1234-123456789012",
@@ -236,7 +236,7 @@ mod tests {
         assert!(error.contains("EC2 Instance Launch Successful"), "{error}");
     }
 
-    /// What a hook with a `NotificationTargetARN` sends, as people have posted it.
+    /// Returns what a hook with a `NotificationTargetARN` sends, as people have posted it.
     fn notification() -> Value {
         json!({
             "LifecycleHookName": "elb-registrar-hook", "AccountId": "123456789012",

@@ -72,7 +72,7 @@ mod tests {
         Place::of_function("arn:aws:lambda:us-east-1:123456789012:function:instance-state", "us-east-1")
     }
 
-    /// The sample of the EC2 user guide, which has no `version`.
+    /// Returns the sample of the EC2 user guide, which has no `version`.
     fn sample() -> Value {
         json!({
             "id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail-type": STATE_CHANGE, "source": "aws.ec2",

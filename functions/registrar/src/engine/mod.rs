@@ -25,8 +25,8 @@
 //!   now. If it dies before that, its redelivery finds the registration missing and still has the tag.
 //! - *One registers while another deregisters*, because the instance is stopped meanwhile. An invocation that has
 //!   registered looks again, too, before it deletes a tag.
-//! - *One deregisters while another deletes the tag.* The second deletes only tags that it has read, and when no
-//!   invocation relies on them any more ([`protocol::timing::SETTLE`]). The first has written a younger one.
+//! - *One deregisters while another deletes the tag.* The second deletes only tags that it has read, once no invocation
+//!   relies on them ([`protocol::timing::SETTLE`]). The first has written a younger one.
 
 pub(crate) mod arrival;
 pub(crate) mod desired;
