@@ -13,7 +13,8 @@ async fn main() -> ExitCode {
     let sdk = logging::or_exit(clients::from_env());
     config.announce();
     let function = InstanceState::new(&sdk, &config);
-    // Here, because nobody waits for a start of Lambda's own; and it is said to get more of a processor than an event (*not verified*).
+    // Here, because no event waits for a start that Lambda makes ahead of time. Such a start is also said to get more
+    // of a processor than an event (*not verified*).
     function.connect().await;
     runtime::ended(lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await)
 }

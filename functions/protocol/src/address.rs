@@ -1,14 +1,15 @@
-//! Addresses as a registration names them: by interface where possible, so that they can be looked up anew after a restart.
+//! Addresses as a registration names them: if possible by interface, so that they can be looked up anew after a
+//! restart.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 /// How a registration in an `ip` target group names the instance's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
-    /// `eth0`, `eth1`, ...: the primary address of the interface with this device index on network card 0. Which of its
-    /// addresses (IPv4 or IPv6) is meant, the target group decides.
+    /// `eth0`, `eth1`, ...: the primary address of the interface with this device index on network card 0. The target
+    /// group decides whether its IPv4 or its IPv6 address is meant.
     Interface(u32),
-    /// One certain address, such as a secondary one. It counts only while the instance owns it.
+    /// One literal address, such as a secondary one. It counts only while the instance owns it.
     Literal(IpAddr),
 }
 
@@ -32,29 +33,29 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, ()> {
         if let Some(index) = text.strip_prefix("eth") {
             let index: u32 = index.parse().map_err(drop)?;
-            // `eth00` or `eth+1` would not come out again as it went in.
+            // `eth00` and `eth+1` parse as well, but would be written back as another text.
             return if text == format!("eth{index}") { Ok(Self::Interface(index)) } else { Err(()) };
         }
         text.parse().map(Self::Literal).map_err(drop)
     }
 }
 
-/// The two families of addresses; a target group takes one of them.
+/// The two families of addresses. A target group takes one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// IPv4, and the default of target groups.
+    /// IPv4, the default of target groups.
     V4,
     /// IPv6.
     V6,
 }
 
 impl Family {
-    /// The family of an address.
+    /// Returns the family of an address.
     pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 
-    /// Whether an address is of this family.
+    /// Returns whether an address is of this family.
     pub fn has(self, address: IpAddr) -> bool {
         Self::of(address) == self
     }

@@ -1,4 +1,4 @@
-//! What sends traffic: balancers, as the functions and as operators name them.
+//! Balancers: what sends traffic, as the functions and as operators name it.
 
 use std::{fmt, str::FromStr};
 
@@ -10,7 +10,7 @@ use crate::{
     malformed::{Malformed, split_off},
 };
 
-/// What sends traffic.
+/// A balancer: what sends traffic to an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BalancerId {
     /// A Classic load balancer.
@@ -28,12 +28,13 @@ pub enum Declared {
     TargetGroup(DeclaredGroup),
 }
 
-/// A target group, by the two parts of its ARN that account and Region do not tell.
+/// A target group, named by those two parts of its ARN that do not follow from account and Region.
 ///
-/// The second part makes a group that was deleted and created anew under its name a different one, as it is for AWS.
+/// A group that is deleted and created anew under its name gets another second part. So it is a different group here,
+/// as it is for AWS.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetGroupId {
-    /// Its name, unique in account and Region.
+    /// The group's name, unique in account and Region.
     pub name: String,
     /// The 16 hexadecimal digits after the name.
     pub id: String,
@@ -44,12 +45,12 @@ pub struct TargetGroupId {
 pub struct DeclaredGroup {
     /// The group's name.
     pub name: String,
-    /// The group's id, where the operator means this very group and no later one of its name.
+    /// The group's id, if the operator means this very group and no later one of its name.
     pub id: Option<String>,
 }
 
 impl BalancerId {
-    /// Returns its kind and its name.
+    /// Returns the kind and the name of the balancer.
     pub fn kind_and_name(&self) -> (BalancerKind, &str) {
         match self {
             Self::Classic(name) => (BalancerKind::Classic, name.as_str()),
@@ -59,7 +60,7 @@ impl BalancerId {
 }
 
 impl Declared {
-    /// Reads the balancer that the text of a registration begins with; returns what follows it, too.
+    /// Reads the balancer that the text of a registration begins with. Returns the text that follows it, too.
     pub(crate) fn parse(text: &str) -> Result<(Self, &str), Malformed> {
         let (kind, rest) = BalancerKind::of_text(text).ok_or_else(|| unknown_kind(text))?;
         match kind {
@@ -76,7 +77,7 @@ impl Declared {
         }
     }
 
-    /// Returns the balancer that is held so.
+    /// Returns the balancer as a held registration names it.
     pub(crate) fn complete(self) -> Result<BalancerId, Malformed> {
         match self {
             Self::Classic(name) => Ok(BalancerId::Classic(name)),
@@ -89,19 +90,19 @@ impl Declared {
 }
 
 impl TargetGroupId {
-    /// The group of an ARN such as `arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.
+    /// Returns the group of an ARN such as `arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.
     pub fn from_arn(arn: &str) -> Option<Self> {
         let (_, resource) = arn.split_once(":targetgroup/")?;
         resource.parse().ok()
     }
 
-    /// Its ARN.
+    /// Returns the group's ARN.
     pub fn arn(&self, region: &str, account: &str) -> String {
         format!("arn:{}:elasticloadbalancing:{region}:{account}:targetgroup/{self}", partition(region))
     }
 }
 
-/// The partition of a Region, by its prefix as AWS's partition list has it.
+/// Returns the partition of a Region, by its prefix as AWS's partition list has it.
 fn partition(region: &str) -> &'static str {
     const PARTITIONS: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),
@@ -158,7 +159,7 @@ impl FromStr for TargetGroupId {
     }
 }
 
-/// What is wrong with a text that begins with no kind, and what would be right where that is known.
+/// Returns what is wrong with a text that begins with no kind, and what would be right if that is known.
 fn unknown_kind(text: &str) -> Malformed {
     if let Some(group) = TargetGroupId::from_arn(text) {
         return Malformed::Meant(BalancerId::TargetGroup(group).to_string());
@@ -169,13 +170,15 @@ fn unknown_kind(text: &str) -> Malformed {
     }
 }
 
-/// Load balancers and target groups have names of up to 32 letters, digits and hyphens (API reference of both).
+/// Reads a name. Load balancers and target groups have names of up to 32 letters, digits and hyphens (API reference of
+/// both).
 fn name_of(text: &str) -> Result<&str, Malformed> {
     let fits = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if fits { Ok(text) } else { Err(Malformed::Name(text.to_owned())) }
 }
 
-/// In practice 16 hexadecimal digits; no page promises it, so only the characters of an ARN's part are required.
+/// Reads the id of a group. In practice it has 16 hexadecimal digits, but no page promises that. So only the characters
+/// of an ARN's part are required.
 fn group_id_of(text: &str) -> Result<&str, Malformed> {
     let fits = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
     if fits { Ok(text) } else { Err(Malformed::GroupId(text.to_owned())) }
@@ -186,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_found_in_its_arn_and_gives_it_back_in_every_partition() {
+    fn a_group_and_its_arn_follow_from_each_other_in_every_partition() {
         for (partition, region) in [("aws", "us-east-1"), ("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1")] {
             let arn =
                 format!("arn:{partition}:elasticloadbalancing:{region}:123456789012:targetgroup/api/0123456789abcdef");

@@ -12,10 +12,10 @@ pub enum BalancerKind {
 }
 
 impl BalancerKind {
-    /// All of them.
+    /// All kinds of balancers.
     pub const ALL: [Self; 2] = [Self::Classic, Self::TargetGroup];
 
-    /// Returns what its registrations begin with in the text form, before a colon.
+    /// Returns what the registrations of this kind begin with in the text form, before a colon.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Classic => "clb",
@@ -23,19 +23,19 @@ impl BalancerKind {
         }
     }
 
-    /// Returns the kind whose prefix a text has, and what follows the colon.
+    /// Returns the kind whose prefix a text has, and the text that follows the colon.
     pub(crate) fn of_text(text: &str) -> Option<(Self, &str)> {
         let (prefix, rest) = text.split_once(':')?;
         Self::ALL.into_iter().find(|kind| kind.prefix() == prefix).map(|kind| (kind, rest))
     }
 
-    /// Returns all of them as a person would write and say them.
+    /// Returns all kinds as a person would write and say them.
     pub(crate) fn named(separator: &str) -> String {
         Self::ALL.map(|kind| format!("`{}:` (a {kind})", kind.prefix())).join(separator)
     }
 }
 
-/// As AWS calls one.
+/// The kind as AWS calls it.
 impl fmt::Display for BalancerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

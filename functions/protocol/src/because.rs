@@ -1,33 +1,34 @@
-//! Why something is as it is, for people: a thing of an instance, and a sentence.
+//! Reasons for people: one thing of an instance, and a sentence.
 //!
-//! A decision hands it on with what it decides, so that reports, hooks and logs say the same. Nothing is decided by its words.
+//! A decision returns them with what it decides, so that reports, hooks and logs say the same. No decision depends on
+//! their words.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Something, with a reason.
+/// A thing, and why it is as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Because {
-    /// A registration, a declaration, a tag; `None` for the instance as a whole.
+    /// A registration, a declaration or a tag; `None` for the instance as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
-    /// Why.
+    /// Why the thing is as it is.
     pub why: String,
 }
 
 impl Because {
-    /// A reason for one thing of the instance.
+    /// Creates a reason for one thing of the instance.
     pub fn of(what: &impl fmt::Display, why: impl fmt::Display) -> Self {
         Self { what: Some(what.to_string()), why: why.to_string() }
     }
 
-    /// A reason for the whole instance.
+    /// Creates a reason for the whole instance.
     pub fn all(why: impl fmt::Display) -> Self {
         Self { what: None, why: why.to_string() }
     }
 
-    /// The thing, or nothing for the instance as a whole.
+    /// Returns the thing, or an empty text for the instance as a whole.
     pub fn what(&self) -> &str {
         self.what.as_deref().unwrap_or_default()
     }

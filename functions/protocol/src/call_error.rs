@@ -1,4 +1,4 @@
-//! What can go wrong in a call to AWS, in the one form that callers ask.
+//! What can go wrong in a call to AWS, in the one form that callers ask about.
 
 use std::{error::Error as StdError, sync::Arc};
 
@@ -10,29 +10,30 @@ pub enum CallError {
     /// AWS refused: nothing was done.
     #[error("{action} was refused: {code}: {message}")]
     Refused {
-        /// What was asked, as IAM calls it: `elasticloadbalancing:RegisterTargets`.
+        /// The action as IAM calls it: `elasticloadbalancing:RegisterTargets`.
         action: &'static str,
-        /// AWS's code, on the wire.
+        /// AWS's code, as it is on the wire.
         code: String,
         /// AWS's sentence.
         message: String,
     },
-    /// AWS did not answer, or not understandably: the work **may have been done**. Look before repeating what matters.
+    /// AWS did not answer, or the answer could not be understood: the work **may have been done**. Look before
+    /// repeating what matters.
     #[error("{action} was not answered")]
     Unanswered {
-        /// What was asked, as IAM calls it.
+        /// The action as IAM calls it.
         action: &'static str,
         /// What happened to the request or the answer.
         source: Arc<dyn StdError + Send + Sync>,
     },
 }
 
-/// Codes by which AWS says that a balancer is not there (any more): the wire's, and the names that the API references and
-/// the SDK give to the same errors.
+/// Codes by which AWS says that a balancer does not exist (any more). They are the wire's codes, and the names that the
+/// API references and the SDK give to the same errors.
 const GONE: [&str; 4] =
     ["TargetGroupNotFound", "LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFoundException"];
 
-/// Codes by which AWS says that one of several targets or resources cannot be served, and that therefore nothing was done.
+/// Codes by which AWS says that it cannot serve one of several targets or resources, and has therefore done nothing.
 const SPOILT: [&str; 6] = [
     "InvalidTarget",
     "InvalidInstance",
@@ -50,7 +51,7 @@ pub const THROTTLED: [&str; 5] =
     ["Throttling", "ThrottlingException", "RequestLimitExceeded", "DependencyThrottle", "TooManyRequestsException"];
 
 impl CallError {
-    /// AWS's code, where it refused.
+    /// Returns AWS's code, if AWS refused the call.
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Refused { code, .. } => Some(code),
@@ -58,27 +59,29 @@ impl CallError {
         }
     }
 
-    /// Whether the balancer named is not there (any more).
+    /// Returns whether the balancer that the call names does not exist (any more).
     pub fn is_gone(&self) -> bool {
         self.has_code(&GONE)
     }
 
-    /// Whether one target or resource of several may have spoilt the call for the others, so that a part may succeed.
+    /// Returns whether one target or resource of several may have spoilt the call for the others. Then a part of the
+    /// call may succeed.
     pub fn is_spoilt(&self) -> bool {
         self.has_code(&SPOILT)
     }
 
-    /// Whether AWS refused what was asked, neither for want of a permission nor because calls came too fast: it may refuse it for ever.
+    /// Returns whether AWS refused the call for a reason that may last for ever: neither a missing permission nor too
+    /// many calls.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused { .. }) && !self.is_denied() && !self.is_throttled()
     }
 
-    /// Whether a permission is missing.
+    /// Returns whether a permission is missing.
     pub fn is_denied(&self) -> bool {
         self.has_code(&DENIED)
     }
 
-    /// Whether calls came too fast.
+    /// Returns whether calls came too fast.
     pub fn is_throttled(&self) -> bool {
         self.has_code(&THROTTLED)
     }
@@ -87,7 +90,7 @@ impl CallError {
         self.code().is_some_and(|code| codes.contains(&code))
     }
 
-    /// The error and its causes in one line, with what to do where that is known.
+    /// Returns the error and its causes in one line, with what to do if that is known.
     pub fn to_sentence(&self) -> String {
         let mut sentence = chain(self);
         if let Self::Refused { action, .. } = self

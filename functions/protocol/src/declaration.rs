@@ -1,6 +1,7 @@
-//! What an operator declares in the tag `elb-registrar:register`: registrations that the instance shall have when it runs.
+//! What an operator declares in the tag `elb-registrar:register`: registrations that the instance should have when it
+//! runs.
 //!
-//! The same text form as what is held, except that a target group's id and the port may be left out.
+//! The text form is that of what is held, except that a target group's id and the port may be left out.
 
 use std::{fmt, str::FromStr};
 
@@ -14,27 +15,28 @@ use crate::{
     target_group::{TargetGroup, TargetType},
 };
 
-/// One declared registration, as it stands in the tag.
+/// One declared registration, as the tag has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Declaration {
-    /// With which balancer.
+    /// The balancer that the instance should be registered with.
     pub balancer: Declared,
-    /// The target. In a group, the port is the group's own where it is left out; in one of type `ip`, the address is `eth0`.
+    /// The target. In a target group, a missing port is the group's own; in one of type `ip`, a missing address is
+    /// `eth0`.
     pub target: TargetName,
 }
 
 impl Declaration {
-    /// Reads the value of the tag: what could be understood, and what could not with the reason.
+    /// Reads the value of the tag. Returns the declarations, and each text that is none, with the reason.
     pub fn all_in(value: &str) -> (Vec<Self>, Vec<(String, Malformed)>) {
         read_value(value)
     }
 }
 
 impl DeclaredGroup {
-    /// Completes what is declared with what the target group of that name has.
+    /// Completes the declaration with what the target group of that name has.
     ///
     /// # Errors
-    /// Where the declaration and the group do not fit: there is nothing to register until a person changes one of them.
+    /// If the declaration and the group do not fit. There is nothing to register until a person changes one of them.
     pub fn resolve(&self, target: &TargetName, found: &TargetGroup) -> Result<Registration, DoesNotFit> {
         if self.id.as_ref().is_some_and(|id| *id != found.id.id) {
             return Err(DoesNotFit::OtherGroup { found: found.id.id.clone() });

@@ -1,4 +1,4 @@
-//! A JSON object that a person wrote by hand: every field in it is known, or named with what was meant.
+//! A JSON object that a person wrote by hand. Every unknown field is an error that names what may have been meant.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::nearest::nearest;
 
-/// The fields that were not taken yet.
+/// The fields that have not been read yet.
 #[derive(Debug)]
 pub struct Fields(BTreeMap<String, Value>);
 
@@ -19,11 +19,11 @@ impl Fields {
     /// Reads the text of an object that can have the `known` fields.
     ///
     /// # Errors
-    /// If it is no JSON, no object, or has a field that is not known, or one twice.
+    /// If the text is no JSON or no object, or has an unknown field, or has a field twice.
     pub fn read(text: &str, known: &[&str]) -> Result<Self, BadFields> {
         let value: Value = serde_json::from_str(text).map_err(|_| BadFields::NotJson)?;
         let Self(fields) = Self::of(value, known)?;
-        // A `Value` has lost a field that is there twice.
+        // A `Value` keeps only the last of two fields with one name.
         let Pairs(pairs) = serde_json::from_str(text).map_err(|_| BadFields::NotAnObject)?;
         match fields.keys().find(|name| pairs.iter().filter(|pair| pair == name).count() > 1) {
             None => Ok(Self(fields)),
@@ -31,10 +31,10 @@ impl Fields {
         }
     }
 
-    /// Takes apart an object that can have the `known` fields.
+    /// Reads an object that can have the `known` fields.
     ///
     /// # Errors
-    /// If it is no object, or has a field that is not known.
+    /// If the value is no object, or has an unknown field.
     pub fn of(value: Value, known: &[&str]) -> Result<Self, BadFields> {
         let Value::Object(object) = value else { return Err(BadFields::NotAnObject) };
         match object.keys().find(|name| !known.contains(&name.as_str())) {
@@ -50,10 +50,10 @@ impl Fields {
         }
     }
 
-    /// Takes a field; `None` if it is not there. `wanted` says what it has to be.
+    /// Removes a field and reads its value; `None` if the field is missing. `wanted` says what the value has to be.
     ///
     /// # Errors
-    /// If `read` makes nothing of its value.
+    /// If `read` does not understand the value.
     pub fn take<T>(
         &mut self,
         name: &'static str,
@@ -66,7 +66,7 @@ impl Fields {
     }
 }
 
-/// The names of an object's fields, each as often as it is there.
+/// The names of an object's fields, each as often as the object has it.
 struct Pairs(Vec<String>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -96,31 +96,31 @@ impl<'de> Visitor<'de> for EveryName {
 /// Why an object is not what a person meant to write.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadFields {
-    /// No JSON at all.
+    /// The text is no JSON.
     #[error("it is not JSON")]
     NotJson,
-    /// A list, a text, a number.
+    /// The value is a list, a text or a number.
     #[error("it is no JSON object: write `{{...}}`")]
     NotAnObject,
-    /// A field that is there more than once: only the last one would count.
+    /// The object has a field twice. Only the last one would count.
     #[error("it has the field `{0}` twice")]
     Twice(String),
-    /// A slip of the pen.
+    /// The object has an unknown field, probably a slip of the pen.
     #[error("`{name}` is no field of it: {meant}")]
     Unknown {
-        /// The field.
+        /// The name of the field.
         name: String,
         /// What may have been meant.
         meant: String,
     },
-    /// A value of the wrong kind.
+    /// A field has a value of the wrong kind.
     #[error("`{name}` is `{value}`, and has to be {wanted}")]
     Value {
-        /// The field.
+        /// The name of the field.
         name: &'static str,
-        /// What stands there, as JSON.
+        /// Its value, as JSON.
         value: String,
-        /// What should.
+        /// What the value has to be.
         wanted: &'static str,
     },
 }

@@ -1,12 +1,14 @@
-//! What was taken from an instance, kept in its own tags until it is given back.
+//! Held registrations: what was deregistered from an instance, kept in its own tags until it is registered again.
 //!
-//! Every act of holding writes tags of its own, under keys that nobody else writes: `elb-registrar:held.STAMP`, then
-//! `elb-registrar:held.STAMP.2` where one value is too short. What is held is the union of all. So two functions that hold
-//! at the same time cannot overwrite each other (EC2 has no conditional write), and a function that forgets deletes only
-//! what it has read: never what another one has written since. Under one common key both would lose registrations.
+//! Every act of holding writes keys of its own, which no other invocation writes: `elb-registrar:held.STAMP`, then
+//! `elb-registrar:held.STAMP.2` if one value is too short. What is held is the union of all these tags. So two
+//! invocations that hold at the same time cannot overwrite each other, although EC2 has no conditional write. An
+//! invocation that deletes tags deletes only what it has read, and never what another one has written since. Under one
+//! common key, registrations would be lost both ways.
 //!
-//! The stamp is the time of EC2's answer on which the holding was decided, for people and to tell how old the holding is,
-//! and a few random digits. Nothing in it belongs to one instance, so one CreateTags call serves a thousand.
+//! The stamp is the time of EC2's answer on which the holding was decided, and a few random digits. The time is for
+//! people, and tells how old the holding is. No part of it belongs to one instance, so one CreateTags call serves a
+//! thousand.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,13 +27,13 @@ use crate::{
 /// Characters of a tag's value, a limit of EC2. Registrations are ASCII, so bytes are characters.
 const VALUE_LENGTH_MAX: usize = 256;
 
-/// Tags of a resource, a limit of EC2. Those that begin with `aws:` do not count.
+/// Tags of a resource, a limit of EC2. Tags whose keys begin with `aws:` do not count.
 const TAGS_MAX: usize = 50;
 
-/// What an instance's tags say was taken from it.
+/// What an instance's tags say was deregistered from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// In the order of their keys, which is that of their time.
+    /// The tags in the order of their keys, which is the order of their times.
     pub tags: Vec<HeldTag>,
 }
 
@@ -40,13 +42,13 @@ pub struct Held {
 pub struct HeldTag {
     /// The tag's key.
     pub key: String,
-    /// The tag's value, as it was read: DeleteTags compares it.
+    /// The tag's value as it was read. DeleteTags compares it.
     pub value: String,
     /// When the holding was decided; `None` for a key that a person made up.
     pub taken_at: Option<Timestamp>,
-    /// What could be understood.
+    /// The registrations that could be read.
     pub registrations: Vec<Registration>,
-    /// What could not, and why. Such a tag is never deleted.
+    /// The texts that could not be read, with the reason. Such a tag is never deleted.
     pub malformed: Vec<(String, Malformed)>,
 }
 
@@ -57,17 +59,17 @@ impl Held {
         Self { tags: ours.filter_map(|(key, value)| HeldTag::of(key, value)).collect() }
     }
 
-    /// Whether there is nothing.
+    /// Returns whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.tags.is_empty()
     }
 
-    /// Everything that is held, each once.
+    /// Returns all held registrations, each once.
     pub fn registrations(&self) -> BTreeSet<Registration> {
         self.tags.iter().flat_map(|tag| tag.registrations.iter().cloned()).collect()
     }
 
-    /// When a registration was taken last.
+    /// Returns when a registration was held last.
     pub fn taken_at(&self, registration: &Registration) -> Option<Timestamp> {
         self.tags.iter().filter(|tag| tag.registrations.contains(registration)).filter_map(|tag| tag.taken_at).max()
     }
@@ -90,7 +92,7 @@ impl HeldTag {
 pub struct Stamp {
     /// When EC2 gave the description on which the holding was decided.
     pub taken_at: Timestamp,
-    /// Keeps two functions apart that decided in the same second.
+    /// Random digits that keep two invocations apart that decided in the same second.
     pub nonce: u32,
 }
 
@@ -107,7 +109,8 @@ impl fmt::Display for Stamp {
     }
 }
 
-/// The tags that hold some registrations: cut between registrations at the length that a value may have.
+/// Returns the tags that hold some registrations. The text is cut between registrations at the longest value that a tag
+/// may have.
 pub fn tags_to_hold(registrations: &BTreeSet<Registration>, stamp: Stamp) -> Vec<(String, String)> {
     let mut values: Vec<String> = Vec::new();
     for registration in registrations {
@@ -125,7 +128,7 @@ pub fn tags_to_hold(registrations: &BTreeSet<Registration>, stamp: Stamp) -> Vec
     values.into_iter().enumerate().map(|(index, value)| (key(index), value)).collect()
 }
 
-/// Whether so many more tags fit beside those that a resource has.
+/// Returns whether so many more tags fit beside those that a resource has.
 pub fn has_room_for(tags: &BTreeMap<String, String>, more: usize) -> bool {
     let counted = tags.keys().filter(|key| !key.starts_with("aws:")).count();
     counted + more <= TAGS_MAX

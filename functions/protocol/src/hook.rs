@@ -1,7 +1,7 @@
-//! A lifecycle hook as its operator made it: how long it waits, and what its `NotificationMetadata` wants.
+//! A lifecycle hook as its operator made it: how long it waits, and what its `NotificationMetadata` says.
 //!
-//! Read from the hook at every look, and never from an event: so a made-up event declares nothing, and what an operator
-//! corrects at the hook counts from the next look on.
+//! The functions read the hook at every look, and never the event's copy. So a made-up event declares nothing, and an
+//! operator's correction at the hook counts from the next look on.
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ use crate::{
     timing::{GLOBAL_TIMEOUT_MAX, HEARTBEAT_TIMEOUT_DEFAULT},
 };
 
-/// What Auto Scaling says of a hook, as it says it.
+/// A hook as Auto Scaling describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LifecycleHook {
-    /// Which way it is for.
+    /// The transition that the hook is for.
     pub lifecycle_transition: Option<String>,
-    /// In seconds.
+    /// The heartbeat timeout, in seconds.
     pub heartbeat_timeout: Option<i32>,
-    /// In seconds.
+    /// The global timeout, in seconds.
     pub global_timeout: Option<i32>,
     /// `CONTINUE` or `ABANDON`.
     pub default_result: Option<String>,
-    /// What its operator wrote there.
+    /// What the operator wrote there.
     pub notification_metadata: Option<String>,
 }
 
 /// Metadata as an operator would write it.
 const SAMPLE: &str = r#"{"register": ["tg:web"]}"#;
 
-/// What a field of seconds has to be: 48 hours are the longest that an action can wait.
+/// What a field of seconds has to be. An action can wait for 48 hours at most.
 const SECONDS: &str = "a whole number of seconds from 0 to 172800";
 
 /// What the field `register` has to be.
@@ -47,24 +47,25 @@ pub struct Hook {
     pub heartbeat_timeout: Duration,
     /// How long an action can wait in all, however many heartbeats there are.
     pub global_timeout: Duration,
-    /// How Auto Scaling ends it then.
+    /// How Auto Scaling ends the action then.
     pub default_result: ActionResult,
-    /// What its operator wrote there.
+    /// What the operator wrote there.
     pub metadata: Metadata,
-    /// Why that could not be read. Then the metadata is as if there were none, and must not be acted on.
+    /// Why the metadata could not be read. Then `metadata` is empty, and must not be acted on.
     pub unread: Option<NotUnderstood>,
 }
 
-/// What an operator wants of one hook, by its `NotificationMetadata`. What is left out follows the function's settings.
+/// What an operator sets for one hook, in its `NotificationMetadata`. What is left out follows the function's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// Registrations to make at the launch, beside those of the instance's own tags.
     pub register: Vec<Declaration>,
-    /// How long to wait for health, or for a balancer that cannot be read or written. 0 is as long as the hook, whatever the setting.
+    /// How long to wait for health, or for a balancer that cannot be read or written. 0 means as long as the hook
+    /// waits, whatever the setting is.
     pub timeout: Option<Duration>,
-    /// How the launch ends that is not healthy in time.
+    /// How to end a launch that is not healthy in time.
     pub on_timeout: Option<ActionResult>,
-    /// How long a target behind a Network Load Balancer may still get new connections.
+    /// How long a Network Load Balancer may still open new connections to a deregistered target.
     pub network_drain: Option<Duration>,
 }
 
@@ -118,7 +119,7 @@ impl Metadata {
         }
     }
 
-    /// Reads what a launch hook says, with the texts of its registrations.
+    /// Reads what a launch hook says. Returns the texts of its registrations, too.
     fn of_launch(written: &str) -> Result<(Self, String), BadFields> {
         let mut fields = Fields::read(written, &["register", "timeout_seconds", "on_timeout"])?;
         let register = fields.take("register", REGISTRATIONS, texts)?;
@@ -141,7 +142,7 @@ impl Metadata {
     }
 }
 
-/// Reads a list of texts, none of them empty, as the text of the tag has them.
+/// Reads a list of texts, none of them empty. Returns them in one text, as a tag has them.
 fn texts(value: &Value) -> Option<String> {
     let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
     let texts: Option<Vec<String>> = value.as_array()?.iter().map(text).collect();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_says_something_else_is_refused_with_a_sentence_that_names_the_hook() {
+    fn unknown_metadata_is_refused_with_a_sentence_that_names_the_hook() {
         for (transition, metadata, words) in [
             ("LAUNCHING", r#"{"registre": []}"#, "`registre` is no field of it: did you mean `register`?"),
             ("LAUNCHING", r#"{"register": ["web"]}"#, "`web`, which is not a registration"),

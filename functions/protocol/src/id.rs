@@ -12,7 +12,7 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// The id as AWS writes it.
+            /// Returns the id as AWS writes it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -66,7 +66,7 @@ id! {
 }
 
 impl InstanceId {
-    /// Whether the text has the form of an instance id: `i-` and 8 or 17 hexadecimal digits.
+    /// Returns whether the text has the form of an instance id: `i-` and 8 or 17 hexadecimal digits.
     pub fn is_well_formed(&self) -> bool {
         let Some(digits) = self.0.strip_prefix("i-") else { return false };
         matches!(digits.len(), 8 | 17) && digits.bytes().all(|b| b.is_ascii_hexdigit())

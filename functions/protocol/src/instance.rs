@@ -1,4 +1,4 @@
-//! An instance as EC2 describes it, reduced to what the decision needs: its state, its addresses, its tags.
+//! An instance as EC2 describes it, reduced to what the decisions need: its state, its addresses, its tags.
 
 use std::{
     collections::BTreeMap,
@@ -16,57 +16,59 @@ use crate::{
 /// An EC2 instance, as one DescribeInstances call showed it.
 #[derive(Clone, Debug)]
 pub struct Instance {
-    /// Which one.
+    /// The instance's id.
     pub id: InstanceId,
-    /// What it was doing when the description was made.
+    /// Its state when the description was made.
     pub state: State,
-    /// The start of the present run, or of the last one: renewed at every start, not only at the launch.
+    /// The start of the present run, or of the last one. Every start renews it, not only the launch.
     pub launch_time: Option<Timestamp>,
-    /// When it was told to stop, where EC2 says so. It usually does, and not always (cloud-custodian issue 6924).
+    /// When the instance was told to stop, if EC2 says so. EC2 usually does, and not always (cloud-custodian issue
+    /// 6924).
     pub stop_time: Option<Timestamp>,
-    /// Its network. A terminated instance has none any more.
+    /// The instance's VPC. A terminated instance has none any more.
     pub vpc: Option<VpcId>,
-    /// In no certain order.
+    /// The network interfaces, in no fixed order.
     pub interfaces: Vec<Interface>,
-    /// All of its tags.
+    /// All tags of the instance.
     pub tags: BTreeMap<String, String>,
 }
 
-/// What an instance is doing.
+/// The state of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Being started: not able to take traffic yet.
+    /// The instance starts, and cannot take traffic yet.
     Pending,
-    /// Up.
+    /// The instance runs.
     Running,
-    /// On its way to `stopped`.
+    /// The instance is being stopped.
     Stopping,
-    /// Down, and able to run again.
+    /// The instance is stopped, and can run again.
     Stopped,
-    /// On its way to `terminated`; there is no way back.
+    /// The instance is being terminated, and will never run again.
     ShuttingDown,
-    /// Gone for ever.
+    /// The instance is gone for ever.
     Terminated,
-    /// A word that AWS has introduced since: nothing is done about such an instance.
+    /// A state that this version does not know. Nothing is done about such an instance.
     Unknown,
 }
 
 /// A network interface of an instance.
 #[derive(Clone, Debug)]
 pub struct Interface {
-    /// Place on its network card; 0 is the primary interface there.
+    /// The index on its network card. Index 0 is the card's primary interface.
     pub device_index: u32,
-    /// Other cards have an interface with device index 0, too (EFA): only card 0 has the instance's `eth0`.
+    /// The index of the network card. Other cards have an interface with device index 0, too (EFA), but only card 0 has
+    /// the instance's `eth0`.
     pub network_card_index: u32,
-    /// IPv4 addresses, with whether each is the primary one.
+    /// IPv4 addresses, each with whether it is the primary one.
     pub ipv4: Vec<(Ipv4Addr, bool)>,
-    /// IPv6 addresses, with whether each is the primary one.
+    /// IPv6 addresses, each with whether it is the primary one.
     pub ipv6: Vec<(Ipv6Addr, bool)>,
 }
 
 impl State {
-    /// The state of a word of DescribeInstances or of an event.
+    /// Returns the state for a word of DescribeInstances or of an event.
     pub fn from_name(name: &str) -> Self {
         match name {
             "pending" => Self::Pending,
@@ -79,7 +81,7 @@ impl State {
         }
     }
 
-    /// AWS's word for it.
+    /// Returns AWS's word for the state.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -92,19 +94,21 @@ impl State {
         }
     }
 
-    /// Whether it is down, or going down, for now or for ever. Whether an instance is out, [`crate::presence`] tells.
+    /// Returns whether the instance is down or going down, for now or for ever. Whether it is out, [`crate::presence`]
+    /// tells.
     pub(crate) fn is_out(self) -> bool {
         matches!(self, Self::Stopping | Self::Stopped) || self.is_dying()
     }
 
-    /// Whether it is gone, or going, for ever.
+    /// Returns whether the instance is gone, or going, for ever.
     pub fn is_dying(self) -> bool {
         matches!(self, Self::ShuttingDown | Self::Terminated)
     }
 }
 
 impl Instance {
-    /// The address that a registration means, of the family that its target group takes; `None` where there is none.
+    /// Returns the address that a registration means, of the family that its target group takes; `None` if there is
+    /// none.
     pub fn look_up(&self, address: Address, family: Family) -> Option<IpAddr> {
         match address {
             Address::Interface(index) => self.interface(index)?.primary(family),
@@ -112,7 +116,7 @@ impl Instance {
         }
     }
 
-    /// How a registration should name one of the instance's addresses; `None` where it is not its own.
+    /// Returns how a registration should name one of the instance's addresses; `None` if it is not the instance's own.
     ///
     /// A primary address is named by its interface, so that the registration survives a change of address.
     pub fn name_of(&self, address: IpAddr) -> Option<Address> {
@@ -125,12 +129,12 @@ impl Instance {
             .or_else(|| self.owns(address).then_some(Address::Literal(address)))
     }
 
-    /// Whether an address is one of the instance's own, on whichever interface.
+    /// Returns whether an address is one of the instance's own, on any interface.
     pub fn owns(&self, address: IpAddr) -> bool {
         self.addresses().any(|own| own == address)
     }
 
-    /// All private addresses, in no certain order.
+    /// Returns all private addresses, in no fixed order.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.interfaces.iter().flat_map(|interface| {
             let ipv4 = interface.ipv4.iter().map(|(address, _)| IpAddr::V4(*address));
@@ -138,22 +142,23 @@ impl Instance {
         })
     }
 
-    /// The registrations that we took from it.
+    /// Reads the registrations that the instance's tags hold.
     pub fn held(&self) -> Held {
         Held::of(&self.tags)
     }
 
-    /// Whether its operator wants it left alone.
+    /// Returns whether the operator wants the instance left alone.
     pub fn is_ignored(&self) -> bool {
         self.tags.contains_key(tag::IGNORE)
     }
 
-    /// The Auto Scaling group that it is a member of.
+    /// Returns the Auto Scaling group that the instance is a member of.
     pub fn auto_scaling_group(&self) -> Option<AutoScalingGroupName> {
         self.tags.get(tag::AUTO_SCALING_GROUP).map(|name| name.as_str().into())
     }
 
-    /// The interface with a device index, on network card 0. Never "the first one": EC2 lists them in any order.
+    /// Returns the interface with a device index on network card 0. The first one listed may be another: EC2 lists them
+    /// in any order.
     fn interface(&self, device_index: u32) -> Option<&Interface> {
         let mut interfaces = self.interfaces.iter();
         interfaces.find(|interface| interface.network_card_index == 0 && interface.device_index == device_index)
@@ -161,7 +166,8 @@ impl Instance {
 }
 
 impl Interface {
-    /// The primary address of a family. An interface may have none (`efa-only`, or a network of the other family only).
+    /// Returns the primary address of a family. An interface may have none (`efa-only`, or a network of the other
+    /// family only).
     fn primary(&self, family: Family) -> Option<IpAddr> {
         match family {
             Family::V4 => sole_or_primary(&self.ipv4).map(IpAddr::V4),
@@ -170,7 +176,7 @@ impl Interface {
     }
 }
 
-/// The primary one, else the only one: EC2 marks a primary IPv6 address only where somebody asked for one.
+/// Returns the primary address, else the only one. EC2 marks an IPv6 address as primary only if that was asked for.
 fn sole_or_primary<A: Copy>(addresses: &[(A, bool)]) -> Option<A> {
     let primary = addresses.iter().find(|(_, is_primary)| *is_primary);
     primary.or(if addresses.len() == 1 { addresses.first() } else { None }).map(|(address, _)| *address)
@@ -182,7 +188,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A running instance with one interface at 10.0.0.10.
+    /// Creates a running instance with one interface at 10.0.0.10.
     pub(crate) fn instance(id: &str) -> Instance {
         Instance {
             id: id.into(),
@@ -195,14 +201,14 @@ pub(crate) mod tests {
         }
     }
 
-    /// An interface whose first IPv4 address is its primary one.
+    /// Creates an interface whose first IPv4 address is its primary one.
     pub(crate) fn interface(device_index: u32, network_card_index: u32, ipv4: &[&str], ipv6: &[&str]) -> Interface {
         let ipv4 = ipv4.iter().enumerate().map(|(i, a)| (a.parse().unwrap(), i == 0)).collect();
         let ipv6 = ipv6.iter().map(|a| (a.parse().unwrap(), false)).collect();
         Interface { device_index, network_card_index, ipv4, ipv6 }
     }
 
-    /// A time, in seconds of an arbitrary clock.
+    /// Returns a time, in seconds of an arbitrary clock.
     pub(crate) fn at(seconds: i64) -> Timestamp {
         DateTime::from_timestamp(1_767_600_000 + seconds, 0).unwrap()
     }
@@ -244,7 +250,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_primary_address_is_named_by_its_interface_and_a_secondary_one_by_itself() {
+    fn a_primary_address_is_named_by_interface_and_a_secondary_one_literally() {
         let mut instance = instance("i-1");
         instance.interfaces =
             vec![interface(0, 0, &["10.0.0.10", "10.0.0.11"], &[]), interface(0, 1, &["10.0.9.9"], &[])];

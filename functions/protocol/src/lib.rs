@@ -1,13 +1,17 @@
-//! The protocol of elb-registrar: what its functions read, remember and decide. Pure: no call, no clock, no waiting.
+//! The protocol of elb-registrar: what its functions read, remember and decide. It is pure: it makes no call, reads no
+//! clock and never waits.
 //!
-//! - what instances, groups and balancers are: [`id`], [`address`], [`instance`], [`member`], [`hook`], [`network`], [`target_group`];
+//! - what instances, groups and balancers are: [`id`], [`address`], [`instance`], [`member`], [`hook`], [`network`],
+//!   [`target_group`];
 //! - what was observed of balancers: [`observed`]; whether an instance is in or out: [`presence`];
-//! - what is remembered in tags: [`tag`], [`registration`], [`held`], [`declaration`];
+//! - what tags remember: [`tag`], [`registration`], [`held`], [`declaration`];
 //! - what an event tells: [`event`];
-//! - what follows from all of it: [`decide`]; and why, for people: [`decide::explain`], [`because`], [`names`], [`nearest`], [`fields`];
-//! - for how long any of it holds: [`timing`].
+//! - what follows from all of it: [`decide`]; and why, for people: [`decide::explain`], [`because`], [`names`],
+//!   [`nearest`], [`fields`];
+//! - how long each of these counts: [`timing`].
 //!
-//! The crate `registrar` reads from AWS and does what is decided here. `docs/design.md` has the promises, and why they hold.
+//! The crate `registrar` reads from AWS and does what is decided here. `docs/design.md` has the promises, and why they
+//! hold.
 
 pub mod address;
 pub mod balancer;

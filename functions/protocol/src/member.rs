@@ -1,4 +1,4 @@
-//! An instance as a member of an Auto Scaling group: where it is in its life there, and how its lifecycle actions end.
+//! An instance as a member of an Auto Scaling group: its lifecycle state there, and how its lifecycle actions end.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -6,19 +6,19 @@ use serde::Serialize;
 
 use crate::{balancer::BalancerId, id::AutoScalingGroupName};
 
-/// The balancers that a group registers its members with and deregisters them from.
+/// The balancers with which a group registers its members, and from which it deregisters them.
 pub type AttachedBalancers = BTreeSet<BalancerId>;
 
 /// An instance as a member of a group, or of a group's warm pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Which group.
+    /// The group.
     pub group: AutoScalingGroupName,
-    /// Where it is in its life there.
+    /// The member's lifecycle state there.
     pub lifecycle_state: LifecycleState,
 }
 
-/// Where a member is in its life in the group: a word of AWS's, such as `Pending:Wait`.
+/// The lifecycle state of a member: a word of AWS's, such as `Pending:Wait`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifecycleState(String);
 
@@ -26,48 +26,49 @@ pub struct LifecycleState(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ActionResult {
-    /// The instance goes on its way.
+    /// The instance proceeds.
     Continue,
-    /// A launching instance is terminated, and another one launched. A terminating one goes on its way as well, but hooks
-    /// after this one are skipped.
+    /// A launching instance is terminated, and the group launches another one. A terminating instance proceeds as well,
+    /// but hooks after this one are skipped.
     Abandon,
 }
 
-/// How the states begin in which a member waits for its new root volume; the last one, `RootVolumeReplaced`, is another.
+/// The states in which a member waits for its new root volume begin so. The last one, `RootVolumeReplaced`, begins
+/// otherwise.
 const REPLACING_ROOT_VOLUME: &str = "ReplacingRootVolume";
 
-/// How a member is called whose new root volume is there
+/// The state of a member that has its new root volume
 /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/replace-root-volume.html>).
 const ROOT_VOLUME_REPLACED: &str = "RootVolumeReplaced";
 
 impl LifecycleState {
-    /// Whether the member is on its way out, or out, and shall be registered nowhere: the group ends it, keeps it in its warm
-    /// pool or gives it a new root volume.
+    /// Returns whether the member is leaving, or has left, and should be registered nowhere. The group ends it, keeps
+    /// it in its warm pool, or gives it a new root volume.
     pub fn is_leaving(&self) -> bool {
         ["Terminating", "Terminated", "Warmed:", REPLACING_ROOT_VOLUME].iter().any(|start| self.0.starts_with(start))
     }
 
-    /// Whether the member is being ended, from which there is no way back into service but through a warm pool.
+    /// Returns whether the group ends the member. Then it can return to service only through a warm pool.
     pub fn is_ending(&self) -> bool {
         self.0.starts_with("Terminat")
     }
 
-    /// Whether the member is on its way into its group, or back with a new root volume.
+    /// Returns whether the member is entering its group, or comes back with a new root volume.
     pub fn is_entering(&self) -> bool {
         self.0.starts_with("Pending") || self.is_replacing_root_volume() || self.0 == ROOT_VOLUME_REPLACED
     }
 
-    /// Whether the member is on its way into the group's warm pool.
+    /// Returns whether the member is entering the group's warm pool.
     pub fn is_entering_warm_pool(&self) -> bool {
         self.0.starts_with("Warmed:Pending")
     }
 
-    /// Whether the member gets a new root volume.
+    /// Returns whether the member gets a new root volume.
     pub fn is_replacing_root_volume(&self) -> bool {
         self.0.starts_with(REPLACING_ROOT_VOLUME)
     }
 
-    /// Whether the member shall get no traffic for now, however well it runs.
+    /// Returns whether the member should get no traffic for now, even if it runs well.
     pub fn is_out_of_service(&self) -> bool {
         self.is_leaving() || matches!(self.0.as_str(), "Standby" | "EnteringStandby")
     }
@@ -91,7 +92,7 @@ impl ActionResult {
         [Self::Continue, Self::Abandon].into_iter().find(|result| result.word() == word)
     }
 
-    /// The word that CompleteLifecycleAction takes.
+    /// Returns the word that CompleteLifecycleAction takes.
     pub fn word(self) -> &'static str {
         match self {
             Self::Continue => "CONTINUE",
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_gets_no_traffic_is_told_by_the_lifecycle_state() {
+    fn the_lifecycle_state_tells_which_member_gets_no_traffic() {
         for (word, is_leaving, is_out_of_service) in [
             ("Pending", false, false),
             ("Pending:Wait", false, false),
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_in_service_or_on_its_way_out_is_not_on_its_way_in() {
+    fn a_member_that_is_in_service_or_leaves_is_not_entering() {
         let is_entering = |word: &str| LifecycleState::from(word).is_entering();
         assert!(
             ["Pending", "Pending:Wait", "Pending:Proceed", "ReplacingRootVolume:Wait"].into_iter().all(is_entering)

@@ -1,22 +1,22 @@
-//! Names of balancers: what an operator may have meant who declares one that is not there.
+//! Names of balancers: what an operator may have meant by a name that does not exist.
 
 use std::fmt;
 
 use crate::{balancer_kind::BalancerKind, nearest::nearest};
 
-/// Characters in which a name may differ from one that is suggested.
+/// Characters by which a suggested name may differ.
 const SLIPS_MAX: usize = 2;
 
-/// A name that something in the account has.
+/// A name that exists in the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// That of a balancer.
+    /// The name of a balancer.
     Balancer(BalancerKind, String),
-    /// That of an Application, Network or Gateway Load Balancer, which takes no targets itself.
+    /// The name of an Application, Network or Gateway Load Balancer, which takes no targets itself.
     LoadBalancer {
         /// The name.
         name: String,
-        /// Such as `application`, in the API's word.
+        /// The kind in the API's word, such as `application`.
         kind: String,
         /// The names of the target groups that it forwards to.
         groups: Vec<String>,
@@ -35,7 +35,7 @@ impl Name {
     }
 }
 
-/// A declaration as it would be written.
+/// The name as a declaration would have it.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -45,7 +45,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// Says what an operator may have meant who declares a name that is not there, as the end of a sentence. Empty if nothing is near.
+/// Returns what an operator may have meant by a name that does not exist, as the end of a sentence. It is empty if no
+/// name is near.
 pub fn hint(sought: BalancerKind, name: &str, names: &[Name]) -> String {
     let same_name = names.iter().find(|other| other.text() == name && !other.is(sought));
     match same_name {
@@ -67,7 +68,7 @@ pub fn hint(sought: BalancerKind, name: &str, names: &[Name]) -> String {
             let near = |names: &mut dyn Iterator<Item = &Name>| {
                 let names: Vec<&Name> = names.collect();
                 let text = nearest(name, names.iter().map(|name| name.text()))?;
-                // Another number is another thing, and so is a name that differs by a word: a suggestion would lead to it.
+                // A name with another number, or with another word, is another balancer: a suggestion would lead to it.
                 let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
                 if letters(name) == letters(text) || strsim::osa_distance(name, text) > SLIPS_MAX {
                     return None;
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_operator_may_have_meant_is_named_as_it_would_be_written() {
+    fn a_hint_names_what_an_operator_may_have_meant() {
         let names = [
             Name::Balancer(BalancerKind::Classic, "shop".into()),
             Name::Balancer(BalancerKind::TargetGroup, "web".into()),

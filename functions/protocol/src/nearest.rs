@@ -1,6 +1,7 @@
-//! The known name that a misspelt one most likely means: for sentences that ask "did you mean".
+//! The known name that a misspelt one most likely means, for sentences that ask "did you mean".
 
-/// Returns the known name that is nearest to a misspelt one, if at most a third of its characters differ. Case does not count.
+/// Returns the known name that is nearest to a misspelt one, if at most a third of its characters differ. Case does not
+/// count.
 pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let name = name.to_lowercase();
     let distance = |known: &str| strsim::osa_distance(&name, &known.to_lowercase());

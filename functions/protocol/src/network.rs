@@ -1,7 +1,8 @@
-//! Networks: which addresses a VPC's subnets give out, and whether any interface has one of them.
+//! Networks: which addresses the subnets of a VPC can give to an interface, and whether any interface has one of them.
 //!
-//! An address belongs to an interface that lists it, or that was delegated a prefix around it. What other accounts have in a
-//! VPC that they share with us is not shown: there nobody can say that an address is free.
+//! An address belongs to the interface that lists it, or that a prefix around it was delegated to. In a VPC that
+//! another account shares with us, AWS does not show the interfaces of other accounts. No call can prove there that an
+//! address is free.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +12,8 @@ use std::{
 
 use crate::{address::Family, id::VpcId};
 
-/// Addresses at the beginning of a subnet that AWS keeps to itself, and so is the last one: the router, the resolver (VPC
-/// guide, "Subnet CIDR blocks"). No interface has them, and something answers there all the same.
+/// Addresses at the beginning of a subnet that AWS keeps to itself, such as the router and the resolver. It keeps the
+/// last one, too (VPC guide, "Subnet CIDR blocks"). No interface has them, and yet they may answer.
 const RESERVED: u128 = 4;
 
 /// A range of addresses, such as `10.0.0.0/24`.
@@ -24,10 +25,10 @@ pub struct Block {
     host_bits: u32,
 }
 
-/// A part of a VPC.
+/// A subnet of a VPC.
 #[derive(Clone, Debug)]
 pub struct Subnet {
-    /// The account that it belongs to: another one where the VPC is shared with us.
+    /// The account that owns it: another account if the VPC is shared with us.
     pub owner: String,
     /// Its ranges, of either family.
     pub blocks: Vec<Block>,
@@ -41,33 +42,34 @@ pub struct Networks {
     subnets: BTreeMap<VpcId, Vec<Subnet>>,
     /// Addresses that an interface lists.
     taken: BTreeSet<(VpcId, IpAddr)>,
-    /// Prefixes that were delegated to interfaces: all addresses in them are the interface's, and none is listed.
+    /// Prefixes that were delegated to interfaces. All addresses in a prefix are the interface's, and the interface
+    /// lists none of them.
     delegated: BTreeMap<VpcId, Vec<Block>>,
 }
 
-/// Whose an address is.
+/// The owner of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// An interface's that we can see.
+    /// An interface that this account can see.
     Interface,
-    /// None of the VPC's own: in none of its subnets, or kept by AWS.
+    /// None in this VPC: the address is in none of its subnets, or AWS keeps it.
     Outside,
-    /// Perhaps an interface's of another account, which shares the subnet with us.
+    /// Perhaps an interface of another account, which shares the subnet with us.
     Unknown {
         /// The account that owns the subnet.
         owner: String,
     },
-    /// Nobody's: a subnet can give it to the next host.
-    Nobody,
+    /// None: a subnet can give the address to the next host.
+    Free,
 }
 
 impl Networks {
-    /// What is known in an account when the subnets were read, and no interface yet.
+    /// Returns the networks of an account with their subnets, and no interface yet.
     pub fn of(account: &str, subnets: BTreeMap<VpcId, Vec<Subnet>>) -> Self {
         Self { account: account.to_owned(), subnets, ..Self::default() }
     }
 
-    /// Notes an interface of a VPC: the addresses that it lists, and the prefixes that were delegated to it.
+    /// Adds an interface of a VPC: the addresses that it lists, and the prefixes that were delegated to it.
     pub fn note(
         &mut self,
         vpc: &VpcId,
@@ -78,12 +80,12 @@ impl Networks {
         self.delegated.entry(vpc.clone()).or_default().extend(delegated);
     }
 
-    /// Whether an interface of the VPC lists an address.
+    /// Returns whether an interface of the VPC lists an address.
     pub fn is_listed(&self, place: &(VpcId, IpAddr)) -> bool {
         self.taken.contains(place)
     }
 
-    /// Whose an address in a VPC is, as the account sees it.
+    /// Returns the owner of an address in a VPC, as the account sees it.
     pub fn whose(&self, vpc: &VpcId, address: IpAddr) -> Whose {
         let Some(subnet) = self.subnet_of(vpc, address) else { return Whose::Outside };
         let is_delegated = || self.delegated.get(vpc).is_some_and(|blocks| blocks.iter().any(|b| b.contains(address)));
@@ -93,24 +95,24 @@ impl Networks {
         // "Participants cannot view ... resources that belong to other participants or the VPC owner"; the owner "can view
         // the details for all the network interfaces" (VPC guide, "Share your VPC subnets with other accounts").
         match subnet.owner == self.account {
-            true => Whose::Nobody,
+            true => Whose::Free,
             false => Whose::Unknown { owner: subnet.owner.clone() },
         }
     }
 
-    /// The subnet that can give out an address in a VPC.
+    /// Returns the subnet that can give out an address in a VPC.
     pub fn subnet_of(&self, vpc: &VpcId, address: IpAddr) -> Option<&Subnet> {
         self.subnets.get(vpc)?.iter().find(|subnet| subnet.blocks.iter().any(|block| block.gives_out(address)))
     }
 }
 
 impl Block {
-    /// Whether an address is in it.
+    /// Returns whether the block contains an address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.offset(address).is_some()
     }
 
-    /// Whether a subnet with this block can give an address to an interface.
+    /// Returns whether a subnet with this block can give an address to an interface.
     fn gives_out(&self, address: IpAddr) -> bool {
         self.offset(address).is_some_and(|offset| offset >= RESERVED && offset != self.last_offset())
     }
@@ -161,20 +163,20 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_nobodys_only_where_a_subnet_of_ours_can_give_it_out() {
+    fn an_address_is_free_only_if_our_own_subnet_has_it() {
         let unknown = || Whose::Unknown { owner: "210987654321".to_owned() };
         for (address, whose, whose_if_shared) in [
             ("10.0.0.10", Whose::Interface, Whose::Interface),
-            ("10.0.0.11", Whose::Nobody, unknown()),
-            // In a delegated prefix, which ends at .47.
+            ("10.0.0.11", Whose::Free, unknown()),
+            // This address is in a delegated prefix, which ends at .47.
             ("10.0.0.40", Whose::Interface, Whose::Interface),
-            ("10.0.0.48", Whose::Nobody, unknown()),
-            // The resolver, and the last one.
+            ("10.0.0.48", Whose::Free, unknown()),
+            // AWS keeps these two: the resolver, and the last address.
             ("10.0.0.2", Whose::Outside, Whose::Outside),
             ("10.0.0.255", Whose::Outside, Whose::Outside),
             ("10.0.1.10", Whose::Outside, Whose::Outside),
             ("2600:1f18::5:0:0:7", Whose::Interface, Whose::Interface),
-            ("2600:1f18::6:0:0:7", Whose::Nobody, unknown()),
+            ("2600:1f18::6:0:0:7", Whose::Free, unknown()),
             ("2600:1f19::7", Whose::Outside, Whose::Outside),
         ] {
             let ask = |owner| networks(owner).whose(&"vpc-1".into(), address.parse().unwrap());

@@ -1,7 +1,7 @@
-//! What was observed of balancers: registrations that were found, how wanted ones stand, what is still drained, and why something
-//! is not done.
+//! What was observed of balancers: registrations that were found, how wanted ones stand, what is still draining, and
+//! why something is not done.
 //!
-//! Plain data, whatever the kind of the balancer. What follows from it is decided in [`crate::decide`].
+//! These are plain data, whatever the kind of the balancer is. What follows from them is decided in [`crate::decide`].
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -21,45 +21,47 @@ use crate::{
     target_group::TargetType,
 };
 
-/// A registration that an instance shall have.
+/// A registration that an instance should have.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'w> {
-    /// Who.
+    /// The instance.
     pub instance: &'w Instance,
-    /// Where.
+    /// The registration.
     pub registration: &'w Registration,
-    /// Whether nobody need look whether it is there, or drained ([`crate::decide::is_surely_absent`]).
+    /// Whether it is certainly absent and not draining, so that no call need look
+    /// ([`crate::decide::is_surely_absent`]).
     pub is_surely_absent: bool,
 }
 
-/// An instance and a balancer that may still drain it.
+/// An instance that was deregistered from a balancer, which may still drain it.
 #[derive(Clone, Copy, Debug)]
-pub struct Parting<'p> {
-    /// Who.
+pub struct Deregistration<'p> {
+    /// The instance.
     pub instance: &'p Instance,
-    /// From where.
+    /// The balancer.
     pub balancer: &'p BalancerId,
 }
 
 /// What a balancer still does for an instance that was deregistered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drain {
-    /// Whether any target of the instance is still being drained.
+    /// Whether any target of the instance is still draining.
     pub is_under_way: bool,
-    /// How long a draining lasts at the most, counted from the deregistration, where it matters and could be read.
+    /// How long a draining lasts at most, counted from the deregistration, if it matters and could be read.
     pub delay: Option<Duration>,
-    /// Whether it always lasts so long, or may end with the last connection.
+    /// Whether a draining always lasts so long. Otherwise it may end with the last connection.
     pub is_exact: bool,
-    /// Whether a Network Load Balancer is in front, which goes on opening new connections for a while.
+    /// Whether a Network Load Balancer forwards to the group. It goes on opening new connections for a while.
     pub is_network: bool,
 }
 
-/// A target as the calls name it: the registration with the address looked up.
+/// A target as the calls name it: a registration with its address looked up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
-    /// Instance id or IP address, as the balancer has it or shall have it.
+    /// The instance id or IP address, as the balancer has it or should have it.
     pub id: String,
-    /// `None` only at a Classic load balancer. Deregistering a port override without its port answers 200 and does nothing.
+    /// The port; `None` only at a Classic load balancer. A port override that is deregistered without its port stays,
+    /// and AWS answers 200.
     pub port: Option<u16>,
     /// `all`, or a zone, for an address outside the group's VPC.
     pub zone: Option<String>,
@@ -68,132 +70,134 @@ pub struct Target {
 }
 
 impl Target {
-    /// Its address; `None` where the balancer knows it by the instance's id.
+    /// Returns the target's address; `None` if the balancer knows the target by the instance's id.
     pub fn address(&self) -> Option<IpAddr> {
         self.id.parse().ok()
     }
 }
 
-/// A target that is an address in the VPC of its group, and no draining one.
+/// A target that is an address in the VPC of its group, and that is not draining.
 #[derive(Clone, Debug)]
 pub struct AddressTarget {
     /// The group.
     pub group: TargetGroupId,
-    /// The group's network.
+    /// The group's VPC.
     pub vpc: VpcId,
     /// The address.
     pub address: IpAddr,
-    /// As the balancer lists it.
+    /// The target as the balancer lists it.
     pub target: Target,
-    /// As it would be written.
+    /// The target as a tag would have it.
     pub registration: Registration,
-    /// What the balancer says of it.
+    /// What the balancer says of the target.
     pub health: Health,
 }
 
-/// A registration that a scan saw.
+/// A registration that a scan found.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Whose.
+    /// The instance that is registered.
     pub instance: InstanceId,
-    /// What.
+    /// The registration.
     pub registration: Registration,
-    /// As the balancer lists it.
+    /// The target as the balancer lists it.
     pub target: Target,
-    /// Somebody else who looks after this balancer.
+    /// An operator's `ignore` or a controller that looks after the balancer, if there is one.
     pub owner: Option<Owner>,
-    /// An address outside the group's VPC: equal to the instance's, but perhaps another host's in another network.
+    /// Whether the target is an address outside the group's VPC. It is equal to the instance's, but may be another
+    /// host's in another network.
     pub is_far: bool,
 }
 
 /// How a wanted registration stands.
 #[derive(Debug)]
 pub enum Standing {
-    /// It is there.
+    /// It is in place.
     InPlace(Health),
-    /// It is not there and can be registered.
+    /// It is absent and can be registered.
     Absent(Target),
-    /// The same address is still being drained: it can be registered when that is over (SEED elbv2-register-targets).
+    /// The same address is still draining. It can be registered when that is over (SEED elbv2-register-targets).
     Draining {
-        /// The group's deregistration delay, counted from the deregistration; `None` where it could not be read.
+        /// The group's deregistration delay, counted from the deregistration; `None` if it could not be read.
         delay: Option<Duration>,
     },
-    /// It can never be, or is not ours to register: to be let go, with a warning.
+    /// It can never be registered, or is not ours to register. A tag need not hold it any more, and the report warns of
+    /// it.
     Never(Reason),
-    /// It cannot be for now, and a person has to do something about it.
+    /// It cannot be registered for now, and a person has to do something about it.
     Stuck(Reason),
-    /// It could not be read.
+    /// Its standing could not be read.
     Unreadable(CallError),
 }
 
 /// What a balancer says of the health of a registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// Such as `healthy`, `initial`, `InService`.
+    /// The state, such as `healthy`, `initial` or `InService`.
     pub state: String,
-    /// Such as `Target.Timeout`, with the balancer's description.
+    /// The reason, such as `Target.Timeout`, with the balancer's description.
     pub reason: Option<String>,
-    /// Whether waiting for it is in vain: no load balancer uses the group, or health checks are switched off.
+    /// Whether it can never become healthy: no load balancer uses the group, or health checks are switched off.
     pub is_in_vain: bool,
 }
 
 impl Health {
-    /// Whether it gets traffic.
+    /// Returns whether the registration gets traffic.
     pub fn is_healthy(&self) -> bool {
         matches!(self.state.as_str(), "healthy" | "InService")
     }
 }
 
-/// Why a registration is left alone, let go or stuck.
+/// Why a registration is left alone, given up or stuck.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Reason {
-    /// An operator's word.
+    /// The operator's tag says `ignore`.
     #[error("the balancer (or the load balancer in front of it) bears the tag elb-registrar:ignore")]
     Ignored,
-    /// A controller's own.
+    /// The balancer belongs to a Kubernetes controller.
     #[error("a Kubernetes controller looks after the balancer")]
     Kubernetes,
     /// Auto Scaling registers and deregisters there.
     #[error("the balancer is attached to the Auto Scaling group {0}, which looks after it")]
     AttachedToGroup(AutoScalingGroupName),
-    /// Deleted: something is held for it, so it did exist.
+    /// The balancer was deleted. A tag holds something for it, so it did exist.
     #[error("the balancer does not exist any more")]
     BalancerGone,
-    /// Declared, and never seen: a slip of the pen, or a balancer that is still to be made.
+    /// The balancer is declared and was never seen: its name is misspelt, or it is still to be created.
     #[error("there is no {sought} `{name}` in this account and Region{hint}")]
     NoSuchBalancer {
-        /// What is declared.
+        /// The kind of the declared balancer.
         sought: BalancerKind,
-        /// Its name.
+        /// The declared name.
         name: String,
-        /// What the operator may have meant; empty if nothing is near ([`crate::names::hint`]).
+        /// What the operator may have meant; empty if no name is near ([`crate::names::hint`]).
         hint: String,
     },
-    /// Not reachable.
+    /// The balancer cannot reach the instance.
     #[error("the balancer is in {}, the instance in {}", .balancer.as_ref().map_or("no VPC", VpcId::as_str), .instance.as_ref().map_or("no VPC", VpcId::as_str))]
     OtherVpc {
-        /// The balancer's network.
+        /// The balancer's VPC.
         balancer: Option<VpcId>,
-        /// The instance's network.
+        /// The instance's VPC.
         instance: Option<VpcId>,
     },
-    /// Moved to somebody else, perhaps.
+    /// The address may have moved to another instance.
     #[error("the address {0} does not belong to the instance")]
     AddressNotOwned(Address),
-    /// The instance's, and not what the group takes.
+    /// The address is the instance's, but not of the family that the group takes.
     #[error("the target group takes {family} addresses, and {address} is none: write `=eth0` for the instance's own")]
     OtherFamily {
         /// The address.
         address: Address,
-        /// What the group takes.
+        /// The family that the group takes.
         family: Family,
     },
-    /// An operator may add one.
+    /// The instance lacks an address that an operator may add.
     #[error("the instance has no {family} address at {address}")]
     NoAddress {
-        /// The address looked for.
+        /// The address that was looked up.
         address: Address,
-        /// What the group takes.
+        /// The family that the group takes.
         family: Family,
     },
     /// Two networks may use the same addresses.
@@ -201,16 +205,16 @@ pub enum Reason {
         "{0} is the address of another interface, too, and a target outside its group's VPC does not say whose it is"
     )]
     AddressNotUnique(String),
-    /// Such as `lambda`.
+    /// The group takes another type of target, such as `lambda`.
     #[error("the target group takes {0}, which is not what the registration is")]
     WrongTargetType(TargetType),
-    /// An operator's word that does not fit.
+    /// What the operator declared does not fit the target group.
     #[error("the declaration does not fit: {0}")]
     DoesNotFit(DoesNotFit),
 }
 
 impl Reason {
-    /// Whether somebody else looks after the balancer, so that nothing is wrong.
+    /// Returns whether an operator, a controller or a group looks after the balancer, so that nothing is wrong.
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Ignored | Self::Kubernetes | Self::AttachedToGroup(_))
     }
@@ -228,9 +232,9 @@ impl From<Owner> for Reason {
 /// Why a declaration could not be completed.
 #[derive(Debug)]
 pub enum Unresolved {
-    /// Until a person changes something.
+    /// A person has to change something first.
     Reason(Reason),
-    /// Until the call succeeds.
+    /// A call has to succeed first.
     Unreadable(CallError),
 }
 

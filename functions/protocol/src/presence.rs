@@ -9,35 +9,35 @@ use crate::{
     member::{LifecycleState, Member},
 };
 
-/// What the presence of an instance follows from.
+/// The facts from which the presence of an instance follows.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'f> {
-    /// What EC2 says that the instance is doing.
+    /// The instance's state, as EC2 says it.
     pub state: State,
-    /// What its Auto Scaling group says of it.
+    /// What the instance's Auto Scaling group says of it.
     pub membership: Membership<'f>,
-    /// What the lifecycle hooks that it waits at ask for.
+    /// What the lifecycle hooks ask for at which the instance waits.
     pub hooks: Hooks,
 }
 
 /// What is known of an instance as a member of an Auto Scaling group.
 #[derive(Clone, Copy, Debug)]
 pub enum Membership<'m> {
-    /// Its group, if it has one, was not asked.
+    /// It was not read which group the instance has.
     NotRead,
-    /// It is a member of no group.
+    /// The instance is a member of no group.
     NoMember,
-    /// It is a member, in this lifecycle state.
+    /// The instance is a member, in this lifecycle state.
     Member(&'m LifecycleState),
 }
 
-/// What the lifecycle hooks ask for that an instance waits at.
+/// What the lifecycle hooks ask for at which an instance waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hooks {
-    /// A launch hook lets the instance in.
-    pub let_it_in: bool,
-    /// A terminate hook sees the instance out.
-    pub see_it_out: bool,
+    /// A launch hook asks that the instance be registered.
+    pub register_it: bool,
+    /// A terminate hook asks that the instance be deregistered.
+    pub deregister_it: bool,
 }
 
 /// Whether an instance is in or out.
@@ -47,63 +47,64 @@ pub enum Presence {
     In,
     /// The instance should be registered nowhere.
     Out(WhyOut),
-    /// The instance is neither registered nor deregistered until something else is said of it.
+    /// The instance is neither registered nor deregistered, until its state or its group changes.
     Undecided(WhyUndecided),
 }
 
 /// Why an instance should be registered nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhyOut {
-    /// It does not run, or is about not to.
+    /// The instance does not run, or is about to stop running.
     State(State),
-    /// It leaves its Auto Scaling group, and a hook waits until it is drained.
+    /// The instance is leaving its Auto Scaling group, and a hook waits until it is drained.
     LeavesGroup(LifecycleState),
 }
 
 /// Why it is not decided whether an instance is in or out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhyUndecided {
-    /// It starts.
+    /// The instance is starting.
     Starting,
-    /// AWS has introduced its state since.
+    /// This version does not know the instance's state.
     UnknownState,
-    /// Its Auto Scaling group keeps it out of service, and takes care of its own load balancers.
+    /// The instance's Auto Scaling group keeps it out of service, and looks after its own load balancers.
     KeptOutOfService(LifecycleState),
 }
 
 impl<'m> Membership<'m> {
-    /// Returns the membership of an instance whose group was asked.
+    /// Returns the membership of an instance whose group was read.
     pub fn of(member: Option<&'m Member>) -> Self {
         member.map_or(Self::NoMember, |member| Self::Member(&member.lifecycle_state))
     }
 }
 
 impl<'f> Facts<'f> {
-    /// Returns what a description alone tells.
+    /// Returns the facts that a description alone tells.
     pub fn of(instance: &Instance) -> Self {
         Self { state: instance.state, membership: Membership::NotRead, hooks: Hooks::default() }
     }
 
-    /// Returns the same with what a group says.
+    /// Returns the same facts with what a group says.
     #[must_use]
     pub fn with_membership(self, membership: Membership<'f>) -> Self {
         Self { membership, ..self }
     }
 
-    /// Returns the same with what hooks ask for.
+    /// Returns the same facts with what hooks ask for.
     #[must_use]
     pub fn with_hooks(self, hooks: Hooks) -> Self {
         Self { hooks, ..self }
     }
 
-    /// Tells whether the instance is in or out, and why.
+    /// Returns whether the instance is in or out, and why.
     pub fn presence(&self) -> Presence {
         match (self.state, self.membership) {
             (state, _) if state.is_out() => Presence::Out(WhyOut::State(state)),
-            // The group may have changed its mind since the launch hook let the instance in: an end is final.
-            (State::Running, Membership::Member(state)) if self.hooks.let_it_in && !state.is_ending() => Presence::In,
-            // A terminate hook counts as long as the group says the same: an old event may name an instance that came back.
-            (_, Membership::Member(state)) if self.hooks.see_it_out && state.is_leaving() => {
+            // The group may have begun to end the instance since its launch hook's event. An end is final.
+            (State::Running, Membership::Member(state)) if self.hooks.register_it && !state.is_ending() => Presence::In,
+            // A terminate hook counts only while the group agrees: an old event may name an instance that has come
+            // back.
+            (_, Membership::Member(state)) if self.hooks.deregister_it && state.is_leaving() => {
                 Presence::Out(WhyOut::LeavesGroup(state.clone()))
             }
             (State::Running, Membership::Member(state)) if state.is_out_of_service() => {
@@ -117,12 +118,12 @@ impl<'f> Facts<'f> {
 }
 
 impl Presence {
-    /// Whether the instance should be registered.
+    /// Returns whether the instance should be registered.
     pub fn is_in(&self) -> bool {
         matches!(self, Self::In)
     }
 
-    /// Whether the instance should be registered nowhere.
+    /// Returns whether the instance should be registered nowhere.
     pub fn is_out(&self) -> bool {
         matches!(self, Self::Out(_))
     }
@@ -151,9 +152,9 @@ impl fmt::Display for WhyUndecided {
 mod tests {
     use super::*;
 
-    const NO_HOOK: Hooks = Hooks { let_it_in: false, see_it_out: false };
-    const LET_IN: Hooks = Hooks { let_it_in: true, see_it_out: false };
-    const SEE_OUT: Hooks = Hooks { let_it_in: false, see_it_out: true };
+    const NO_HOOK: Hooks = Hooks { register_it: false, deregister_it: false };
+    const LET_IN: Hooks = Hooks { register_it: true, deregister_it: false };
+    const SEE_OUT: Hooks = Hooks { register_it: false, deregister_it: true };
 
     fn presence(state: State, membership: Membership<'_>, hooks: Hooks) -> Presence {
         Facts { state, membership, hooks }.presence()
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_leaves_is_out_when_a_hook_sees_it_out() {
+    fn a_member_that_leaves_is_out_while_a_hook_waits_for_it() {
         for state in ["Terminating:Wait", "Warmed:Pending:Wait", "ReplacingRootVolume:Wait"] {
             assert_eq!(of_member(state, SEE_OUT), Presence::Out(WhyOut::LeavesGroup(state.into())), "{state}");
         }
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_launch_hook_lets_in_what_its_group_does_not_end() {
+    fn a_launch_hook_registers_a_member_that_its_group_does_not_end() {
         for state in ["Pending:Wait", "ReplacingRootVolume:Wait", "Standby"] {
             assert_eq!(of_member(state, LET_IN), Presence::In, "{state}");
         }

@@ -1,8 +1,8 @@
-//! Registrations and their text form, which is what the instance's tags remember.
+//! Registrations and their text form, which the instance's tags hold.
 //!
-//! `clb:NAME`, `tg:NAME/ID:PORT` (instance target), `tg:NAME/ID:PORT=eth0` (ip target), `...=10.0.3.7` (a literal address),
-//! then `@ZONE` and `+QUICID` where there was one: only characters that AWS allows in every tag, and nothing of one
-//! instance alone, so that all instances of a service share one value.
+//! The form is `clb:NAME`, `tg:NAME/ID:PORT` (instance target), `tg:NAME/ID:PORT=eth0` (ip target) or `...=10.0.3.7` (a
+//! literal address), then `@ZONE` and `+QUICID` if there are any. It has only characters that AWS allows in every tag.
+//! No part of it belongs to one instance alone, so all instances of a service share one value.
 
 use std::{fmt, str::FromStr};
 
@@ -18,36 +18,37 @@ use crate::{
 /// The zone of a target that is outside its group's VPC.
 pub const ZONE_ALL: &str = "all";
 
-/// One place where an instance receives traffic: a balancer, and the target that the instance is there.
+/// One place where an instance gets traffic: a balancer, and the target that the instance is there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Registration {
-    /// What sends the traffic.
+    /// The balancer, which sends the traffic.
     pub balancer: BalancerId,
-    /// What it sends it to.
+    /// The target, which gets the traffic.
     pub target: TargetName,
 }
 
-/// A target by name: without the id that it has at the moment. All is `None` at a Classic load balancer, which knows instances alone.
+/// A target by name, without the id that it has at the moment. All fields are `None` at a Classic load balancer, which
+/// knows instances alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetName {
-    /// The port. A target group reports that of every target.
+    /// The port. A target group reports it for every target.
     pub port: Option<u16>,
     /// The address, in a group of type `ip`; `None` in a group of type `instance`.
     pub address: Option<Address>,
-    /// `all`, or a zone, for an address outside the group's VPC. For one inside, AWS reports the zone that it found by
-    /// itself and refuses to be told.
+    /// `all`, or a zone, for an address outside the group's VPC. For an address inside, AWS finds the zone itself, and
+    /// refuses a request that names it.
     pub zone: Option<String>,
     /// The server id for QUIC.
     pub quic_id: Option<String>,
 }
 
 impl Registration {
-    /// An instance of a Classic load balancer.
+    /// Creates the registration of an instance with a Classic load balancer.
     pub fn classic(name: impl Into<LoadBalancerName>) -> Self {
         Self { balancer: BalancerId::Classic(name.into()), target: TargetName::default() }
     }
 
-    /// A target of a target group.
+    /// Creates the registration of a target in a target group.
     pub fn in_group(group: TargetGroupId, target: TargetName) -> Self {
         Self { balancer: BalancerId::TargetGroup(group), target }
     }
@@ -59,7 +60,7 @@ impl fmt::Display for Registration {
     }
 }
 
-/// What follows the balancer in the text form.
+/// The part of the text form that follows the balancer.
 impl fmt::Display for TargetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { port, address, zone, quic_id } = self;
@@ -98,7 +99,7 @@ impl FromStr for Registration {
     }
 }
 
-/// Takes the text form apart: a balancer, of which a declaration may leave out a part, and the target.
+/// Splits the text form into the balancer, of which a declaration may leave out a part, and the target.
 pub(crate) fn parts_of(text: &str) -> Result<(Declared, TargetName), Malformed> {
     let (balancer, target) = Declared::parse(text)?;
     Ok((balancer, target_of(target)?))
@@ -106,7 +107,7 @@ pub(crate) fn parts_of(text: &str) -> Result<(Declared, TargetName), Malformed> 
 
 /// Reads what follows the balancer: `[:PORT][=ADDRESS][@ZONE][+QUICID]`.
 fn target_of(text: &str) -> Result<TargetName, Malformed> {
-    // From the end: neither a QUIC id nor a zone can contain what introduces the part before it.
+    // From the end: neither a QUIC id nor a zone can contain the mark that introduces the part before it.
     let (rest, quic_id) = split_off(text, '+');
     let (rest, zone) = split_off(rest, '@');
     let (rest, address) = split_off(rest, '=');
@@ -119,7 +120,8 @@ fn target_of(text: &str) -> Result<TargetName, Malformed> {
     })
 }
 
-/// Reads the texts in a tag's value, separated by spaces: what could be understood, and what could not with the reason.
+/// Reads the texts in a tag's value, separated by spaces. Returns those that were understood, and each of the others
+/// with the reason.
 pub(crate) fn read_value<T: FromStr<Err = Malformed>>(value: &str) -> (Vec<T>, Vec<(String, Malformed)>) {
     let (mut understood, mut malformed) = (Vec::new(), Vec::new());
     for text in value.split_ascii_whitespace() {
@@ -133,7 +135,7 @@ pub(crate) fn read_value<T: FromStr<Err = Malformed>>(value: &str) -> (Vec<T>, V
 
 fn port_of(text: &str) -> Result<u16, Malformed> {
     match text.parse() {
-        // `+80` and `080` parse as well, but would not come out again as they went in.
+        // `+80` and `080` parse as well, but would be written back as another text.
         Ok(port) if port > 0 && text == format!("{port}") => Ok(port),
         _ => Err(Malformed::Port(text.to_owned())),
     }
@@ -144,7 +146,8 @@ fn zone_of(text: &str) -> Result<&str, Malformed> {
     if fits { Ok(text) } else { Err(Malformed::Zone(text.to_owned())) }
 }
 
-/// "`0x` followed by 16 hexadecimal characters. Any letters must be lowercase" (API reference, TargetDescription).
+/// Reads a QUIC server id: "`0x` followed by 16 hexadecimal characters. Any letters must be lowercase" (API reference,
+/// TargetDescription).
 fn quic_id_of(text: &str) -> Result<&str, Malformed> {
     let digits = text.strip_prefix("0x").unwrap_or_default();
     let fits = digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -157,7 +160,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Any registration that AWS could report.
+    /// Draws any registration that AWS could report.
     pub(crate) fn any_registration() -> impl Strategy<Value = Registration> {
         let name = "[a-zA-Z0-9][a-zA-Z0-9-]{0,30}";
         let address =

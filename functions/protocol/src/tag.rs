@@ -1,25 +1,26 @@
-//! The keys of the tags that mean something here, and those that a person may have meant so.
+//! The keys of the tags that mean something here, and the keys by which a person may have meant them.
 
 use std::fmt;
 
 use crate::nearest::nearest;
 
-/// Prefix of the keys under which registrations are held; written by us. See [`crate::held`].
+/// Prefix of the keys under which the functions hold registrations. See [`crate::held`].
 pub const HELD: &str = "elb-registrar:held";
 
-/// Registrations that the instance shall have whenever it runs; written by the operator.
+/// Registrations that the instance should have whenever it runs. The operator writes it.
 pub const REGISTER: &str = "elb-registrar:register";
 
-/// Leave this instance, load balancer (with its target groups) or target group alone; any value. Written by the operator.
+/// Leave this instance, load balancer (with its target groups) or target group alone, whatever the value is. The
+/// operator writes it.
 pub const IGNORE: &str = "elb-registrar:ignore";
 
-/// What people call an instance; the console shows it.
+/// The name of an instance for people. The console shows it.
 pub const NAME: &str = "Name";
 
-/// Membership in an Auto Scaling group; written by Auto Scaling.
+/// The name of the Auto Scaling group of which the instance is a member. Auto Scaling writes it.
 pub const AUTO_SCALING_GROUP: &str = "aws:autoscaling:groupName";
 
-/// Whose a balancer with these tags is, where it belongs to a controller of Kubernetes or to an operator who said `ignore`.
+/// Returns the owner of a balancer with these tags: a controller of Kubernetes, or an operator who wrote `ignore`.
 pub fn owner<'k>(keys: impl IntoIterator<Item = &'k str>) -> Option<Owner> {
     keys.into_iter().find_map(|key| match key {
         IGNORE => Some(Owner::Ignored),
@@ -30,17 +31,18 @@ pub fn owner<'k>(keys: impl IntoIterator<Item = &'k str>) -> Option<Owner> {
     })
 }
 
-/// A key that means nothing here, and looks as if a person thought it did.
+/// A key that means nothing here, but looks as if a person thought that it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Odd {
     /// The key that was meant, if one is near.
     pub meant: Option<&'static str>,
 }
 
-/// Tells a key that is nearly one of ours: an operator who misspells `elb-registrar:ignore` believes that production is left alone.
+/// Recognises a key that is nearly one of ours. An operator who misspells `elb-registrar:ignore` believes that
+/// production is left alone.
 ///
-/// The words of the key tell, whatever stands between them: one is nearly `elb`, the next nearly `registrar`, and the one after that
-/// nearly a name of ours. Another name after exactly `elb-registrar` is odd as well.
+/// The words of the key decide, whatever stands between them. One is nearly `elb`, the next nearly `registrar`, and the
+/// one after that nearly a name of ours. Any other name after exactly `elb-registrar` is odd as well.
 pub fn odd(key: &str) -> Option<Odd> {
     let is_held = key.strip_prefix(HELD).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     if is_held || [REGISTER, IGNORE].contains(&key) {
@@ -64,14 +66,15 @@ pub fn odd(key: &str) -> Option<Odd> {
     None
 }
 
-/// Whether a word is `elb`, or lacks a letter of it, has one too many, or two in the wrong order. With another letter it is another
-/// service: `ecs`, `alb`, `eip`.
+/// Returns whether a word is `elb` with at most one slip: a missing letter, one too many, or two in the wrong order. A
+/// word with another letter is another service: `ecs`, `alb`, `eip`.
 fn is_nearly_elb(word: &str) -> bool {
     let is_turned = word.len() == 3 && ["leb", "ebl"].contains(&word);
     word == "elb" || is_turned || (word.len() != 3 && strsim::osa_distance(word, "elb") == 1)
 }
 
-/// The key whose name is meant by a word: slips are seldom in the first letter, and `deregister` means the opposite.
+/// Returns the key that a word most likely means. Slips are seldom in the first letter, and `deregister` means the
+/// opposite.
 fn name_meant(word: &str) -> Option<&'static str> {
     let names = [(REGISTER, "register"), (IGNORE, "ignore"), (HELD, "held")];
     let near =
@@ -79,8 +82,8 @@ fn name_meant(word: &str) -> Option<&'static str> {
     names.into_iter().find(|(_, name)| *name == near).map(|(key, _)| key)
 }
 
-/// Characters of a word that may be wrong, missing or too many. Fewer, and two slips go unseen; more, and keys of another tool with
-/// a name like this one's are named at every look.
+/// Characters of a word that may be wrong, missing or too many. Too small: two slips are not noticed. Too large: keys
+/// of another tool with a similar name are reported at every look.
 const SLIPS_MAX: usize = 2;
 
 impl fmt::Display for Odd {
@@ -93,10 +96,10 @@ impl fmt::Display for Odd {
     }
 }
 
-/// Somebody else who looks after a balancer.
+/// An owner of a balancer other than the functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The operator wants it left alone.
+    /// The operator wants the balancer left alone.
     Ignored,
     /// A controller registers and deregisters there by itself.
     Kubernetes,

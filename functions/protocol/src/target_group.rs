@@ -1,4 +1,4 @@
-//! Target groups, as far as they matter here: what they take, and where.
+//! Target groups, as far as they matter here: the targets that they take, and their network.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use crate::{address::Family, balancer::TargetGroupId, id::VpcId};
 /// A target group, reduced to what matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetGroup {
-    /// Which one.
+    /// The group's id.
     pub id: TargetGroupId,
     /// The port of targets that are registered without one.
     pub port: Option<u16>,
-    /// Its network.
+    /// The group's VPC.
     pub vpc: Option<VpcId>,
-    /// What it takes.
+    /// The type of its targets.
     pub target_type: TargetType,
     /// The load balancers that forward to it.
     pub load_balancer_arns: Vec<String>,
 }
 
-/// What a target group takes.
+/// The type of targets that a group takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetType {
     /// Instances by their id.
     Instance,
-    /// Addresses of a family.
+    /// Addresses of one family.
     Ip(Family),
-    /// `lambda`, `alb`, and whatever AWS adds: left alone.
+    /// `lambda`, `alb`, and types that AWS adds later. They are left alone.
     Other(String),
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for TargetType {
 pub(crate) mod tests {
     use super::*;
 
-    /// A target group in `vpc-1` with port 80.
+    /// Creates a target group in `vpc-1` with port 80.
     pub(crate) fn target_group(name: &str, target_type: TargetType) -> TargetGroup {
         let id = TargetGroupId { name: name.into(), id: "00000000000000aa".into() };
         TargetGroup { id, port: Some(80), vpc: Some("vpc-1".into()), target_type, load_balancer_arns: Vec::new() }

@@ -1,4 +1,4 @@
-//! Time, as AWS's own clocks tell it.
+//! Time as AWS's own clocks tell it.
 
 use chrono::{DateTime, Utc};
 

@@ -13,6 +13,6 @@ async fn main() -> ExitCode {
     let sdk = logging::or_exit(clients::from_env());
     config.announce();
     let function = Reconcile::new(&sdk, &config);
-    // No connections in advance: nobody waits for a sweep.
+    // No connections in advance: no event waits for a sweep.
     runtime::ended(lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.invoke(event))).await)
 }

@@ -1,4 +1,4 @@
-//! Settings: read once, at the start, from the environment that the template sets.
+//! Settings, which are read once, at the start, from the environment that the template sets.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -29,10 +29,10 @@ pub const HEALTH_TIMEOUT: &str = "REGISTRAR_HEALTH_TIMEOUT_SECONDS";
 /// See [`Config::network_drain`].
 pub const NETWORK_DRAIN: &str = "REGISTRAR_NETWORK_DRAIN_SECONDS";
 
-/// How the names of all of them begin.
+/// How the names of all variables begin.
 const PREFIX: &str = "REGISTRAR_";
 
-/// All of them.
+/// The names of all variables.
 pub const NAMES: [&str; 11] = [
     MODE,
     SCOPE,
@@ -47,7 +47,7 @@ pub const NAMES: [&str; 11] = [
     NETWORK_DRAIN,
 ];
 
-/// The longest that a lifecycle action can wait at all, a limit of Auto Scaling.
+/// The longest time that a lifecycle action can wait, in seconds: a limit of Auto Scaling.
 const TWO_DAYS: u64 = 172_800;
 
 /// What the operator has set.
@@ -57,28 +57,32 @@ pub struct Config {
     pub mode: Mode,
     /// Which instances are converged.
     pub scope: Scope,
-    /// What a sweep does about addresses that nobody has.
+    /// What a sweep does about orphans.
     pub orphans: Orphans,
-    /// The name by which metrics tell this deployment from others; set by the template.
+    /// The name by which metrics tell this deployment from others. The template sets it.
     pub stack: String,
-    /// Whether metrics are written to the standard output. No variable sets it: only a simulation does without, where thousands
-    /// of functions share one process and nobody reads them.
+    /// Whether metrics are written to the standard output. No variable sets it. Only a simulation turns it off:
+    /// thousands of functions share one process there, and nothing reads their metrics.
     pub has_metrics: bool,
-    /// The queue from which the events come, for parking. Without it an event that has to wait comes back when the queue's
-    /// own visibility timeout is over.
+    /// The queue from which the events come, for parking. Without it, an event that has to wait comes back when the
+    /// queue's own visibility timeout is over.
     pub queue_url: Option<String>,
-    /// The FIFO queue of orders for one sweep of many instances. Without it each batch of events works on its own instances.
+    /// The FIFO queue of orders for one sweep of many instances. Without it, each batch of events works on its own
+    /// instances.
     pub order_queue_url: Option<String>,
-    /// The queue of events, to which a sweep sends the instances that have to be looked at once more. Without it they wait for the next sweep.
+    /// The queue of events, to which a sweep sends the instances that have to be looked at once more. Without it, they
+    /// wait for the next sweep.
     pub event_queue_url: Option<String>,
-    /// Where an event goes that nobody can understand. Without it such an event is retried by its queue until that gives up.
+    /// The queue for events that are not understood. Without it, such an event's own queue retries it until it gives
+    /// up.
     pub dead_letter_queue_url: Option<String>,
-    /// How the names of the lifecycle hooks begin that are served: those of others must not be completed.
+    /// How the names of the lifecycle hooks begin that are served. A hook with another name must not be completed.
     pub lifecycle_hook_prefix: String,
-    /// How long an instance may take at a launch hook until it is healthy. Without it, as long as its hook waits by itself.
+    /// How long an instance may take to become healthy at a launch hook. Without it, as long as its hook waits by
+    /// itself.
     pub health_timeout: Option<Duration>,
-    /// How long a Network Load Balancer may go on opening connections to a target that was deregistered: a terminate hook is held
-    /// for so long, and for the group's delay, even when nothing is drained any more.
+    /// How long a Network Load Balancer may go on opening connections to a deregistered target. A terminate hook is
+    /// held for so long, and for the group's delay, even when nothing is draining any more.
     pub network_drain: Duration,
 }
 
@@ -107,7 +111,7 @@ impl Default for Config {
 pub enum Mode {
     /// Decide and act.
     Enforce,
-    /// Decide and report. What was not asked to act does not.
+    /// Decide and report. A function that was not told to act does not act.
     #[default]
     Observe,
 }
@@ -115,25 +119,25 @@ pub enum Mode {
 /// Which instances are converged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// All of the account and Region.
+    /// All instances of the account and Region.
     #[default]
     All,
-    /// Those that bear the tag `elb-registrar:register`, which may be empty.
+    /// Instances that bear the tag `elb-registrar:register`, which may be empty.
     Tagged,
 }
 
-/// What a sweep does about addresses that nobody has.
+/// What a sweep does about orphans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Orphans {
-    /// Tells of them.
+    /// It reports them.
     #[default]
     Report,
-    /// Takes them out, too; where the mode is `enforce`.
+    /// It deregisters them, too, if the mode is `enforce`.
     Prune,
 }
 
 impl Config {
-    /// Says in the log in which mode the function works: one that only observes looks like one that does nothing.
+    /// Logs in which mode the function works: a function that only observes looks like one that does nothing.
     pub fn announce(&self) {
         match self.mode {
             Mode::Enforce => tracing::info!(mode = "enforce", "what is decided is done"),
@@ -147,16 +151,18 @@ impl Config {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// If a variable has a value that means nothing, or a name that does. The function must not start with it.
+    /// If a variable has a value that means nothing, or a name of ours that means nothing. The function must not start
+    /// with it.
     pub fn from_env() -> Result<Self, BadSetting> {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         Self::of(&std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect())
     }
 
-    /// Reads variables from anywhere. An empty one is as good as none: a template cannot leave one out. Those of others do not count.
+    /// Reads variables from anywhere. An empty one counts as missing, because a template cannot leave one out.
+    /// Variables with another prefix do not count.
     ///
     /// # Errors
-    /// As [`Config::from_env`].
+    /// As for [`Config::from_env`].
     pub fn of(variables: &BTreeMap<String, String>) -> Result<Self, BadSetting> {
         let ours = variables.keys().filter(|name| name.starts_with(PREFIX));
         if let Some(name) = ours.into_iter().find(|name| !NAMES.contains(&name.as_str())) {
@@ -187,7 +193,7 @@ impl Config {
             event_queue_url: url(EVENT_QUEUE_URL, variable(EVENT_QUEUE_URL))?,
             dead_letter_queue_url: url(DEAD_LETTER_QUEUE_URL, variable(DEAD_LETTER_QUEUE_URL))?,
             lifecycle_hook_prefix: variable(LIFECYCLE_HOOK_PREFIX).unwrap_or(default.lifecycle_hook_prefix),
-            // A template cannot leave a number out, so nought stands for none.
+            // A template cannot leave a number out, so 0 stands for none.
             health_timeout: seconds(HEALTH_TIMEOUT, variable(HEALTH_TIMEOUT))?.filter(|timeout| !timeout.is_zero()),
             network_drain: seconds(NETWORK_DRAIN, variable(NETWORK_DRAIN))?.unwrap_or(default.network_drain),
         })
@@ -244,7 +250,7 @@ pub enum BadSetting {
     Unknown {
         /// The variable.
         name: String,
-        /// What may have been meant, or all that there are.
+        /// The name that may have been meant, or all names.
         meant: String,
     },
 }
@@ -285,12 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_like_ours_that_is_not_known_is_named_with_what_was_meant() {
+    fn an_unknown_variable_like_ours_is_named_with_what_was_meant() {
         let error = "the environment variable REGISTRAR_MOED means nothing: did you mean REGISTRAR_MODE?";
         assert_eq!(read("REGISTRAR_MOED", "enforce"), Err(error.to_owned()));
         let error = read("REGISTRAR_COLOUR", "").unwrap_err();
         assert!(error.contains("means nothing: there are REGISTRAR_MODE, REGISTRAR_SCOPE, "), "{error}");
-        // The names of the template's parameters, and the like.
+        // Names of the template's parameters, and the like.
         for name in ["HEALTH_TIMEOUT", "NETWORK_DRAIN", "HOOK_PREFIX", "QUEUE", "ORPHANS", "DLQ_URL", "STACK_NAME"] {
             let name = format!("REGISTRAR_{name}");
             let error = read(&name, "x").unwrap_err().replace(&name, "");

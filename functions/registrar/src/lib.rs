@@ -3,14 +3,14 @@
 //! Its layers, each of which imports only from those after it (`.ci/layers` fails otherwise):
 //! - [`handler`]: what comes in from Lambda, and what is answered;
 //! - [`workflow`]: what each function does with that: events of instances, lifecycle actions, sweeps;
-//! - [`engine`]: taking out and giving back, in the order that loses nothing;
-//! - [`balancer`] and [`report`]: what sends traffic; and what is told to people, logs and metrics;
+//! - [`engine`]: holding, deregistering, registering and deleting tags, in the order that loses nothing;
+//! - [`balancer`] and [`report`]: what sends traffic; and what people, logs and metrics are told;
 //! - [`aws`]: the clients, and how fast they call;
 //! - the crate [`protocol`]: what is read, remembered and decided, without a call.
 //!
-//! [`config`] and [`logging`] are for any of them.
+//! [`config`] and [`logging`] are for all of them.
 //!
-//! The functions are thin binaries around this crate. `docs/design.md` has the promises and why they hold.
+//! The functions are thin binaries around this crate. `docs/design.md` has the promises, and why they hold.
 
 pub mod aws;
 pub mod balancer;

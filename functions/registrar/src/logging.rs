@@ -2,7 +2,7 @@
 
 use tracing_subscriber::filter::LevelFilter;
 
-/// Set by Lambda from the function's logging configuration.
+/// The variable that Lambda sets from the function's logging configuration.
 const LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 
 /// Starts logging to the standard output, for the rest of the process.
@@ -18,9 +18,9 @@ pub fn start() {
         .init();
 }
 
-/// What a start needs, or the end of the process with a line in the log that says what is wrong.
+/// Returns what a start needs, or ends the process with a line in the log that says what is wrong.
 ///
-/// A `main` that returns the error would print its `Debug` form, in which nobody finds the sentence.
+/// A `main` that returns the error would print its `Debug` form, in which no reader finds the sentence.
 pub fn or_exit<T>(needed: Result<T, impl std::error::Error>) -> T {
     needed.unwrap_or_else(|error| {
         tracing::error!(why = %error, "cannot start");

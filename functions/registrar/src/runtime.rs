@@ -1,6 +1,7 @@
-//! Lambda's runtime, which hands a function its events: what has to be there for it, and why it ended.
+//! Lambda's runtime, which hands a function its events: what it needs at the start, and why it ended.
 //!
-//! `lambda_runtime` panics without some variables, and its errors have a `Debug` form in which no reader finds the sentence.
+//! `lambda_runtime` panics without some variables, and its errors have a `Debug` form in which no reader finds the
+//! sentence.
 
 use std::{env, process::ExitCode};
 
@@ -17,7 +18,7 @@ const NEEDED: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_VERSION",
 ];
 
-/// A variable that Lambda's runtime sets is not there.
+/// A variable that Lambda's runtime sets is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "the environment variable {0} is missing: this program is a Lambda function, and Lambda sets it; by hand, start it with `cargo lambda watch` (README.md, \"By hand\")"

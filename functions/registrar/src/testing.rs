@@ -1,4 +1,4 @@
-//! What several unit tests need.
+//! What several unit tests share.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use protocol::{
     time::Timestamp,
 };
 
-/// A time, in seconds of an arbitrary clock.
+/// Returns a time, in seconds of an arbitrary clock.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     DateTime::from_timestamp(1_767_600_000 + seconds, 0).unwrap()
 }
 
-/// A running instance without addresses and tags.
+/// Creates a running instance without addresses and tags.
 pub(crate) fn instance(id: &str) -> Instance {
     Instance {
         id: id.into(),

@@ -1,13 +1,13 @@
-//! Why a sweep finds what it finds: what each thing that should not be so can have come from.
+//! Explanations for a sweep: what can have caused each thing that should not be as it is.
 //!
-//! Nobody tells for certain: CloudTrail would know, and costs a call and a permission for each. What EC2 and the tags say
-//! narrows it down to a sentence.
+//! Only CloudTrail would know for certain, and it costs a call and a permission for each. What EC2 and the tags say
+//! narrows the causes down to a sentence.
 
 use chrono::SecondsFormat;
 
 use crate::{instance::Instance, registration::Registration, time::Timestamp, timing::EVENT_UNDER_WAY};
 
-/// Why an instance that is out can still be registered.
+/// Explains why an instance that is out can still be registered.
 pub fn registered_though_out(instance: &Instance, now: Timestamp) -> String {
     let state = instance.state.name();
     match instance.stop_time {
@@ -15,18 +15,18 @@ pub fn registered_though_out(instance: &Instance, now: Timestamp) -> String {
             format!("registered though {state} since {}: its event may still be under way", utc(stop))
         }
         Some(stop) => format!(
-            "registered though {state} since {}: its event was missed or could not be served, or somebody registered it after \
+            "registered though {state} since {}: its event was missed or could not be served, or a person registered it after \
              that",
             utc(stop)
         ),
         None => format!(
             "registered though {state}, since when EC2 does not say: its event was missed, or could not be served, or is under \
-             way; or somebody registered it after that"
+             way; or a person registered it after that"
         ),
     }
 }
 
-/// Why a registration of an instance that runs can be missing.
+/// Explains why a registration of a running instance can be missing.
 pub fn missing_though_running(instance: &Instance, registration: &Registration, now: Timestamp) -> String {
     let held = instance.held();
     let is_held = held.registrations().contains(registration);
@@ -39,19 +39,19 @@ pub fn missing_though_running(instance: &Instance, registration: &Registration, 
             let taken = held.taken_at(registration);
             let taken = taken.map(|taken| format!(" (taken at {})", utc(taken))).unwrap_or_default();
             format!(
-                "{word}{taken} though running since {}: its event was missed or could not be served, or somebody wrote the tag",
+                "{word}{taken} though running since {}: its event was missed or could not be served, or a person wrote the tag",
                 utc(start)
             )
         }
         (Some(start), false) => format!(
-            "{word} though running since {}: somebody declared it or deregistered it since, or its event was missed",
+            "{word} though running since {}: a person declared it or deregistered it since, or its event was missed",
             utc(start)
         ),
-        (None, _) => format!("{word} though running: its event was missed, or somebody changed tags or balancer"),
+        (None, _) => format!("{word} though running: its event was missed, or a person changed tags or balancer"),
     }
 }
 
-/// Why a tag can still hold what has been back for long.
+/// Explains why a tag can still hold what has been in place again for long.
 pub fn held_though_settled(instance: &Instance, registration: &Registration, now: Timestamp) -> String {
     let held = instance.held();
     let since = instance.launch_time.map(|start| format!(" since {}", utc(start))).unwrap_or_default();
@@ -82,7 +82,7 @@ mod tests {
         let mut instance = instance("i-1");
         let clb = Registration::classic("shop");
         assert!(missing_though_running(&instance, &clb, at(299)).contains("may still be under way"));
-        assert!(missing_though_running(&instance, &clb, at(300)).contains("somebody declared it or deregistered it"));
+        assert!(missing_though_running(&instance, &clb, at(300)).contains("a person declared it or deregistered it"));
         instance.tags.insert("elb-registrar:held".into(), "clb:shop".into());
         assert!(missing_though_running(&instance, &clb, at(300)).contains("its event was missed"));
         assert!(held_though_settled(&instance, &clb, at(299)).contains("may still be under way"));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn where_ec2_tells_no_time_the_sentence_says_so() {
+    fn if_ec2_tells_no_time_the_sentence_says_so() {
         let mut instance = instance("i-1");
         (instance.state, instance.launch_time) = (State::Stopping, None);
         assert!(registered_though_out(&instance, at(0)).contains("since when EC2 does not say"));

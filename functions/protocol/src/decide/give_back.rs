@@ -1,4 +1,4 @@
-//! What an instance that runs is registered with, what of its tags is forgotten, and when to look again.
+//! The decision about a running instance: what to register, which tags to delete, and when to look again.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,32 +15,35 @@ use crate::{
     },
 };
 
-/// What shall be done about an instance that runs.
+/// What should be done about a running instance.
 #[derive(Debug, Default)]
 pub struct GiveBack {
     /// Registrations to make.
     pub register: Vec<(Registration, Target)>,
-    /// Registrations that are there, and how healthy.
+    /// Registrations that are in place, each with its health.
     pub in_place: Vec<(Registration, Health)>,
-    /// Registrations that have to wait, and for how long.
+    /// Registrations that have to wait, each with how long.
     pub draining: Vec<(Registration, Duration)>,
-    /// Registrations that are given up, and forgotten.
+    /// Registrations that are given up, with a warning, and that the tags need not hold any more.
     pub let_go: Vec<(Registration, Reason)>,
-    /// Registrations that are declared, but somebody else's affair.
+    /// Registrations that are declared, and that an operator, a controller or a group looks after.
     pub left_alone: Vec<(Registration, Reason)>,
     /// Registrations that cannot be made until a person does something.
     pub stuck: Vec<(Registration, Reason)>,
-    /// Registrations of which nobody knows.
+    /// Registrations whose standing could not be read.
     pub unreadable: Vec<(Registration, CallError)>,
-    /// Tags all of whose registrations are settled.
+    /// Tags whose registrations are all settled: they can be deleted now.
     pub forget: Vec<HeldTag>,
-    /// Tags that can be forgotten at once when what they hold is registered, and the instance still runs then.
+    /// Tags that can be deleted as soon as what they hold is registered, if the instance still runs then.
     pub forget_when_given: Vec<HeldTag>,
-    /// When to look again; `None` where all is settled.
+    /// When to look again; `None` if all is settled.
     pub look_again: Option<Duration>,
 }
 
-/// Decides over an instance that runs, read at `now`, with how everything stands that it should have, and what of that is declared.
+/// Decides about a running instance that was read at `now`.
+///
+/// `standings` says how everything stands that the instance should have, and `declared` what of that its operator
+/// declares.
 pub fn give_back(
     instance: &Instance,
     now: Timestamp,
@@ -56,7 +59,8 @@ pub fn give_back(
             (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
             (_, Some(reason)) | (Standing::Never(reason), None) => {
                 let is_held = is_held.contains(&registration);
-                // What is declared cannot be forgotten, whether it is held or not: it stands in the operator's own tag.
+                // A declaration stands in the operator's own tag, so no function can delete it, whether it is held as
+                // well or not.
                 if declared.contains(&registration) || !is_held {
                     match reason.is_foreign() {
                         true => decision.left_alone.push((registration.clone(), reason.clone())),
@@ -82,7 +86,7 @@ pub fn give_back(
     }
     let settled_in = settled_in(&held, now);
     if settled_in.is_zero() {
-        // A member may leave its group while it runs: then "it still runs" says nothing.
+        // A member may leave its group while it runs. Then "it still runs" proves nothing.
         let may_be_forgotten_at_once = attached.group.is_none();
         let forgettable = forgettable(held, &decision);
         decision.forget_when_given = forgettable.when_given.into_iter().filter(|_| may_be_forgotten_at_once).collect();
@@ -92,7 +96,9 @@ pub fn give_back(
     decision
 }
 
-/// What is held did exist, so it was deleted. What is only declared may never have been there.
+/// Returns the reason as it is for a registration that is only declared.
+///
+/// What is held did exist, so its balancer was deleted. What is only declared may never have existed.
 fn as_of_declared(registration: &Registration, reason: Reason) -> Reason {
     match reason {
         Reason::BalancerGone => {
@@ -103,22 +109,25 @@ fn as_of_declared(registration: &Registration, reason: Reason) -> Reason {
     }
 }
 
-/// How long it takes until no function can rely on any of the tags any more.
+/// Returns how long it takes until no invocation can rely on any of the tags any more.
 ///
-/// The instance's start does not count. Who saw it out before that start and takes late has written a tag of its own, unless it
-/// relied on one that was fresh: so what matters is how old the youngest tag is (checked by the model of the protocol).
+/// The instance's start does not count. An invocation may have seen the instance out before that start, and deregister
+/// it late. Then it has either written a tag of its own, or relied on a fresh one. So the age of the youngest tag
+/// decides (the model of the protocol checks this).
 fn settled_in(held: &Held, now: Timestamp) -> Duration {
-    // A sweep counts from its first reading, and reads tags later that are younger. A time much later is a key that a person made up.
+    // A sweep counts from its first reading, and reads tags later, which can be younger. A tag whose time is much later
+    // has a key that a person made up.
     let is_real = |taken_at: &Timestamp| *taken_at <= now + YOUNGER_THAN_A_SWEEP;
     let taken_at = held.tags.iter().filter_map(|tag| tag.taken_at).filter(is_real).max();
     taken_at.map_or(Duration::ZERO, |taken_at| (taken_at + SETTLE - now).to_std().unwrap_or_default())
 }
 
-/// Whether an instance that starts gets back what nobody can have given it, and no balancer can be draining any more: it may be
-/// registered without a look at who is there, which is a call for each target group.
+/// Returns whether a registration is certainly absent, and no balancer can be draining its target any more. Then it can
+/// be made without asking its balancer first, which is a call for each target group.
 ///
-/// An instance id need not wait for draining; an address has to, "for the deregistration delay" (SEED elbv2-register-targets), which
-/// is an hour at the most.
+/// This is so at the first look after a start: no invocation can have registered it yet. An instance id need not wait
+/// for draining. An address has to, "for the deregistration delay" (SEED elbv2-register-targets), which is an hour at
+/// most.
 pub fn is_surely_absent(instance: &Instance, held: &Held, registration: &Registration, now: Timestamp) -> bool {
     let (Some(start), Some(taken_at)) = (instance.launch_time, held.taken_at(registration)) else { return false };
     let is_first_look = now - start < FIRST_LOOK_WITHIN;
@@ -127,12 +136,12 @@ pub fn is_surely_absent(instance: &Instance, held: &Held, registration: &Registr
     is_first_look && taken_at + wait < start
 }
 
-/// Tags to be forgotten, of those that nobody relies on. A tag that a person broke is left as it is.
+/// Tags that can be deleted, among those on which no invocation relies. A tag that a person broke stays as it is.
 #[derive(Default)]
 struct Forgettable {
-    /// Every registration is in place or given up.
+    /// Tags whose registrations are all in place or given up.
     now: Vec<HeldTag>,
-    /// The others are about to be registered.
+    /// Tags of which some registrations are about to be made.
     when_given: Vec<HeldTag>,
 }
 
@@ -154,10 +163,10 @@ fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
     forgettable
 }
 
-/// How long an address will still be drained: until its delay after it was taken, where both are known.
+/// Returns how long an address will still be drained: until its delay after it was held has passed, if both are known.
 fn draining_left(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Duration {
     let end = held.taken_at(registration).zip(delay).map(|(taken, delay)| taken + delay);
-    // The deregistration came a little after the holding, so an end in the past is near.
+    // The deregistration came shortly after the holding. So if the end seems to be in the past, it is near.
     end.and_then(|end| (end - now).to_std().ok()).map_or(DRAINING_RETRY, |left| left.max(DESCRIPTION_RETRY))
 }
 

@@ -1,7 +1,7 @@
-//! The decision over a lifecycle action: what the instance is on its way to, whether the hook is held, and until when.
+//! The decision about a lifecycle action: what its instance needs, whether the hook is held, and until when.
 //!
-//! No function remembers an action: how long it has been waiting is told by the event, how far the work has come by what
-//! balancers and tags say now.
+//! No function remembers an action. The event tells how long the action has been waiting. What balancers and tags say
+//! now tells how far the work has come.
 
 use std::time::Duration;
 
@@ -17,31 +17,31 @@ use crate::{
     timing::{DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY, DRAINED_SLACK, LAST_MOMENT, LONG_LOOK_MAX, LOOK_MAX, LOOK_MIN},
 };
 
-/// Where an instance is to be brought, as far as its registrations are concerned.
+/// What the instance of a lifecycle action needs, as far as its registrations are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Course {
-    /// Out of everything, until nothing is drained any more.
+    /// The instance has to be registered nowhere, until no balancer drains it any more.
     Out,
-    /// Into everything that it shall have, until all of it is healthy.
+    /// The instance has to be registered with all that it should have, until all of it is healthy.
     In,
-    /// Nowhere as long as it does not run; it may yet.
+    /// The instance does not run (yet), so it is not registered for now.
     NotRunning(State),
     /// There is nothing to wait for: the action is completed at once.
     Complete(ActionResult, String),
-    /// The action is over: somebody has completed it, or it ran out of time.
+    /// The action is over: it was completed, or it ran out of time.
     Over(&'static str),
-    /// What AWS says may be older than the event: look again so much later.
+    /// What AWS says may be older than the event: look again after this wait.
     TooEarly(Duration),
 }
 
 impl Course {
-    /// Whether the instance's registrations have to do with it.
+    /// Returns whether anything has to be done about the instance's registrations.
     pub fn is_moving(&self) -> bool {
         matches!(self, Self::Out | Self::In | Self::NotRunning(_))
     }
 }
 
-/// Decides where the instance of an action is to be brought, by what EC2 and Auto Scaling said at `now`.
+/// Decides what the instance of an action needs, by what EC2 and Auto Scaling said at `now`.
 pub fn course(
     action: &LifecycleAction,
     instance: Option<&Instance>,
@@ -58,7 +58,7 @@ pub fn course(
     let is_launch = action.transition == Transition::Launching;
     let is_entering_pool = member.is_some_and(|member| member.lifecycle_state.is_entering_warm_pool());
     if is_launch && (action.is_to_warm_pool || is_entering_pool) {
-        let why = "it enters the warm pool, where it shall get no traffic";
+        let why = "it enters the warm pool, where it must get no traffic";
         return Course::Complete(ActionResult::Continue, why.to_owned());
     }
     let Some(member) = member else {
@@ -67,7 +67,7 @@ pub fn course(
     if member.group != action.group {
         return Course::Over("its instance is a member of another group by now");
     }
-    // In which state a launch hook finds an instance with a new root volume is not documented.
+    // It is not documented in which state a launch hook finds an instance with a new root volume.
     let is_back = is_launch && action.is_for_root_volume && member.lifecycle_state.is_replacing_root_volume();
     if member.lifecycle_state.is_leaving() == is_launch && !is_back {
         return unless_young(Course::Over("its instance is on another way by now"));
@@ -77,13 +77,13 @@ pub fn course(
         (true, None) => unless_young(gone(action)),
         (true, Some(state)) if state.is_dying() => gone(action),
         (true, Some(state)) => Course::NotRunning(state),
-        // Its address is known to nobody any more: what it left behind, the sweep finds.
+        // No API tells the address of the instance any more. The sweep finds what is still registered with it.
         (false, None | Some(State::Terminated)) => gone(action),
         (false, Some(_)) => Course::Out,
     }
 }
 
-/// What there is to do for an instance that is gone: the group may go on, whichever way.
+/// Completes the action of an instance that is gone, in the way in which its group can go on.
 fn gone(action: &LifecycleAction) -> Course {
     let result = match action.transition {
         Transition::Launching => ActionResult::Abandon,
@@ -92,10 +92,10 @@ fn gone(action: &LifecycleAction) -> Course {
     Course::Complete(result, "the instance is gone".to_owned())
 }
 
-/// Why an action cannot be completed yet.
+/// One reason why an action cannot be completed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// What is not as it shall be.
+    /// What is not as it should be.
     pub because: Because,
     /// What it waits for.
     pub waits_for: WaitsFor,
@@ -104,36 +104,38 @@ pub struct Open {
 /// What an action waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
-    /// The end of a draining, which comes by itself: after so long, where that is known to the second.
+    /// The end of a draining, which comes by itself: after this time, if that is known to the second.
     Draining(Option<Duration>),
-    /// A tag that may not show for so long, while nothing else need tell of what is drained.
+    /// A tag that EC2 may not show for this long. Until then nothing else may tell that a balancer drains the instance.
     Tag(Duration),
-    /// Health, a balancer that cannot be read or written, or a person: that may never come.
+    /// Health, a balancer that cannot be read or written, or a person. It may never come.
     Anything,
-    /// The next look, at what this one has registered.
+    /// The next look at what this look has registered.
     Registered,
-    /// Nothing: it is named, and the action goes on without it.
+    /// Nothing: the report names it, and the action goes on without it.
     Nothing,
 }
 
-/// What shall become of an action.
+/// What should become of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is completed.
+    /// The action is completed.
     Complete {
-        /// How.
+        /// How it is completed.
         result: ActionResult,
-        /// Why.
+        /// Why it is completed.
         why: String,
         /// Whether something was still open.
         is_given_up: bool,
     },
-    /// It is held, and looked at again so much later.
+    /// The action is held, and looked at again after this wait.
     Hold(Duration),
 }
 
-/// Decides over an action whose instance was brought on its course, with what is still open at `now`. `timeout` is how long
-/// to wait for what may never come; without it, as long as the hook waits without a heartbeat.
+/// Decides about an action after this look's work, by what is still open at `now`.
+///
+/// `timeout` is how long to wait for what may never come. Without it, the action waits as long as the hook does without
+/// a heartbeat.
 pub fn verdict(
     action: &LifecycleAction,
     hook: &Hook,
@@ -158,12 +160,13 @@ pub fn verdict(
     let is_drained_only = open.iter().all(is_of_drain);
     let limit = match is_drained_only {
         true => last_moment,
-        // 0 means the same at the hook as in the setting: as long as the hook.
+        // 0 means the same at the hook as in the setting: as long as the hook waits.
         false => last_moment.min(delta(timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(hook.heartbeat_timeout))),
     };
-    // Where something drains, it is waited for even when something else has failed for too long.
+    // A draining is waited for, even if something else has failed for too long.
     let is_draining = open.iter().any(is_of_drain);
-    // Nor does a look end an action that has just registered something: a person may have corrected a declaration at last.
+    // A look that has just registered something does not give up either: a person may have corrected a declaration at
+    // last.
     let has_registered = open.iter().any(|open| open.waits_for == WaitsFor::Registered);
     if waited >= last_moment || (waited >= limit && !is_draining && !has_registered) {
         return give_up(action, hook, &open, waited);
@@ -176,7 +179,7 @@ pub fn verdict(
 fn give_up(action: &LifecycleAction, hook: &Hook, open: &[&Open], waited: TimeDelta) -> Verdict {
     let result = match action.transition {
         Transition::Launching => hook.metadata.on_timeout.unwrap_or(hook.default_result),
-        // The instance ends anyway; abandoning would only skip the hooks after this one.
+        // The instance ends anyway. ABANDON would only skip the hooks after this one.
         Transition::Terminating => ActionResult::Continue,
     };
     let why = format!("given up after {} s: {}", waited.num_seconds(), sentences(open));
@@ -187,10 +190,10 @@ fn sentences(open: &[&Open]) -> String {
     open.iter().map(|open| open.because.to_string()).collect::<Vec<_>>().join("; ")
 }
 
-/// When to look again: at the end of a draining that is known, else after a sixth of the time that was waited so far; and not before what
-/// tells of the draining must show.
+/// Returns when to look again: when a draining ends, if that is known, else after a sixth of the time waited so far. It
+/// is not before the tag that tells of the draining must show.
 ///
-/// So an hour costs some dozens of looks, and what is ready is noticed after a sixth of its time, or 90 s, more.
+/// So an hour costs some dozens of looks. What is ready is noticed after a sixth of its time more, or after 90 s more.
 fn next_look(open: &[&Open], waited: TimeDelta) -> Duration {
     let waited = waited.to_std().unwrap_or_default();
     let cadence = (waited / 6).clamp(LOOK_MIN, LOOK_MAX.max((waited / 40).min(LONG_LOOK_MAX)));
@@ -271,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_is_brought_where_its_group_wants_it() {
+    fn an_action_registers_or_deregisters_as_its_group_says() {
         assert_eq!(course_of(&launch(), State::Running, "Pending:Wait", 100), Course::In);
         assert_eq!(course_of(&launch(), State::Pending, "Pending:Wait", 100), Course::NotRunning(State::Pending));
         assert_eq!(course_of(&launch(), State::Stopped, "Pending:Wait", 100), Course::NotRunning(State::Stopped));
@@ -281,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_with_a_new_root_volume_comes_back_in_whatever_state_its_launch_hook_finds_it() {
+    fn an_instance_with_a_new_root_volume_comes_back_in_any_state() {
         let back = LifecycleAction { is_for_root_volume: true, ..launch() };
         for state in ["ReplacingRootVolume:Wait", "RootVolumeReplaced", "Pending:Wait", "InService"] {
             assert_eq!(course_of(&back, State::Running, state, 100), Course::In, "{state}");
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn who_enters_the_warm_pool_is_not_waited_for() {
+    fn an_instance_that_enters_the_warm_pool_is_not_waited_for() {
         let action = LifecycleAction { is_to_warm_pool: true, ..launch() };
         let course = course_of(&action, State::Running, "Warmed:Pending:Wait", 1);
         assert!(matches!(course, Course::Complete(ActionResult::Continue, _)));
@@ -347,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_launch_that_is_not_healthy_in_time_ends_as_its_hook_wants() {
+    fn an_unhealthy_launch_ends_in_time_as_its_hook_says() {
         let at_end = |hook: &Hook, timeout: Option<u64>, second| match verdict(
             &launch(),
             hook,
@@ -413,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_sleeps_past_half_the_heartbeat_or_the_limit() {
+    fn no_wait_is_longer_than_half_the_heartbeat_or_the_limit() {
         let wait = |hook: &Hook, open: Open, second| match verdict(&launch(), hook, &[open], None, at(second)) {
             Verdict::Hold(wait) => wait.as_secs(),
             Verdict::Complete { .. } => 0,
@@ -430,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_before_a_tag_must_show() {
+    fn no_look_comes_before_the_tag_must_show() {
         let tag = |left| Open { waits_for: WaitsFor::Tag(Duration::from_secs(left)), ..draining(None) };
         let wait = |open: &[Open]| verdict(&terminate(), &HOOK, open, None, at(0));
         assert_eq!(wait(&[tag(15)]), Verdict::Hold(Duration::from_secs(15)));
@@ -443,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_of_waiting_costs_some_dozens_of_looks_and_two_days_some_hundreds() {
+    fn an_hour_of_waiting_costs_dozens_of_looks_and_two_days_hundreds() {
         let looks = |hours: u64| {
             let hook = Hook { heartbeat_timeout: Duration::from_secs(7_200), global_timeout: GLOBAL, ..HOOK.clone() };
             let (mut looks, mut waited) = (0, 0);

@@ -1,7 +1,8 @@
-//! The decision: what to take, hold, register, forget, and when to look again, as pure functions of what was read.
+//! The decisions, as pure functions of what was read: what to hold, deregister and register, which tags to delete, and
+//! when to look again.
 //!
-//! What was decided is a value that the log shows and at which `REGISTRAR_MODE=observe` stops. The order in which it is
-//! done, and why that order loses nothing, is in `registrar`.
+//! A decision is a value. The log shows it, and with `REGISTRAR_MODE=observe` the work ends with it. The crate
+//! `registrar` has the order in which a decision is carried out, and why that order loses nothing.
 
 pub mod explain;
 mod give_back;
@@ -19,17 +20,17 @@ pub use give_back::{GiveBack, give_back, is_surely_absent};
 pub use take_out::{TakeOut, take_out};
 pub use weigh::{Weight, look_again_at_older, weigh};
 
-/// Who of the balancers' guardians is to be respected for an instance.
+/// The balancers that an instance's Auto Scaling group looks after.
 #[derive(Clone, Debug, Default)]
 pub struct Attached {
     /// The group that the instance is a member of.
     pub group: Option<AutoScalingGroupName>,
-    /// What is attached to that group.
+    /// The balancers that are attached to that group.
     pub balancers: BTreeSet<BalancerId>,
 }
 
 impl Attached {
-    /// Why a registration is its group's affair; `None` where it is not.
+    /// Returns why a registration is its group's affair; `None` if it is not.
     pub fn reason(&self, registration: &Registration) -> Option<Reason> {
         let group = self.group.as_ref()?;
         self.balancers.contains(&registration.balancer).then(|| Reason::AttachedToGroup(group.clone()))

@@ -1,11 +1,12 @@
-//! Orphans: addresses that a target group lists, that lie in the subnets of its VPC, and that no interface has.
+//! Orphans: addresses that a target group lists, in the subnets of its VPC, and that no network interface has.
 //!
-//! An instance that was terminated before anybody looked leaves one behind: an ip target knows no instance. The subnet can
-//! give the address to another host, which then receives the traffic. Nothing is remembered of an orphan, since there is no
-//! instance that would get it back.
+//! An instance that is terminated before a function looks leaves an orphan behind, because an ip target knows no
+//! instance. The subnet can give the address to another host, which then receives the traffic. No tag holds an orphan,
+//! because there is no instance that would get it back.
 //!
-//! Groups of an Auto Scaling group need not be asked for: "You can't specify a target type of ip when using an Auto Scaling
-//! group" (Auto Scaling guide). A scope of tagged instances does not narrow the search: an orphan has no tags any more.
+//! Target groups that are attached to an Auto Scaling group need not be asked: "You can't specify a target type of ip
+//! when using an Auto Scaling group" (Auto Scaling guide). A scope of tagged instances does not narrow the search,
+//! because an orphan has no tags any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,18 +21,18 @@ use crate::{
     tag::Owner,
 };
 
-/// A target whose address nobody has, or of which nobody can say so.
+/// An address target that no interface of this account has.
 #[derive(Clone, Debug, Serialize)]
 pub struct Orphan {
-    /// Where it is registered.
+    /// The registration of the address.
     pub registration: Registration,
-    /// The network of its group.
+    /// The VPC of its target group.
     pub vpc: VpcId,
-    /// What the balancer says of it.
+    /// What the balancer says of the target.
     pub health: Health,
     /// What became of it.
     pub fate: Fate,
-    /// Why.
+    /// Why it came to that.
     pub why: String,
 }
 
@@ -39,29 +40,29 @@ pub struct Orphan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// It is told, and stays.
+    /// It is reported, and stays registered.
     Found,
-    /// It would have been taken out, had the mode been `enforce`.
+    /// It would have been deregistered in the mode `enforce`.
     WouldPrune,
-    /// It was taken out.
+    /// It was deregistered.
     Pruned,
-    /// Somebody has the address by now, or it is not registered any more.
+    /// An interface has the address by now, or it is not registered any more.
     Gone,
-    /// It was to be taken out, and was not.
+    /// It should have been deregistered, and was not.
     NotPruned,
-    /// Somebody else looks after its group.
+    /// An operator or a controller looks after its target group.
     LeftAlone,
-    /// It may be another account's, and stays.
+    /// An interface of another account may have it, so it stays registered.
     CannotTell,
 }
 
 impl Fate {
-    /// Whether nobody has the address, as far as anybody can say.
+    /// Returns whether no interface has the address, as far as this account can tell.
     pub fn is_orphaned(self) -> bool {
         !matches!(self, Self::Gone | Self::CannotTell)
     }
 
-    /// The word in reports.
+    /// Returns the word in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Found => "found",
@@ -75,19 +76,19 @@ impl Fate {
     }
 }
 
-/// The network and the address of a target: what has to be asked whose it is.
+/// Returns the VPC and the address of each target: what has to be looked up among the interfaces.
 pub fn places(listed: &[AddressTarget]) -> BTreeSet<(VpcId, std::net::IpAddr)> {
     listed.iter().map(|target| (target.vpc.clone(), target.address)).collect()
 }
 
-/// Finds the orphans among targets, with the networks read after them.
+/// Returns the targets whose address no interface is known to have, by networks that were read after the targets.
 pub fn among<'t>(listed: &'t [AddressTarget], networks: &Networks) -> Vec<(&'t AddressTarget, Whose)> {
     let whose = |target: &'t AddressTarget| (target, networks.whose(&target.vpc, target.address));
-    let is_orphan = |(_, whose): &(_, Whose)| matches!(whose, Whose::Nobody | Whose::Unknown { .. });
+    let is_orphan = |(_, whose): &(_, Whose)| matches!(whose, Whose::Free | Whose::Unknown { .. });
     listed.iter().map(whose).filter(is_orphan).collect()
 }
 
-/// Writes down what was found, before anything is done about it.
+/// Decides what to report of an orphan, before anything is done about it.
 pub fn judge(target: &AddressTarget, whose: &Whose, owners: &BTreeMap<TargetGroupId, Owner>) -> Orphan {
     let (fate, why) = match (whose, owners.get(&target.group)) {
         (Whose::Unknown { owner }, _) => (

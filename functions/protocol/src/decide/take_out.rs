@@ -1,4 +1,4 @@
-//! What is taken from an instance that is out, and what of that has to be held first.
+//! The decision about an instance that is out: what to deregister, and what of that has to be held first.
 
 use std::collections::BTreeSet;
 
@@ -12,22 +12,22 @@ use crate::{
     timing::HELD_IS_FRESH_FOR,
 };
 
-/// What shall be done about an instance that is out.
+/// What should be done about an instance that is out.
 #[derive(Clone, Debug, Default)]
 pub struct TakeOut {
-    /// Registrations to take.
+    /// Registrations to deregister.
     pub take: Vec<(Registration, Target)>,
-    /// Of those, and of what older tags hold, what has to be written into tags before anything is taken.
+    /// What has to be written into tags before anything is deregistered: of `take`, and of what older tags hold.
     pub hold: BTreeSet<Registration>,
-    /// Older tags of which `hold` has everything: to be deleted when it is written.
+    /// Older tags all of whose registrations are in `hold`. They are deleted when `hold` is written.
     pub superseded: Vec<HeldTag>,
-    /// Registrations that stay, and why.
+    /// Registrations that stay, each with why.
     pub left_alone: Vec<(Registration, Reason)>,
 }
 
-/// Decides over an instance that is out, read at `now`, with everything that a scan found of it.
+/// Decides about an instance that is out and was read at `now`, with all that a scan found of it.
 ///
-/// `ambiguous` says of a target outside its group's VPC whether its address is another interface's, too.
+/// `ambiguous` says of a target outside its group's VPC whether another interface has its address, too.
 pub fn take_out(
     instance: &Instance,
     now: Timestamp,
@@ -49,22 +49,24 @@ pub fn take_out(
     decision
 }
 
-/// Whether a holding that was decided at a time can still be relied on at another.
+/// Returns whether a tag written at `taken_at` can be relied on at `now`.
 fn is_fresh(taken_at: Timestamp, now: Timestamp) -> bool {
     now - taken_at < HELD_IS_FRESH_FOR
 }
 
 impl TakeOut {
-    /// Whether a registration is to be taken.
+    /// Returns whether a registration has to be deregistered.
     pub fn takes(&self, registration: &Registration) -> bool {
         self.take.iter().any(|(other, _)| other == registration)
     }
 
-    /// Decides what has to be held, by the tags that the instance had at `now`: the time of the reading that entitles to
-    /// take, since a tag that was fresh at an earlier one need not be any more.
+    /// Decides what has to be held, by the tags that the instance had at `now`.
+    ///
+    /// That is the time of the reading that entitles to deregister. A tag that was fresh at an earlier reading need not
+    /// be fresh any more.
     pub fn decide_holding(&mut self, instance: &Instance, now: Timestamp) {
         if instance.state.is_dying() {
-            // It never runs again, so there is nothing to give back.
+            // The instance never runs again, so no registration has to be restored.
             (self.hold, self.superseded) = Default::default();
             return;
         }
@@ -76,7 +78,7 @@ impl TakeOut {
         self.hold = taken.filter(|registration| !safe.contains(registration)).cloned().collect();
         self.superseded = Vec::new();
         if !self.hold.is_empty() {
-            // An instance that is stopped again and again before it settles would otherwise collect a tag each time.
+            // Otherwise an instance that is stopped again and again before it settles would collect a tag each time.
             self.superseded = older.into_iter().filter(|tag| tag.malformed.is_empty()).collect();
             self.hold.extend(self.superseded.iter().flat_map(|tag| tag.registrations.iter().cloned()));
         }

@@ -1,4 +1,4 @@
-//! What an event is worth, beside what EC2 says now.
+//! What an event is worth, compared with what EC2 says now.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::{
     timing::{DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY},
 };
 
-/// What an event is worth, beside what EC2 says now.
+/// What an event is worth, compared with what EC2 says now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Weight {
     /// The description is not older than the event: converge the instance.
     Converge,
-    /// The description may be older than the event: look again so much later.
+    /// The description may be older than the event: look again after this wait.
     TooEarly(Duration),
-    /// There is nothing to do, and nothing more to come from this event.
+    /// There is nothing to do, and nothing more follows from this event.
     Nothing(String),
 }
 
@@ -42,27 +42,28 @@ pub fn weigh(notice: &Notice, instance: Option<&Instance>, now: Timestamp) -> We
     }
 }
 
-/// How soon to look again where a description of an instance that was out is older than the one that said so: it runs in it, and has not
-/// been started since, for a start renews `LaunchTime`.
+/// Returns how soon to look again, if the newer description of an instance that was out is older than the first one.
+///
+/// This is so if it shows the instance running without a new start, because every start renews `LaunchTime`.
 pub fn look_again_at_older(before: &Instance, now: &Instance) -> Option<Duration> {
     let is_older = before.state.is_out() && !now.state.is_out();
     let is_same_run = now.launch_time.is_some() && now.launch_time == before.launch_time;
     (is_older && is_same_run).then_some(DESCRIPTION_RETRY)
 }
 
-/// Whether a description contradicts an event and does not prove to be younger.
+/// Returns whether a description contradicts an event and does not prove to be younger.
 fn may_be_older(instance: &Instance, announced: State, event_time: Timestamp) -> bool {
     let state = instance.state;
     if announced.is_dying() {
-        // There is no way back from dying.
+        // A dying instance never comes back.
         return !state.is_dying();
     }
     if announced.is_out() {
-        // A start after the event proves that the event is the older one.
+        // A start after the event proves that the event is older than the description.
         return !state.is_out() && instance.launch_time.is_none_or(|start| start <= event_time);
     }
     if announced == State::Running {
-        // So does a stop; but EC2 does not always tell its time.
+        // So does a stop after the event, but EC2 does not always tell the time of a stop.
         return match state {
             State::Running => false,
             State::Pending => instance.launch_time.is_none_or(|start| start <= event_time),

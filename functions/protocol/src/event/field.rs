@@ -1,4 +1,4 @@
-//! A field of JSON of which only a text is of use: whatever else stands there does not spoil the rest.
+//! A field of JSON that is of use only if it is a text. A value of another kind does not spoil the rest of the input.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,15 +7,15 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// What stands in a field.
+/// The value of a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Field {
-    /// Nothing, or `null`.
+    /// There is no value, or it is `null`.
     #[default]
     Absent,
-    /// A text.
+    /// The value is a text.
     Text(String),
-    /// Something else.
+    /// The value is of another kind.
     Other,
 }
 
@@ -37,12 +37,13 @@ impl Field {
 
 impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not serde's `untagged`, which keeps a value of any kind before it chooses: that takes 50 times the size of a list of small numbers.
+        // serde's `untagged` keeps a value of any kind before it chooses: that takes 50 times the size of a list of
+        // small numbers.
         deserializer.deserialize_any(AnyValue)
     }
 }
 
-/// A JSON object, and no list of its fields in their order, which serde would take as well.
+/// A JSON object. serde would also accept a list of its fields in their order; this type does not.
 pub(super) struct Object<D>(pub(super) D);
 
 impl<'de, D: Deserialize<'de>> Deserialize<'de> for Object<D> {

@@ -1,8 +1,9 @@
-//! Lifecycle actions of Auto Scaling: an instance waits at a hook, on its way into its group or out of it.
+//! Lifecycle actions of Auto Scaling: an instance waits at a hook, while it enters its group or leaves it.
 //!
-//! Every hook of the account sends such events. A hook is ours by its name: somebody else's must be neither completed nor
-//! kept alive. The hook's `NotificationMetadata` comes along with them, and is not read: whoever can make up an event could
-//! write there what he wants. What the operator wrote is asked of the hook itself ([`crate::hook`]).
+//! Every hook of the account sends such events. A hook is ours by its name: a hook that another system serves must be
+//! neither completed nor kept alive. The events also bear the hook's `NotificationMetadata`. It is not read from there,
+//! because anyone who can make up an event could write anything into it. The functions ask the hook itself for what its
+//! operator wrote ([`crate::hook`]).
 
 use std::fmt;
 
@@ -17,33 +18,33 @@ use crate::{
 const LAUNCH: &str = "EC2 Instance-launch Lifecycle Action";
 const TERMINATE: &str = "EC2 Instance-terminate Lifecycle Action";
 
-/// An instance waits at a hook.
+/// A lifecycle action: an instance waits at a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifecycleAction {
-    /// Which one.
+    /// The instance that waits.
     pub instance: InstanceId,
     /// The group that it was a member of when the event was made.
     pub group: AutoScalingGroupName,
-    /// At which hook.
+    /// The hook at which it waits.
     pub hook: LifecycleHookName,
-    /// By which the action is completed.
+    /// The token by which the action is completed.
     pub token: String,
-    /// Which way it goes.
+    /// Whether the instance enters the group or leaves it.
     pub transition: Transition,
-    /// Whether it goes to the group's warm pool.
+    /// Whether the instance goes to the group's warm pool.
     pub is_to_warm_pool: bool,
-    /// Whether it is about a new root volume, for which the instance leaves the service and comes back without a stop.
+    /// Whether the instance gets a new root volume. For that it leaves the service and comes back without a stop.
     pub is_for_root_volume: bool,
-    /// When it began.
+    /// When the action began.
     pub started_at: Timestamp,
 }
 
-/// Which way an instance goes.
+/// Whether an instance enters its group or leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
-    /// Into the group, or into its warm pool.
+    /// The instance enters the group, or its warm pool.
     Launching,
-    /// Out of the group: to its end, back to the warm pool, or out of service for a new root volume.
+    /// The instance leaves the group: it ends, returns to the warm pool, or gets a new root volume.
     Terminating,
 }
 
@@ -61,7 +62,7 @@ struct Detail {
     action: Field,
 }
 
-/// What a hook sends itself to its `NotificationTargetARN`, beside the [`Detail`].
+/// What a hook itself sends to its `NotificationTargetARN`, beside the [`Detail`].
 ///
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/prepare-for-lifecycle-notifications.html>
 #[derive(Default, Deserialize)]
@@ -76,11 +77,11 @@ impl LifecycleAction {
     pub const TAKES: &str = "`lifecycle` takes `EC2 Instance-launch Lifecycle Action` and `EC2 Instance-terminate Lifecycle Action` from \
                              `aws.autoscaling`: events/lifecycle-launch.json in the repository of elb-registrar is a sample";
 
-    /// Reads an EventBridge event, or the notification that a hook itself sends to a queue or a topic; both also inside the envelope of
-    /// SNS.
+    /// Reads an EventBridge event, or the notification that a hook itself sends to a queue or a topic. Both may be
+    /// inside the envelope of SNS.
     ///
     /// # Errors
-    /// If it is not a lifecycle action of this account and Region at a hook whose name begins with `prefix`, in its
+    /// If it is not a lifecycle action of this account and Region, at a hook whose name begins with `prefix`, in its
     /// documented form. Repeating the event would not help.
     pub fn of_text(text: &str, place: &Place, prefix: &str) -> Result<Told<Self>, NotUnderstood> {
         let input = Input::of(text, Self::TAKES)?;
@@ -117,7 +118,7 @@ impl LifecycleAction {
             transition: Transition::from_name(&transition).ok_or(NotUnderstood::Transition(transition))?,
             is_to_warm_pool: detail.destination.as_text() == Some("WarmPool"),
             is_for_root_volume: detail.action.as_text() == Some("ReplaceRootVolume"),
-            // By it alone a function knows how long the action has been waiting.
+            // Only this time tells a function how long the action has been waiting.
             started_at: time.ok_or(NotUnderstood::NoField("time"))?,
             hook,
         })
@@ -125,7 +126,7 @@ impl LifecycleAction {
 }
 
 impl Transition {
-    /// Reads the API's word for it; `None` for one that this version does not know.
+    /// Reads the API's word for a transition; `None` for one that this version does not know.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "autoscaling:EC2_INSTANCE_LAUNCHING" => Some(Self::Launching),
@@ -156,7 +157,7 @@ mod tests {
         Place::of_function("arn:aws:lambda:us-east-1:123456789012:function:lifecycle", "us-east-1")
     }
 
-    /// The sample of the Auto Scaling user guide, with our hook's name.
+    /// Returns the sample of the Auto Scaling user guide, with our hook's name.
     fn sample(transition: &str) -> Value {
         json!({
             "version": "0", "id": "12345678-1234-1234-1234-123456789012",
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_not_ours_is_refused_with_a_sentence_that_names_it() {
+    fn a_foreign_event_is_refused_with_a_sentence_that_names_it() {
         for (field, value, words) in [
             ("LifecycleHookName", json!("ecs-managed-draining-termination-hook"), "begins with `elb-registrar`"),
             ("EC2InstanceId", json!("mi-1"), "`mi-1`"),
@@ -235,7 +236,7 @@ mod tests {
         assert!(error.contains("EC2 Instance Launch Successful"), "{error}");
     }
 
-    /// What a hook with a `NotificationTargetARN` sends, as people have posted it.
+    /// Returns what a hook with a `NotificationTargetARN` sends, as people have posted it.
     fn notification() -> Value {
         json!({
             "LifecycleHookName": "elb-registrar-hook", "AccountId": "123456789012",

@@ -1,7 +1,8 @@
 //! Plain orders, which this project's functions send to each other: look at this instance, or at these together.
 //!
-//! `{"instance": "i-..."}` goes to the queue of events, where it is one more event. `{"look_at": [{"instance": "i-..."}, ...]}` goes to the queue
-//! of orders, which one invocation at a time serves. Neither says what to do: that follows from what AWS says.
+//! `{"instance": "i-..."}` goes to the queue of events, where it is one more event. `{"look_at": [{"instance":
+//! "i-..."}, ...]}` goes to the queue of orders, which one invocation at a time serves. Neither says what to do: that
+//! follows from what AWS says.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,25 +12,26 @@ use crate::{
     time::Timestamp,
 };
 
-/// The most instances in one order: as many as a batch of events has. An order that anybody made up costs no more than that.
+/// Instances in one order, at most: as many as a batch of events has. So an order that a stranger made up costs no more
+/// than a batch.
 pub const LOOKS_AN_ORDER_MAX: usize = 10;
 
 /// What can be read, for a person who sent something else.
 const TAKES: &str = "A plain order is `{\"instance\": \"i-...\"}` for the queue of events, and `{\"look_at\": [{\"instance\": \"i-...\"}]}` for \
                      the queue of orders";
 
-/// Look at this instance.
+/// An order to look at one instance.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Look {
     instance: String,
-    /// What an event said that it was doing.
+    /// The state that an event announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
-    /// When.
+    /// The time of that event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time: Option<Timestamp>,
-    /// How often the work on it has failed, together with others.
+    /// How often the work on the instance has failed together with others.
     #[serde(default, skip_serializing_if = "is_zero")]
     failures: u32,
 }
@@ -65,13 +67,13 @@ impl Look {
 }
 
 impl Notice {
-    /// The notice as a plain order for the queue of events.
+    /// Returns the notice as a plain order for the queue of events.
     pub fn to_order(&self) -> String {
         serde_json::to_string(&Look::of(self)).unwrap_or_default()
     }
 }
 
-/// Some notices as one order for the queue of orders.
+/// Returns some notices as one order for the queue of orders.
 pub fn order_of(notices: &[&Notice]) -> String {
     let look_at = notices.iter().map(|notice| Look::of(notice)).collect();
     serde_json::to_string(&Order { look_at }).unwrap_or_default()
@@ -80,7 +82,7 @@ pub fn order_of(notices: &[&Notice]) -> String {
 /// Reads an order from the queue of orders.
 ///
 /// # Errors
-/// Where it is none: repeating it would not help.
+/// If the text is no order. Repeating it would not help.
 pub fn notices_of(text: &str) -> Result<Vec<Notice>, NotUnderstood> {
     let order: Order = serde_json::from_str(text).map_err(not_an_order)?;
     if order.look_at.len() > LOOKS_AN_ORDER_MAX {
@@ -91,7 +93,7 @@ pub fn notices_of(text: &str) -> Result<Vec<Notice>, NotUnderstood> {
     order.look_at.into_iter().map(Look::into_notice).collect()
 }
 
-/// What is wrong with a text that does not parse, in a person's words.
+/// Says what is wrong with a text that does not parse, in words for a person.
 fn not_an_order(error: serde_json::Error) -> NotUnderstood {
     refuse(if error.is_data() { "its fields are not those of one" } else { "it is not JSON" }.to_owned())
 }

@@ -1,7 +1,7 @@
-//! What an event may tell: which instance to look at, and no more.
+//! Events: each tells which instance to look at, and no more.
 //!
-//! The state that it announces only helps to recognise a description that is older than the event; what to do follows from
-//! what AWS says. An event that is not understood is an error of that event alone.
+//! The state that an event announces only helps to recognise a description that is older than the event. What to do
+//! follows from what AWS says. An event that is not understood is an error of that event alone.
 
 mod field;
 mod lifecycle_action;
@@ -24,14 +24,14 @@ pub use lifecycle_action::{LifecycleAction, Transition};
 pub use look::{LOOKS_AN_ORDER_MAX, notices_of, order_of};
 pub use state_change::Notice;
 
-/// The account in the ARN that local emulators make up, in `us-east-1` whatever the Region is. No event is of it.
+/// The account in the ARN that local emulators make up, in `us-east-1` whatever the Region is. No event comes from it.
 ///
-/// It is in the runtime interface emulator, which `sam local` starts, too (`InvokedFunctionArn` in
+/// The runtime interface emulator has it, too, which `sam local` starts (`InvokedFunctionArn` in
 /// <https://github.com/aws/aws-lambda-runtime-interface-emulator/blob/4fa21571526087e3a0076b9fecf67a79e3927994/internal/lambda/rie/handlers.go>;
 /// the emulator's binaries are in <https://github.com/aws/aws-sam-cli/tree/v1.164.0/samcli/local/rapid>).
 const EMULATORS_ACCOUNT: &str = "012345678912";
 
-/// Where the function runs, and therefore whose events it takes.
+/// The Region and account in which the function runs. It takes events of this place only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Such as `us-east-1`.
@@ -43,16 +43,16 @@ pub struct Place {
 /// What an input says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told<N> {
-    /// Something to look at.
+    /// An instance or an action to look at.
     Look(N),
-    /// Nothing that needs any work, and why.
+    /// Nothing that needs any work, with the reason.
     Nothing(&'static str),
 }
 
-/// The fields by which an input is told from others, and those of an EventBridge event that are looked at.
+/// The fields that tell one kind of input from another, and those fields of an EventBridge event that are read.
 ///
-/// Not aws_lambda_events' own, which keeps a detail of any kind as a JSON value first: that takes 50 times the size of a message full
-/// of small numbers.
+/// aws_lambda_events would keep a detail of any kind as a JSON value first: that takes 50 times the size of a message
+/// full of small numbers.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 struct Outline {
@@ -64,27 +64,27 @@ struct Outline {
     /// `Notification` in what SNS delivers.
     #[serde(rename = "Type")]
     sns_type: Field,
-    /// What was published, in what SNS delivers.
+    /// The published message in what SNS delivers.
     #[serde(rename = "Message")]
     sns_message: Field,
-    /// Of a plain order.
+    /// The instance of a plain order.
     instance: Field,
     /// `AWS Auto Scaling` in a notification that a lifecycle hook sends to a queue or a topic.
     #[serde(rename = "Service")]
     service: Field,
-    /// What a notification that is no event tells of, such as `autoscaling:EC2_INSTANCE_LAUNCH`.
+    /// The subject of a notification that is no event, such as `autoscaling:EC2_INSTANCE_LAUNCH`.
     #[serde(rename = "Event")]
     event: Field,
 }
 
-/// An input that was taken out of its envelope.
+/// An input without its envelope.
 struct Input<'t> {
     text: Cow<'t, str>,
     outline: Outline,
 }
 
 impl<'t> Input<'t> {
-    /// Reads an input. What SNS wraps around a message is taken off: a subscription without raw message delivery sends
+    /// Reads an input, and removes what SNS wraps around a message. A subscription without raw message delivery sends
     /// `{"Type": "Notification", "Message": "...", ...}` to a queue.
     ///
     /// Source: <https://docs.aws.amazon.com/sns/latest/dg/sns-sqs-as-subscriber.html>
@@ -104,7 +104,7 @@ impl<'t> Input<'t> {
         }
     }
 
-    /// Reads an EventBridge event of this account and Region: when it happened, and its detail.
+    /// Reads an EventBridge event of this account and Region. Returns its time and its detail.
     fn event<D: DeserializeOwned>(
         self,
         place: &Place,
@@ -129,7 +129,7 @@ impl<'t> Input<'t> {
     }
 }
 
-/// Reads a text; `None` if there is nothing.
+/// Reads a text; `None` if there is none.
 fn optional<'f>(field: &'f Field, name: &'static str) -> Result<Option<&'f str>, NotUnderstood> {
     match field {
         Field::Other => Err(NotUnderstood::NoField(name)),
@@ -143,7 +143,7 @@ fn time_of(field: &Field, name: &'static str) -> Result<Option<Timestamp>, NotUn
     text.map(str::parse).transpose().map_err(|_| NotUnderstood::NoField(name))
 }
 
-/// An event, of which the detail is looked at.
+/// An event of which the detail is read.
 #[derive(Deserialize)]
 struct Detailed<D> {
     detail: Object<D>,
@@ -152,7 +152,7 @@ struct Detailed<D> {
 /// Reads a JSON object.
 ///
 /// # Errors
-/// What is wrong with it, in a person's words: `it is ...`.
+/// Says what is wrong with the text, in words for a person: `it is ...`.
 fn object<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let start = text.trim_start();
     if start.is_empty() || start == "null" {
@@ -168,7 +168,7 @@ fn object<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     })
 }
 
-/// An instance id in an event.
+/// Reads an instance id of an event.
 fn instance_id_of(field: Field, name: &'static str) -> Result<InstanceId, NotUnderstood> {
     let instance = InstanceId::from(field.text().ok_or(NotUnderstood::NoField(name))?);
     if instance.is_well_formed() { Ok(instance) } else { Err(NotUnderstood::InstanceId(instance)) }
@@ -201,15 +201,15 @@ impl Place {
 /// Why an event says nothing to this function.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotUnderstood {
-    /// Not JSON, or without the fields of an event.
+    /// The input is not JSON, or lacks the fields of an event.
     #[error("this is not an EventBridge event, since {why}. {takes}")]
     NotAnEvent {
-        /// What is wrong with it: `it is ...`.
+        /// What is wrong with the input: `it is ...`.
         why: String,
         /// What the function takes, and where a sample is.
         takes: &'static str,
     },
-    /// Of another kind.
+    /// The event is of another kind.
     #[error(
         "an event `{detail_type}` from `{source_name}` is not for this function: its rule should match only what the template's rule of this function does. {takes}"
     )]
@@ -221,92 +221,92 @@ pub enum NotUnderstood {
         /// What the function takes, and where a sample is.
         takes: &'static str,
     },
-    /// A notification that is no event of EventBridge's.
+    /// The input is a notification, and no event of EventBridge.
     #[error("`{detail_type}`, a notification of `{source_name}`, is not for this function. {takes}")]
     OtherNotification {
-        /// The service.
+        /// The service that sent it.
         source_name: String,
-        /// What it tells of.
+        /// The subject of the notification.
         detail_type: String,
         /// What the function takes, and where a sample is.
         takes: &'static str,
     },
-    /// A batch of another service.
+    /// The input is a batch of another service.
     #[error(
         "these are records {origin}, and this function takes records of its own SQS queue alone, to which the template's rule sends. {takes}"
     )]
     OtherRecords {
-        /// `of aws:sns`, and the like.
+        /// The origin: `of aws:sns`, and the like.
         origin: String,
         /// What the function takes, and where a sample is.
         takes: &'static str,
     },
-    /// Neither an event nor an order.
+    /// The input is neither an event nor an order.
     #[error("this is no order: {why}. {takes}")]
     NotAnOrder {
-        /// What is wrong with it.
+        /// What is wrong with the input.
         why: String,
         /// What the function takes, and where a sample is.
         takes: &'static str,
     },
-    /// Without a field that AWS documents.
+    /// The event lacks a field that AWS documents.
     #[error("the event has no `{0}` that is what AWS documents for it")]
     NoField(&'static str),
-    /// Not an id.
+    /// The text is not the id of an instance.
     #[error("`{0}` is not the id of an instance")]
     InstanceId(InstanceId),
-    /// A word that is not documented.
+    /// The state is not documented.
     #[error("`{0}` is not a state of an instance that this version knows")]
     State(String),
-    /// A word that is not documented.
+    /// The transition is not documented.
     #[error("`{0}` is not a lifecycle transition that this version knows")]
     Transition(String),
-    /// From elsewhere.
+    /// The event comes from another account.
     #[error("the event is of account {theirs}, and this function works in {ours}: deploy it there, too")]
     OtherAccount {
-        /// The function's.
+        /// The function's account.
         ours: String,
-        /// The event's.
+        /// The event's account.
         theirs: String,
     },
-    /// From elsewhere.
+    /// The event comes from another Region.
     #[error("the event is of Region {theirs}, and this function works in {ours}: deploy it there, too")]
     OtherRegion {
-        /// The function's.
+        /// The function's Region.
         ours: String,
-        /// The event's.
+        /// The event's Region.
         theirs: String,
     },
-    /// A hook that somebody else serves, by its name.
+    /// By its name, the hook is served by another system.
     #[error(
-        "the lifecycle hook `{hook}` is somebody else's: the name of a hook for this function begins with `{prefix}` (REGISTRAR_LIFECYCLE_HOOK_PREFIX)"
+        "the lifecycle hook `{hook}` is not for this function: the name of a hook for this function begins with `{prefix}` (REGISTRAR_LIFECYCLE_HOOK_PREFIX)"
     )]
     OtherHook {
-        /// The event's.
+        /// The event's hook.
         hook: LifecycleHookName,
-        /// The function's.
+        /// The prefix of the hooks that this function serves.
         prefix: String,
     },
-    /// What the operator wrote at the hook.
+    /// The function does not understand what the operator wrote at the hook.
     #[error(
         "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata is not understood: {why}"
     )]
     Metadata {
-        /// Whose.
+        /// The hook that has the metadata.
         hook: LifecycleHookName,
-        /// What is wrong with it.
+        /// What is wrong with the metadata.
         why: String,
     },
-    /// A registration in what the operator wrote at the hook.
+    /// The operator wrote something at the hook that is not a registration.
     #[error(
         "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata has `{text}`, which is not a registration: {why}"
     )]
     Declaration {
-        /// Whose.
+        /// The hook that has the metadata.
         hook: LifecycleHookName,
-        /// What it says.
+        /// The text that is not a registration.
         text: String,
-        /// What is wrong with it.
+        /// What is wrong with the text.
         why: Malformed,
     },
 }

@@ -11,14 +11,14 @@ use crate::{
 
 const STATE_CHANGE: &str = "EC2 Instance State-change Notification";
 
-/// Look at this instance.
+/// A notice that an instance has to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Which one.
+    /// The instance to look at.
     pub instance: InstanceId,
-    /// What it was said to be doing, and when. A hint: events come late, twice, or in another order.
+    /// The state that the event announced, and when. It is a hint: events come late, twice, or in another order.
     pub announced: Option<(State, Timestamp)>,
-    /// How often the work on it has failed before, together with others.
+    /// How often the work on the instance has failed before, together with others.
     pub failures: u32,
 }
 
@@ -34,7 +34,7 @@ impl Notice {
     pub const TAKES: &str = "`instance-state` takes `EC2 Instance State-change Notification` from `aws.ec2`: \
                              events/instance-stopped.json in the repository of elb-registrar is a sample";
 
-    /// Whether it tells that the instance stops, or ends.
+    /// Returns whether the notice tells that the instance stops, or ends.
     pub fn tells_of_a_stop(&self) -> bool {
         self.announced.is_some_and(|(state, _)| state.is_out())
     }
@@ -42,8 +42,8 @@ impl Notice {
     /// Reads an EventBridge event, also inside the envelope of SNS, or a plain order.
     ///
     /// # Errors
-    /// Where it is not a state change of an EC2 instance of this account and Region, in its documented form. Repeating the
-    /// event would not help: it is for a person to look at.
+    /// If it is not a state change of an EC2 instance of this account and Region, in its documented form. Repeating the
+    /// event would not help: a person has to look at it.
     pub fn of_event(text: &str, place: &Place) -> Result<Self, NotUnderstood> {
         let is_ours = |source: &str, detail_type: &str| source == "aws.ec2" && detail_type == STATE_CHANGE;
         let input = Input::of(text, Self::TAKES)?;
@@ -72,7 +72,7 @@ mod tests {
         Place::of_function("arn:aws:lambda:us-east-1:123456789012:function:instance-state", "us-east-1")
     }
 
-    /// The sample of the EC2 user guide, which has no `version`.
+    /// Returns the sample of the EC2 user guide, which has no `version`.
     fn sample() -> Value {
         json!({
             "id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail-type": STATE_CHANGE, "source": "aws.ec2",
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_not_ours_is_refused_with_a_sentence_that_names_it() {
+    fn a_foreign_event_is_refused_with_a_sentence_that_names_it() {
         for (pointer, value, words) in [
             ("/source", json!("aws.autoscaling"), "from `aws.autoscaling` is not for this function"),
             ("/detail-type", json!("EC2 Spot Instance Interruption Warning"), "Spot"),
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_function_that_does_not_know_its_account_takes_any() {
-        // What `cargo lambda watch` says, and what the runtime interface emulator and `sam local` do.
+        // The ARNs that `cargo lambda watch` sends, and that the runtime interface emulator and `sam local` send.
         for arn in ["function-arn", "arn:aws:lambda:us-east-1:012345678912:function:test_function"] {
             let place = Place::of_function(arn, "us-east-1");
             assert_eq!(place.account, None);

@@ -1,8 +1,9 @@
-//! The account that the functions work in.
+//! The account in which the functions work.
 
 use std::sync::{Arc, OnceLock};
 
-/// The id of an account, learned from the first answer that names it: a reservation of EC2, or the ARN of a target group. No call asks for it.
+/// The id of an account. It is learned from the first answer that names it: a reservation of EC2, or the ARN of a
+/// target group. No call asks for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Account(Arc<OnceLock<String>>);
 
@@ -14,7 +15,7 @@ impl Account {
         }
     }
 
-    /// Returns its id; empty until an answer has named it.
+    /// Returns the account's id; empty until an answer has named it.
     pub(crate) fn id(&self) -> &str {
         self.0.get().map_or("", String::as_str)
     }

@@ -1,4 +1,5 @@
-//! Auto Scaling at the edge: what a group looks after by itself, where its members are in their life, its hooks, and their actions.
+//! Calls to Auto Scaling: what is attached to groups, the lifecycle states of their members, their hooks, and lifecycle
+//! actions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,14 +25,14 @@ use protocol::{
 
 use crate::aws::{budget::Budget, call::once};
 
-/// Names that one DescribeAutoScalingGroups call takes, unless `MaxRecords` says more
+/// Names in one DescribeAutoScalingGroups call, unless `MaxRecords` says more
 /// (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeAutoScalingGroups.html>).
 const NAMES_PER_CALL_MAX: usize = 50;
 
-/// Ids that one DescribeAutoScalingInstances call takes (API reference).
+/// Ids in one DescribeAutoScalingInstances call (API reference).
 const IDS_PER_CALL_MAX: usize = 50;
 
-/// The code of every refusal of a lifecycle action that is over, or never was: "No active Lifecycle Action found with...".
+/// The code for every lifecycle action that is over, or that never was: "No active Lifecycle Action found with...".
 const VALIDATION_ERROR: &str = "ValidationError";
 
 /// Auto Scaling of one Region.
@@ -42,15 +43,15 @@ pub struct AutoScaling {
 }
 
 impl AutoScaling {
-    /// Auto Scaling behind a client, and the budget of all clients' calls.
+    /// Creates Auto Scaling behind a client, with the budget of all clients' calls.
     pub fn new(client: Client, budget: Arc<Budget>) -> Self {
         Self { client, budget }
     }
 
-    /// Reads what is attached to groups. Those that are gone are left out, as the call does.
+    /// Reads what is attached to groups. Groups that do not exist any more are left out, as the call does.
     ///
     /// # Errors
-    /// Where a call fails: then nobody knows what is attached, and nothing of the members may be touched.
+    /// If a call fails. Then it is not known what is attached, and no member of the groups may be touched.
     pub async fn attached_balancers(
         &self,
         names: &BTreeSet<AutoScalingGroupName>,
@@ -71,12 +72,12 @@ impl AutoScaling {
         Ok(groups)
     }
 
-    /// Reads instances as members of groups. Those that are members of none are left out, as the call does.
+    /// Reads instances as members of groups. Instances that are members of none are left out, as the call does.
     ///
-    /// Not DescribeAutoScalingGroups, which also lists members: those of a warm pool it leaves out.
+    /// DescribeAutoScalingGroups also lists members, but leaves out those of a warm pool.
     ///
     /// # Errors
-    /// Where a call fails: then nobody knows who shall get traffic.
+    /// If a call fails. Then it is not known which instances should get traffic.
     pub async fn members(&self, ids: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Member>, CallError> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let mut members = BTreeMap::new();
@@ -92,7 +93,7 @@ impl AutoScaling {
         Ok(members)
     }
 
-    /// Reads a lifecycle hook; `None` if the hook or its group is not there (any more).
+    /// Reads a lifecycle hook; `None` if the hook or its group does not exist (any more).
     ///
     /// # Errors
     /// If the call fails.
@@ -105,7 +106,7 @@ impl AutoScaling {
         let call = call.lifecycle_hook_names(name.as_str());
         let answer = match once("autoscaling:DescribeLifecycleHooks", call.send()).await {
             Ok(answer) => answer,
-            // "AutoScalingGroup name not found", or a hook that is not there: both are gone.
+            // "AutoScalingGroup name not found", or a hook that does not exist: both are gone.
             Err(error) if error.code() == Some(VALIDATION_ERROR) => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -113,10 +114,10 @@ impl AutoScaling {
         Ok(found.map(|found| Hook::of(name, &described(found))))
     }
 
-    /// Restarts the heartbeat timeout of an action. Says whether the action is still there.
+    /// Restarts the heartbeat timeout of an action. Returns whether the action is still there.
     ///
     /// # Errors
-    /// Where the call fails for another reason.
+    /// If the call fails for another reason.
     pub async fn record_heartbeat(&self, action: &LifecycleAction) -> Result<bool, CallError> {
         let call = self
             .client
@@ -127,11 +128,11 @@ impl AutoScaling {
         still_there(once("autoscaling:RecordLifecycleActionHeartbeat", call.send()).await)
     }
 
-    /// Ends an action. Says whether it was still there: one that somebody has completed, or that ran out of time, is no error
-    /// (others retried that for hours).
+    /// Completes an action. Returns whether it was still there. An action that was completed already, or ran out of
+    /// time, is no error (others retried that for hours).
     ///
     /// # Errors
-    /// Where the call fails for another reason.
+    /// If the call fails for another reason.
     pub async fn complete(&self, action: &LifecycleAction, result: ActionResult) -> Result<bool, CallError> {
         let call = self
             .client
@@ -147,7 +148,7 @@ impl AutoScaling {
 fn attached(found: &aws_sdk_autoscaling::types::AutoScalingGroup) -> AttachedBalancers {
     let classic = found.load_balancer_names().iter().map(|name| BalancerId::Classic(name.as_str().into()));
     let target_groups = found.target_group_arns().iter().filter_map(|arn| TargetGroupId::from_arn(arn));
-    // The newer list of the same; its identifiers are ARNs of target groups, and names of Classic load balancers.
+    // The newer list of the same. Its identifiers are ARNs of target groups, and names of Classic load balancers.
     let sources = found.traffic_sources().iter().filter_map(|source| {
         let identifier = source.identifier()?;
         match source.r#type() {

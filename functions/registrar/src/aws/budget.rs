@@ -1,13 +1,14 @@
-//! How fast AWS is called: within a part of what the account may, and slower where that is still too fast.
+//! How fast AWS is called: within a part of what the account may, and slower if that is still too fast.
 //!
-//! The limits on calls are an account's and Region's: a token bucket for each set of APIs. Other controllers live from it, too: the AWS Load
-//! Balancer Controller, Terraform, people at the console. (EC2, ECS, Auto Scaling and CloudFormation have buckets of their own.) So a process
-//! takes at most half of what a bucket holds, and of what flows in four fifths for reading and nineteen twentieths for writing. Where
-//! others use more than what that leaves, or where an account has smaller buckets than those published, AWS refuses: then the
-//! rate is halved, and grows again as long as nothing is refused.
+//! The limits on calls belong to an account and Region: a token bucket for each set of APIs. Other controllers use it,
+//! too: the AWS Load Balancer Controller, Terraform, people at the console. (EC2, ECS, Auto Scaling and CloudFormation
+//! have buckets of their own.) So a process takes at most half of what a bucket holds. Of what flows in it takes four
+//! fifths for reading and nineteen twentieths for writing. AWS refuses calls if others use more than the rest, or if an
+//! account has smaller buckets than those published. Then the rate is halved, and grows again as long as nothing is
+//! refused.
 //!
-//! Waiting for a token costs time and is no failure. A call that is refused for all that, after the SDK's own attempts, is
-//! made again as long as the invocation has time left: a scan of 500 groups must not be lost to its last call.
+//! Waiting for a token costs time and is no failure. A call may still be refused after the SDK's own attempts. Then it
+//! is made again while the invocation has time left: a scan of 500 groups must not be lost to its last call.
 
 use std::{
     future::Future,
@@ -19,17 +20,19 @@ use futures::FutureExt;
 use protocol::{call_error::CallError, timing::INVOCATION_RESERVE};
 use tokio::time::{Instant as MonotonicTime, sleep};
 
-/// What part of a bucket's size is taken at once. More, and nothing is there for others at the moment of a storm; less, and
-/// a single stop among a hundred target groups waits.
+/// The share of a bucket's size that is taken at once.
+///
+/// Too small: a single stop among a hundred target groups waits. Too large: other callers find nothing at the moment of
+/// a storm.
 const SHARE_OF_SIZE: f64 = 0.5;
 
-/// How much of the rate comes back in a second without a refusal.
+/// The share of the rate that comes back in a second without a refusal.
 const RECOVERY: f64 = 0.02;
 
-/// What is left of the rate after many refusals: at 4 a second, one call in five seconds.
+/// The share of the rate that is left after many refusals: at 4 a second, one call in five seconds.
 const SLOWEST: f64 = 0.05;
 
-/// How often the rate is halved: refusals of calls that were under way together are one message.
+/// How often the rate is halved at most: refusals of calls that were under way together are one message.
 const SLOWED_EVERY: Duration = Duration::from_secs(1);
 
 /// Calls that take their tokens from one bucket.
@@ -62,7 +65,7 @@ pub enum Service {
     ElasticLoadBalancingV2,
 }
 
-/// A set of APIs with its published bucket, and what part of its refill is used.
+/// A set of APIs with its published bucket, and the share of its refill that is used.
 struct Limits {
     set: ApiSet,
     service: Service,
@@ -75,15 +78,18 @@ struct Limits {
     share: f64,
 }
 
-/// What part of a refill reading uses, and what part writing. More leaves others nothing for as long as a storm lasts; less makes the storm last
-/// longer. What it lasts for is writing, 4 calls a second of which are two minutes for 500 groups; reading them takes ten seconds.
+/// The shares of a refill that reading and writing use.
+///
+/// Too small: a storm lasts longer. Too large: other callers find nothing for as long as it lasts. Writing decides that
+/// time: at 4 calls a second, 500 groups take two minutes, and reading them takes ten seconds.
 const READING: f64 = 0.8;
 const WRITING: f64 = 0.95;
 
-/// A line for each set, in their order; of two lines that fit an operation the first counts.
+/// One line for each set, in the order of the sets. If two lines fit an operation, the first one counts.
 ///
 /// Sources: <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>, and
-/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-throttling.html>, whose descriptions had 40 and 10 until early 2026.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-throttling.html>, whose descriptions had
+/// 40 and 10 until early 2026.
 const LIMITS: [Limits; 7] = [
     limits(ApiSet::Ec2Describe, Service::Ec2, "Describe", 100.0, 20.0, READING),
     limits(ApiSet::CreateTags, Service::Ec2, "CreateTags", 100.0, 10.0, WRITING),
@@ -99,7 +105,7 @@ const fn limits(set: ApiSet, service: Service, operations: &'static str, size: f
 }
 
 impl ApiSet {
-    /// The set of an operation; `None` for one without published limits that matter here.
+    /// Returns the set of an operation; `None` for one without published limits that matter here.
     pub fn of(service: Service, operation: &str) -> Option<Self> {
         let of_operation = |limits: &&Limits| limits.service == service && operation.starts_with(limits.operations);
         LIMITS.iter().find(of_operation).map(|limits| limits.set)
@@ -121,31 +127,33 @@ pub struct Budget {
 struct Bucket {
     /// Tokens that were taken and have not flowed in again.
     missing: f64,
-    /// When that was reckoned last.
+    /// When `missing` was last computed.
     reckoned_at: Option<MonotonicTime>,
-    /// What part of the rate refusals have taken away.
+    /// The share of the rate that refusals have taken away.
     slowed: f64,
     slowed_at: Option<MonotonicTime>,
 }
 
 impl Budget {
-    /// An invocation begins, which will be ended at its deadline; `None` where nobody knows, and nothing is tried for long.
+    /// Begins an invocation, which Lambda ends at its deadline. `None` if the deadline is not known: then no refused
+    /// call is made again.
     pub fn begin(&self, deadline: Option<MonotonicTime>) {
-        // A machine that has just booted knows no time so long ago: then there is nothing to spare.
+        // The clock of a machine that has just booted may begin too late for this subtraction. Then there is no time to
+        // spare.
         let until =
             deadline.map(|deadline| deadline.checked_sub(INVOCATION_RESERVE).unwrap_or_else(MonotonicTime::now));
         *self.patient_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    /// Whether there is time to begin something that may take as long as a call takes.
+    /// Returns whether there is time to begin something that may take as long as a call takes.
     pub fn has_time(&self) -> bool {
         self.patient_until().is_none_or(|until| MonotonicTime::now() < until)
     }
 
-    /// Makes a call when there is a token for it, and again where it was refused as coming too fast.
+    /// Makes a call when there is a token for it, and makes it again if AWS refused it as coming too fast.
     ///
     /// # Errors
-    /// What the call says; that it came too fast, where the invocation has no time left for another.
+    /// What the call says. That it came too fast only if the invocation has no time left for another attempt.
     pub(crate) async fn patiently<'c, T, F>(&self, set: ApiSet, call: impl Fn() -> F) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, CallError>> + Send + 'c,
@@ -169,12 +177,12 @@ impl Budget {
         }
     }
 
-    /// A call came too fast.
+    /// Notes that a call came too fast.
     pub fn slow_down(&self, set: ApiSet) {
         self.bucket(set, |bucket| bucket.slow_down(set, MonotonicTime::now()));
     }
 
-    /// Whether what was refused shall be tried again: there is time, as far as anybody knows.
+    /// Returns whether a refused call should be made again: the deadline is known, and there is time.
     pub fn is_patient(&self) -> bool {
         self.patient_until().is_some_and(|until| MonotonicTime::now() < until)
     }
@@ -189,7 +197,7 @@ impl Budget {
 }
 
 impl Bucket {
-    /// Takes a token; where there is none, says how long to wait for it.
+    /// Takes a token. If there is none, returns how long to wait for it.
     fn take(&mut self, set: ApiSet, now: MonotonicTime) -> Option<Duration> {
         let rate = self.reckon(set, now);
         let size = set.limits().size * SHARE_OF_SIZE;
@@ -202,7 +210,7 @@ impl Bucket {
 
     fn slow_down(&mut self, set: ApiSet, now: MonotonicTime) {
         self.reckon(set, now);
-        // AWS has none, so what is thought to be left is wrong.
+        // AWS has none left, so what was computed is wrong.
         self.missing = self.missing.max(set.limits().size * SHARE_OF_SIZE);
         if self.slowed_at.is_none_or(|at| now - at >= SLOWED_EVERY) {
             self.slowed_at = Some(now);
@@ -210,7 +218,7 @@ impl Bucket {
         }
     }
 
-    /// Lets flow in what has since the last time. Answers the rate, in tokens a second.
+    /// Adds the tokens that have flowed in since the last time. Returns the rate, in tokens a second.
     fn reckon(&mut self, set: ApiSet, now: MonotonicTime) -> f64 {
         let passed = self.reckoned_at.map_or(0.0, |at| (now - at).as_secs_f64());
         self.reckoned_at = Some(now);
@@ -231,7 +239,7 @@ mod tests {
         CallError::Refused { action: "X", code: "Throttling".to_owned(), message: "Rate exceeded".to_owned() }
     }
 
-    /// Seconds that some calls take which are answered at once.
+    /// Returns the seconds that some calls take that are answered at once.
     async fn seconds_for(budget: &Budget, set: ApiSet, calls: usize) -> f64 {
         let begun = MonotonicTime::now();
         for _ in 0..calls {
@@ -241,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn half_of_a_bucket_is_there_at_once_and_then_a_share_of_what_flows_in() {
+    async fn half_a_bucket_is_available_at_once_and_then_its_refill() {
         for (index, Limits { set, size, refill, share, .. }) in LIMITS.into_iter().enumerate() {
             assert_eq!(set as usize, index, "{set:?}: the lines are in the order of the sets");
             let budget = Budget::default();
@@ -274,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_came_too_fast_is_called_again_as_long_as_there_is_time() {
+    async fn a_throttled_call_is_made_again_while_there_is_time() {
         let calls = AtomicUsize::new(0);
         let refuses = |times: usize| {
             let calls = &calls;
@@ -284,7 +292,10 @@ mod tests {
             }
         };
         let budget = Budget::default();
-        assert!(budget.patiently(ApiSet::Describe, refuses(1)).await.is_err(), "nobody knows how long there is time");
+        assert!(
+            budget.patiently(ApiSet::Describe, refuses(1)).await.is_err(),
+            "without a deadline no call is made again"
+        );
         calls.store(0, Ordering::Relaxed);
         budget.begin(Some(MonotonicTime::now() + Duration::from_secs(120)));
         assert!(budget.patiently(ApiSet::Describe, refuses(5)).await.is_ok());

@@ -1,4 +1,5 @@
-//! The one way to call AWS: with a token of the budget, and again where the call came too fast; and the one way through pages.
+//! The one way to call AWS, with a token of the budget and again if the call came too fast; and the one way through
+//! pages.
 
 use std::{error::Error as StdError, fmt, future::Future, sync::Arc};
 
@@ -8,7 +9,7 @@ use protocol::call_error::CallError;
 
 use super::budget::{ApiSet, Budget};
 
-/// What the SDK answers.
+/// The SDK's answer to a request.
 type Sent<T, E, R> = Result<T, SdkError<E, R>>;
 
 /// An error of an operation, as the SDK has it.
@@ -17,8 +18,8 @@ pub(crate) trait Refusal: ProvideErrorMetadata + StdError + Send + Sync + 'stati
 impl<E: ProvideErrorMetadata + StdError + Send + Sync + 'static> Refusal for E {}
 
 impl Budget {
-    /// Makes a call that needs an action of IAM, as its set of APIs allows, and again where it was refused as coming too fast. `None` for
-    /// a service without a published limit, whose calls are made once.
+    /// Makes a call that needs an action of IAM, as its set of APIs allows, and again if AWS refused it as coming too
+    /// fast. With `None`, for a service without a published limit, the call is made once.
     ///
     /// # Errors
     /// What AWS says, after the SDK's own retries.
@@ -39,11 +40,11 @@ impl Budget {
         }
     }
 
-    /// Calls for one page after another until there is none, and shows each as soon as it is there. `page` asks for the one that bears a
-    /// token, and `next` reads from a page the token of the next one.
+    /// Calls for one page after another until there is none, and shows each as soon as it has come. `page` requests the
+    /// page of a token, and `next` reads the next page's token.
     ///
     /// # Errors
-    /// What AWS says of the first page that could not be had.
+    /// What AWS says of the first page that could not be read.
     pub(crate) async fn pages<T, E, R, F>(
         &self,
         set: impl Into<Option<ApiSet>>,
@@ -70,7 +71,7 @@ impl Budget {
     }
 }
 
-/// Makes a call once, for whoever has waited for a token already.
+/// Makes a call once, for a caller that has waited for a token already.
 ///
 /// # Errors
 /// What AWS says, after the SDK's own retries.
@@ -85,7 +86,7 @@ where
     sent.await.map_err(|error| call_error(action, error))
 }
 
-/// What the SDK says of a call that needs an action of IAM.
+/// Returns what the SDK says of a call that needs an action of IAM.
 fn call_error<E: Refusal, R>(action: &'static str, error: SdkError<E, R>) -> CallError
 where
     R: fmt::Debug + Send + Sync + 'static,

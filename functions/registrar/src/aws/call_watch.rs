@@ -1,5 +1,5 @@
-//! What the clients' calls were: how many, how many of them throttled or denied, and what time their service says it is.
-//! What was throttled slows the [`Budget`] down.
+//! What the clients' calls were: how many, how many of them throttled or denied, and what time their service says it
+//! is. Throttled calls slow the [`Budget`] down.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -26,7 +26,7 @@ use protocol::{
 
 use crate::aws::budget::{ApiSet, Budget, Service};
 
-/// Counts of all clients of a function, since they were taken last.
+/// Counts of all clients of a function, since they were last taken.
 #[derive(Debug, Default)]
 pub struct CallCounts {
     calls: AtomicU64,
@@ -39,14 +39,14 @@ pub struct CallCounts {
 pub struct Counted {
     /// Attempts of calls.
     pub calls: u64,
-    /// Those of them that came too fast.
+    /// Attempts that came too fast.
     pub throttled: u64,
-    /// Those of them for which a permission is missing, whether or not the work could go on without.
+    /// Attempts for which a permission is missing, whether or not the work could go on without it.
     pub denied: u64,
 }
 
 impl CallCounts {
-    /// Takes the counts. The next ones begin at nothing.
+    /// Takes the counts. The next ones begin at 0.
     pub fn take(&self) -> Counted {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         Counted { calls: take(&self.calls), throttled: take(&self.throttled), denied: take(&self.denied) }
@@ -57,36 +57,37 @@ impl CallCounts {
 #[derive(Clone, Debug, Default)]
 pub struct CallWatch {
     counts: Arc<CallCounts>,
-    /// From the `Date` of the last answer.
+    /// The `Date` of the last answer.
     date: Arc<Mutex<Option<Timestamp>>>,
     /// Whether only calls that describe are let through.
     refuses_writes: bool,
-    /// Who is told of calls that came too fast, and of which service they were.
+    /// The budget that throttled calls slow down, and the service of these calls.
     budget: Option<(Service, Arc<Budget>)>,
 }
 
 impl CallWatch {
-    /// A watch that adds to the counts of others.
+    /// Creates a watch that adds to the counts of others.
     pub fn counting_in(counts: &Arc<CallCounts>) -> Self {
         Self { counts: counts.clone(), ..Self::default() }
     }
 
-    /// The same, for clients that shall change nothing whatever calls them.
+    /// Returns the same watch, for clients that must change nothing, whatever their caller asks.
     #[must_use]
     pub fn refusing_writes(self) -> Self {
         Self { refuses_writes: true, ..self }
     }
 
-    /// The same, for a client whose service has limits on calls: each one that came too fast slows down those to come.
+    /// Returns the same watch, for a client whose service has limits on calls. Each call that came too fast slows down
+    /// those to come.
     #[must_use]
     pub fn slowing(self, service: Service, budget: &Arc<Budget>) -> Self {
         Self { budget: Some((service, budget.clone())), ..self }
     }
 
-    /// The service's time, from its last answer.
+    /// Returns the service's time, by its last answer.
     ///
-    /// EC2's `LaunchTime` and the times in tags are compared with it: it is the clock that wrote them. Our own may be off,
-    /// and a process in the sandbox has another one altogether.
+    /// It is compared with EC2's `LaunchTime` and the times in tags, because the same clock wrote them. Our own clock
+    /// may be wrong, and a process in the sandbox has another clock altogether.
     #[expect(clippy::disallowed_methods, reason = "an answer without `Date` leaves nothing but our own clock")]
     pub fn service_time(&self) -> Timestamp {
         self.date.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Utc::now)
@@ -105,8 +106,8 @@ impl Intercept for CallWatch {
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // Not `read_before_execution`: a client's interceptors are asked there before the operation has its name. All that
-        // is read here is described; what has no name is refused as well.
+        // Not `read_before_execution`: a client's interceptors are called there before the operation has its name. All
+        // that is read here is described, so an operation without a name is refused as well.
         let operation = operation(config);
         match self.refuses_writes && !operation.starts_with("Describe") {
             true => Err(format!("{operation} is not a call that only describes").into()),
@@ -149,12 +150,13 @@ impl Intercept for CallWatch {
     }
 }
 
-/// The operation's name, such as `DescribeTargetHealth`.
+/// Returns the operation's name, such as `DescribeTargetHealth`.
 fn operation(config: &ConfigBag) -> &str {
     config.load::<Metadata>().map(Metadata::name).unwrap_or_default()
 }
 
-/// Whether a refusal in any of the protocols has one of some codes: `<Code>Throttling</Code>`, `"...#Throttling"`.
+/// Returns whether a refusal in any of the protocols has one of some codes: `<Code>Throttling</Code>`,
+/// `"...#Throttling"`.
 fn has_code(body: &[u8], codes: &[&str]) -> bool {
     let text = String::from_utf8_lossy(body);
     let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());

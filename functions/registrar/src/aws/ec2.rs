@@ -1,4 +1,4 @@
-//! EC2 at the edge: instances are read, tags are written and compared away.
+//! Calls to EC2: instances are described, tags are written, and deleted if they still have the value that was read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,20 +26,21 @@ use crate::aws::{
     call_watch::CallWatch,
 };
 
-/// Values that a filter of a Describe call takes, a limit of EC2.
+/// Values in one filter of a Describe call, a limit of EC2.
 pub(crate) const FILTER_VALUES_MAX: usize = 200;
 
-/// Elements of a page, the most that EC2 gives. Without it EC2 tries to answer with everything at once, which times out for
-/// many and has a token bucket of half the size.
+/// Elements of a page, the most that EC2 allows. Without a page size EC2 tries to answer with everything at once. That
+/// times out in large accounts, and has a token bucket of half the size.
 pub(crate) const PAGE_SIZE: i32 = 1_000;
 
-/// Resources that CreateTags and DeleteTags take, a limit of EC2.
+/// Resources in one CreateTags or DeleteTags call, a limit of EC2.
 pub(crate) const RESOURCES_PER_CALL_MAX: usize = 1_000;
 
-/// States of instances that shall be registered nowhere.
+/// States of instances that should be registered nowhere.
 const OUT_STATES: [State; 4] = [State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated];
 
-/// All states that there are. Asked for by name, since DescribeInstances without a filter has a token bucket of half the size.
+/// All states. They are asked for by name, because DescribeInstances without a filter has a token bucket of half the
+/// size.
 const STATES: [State; 6] =
     [State::Pending, State::Running, State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated];
 
@@ -55,14 +56,15 @@ pub struct Ec2 {
 /// What EC2 describes of some instances.
 #[derive(Debug)]
 pub struct Described {
-    /// When EC2 answered, by its own clock: the same that wrote `LaunchTime`, whatever ours says.
+    /// When EC2 answered, by its own clock. The same clock wrote `LaunchTime`, whatever ours says.
     pub at: Timestamp,
-    /// Those of the instances asked for that EC2 knows.
+    /// The instances that were asked for and that EC2 knows.
     pub instances: BTreeMap<InstanceId, Instance>,
 }
 
 impl Ec2 {
-    /// EC2 behind a client, with the watch over that client's calls, their budget, and the account that EC2 names.
+    /// Creates EC2 behind a client, with the watch over that client's calls, their budget, and the account that EC2
+    /// names.
     pub(crate) fn new(client: Client, watch: CallWatch, budget: Arc<Budget>, account: Account) -> Self {
         Self { client, watch, budget, account }
     }
@@ -70,19 +72,19 @@ impl Ec2 {
     /// Describes instances. Those that EC2 does not know are left out.
     ///
     /// # Errors
-    /// Where a call fails. An unknown id is no failure, since the ids go into a filter: as `InstanceIds`, one of them would
-    /// fail the whole call.
+    /// If a call fails. An unknown id is no failure, because the ids go into a filter. As `InstanceIds`, one unknown id
+    /// would fail the whole call.
     pub async fn read(&self, ids: &BTreeSet<InstanceId>) -> Result<Described, CallError> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let filters = ids.chunks(FILTER_VALUES_MAX).map(|chunk| vec![filter("instance-id", chunk.to_vec())]);
         self.describe(filters.collect()).await
     }
 
-    /// Describes the instances that a sweep has to look at: those that are out, those that hold or declare something, and those with a
-    /// tag that nearly is one of ours.
+    /// Describes the instances that a sweep has to look at: those that are out, those that hold or declare something,
+    /// and those with a tag that is nearly one of ours.
     ///
     /// # Errors
-    /// Where a call fails.
+    /// If a call fails.
     pub async fn read_for_sweep(&self) -> Result<Described, CallError> {
         let keys = LIKE_OURS.map(str::to_owned).to_vec();
         let mut reading = self.describe(vec![vec![in_states(&OUT_STATES)], vec![filter("tag-key", keys)]]).await?;
@@ -96,7 +98,7 @@ impl Ec2 {
     /// Describes every instance there is.
     ///
     /// # Errors
-    /// Where a call fails.
+    /// If a call fails.
     pub async fn read_all(&self) -> Result<Described, CallError> {
         self.describe(vec![vec![in_states(&STATES)]]).await
     }
@@ -104,29 +106,31 @@ impl Ec2 {
     /// Describes the instances that are out.
     ///
     /// # Errors
-    /// Where a call fails.
+    /// If a call fails.
     pub async fn read_out(&self) -> Result<Described, CallError> {
         self.describe(vec![vec![in_states(&OUT_STATES)]]).await
     }
 
-    /// Describes the instances that are on their way out at present. That takes EC2 a minute or so: they are few, but in a storm.
+    /// Describes the instances that are stopping or shutting down at present. That takes EC2 a minute or so, so they
+    /// are few outside a storm.
     ///
     /// # Errors
-    /// Where a call fails.
+    /// If a call fails.
     pub async fn read_on_their_way_out(&self) -> Result<Described, CallError> {
         self.describe(vec![vec![in_states(&[State::Stopping, State::ShuttingDown])]]).await
     }
 
-    /// Describes the instances that hold something and start, or run.
+    /// Describes the instances that hold something and are starting or running.
     ///
     /// # Errors
-    /// Where a call fails.
+    /// If a call fails.
     pub async fn read_holders_up(&self) -> Result<Described, CallError> {
         let up = in_states(&[State::Pending, State::Running]);
         self.describe(vec![vec![up, filter("tag-key", held_keys().into())]]).await
     }
 
-    /// Describes the instances that match any of some sets of filters, all of the set.
+    /// Describes the instances that match any of some sets of filters. An instance matches a set if it matches all
+    /// filters of it.
     async fn describe(&self, filters: Vec<Vec<Filter>>) -> Result<Described, CallError> {
         let mut instances = BTreeMap::new();
         let mut at: Option<Timestamp> = None;
@@ -148,19 +152,19 @@ impl Ec2 {
         Ok(Described { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
     }
 
-    /// Writes the same tags on some instances, of which EC2 does all or none.
+    /// Writes the same tags on some instances. EC2 does all of it or nothing.
     ///
     /// # Errors
-    /// Where the call fails; not answered, the tags may be there.
+    /// If the call fails. If it was not answered, the tags may have been written.
     pub async fn tag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         let call = self.client.create_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
         self.budget.call(ApiSet::CreateTags, "ec2:CreateTags", || call.clone().send()).await.map(drop)
     }
 
-    /// Deletes tags from some instances, each only where it still has the value given.
+    /// Deletes tags from some instances, each only if it still has the given value.
     ///
     /// # Errors
-    /// Where the call fails; not answered, the tags may be gone.
+    /// If the call fails. If it was not answered, the tags may have been deleted.
     pub async fn untag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         assert!(!tags.is_empty(), "DeleteTags without tags deletes all of them");
         let call = self.client.delete_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
@@ -172,11 +176,11 @@ fn in_states(states: &[State]) -> Filter {
     filter("instance-state-name", states.iter().map(|state| state.name().to_owned()).collect())
 }
 
-/// What finds all keys of ours, and those that nearly are: a filter's values may have `*`, and their case counts.
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>
+/// Patterns that find all keys of ours, and those that are nearly one. A filter's values may have `*`, and their case
+/// counts. <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>
 const LIKE_OURS: [&str; 5] = ["elb-registrar*", "*egistr*", "*EGISTR*", "*lb?r*", "*LB?R*"];
 
-/// The keys of tags that hold something.
+/// Returns the keys of tags that hold something.
 fn held_keys() -> [String; 2] {
     [tag::HELD.to_owned(), format!("{}.*", tag::HELD)]
 }
@@ -215,7 +219,7 @@ fn interface(found: &aws_sdk_ec2::types::InstanceNetworkInterface) -> Option<Int
     let ipv6 = found.ipv6_addresses().iter();
     Some(Interface {
         device_index: u32::try_from(attachment.device_index()?).ok()?,
-        // Instance types with one card may leave it out.
+        // Instance types with one card may leave the index out.
         network_card_index: u32::try_from(attachment.network_card_index().unwrap_or(0)).ok()?,
         ipv4: ipv4.filter_map(|a| Some((a.private_ip_address()?.parse().ok()?, a.primary() == Some(true)))).collect(),
         ipv6: ipv6.filter_map(|a| Some((a.ipv6_address()?.parse().ok()?, a.is_primary_ipv6() == Some(true)))).collect(),
@@ -226,7 +230,7 @@ fn timestamp(time: &SdkDateTime) -> Option<Timestamp> {
     DateTime::from_timestamp(time.secs(), time.subsec_nanos())
 }
 
-/// The time in `User initiated (2026-01-05 08:00:00 GMT)`, where there is one.
+/// Returns the time in `User initiated (2026-01-05 08:00:00 GMT)`, if there is one.
 fn time_in_reason(reason: &str) -> Option<Timestamp> {
     let (_, time) = reason.rsplit_once('(')?;
     let time = NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S GMT)").ok()?;

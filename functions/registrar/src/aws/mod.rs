@@ -1,4 +1,4 @@
-//! AWS at the edge: the clients, how fast they may call, and what each service is asked and told.
+//! AWS: the clients, how fast they may call, and the calls to each service.
 //!
 //! The load balancers' own calls are in [`crate::balancer`].
 
@@ -12,6 +12,8 @@ pub mod ec2;
 mod network;
 pub mod queue;
 
-/// Calls that read, under way at once. More only fills the account's buckets (40 to 200 calls at once, 10 to 50 a second)
-/// and leaves nothing to other controllers; fewer makes a scan of hundreds of groups wait for round trips.
+/// Calls that read, under way at once. The account's buckets allow 40 to 200 calls at once, and 10 to 50 a second.
+///
+/// Too small: a scan of hundreds of groups waits for round trips. Too large: the buckets are emptied, and other
+/// controllers find nothing.
 pub const CALLS_IN_FLIGHT_MAX: usize = 8;

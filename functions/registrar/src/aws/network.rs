@@ -23,13 +23,15 @@ use crate::aws::{
 };
 
 impl Ec2 {
-    /// Reads whose some addresses are. Interfaces are asked for last: whatever lists one of the addresses by then has it.
+    /// Reads whose some addresses are. Interfaces are read last: an interface that lists one of the addresses by then
+    /// has it.
     ///
-    /// Addresses are asked for by name, which is one call for 200 of them. Only for those that no interface lists all
-    /// interfaces of their VPC are read, since no filter finds a delegated prefix by an address in it.
+    /// Addresses are asked for by name, which is one call for 200 of them. No filter finds a delegated prefix by an
+    /// address in it. So all interfaces of a VPC are read for the addresses that no interface lists, and only for
+    /// those.
     ///
     /// # Errors
-    /// Where a call fails: then nothing is known.
+    /// If a call fails: then nothing is known.
     pub async fn read_networks(&self, addresses: &BTreeSet<(VpcId, IpAddr)>) -> Result<Networks, CallError> {
         let mut networks = Networks::of(self.account.id(), self.subnets(addresses).await?);
         let inside: Vec<&(VpcId, IpAddr)> =
@@ -66,10 +68,10 @@ impl Ec2 {
         Ok(subnets)
     }
 
-    /// Counts the interfaces that have each of some addresses, in whatever network of the account.
+    /// Counts the interfaces that have each of some addresses, in all networks of the account.
     ///
     /// # Errors
-    /// Where a call fails.
+    /// If a call fails.
     pub async fn count_interfaces(&self, addresses: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, usize>, CallError> {
         let mut counts = BTreeMap::new();
         let count = |found: &NetworkInterface| {
@@ -117,7 +119,7 @@ fn addresses_of(found: &NetworkInterface) -> impl Iterator<Item = IpAddr> + '_ {
     ipv4.chain(ipv6).filter_map(|text| text.parse().ok())
 }
 
-/// Adds to what is known of networks an interface, as EC2 describes it.
+/// Adds an interface, as EC2 describes it, to what is known of networks.
 fn note(networks: &mut Networks, found: &NetworkInterface) {
     let Some(vpc) = found.vpc_id().map(VpcId::from) else { return };
     let ipv4 = found.ipv4_prefixes().iter().filter_map(|prefix| prefix.ipv4_prefix());

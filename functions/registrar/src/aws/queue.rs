@@ -1,4 +1,4 @@
-//! SQS at the edge: a message is parked until there is a reason to look again, or goes to the dead letters.
+//! Calls to SQS: messages are parked until there is a reason to look again, sent, or moved to the dead letters.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -16,22 +16,24 @@ use crate::{
     config::Config,
 };
 
-/// Messages a batch call of SQS takes.
+/// Messages in one batch call of SQS.
 const BATCH_MAX: usize = 10;
 
-/// The shortest that a message is parked: at once, it would come back before its function has answered.
+/// The shortest time for which a message is parked. With 0, it would come back before its function has answered.
 const PARK_MIN: Duration = Duration::from_secs(1);
 
-/// The longest that a message can be parked: 12 hours from its receive, a limit of SQS, less what has passed since then.
+/// The longest time for which a message is parked: 12 hours from its receive, a limit of SQS, less what has passed
+/// since then.
 const PARK_MAX: Duration = Duration::from_secs(11 * 3600);
 
-/// The longest that SQS delays a new message: "Valid values: 0 to 900" (API reference, SendMessageBatchRequestEntry).
+/// The longest time by which SQS delays a new message: "Valid values: 0 to 900" (API reference,
+/// SendMessageBatchRequestEntry).
 const DELAY_MAX: Duration = Duration::from_secs(900);
 
 /// Characters of a reason: far below the size of a message, and enough to see what is wrong.
 const REASON_LENGTH_MAX: usize = 1_000;
 
-/// The queue that events come from, and the one for those that nobody understands.
+/// A function's queue, and the queue for messages that it does not understand.
 pub struct Queue {
     client: Client,
     url: Option<String>,
@@ -41,38 +43,39 @@ pub struct Queue {
 /// A message to be parked.
 #[derive(Clone, Debug)]
 pub struct Parked {
-    /// Of this receive.
+    /// The receipt handle of this receive.
     pub receipt_handle: String,
-    /// For so long.
+    /// For how long it is parked.
     pub wait: Duration,
 }
 
 impl Queue {
-    /// The queues of a configuration.
+    /// Creates the queues of a configuration.
     pub fn new(client: Client, config: &Config) -> Self {
         let (url, dead_letter_url) = (config.queue_url.clone(), config.dead_letter_queue_url.clone());
         Self { client, url, dead_letter_url }
     }
 
-    /// The queue of orders, and for those that nobody understands the one of a configuration.
+    /// Creates the queue of orders, with the dead letters of a configuration.
     pub fn of_orders(client: Client, config: &Config) -> Self {
         Self { url: config.order_queue_url.clone(), ..Self::new(client, config) }
     }
 
-    /// The queue of events, of a function that serves another one.
+    /// Creates the queue of events, for a function that serves another one.
     pub fn of_events(client: Client, config: &Config) -> Self {
         Self { url: config.event_queue_url.clone(), ..Self::new(client, config) }
     }
 
-    /// Whether there is a queue.
+    /// Returns whether there is a queue.
     pub fn is_there(&self) -> bool {
         self.url.is_some()
     }
 
-    /// Makes messages invisible. They also have to be reported as not done, or Lambda deletes them.
+    /// Makes messages invisible. The function also has to report them as not done, or Lambda deletes them.
     ///
-    /// Those that shall wait for the same time come back together, however long it takes to park a thousand. Whatever fails here is
-    /// only logged: such a message comes back when the queue's own timeout is over, which is early or late, and never wrong.
+    /// Messages with the same wait come back together, however long it takes to park a thousand. A failure here is only
+    /// logged: such a message comes back when the queue's own timeout is over, which may be early or late, and is never
+    /// wrong.
     pub async fn park(&self, messages: &[Parked]) {
         let Some(url) = &self.url else { return };
         let begun = MonotonicTime::now();
@@ -91,7 +94,7 @@ impl Queue {
                 .build()
         });
         let entries: Result<Vec<_>, _> = entries.collect();
-        // The builder asks only for the two fields that are always set.
+        // The builder fails only without the two fields that are always set.
         let Ok(entries) = entries else { return };
         let call = self.client.change_message_visibility_batch().queue_url(url).set_entries(Some(entries));
         match once("sqs:ChangeMessageVisibility", call.send()).await {
@@ -103,20 +106,20 @@ impl Queue {
         }
     }
 
-    /// Puts a message into the queue. Says whether it is there: a function that runs without a queue has nowhere to put it.
+    /// Puts a message into the queue. Returns whether it was sent: a function that runs without a queue sends nothing.
     ///
     /// # Errors
-    /// Where the call fails; not answered, it may be there.
+    /// If the call fails. If it was not answered, the message may have been sent.
     pub async fn send(&self, body: &str) -> Result<bool, CallError> {
         let Some(url) = &self.url else { return Ok(false) };
         let call = self.client.send_message().queue_url(url).message_body(body);
         once("sqs:SendMessage", call.send()).await.map(|_| true)
     }
 
-    /// Puts a message into a FIFO queue, as one of a group. A second copy is known by the id for five minutes.
+    /// Puts a message into a group of a FIFO queue. For five minutes, SQS drops another message with the same id.
     ///
     /// # Errors
-    /// Where the call fails; not answered, it may be there.
+    /// If the call fails. If it was not answered, the message may have been sent.
     pub async fn send_to_group(&self, body: &str, group: &str, id: &str) -> Result<bool, CallError> {
         let Some(url) = &self.url else { return Ok(false) };
         let call = self.client.send_message().queue_url(url).message_body(body);
@@ -124,10 +127,10 @@ impl Queue {
         once("sqs:SendMessage", call.send()).await.map(|_| true)
     }
 
-    /// Puts messages into the queue, each to come so much later; a quarter of an hour at the most.
+    /// Puts messages into the queue, each with its delay; a quarter of an hour at most.
     ///
     /// # Errors
-    /// Where not all of them are there for sure.
+    /// If it is not certain that all of them were sent.
     pub async fn send_later(&self, messages: &[(String, Duration)]) -> Result<(), CallError> {
         let Some(url) = &self.url else { return Ok(()) };
         for batch in messages.chunks(BATCH_MAX) {
@@ -136,7 +139,7 @@ impl Queue {
                 let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
                 entry.delay_seconds(delay).build()
             });
-            // The builder asks only for the two fields that are always set.
+            // The builder fails only without the two fields that are always set.
             let entries: Vec<_> = entries.flatten().collect();
             let call = self.client.send_message_batch().queue_url(url).set_entries(Some(entries));
             let answer = once("sqs:SendMessage", call.send()).await?;
@@ -148,7 +151,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Keeps messages invisible for so long from now on, again and again in half of that time: a sign of life. It never ends by itself.
+    /// Keeps messages invisible for `taken_for`, again and again after half of that time, as a sign of life. It never
+    /// ends by itself.
     pub async fn keep(&self, receipt_handles: Vec<String>, taken_for: Duration) -> Infallible {
         loop {
             let parked = |receipt_handle: &String| Parked { receipt_handle: receipt_handle.clone(), wait: taken_for };
@@ -157,13 +161,15 @@ impl Queue {
         }
     }
 
-    /// Sends what nobody understands to the dead letters, as it came, with the reason in the attribute `reason`. Says
-    /// whether it is there: without a queue for it, or where the call fails, the original has to stay.
+    /// Sends a message that is not understood to the dead letters, as it came, with the reason in the attribute
+    /// `reason`.
+    ///
+    /// Returns whether it was sent. Without a queue for it, or if the call fails, the original has to stay.
     pub async fn bury(&self, body: &str, reason: &str) -> bool {
         let Some(url) = &self.dead_letter_url else { return false };
         let reason: String = reason.chars().filter(|c| is_sendable(*c)).take(REASON_LENGTH_MAX).collect();
         let attribute = MessageAttributeValue::builder().data_type("String").string_value(reason).build();
-        // The builder asks only for the data type.
+        // The builder fails only without the data type.
         let Ok(attribute) = attribute else { return false };
         let call = self.client.send_message().queue_url(url).message_body(body).message_attributes("reason", attribute);
         let sent = once("sqs:SendMessage", call.send()).await;
@@ -172,8 +178,8 @@ impl Queue {
     }
 }
 
-/// Whether a reason may have a character: neither those that SQS refuses a message for ("`#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to
-/// #xFFFD | #x10000 to #x10FFFF`", API reference, SendMessage), nor those that spoil a line.
+/// Returns whether a reason may have a character. SQS refuses a message for some ("`#x9 | #xA | #xD | #x20 to #xD7FF |
+/// #xE000 to #xFFFD | #x10000 to #x10FFFF`", API reference, SendMessage), and others would spoil a line.
 fn is_sendable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
 }

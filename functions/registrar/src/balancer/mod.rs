@@ -1,10 +1,11 @@
-//! What sends traffic: the balancers of an account, of all kinds that there are.
+//! Balancers, which send traffic: those of an account, of all kinds.
 //!
-//! They are read (*where is an instance registered*, *how does a registration stand*) and changed (*register*, *deregister*);
-//! what follows from what was read is decided in [`protocol::decide`].
+//! They are read (*where is an instance registered*, *how does a registration stand*) and changed (*register*,
+//! *deregister*). What follows from what was read is decided in [`protocol::decide`].
 //!
-//! A kind is a folder here, with a struct that implements [`Kind`] and answers what [`Balancers`] asks. It is listed in this file alone: as a field,
-//! as a line of `every_kind!`, and as an arm of `kind_of!`. Its balancers have ids of a type of their own, so it cannot be asked for another's.
+//! A kind is a folder here, with a struct that implements [`Kind`] and answers what [`Balancers`] asks. It is listed in
+//! this file alone: as a field, as a line of `every_kind!`, and as an arm of `kind_of!`. Its balancers have ids of a
+//! type of their own, so it cannot be asked for a balancer of another kind.
 
 mod classic;
 mod target_group;
@@ -22,7 +23,7 @@ use protocol::{
     id::InstanceId,
     instance::Instance,
     names::Name,
-    observed::{AddressTarget, Drain, Found, Parting, Standing, Target, Unresolved, Wanted},
+    observed::{AddressTarget, Deregistration, Drain, Found, Standing, Target, Unresolved, Wanted},
     registration::Registration,
     tag::{self, Owner},
 };
@@ -34,10 +35,11 @@ pub use target_group::TargetGroups;
 
 use classic::ClassicLoadBalancers;
 
-/// Resources a DescribeTags call of Elastic Load Balancing takes, by both API references; used for other lists of names, too.
+/// Resources in one DescribeTags call of Elastic Load Balancing, by both API references. Other lists of names have the
+/// same limit here.
 const NAMES_PER_CALL_MAX: usize = 20;
 
-/// All balancers of one account in one Region. They live for one reading: what they have described they describe only once.
+/// All balancers of one account in one Region. They live for one reading, and describe each thing only once.
 pub struct Balancers {
     classic: ClassicLoadBalancers,
     target_groups: TargetGroups,
@@ -45,7 +47,7 @@ pub struct Balancers {
 
 /// A kind of balancers.
 trait Kind {
-    /// What tells one balancer of the kind from another.
+    /// The id of a balancer of this kind.
     type Id: Ord + Clone;
 
     /// Returns the id of a balancer of this kind; `None` for one of another kind.
@@ -54,18 +56,18 @@ trait Kind {
     /// Returns the balancer of an id.
     fn balancer(id: Self::Id) -> BalancerId;
 
-    /// Sorts out what is asked about balancers of this kind, each with the balancer's id.
+    /// Picks out what is asked about balancers of this kind, each with the balancer's id.
     fn own<'q, Q>(&self, asked: impl IntoIterator<Item = (&'q BalancerId, Q)>) -> Vec<(&'q Self::Id, Q)> {
         asked.into_iter().filter_map(|(balancer, question)| Some((Self::id_of(balancer)?, question))).collect()
     }
 
-    /// Sorts out the ids of the balancers of this kind.
+    /// Picks out the ids of the balancers of this kind.
     fn own_ids(&self, balancers: &BTreeSet<BalancerId>) -> BTreeSet<Self::Id> {
         balancers.iter().filter_map(Self::id_of).cloned().collect()
     }
 }
 
-/// Asks every kind the same, all at once, and returns their answers.
+/// Asks all kinds the same, at once, and returns their answers.
 macro_rules! every_kind {
     ($balancers:expr, $kind:ident => $answer:expr) => {
         join_all([
@@ -81,7 +83,7 @@ macro_rules! every_kind {
     }};
 }
 
-/// Asks the kind that a balancer is of, by the balancer's id.
+/// Asks the kind of a balancer, by the balancer's id.
 macro_rules! kind_of {
     ($balancers:expr, $balancer:expr, |$kind:ident, $id:ident| $answer:expr) => {
         match $balancer {
@@ -96,12 +98,12 @@ macro_rules! kind_of {
 }
 
 impl Balancers {
-    /// The balancers that some clients see.
+    /// Creates the balancers that some clients see.
     pub fn new(clients: &Clients) -> Self {
         Self { classic: ClassicLoadBalancers::new(clients), target_groups: TargetGroups::new(clients) }
     }
 
-    /// The same, with what is registered read only once: see [`TargetGroups::remembering`].
+    /// Returns the same balancers, whose members are read only once: see [`TargetGroups::remembering`].
     #[must_use]
     pub fn remembering(self) -> Self {
         Self { target_groups: self.target_groups.remembering(), ..self }
@@ -110,7 +112,7 @@ impl Balancers {
     /// Completes a declaration with what its balancer has.
     ///
     /// # Errors
-    /// Where the two do not fit, or the balancer is not there or cannot be read.
+    /// If the two do not fit, or the balancer does not exist or cannot be read.
     pub async fn resolve(&self, declaration: &Declaration) -> Result<Registration, Unresolved> {
         match &declaration.balancer {
             Declared::Classic(name) => Ok(Registration::classic(name.clone())),
@@ -118,17 +120,18 @@ impl Balancers {
         }
     }
 
-    /// Reads the names that an operator may have meant who declares a balancer that is not there: a listing of each kind.
+    /// Reads the names of all balancers, one listing for each kind. An operator who declares a missing balancer may
+    /// have meant one of them.
     pub async fn names(&self) -> Vec<Result<Vec<Name>, CallError>> {
         every_kind!(self, kind => kind.names())
     }
 
-    /// Reads every balancer there is for what the instances are registered with.
+    /// Reads all balancers for what the instances are registered with.
     pub async fn scan(&self, instances: &[&Instance]) -> Scan {
         every_kind!(self, kind => kind.scan(instances)).into_iter().fold(Scan::default(), Scan::and)
     }
 
-    /// Reads a part of the balancers there are, for a sweep: from where the last part ended, as far as the time suffices.
+    /// Reads a part of all balancers for a sweep: from where the last part ended, as far as the time suffices.
     pub async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {
         let parts = every_kind!(self, kind => kind.scan_part(instances, part));
         parts.into_iter().fold(ScannedPart::default(), ScannedPart::and)
@@ -140,7 +143,7 @@ impl Balancers {
         every_kind!(self, kind => kind.look(kind.own(wanted.iter().copied()))).into_iter().flatten().collect()
     }
 
-    /// Reads whether registrations are there that were made just now.
+    /// Reads whether registrations that were just made are in place.
     pub async fn sees<'w>(
         &self,
         given: impl IntoIterator<Item = Wanted<'w>>,
@@ -149,19 +152,19 @@ impl Balancers {
         every_kind!(self, kind => kind.sees(kind.own(given.iter().copied()))).into_iter().flatten().collect()
     }
 
-    /// Reads whether balancers still drain anything of an instance.
+    /// Reads whether balancers still drain an instance.
     pub async fn drains<'p>(
         &self,
-        asked: impl IntoIterator<Item = Parting<'p>>,
-    ) -> Vec<(Parting<'p>, Result<Drain, CallError>)> {
+        asked: impl IntoIterator<Item = Deregistration<'p>>,
+    ) -> Vec<(Deregistration<'p>, Result<Drain, CallError>)> {
         let asked: Vec<_> = asked.into_iter().map(|asked| (asked.balancer, asked)).collect();
         every_kind!(self, kind => kind.drains(kind.own(asked.iter().copied()))).into_iter().flatten().collect()
     }
 
-    /// Reads anew who else looks after balancers.
+    /// Reads again which balancers have another owner.
     ///
     /// # Errors
-    /// Where a call fails: then nothing is known of any of them.
+    /// If a call fails: then nothing is known of any of them.
     pub async fn owners(&self, balancers: &BTreeSet<BalancerId>) -> Result<BTreeMap<BalancerId, Owner>, CallError> {
         let answers =
             every_kind!(self, kind => kind.owners(kind.own_ids(balancers)).map_ok(|own| owners_at(kind, own)));
@@ -171,24 +174,24 @@ impl Balancers {
         })
     }
 
-    /// Waits until the account's limits let one more registration or deregistration through. Apart from the call, since a caller
-    /// that has waited has to see whether there is time left, and whether the instance may still be taken.
+    /// Waits until the account's limits allow one more registration or deregistration. It is apart from the call: after
+    /// the wait, the caller has to see whether there is time left and whether its reading still entitles.
     pub async fn turn(&self, balancer: &BalancerId) {
         kind_of!(self, balancer, |kind, _id| kind.turn());
     }
 
-    /// Registers targets with one call, of which AWS does all or nothing. What is registered already stays so.
+    /// Registers targets with one call. AWS does all of it or nothing. What is registered already stays so.
     ///
     /// # Errors
-    /// Where the call fails; not answered, they may be registered.
+    /// If the call fails. If it was not answered, the targets may be registered.
     pub async fn register(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         kind_of!(self, balancer, |kind, id| kind.register(id, targets))
     }
 
-    /// Deregisters targets with one call. What is not registered is no error.
+    /// Deregisters targets with one call. A target that is not registered is no error.
     ///
     /// # Errors
-    /// Where the call fails; not answered, they may be deregistered.
+    /// If the call fails. If it was not answered, the targets may be deregistered.
     pub async fn deregister(&self, balancer: &BalancerId, targets: &[Target]) -> Result<(), CallError> {
         kind_of!(self, balancer, |kind, id| kind.deregister(id, targets))
     }
@@ -204,10 +207,10 @@ fn owners_at<K: Kind>(_kind: &K, owners: BTreeMap<K::Id, Owner>) -> Vec<(Balance
 
 /// Asks for things by name, several with one call, and leaves out those that do not exist.
 ///
-/// One that does not fails a whole call: then each of that call is asked for alone.
+/// One missing thing fails a whole call. Then each thing of that call is asked for alone.
 ///
 /// # Errors
-/// Where a call fails for another reason.
+/// If a call fails for another reason.
 async fn of_existing<'n, T>(
     names: &'n [String],
     call: impl Fn(&'n [String]) -> BoxFuture<'n, Result<Vec<T>, CallError>>,
@@ -231,13 +234,13 @@ async fn of_existing<'n, T>(
 
 /// What the tags of some balancers say.
 struct Marks<K> {
-    /// Who else looks after them.
+    /// The balancers that have another owner.
     owners: BTreeMap<K, Owner>,
-    /// Keys that nearly are one of ours.
+    /// Keys that are nearly one of ours.
     odd_tags: BTreeMap<K, String>,
 }
 
-/// Reads what the tags of some balancers say, each with the keys of its tags.
+/// Reads what the tags of some balancers say. `tagged` has the keys of each balancer's tags.
 fn marks<'t, K: Ord + Clone>(tagged: impl IntoIterator<Item = (K, Vec<&'t str>)>) -> Marks<K> {
     let mut marks = Marks { owners: BTreeMap::new(), odd_tags: BTreeMap::new() };
     for (balancer, keys) in tagged {
@@ -251,14 +254,14 @@ fn marks<'t, K: Ord + Clone>(tagged: impl IntoIterator<Item = (K, Vec<&'t str>)>
     marks
 }
 
-/// What a scan saw. What it could not see is in `failures`, and must not be taken for "not registered".
+/// What a scan saw. What it could not read is in `failures`, and must not be taken for "not registered".
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Registrations of the instances asked for.
+    /// Registrations of the instances that were asked for.
     pub found: Vec<Found>,
-    /// Balancers of what was found, with a tag that nearly is one of ours.
+    /// Balancers of what was found, with a tag that is nearly one of ours.
     pub odd_tags: Vec<(BalancerId, String)>,
-    /// Balancers that are still draining something of an instance. Of Classic load balancers that cannot be seen.
+    /// Balancers that are still draining an instance. A Classic load balancer does not show that.
     pub draining: Vec<(InstanceId, BalancerId)>,
     /// Balancers, or whole listings, that could not be read.
     pub failures: Vec<CallError>,
@@ -281,7 +284,7 @@ impl From<Scan> for ScannedPart {
 }
 
 impl ScannedPart {
-    /// Adds what another kind was read for. One kind at the most is read in parts.
+    /// Adds what was read of another kind. At most one kind is read in parts.
     fn and(mut self, other: Self) -> Self {
         self.addresses.extend(other.addresses);
         let stopped_after = self.stopped_after.or(other.stopped_after);
@@ -289,12 +292,12 @@ impl ScannedPart {
     }
 }
 
-/// Which part of the balancers a sweep shall read.
+/// The part of the balancers that a sweep should read.
 #[derive(Clone, Debug, Default)]
 pub struct Part {
-    /// The last target group that is done with, in the order of their names; `None` at the beginning.
+    /// The last target group that is done, in the order of their names; `None` at the beginning.
     pub after: Option<TargetGroupId>,
-    /// When to stop reading; `None` where there is all the time in the world. Something is read in any case, so that parts
+    /// When to stop reading; `None` if there is no limit. At least one chunk is read in any case, so that the parts
     /// come to an end.
     pub until: Option<MonotonicTime>,
 }
@@ -302,11 +305,11 @@ pub struct Part {
 /// What a sweep read of the balancers.
 #[derive(Debug, Default)]
 pub struct ScannedPart {
-    /// As of every scan.
+    /// What every scan sees.
     pub scan: Scan,
-    /// All addresses that target groups list as being in their VPC, whosever they are.
+    /// All addresses that target groups list as being in their VPC, of any host.
     pub addresses: Vec<AddressTarget>,
-    /// The last target group that was read, where there are more.
+    /// The last target group that was read, if there are more.
     pub stopped_after: Option<TargetGroupId>,
 }
 

@@ -1,35 +1,35 @@
-//! What giving back came to: how far instances have come that should have anything.
+//! How far running instances have come with what they should have: what is registered, healthy, or still missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{because::Because, decide::GiveBack, id::InstanceId, observed::Reason, registration::Registration};
 use tokio::time::Instant as MonotonicTime;
 
-/// How far an instance has come that is given back what it should have. What failed stands in the report.
+/// How far an instance has come with what it should have. The report has what failed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arrival {
-    /// What is not registered or not healthy yet, and why. It includes what only a person can put right: a launch that is
-    /// continued without it would put an instance into service that gets no traffic.
+    /// What is not registered or not healthy yet, with why. It includes what only a person can put right. If a launch
+    /// went on without it, an instance would be in service that gets no traffic.
     pub(crate) unready: Vec<Because>,
-    /// What was registered by this look. A look that changed something never ends an action.
+    /// What this look has registered. A look that changed something never ends an action.
     pub(crate) registered: Vec<Because>,
-    /// What is not as it should be, and is not waited for: it cannot become healthy, is given up, or is another owner's.
+    /// What is not as it should be, and is not waited for: it can never be healthy, is given up, or has another owner.
     pub(crate) unwaited: Vec<Because>,
-    /// Whether anything was in place before.
+    /// Whether anything was in place before this look.
     pub(crate) is_in_place: bool,
 }
 
-/// What giving back came to.
+/// What registering came to for some instances.
 #[derive(Debug, Default)]
 pub(crate) struct GivenBack {
-    /// How far those have come that should have anything.
+    /// How far each instance has come that should have anything.
     pub(crate) arrivals: BTreeMap<InstanceId, Arrival>,
-    /// Instances that were due something, and when: they may be out by now, or may have been all the time.
+    /// Instances for which registrations were due, and when. They may be out by now, or may have been out all the time.
     pub(crate) due: BTreeMap<InstanceId, MonotonicTime>,
 }
 
 impl GivenBack {
-    /// The instances of which anything was in place.
+    /// Returns the instances of which anything was in place.
     pub(crate) fn in_place(&self) -> BTreeSet<InstanceId> {
         let in_place = self.arrivals.iter().filter(|(_, arrival)| arrival.is_in_place);
         in_place.map(|(id, _)| id.clone()).collect()
@@ -43,8 +43,8 @@ impl GivenBack {
 }
 
 impl Arrival {
-    /// Sums up a decision, with what could not even be decided on because its text does not name a registration. Of what was `absent`,
-    /// some is `given` by now.
+    /// Sums up a decision, with the texts that do not name a registration. Some of what was `absent` is `given` by now:
+    /// registered.
     pub(super) fn of(
         decision: &GiveBack,
         unnamed: Vec<Because>,

@@ -1,4 +1,4 @@
-//! What instances should have: what they hold, and what their tags and launch hooks declare.
+//! What instances should have: what their tags hold, and what their tags and launch hooks declare.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +10,21 @@ use protocol::{
 use super::{Look, hints::Hints};
 use crate::balancer::Balancers;
 
-/// What an instance should have beside what it holds.
+/// What an instance should have beside what its tags hold.
 pub(super) struct Desired {
     pub(super) declared: BTreeSet<Registration>,
-    /// Texts in its tags that do not name a registration which could be made, and why not.
+    /// Texts in its tags that do not name a registration that could be made, each with why not.
     pub(super) unnamed: Vec<Because>,
 }
 
 impl Look<'_> {
     /// Returns whether a launch hook declares anything for an instance.
     pub(super) fn hooks_declare(&self, instance: &Instance) -> bool {
-        self.asked.let_in.get(&instance.id).is_some_and(|declared| !declared.is_empty())
+        self.asked.entering.get(&instance.id).is_some_and(|declared| !declared.is_empty())
     }
 
-    /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare and that can be completed.
+    /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare, if it
+    /// can be completed.
     pub(super) async fn desired(
         &mut self,
         instance: &Instance,
@@ -39,7 +40,7 @@ impl Look<'_> {
             let why = format!("`{text}` is not a registration: {why}");
             misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
         }
-        let of_hooks = self.asked.let_in.get(&instance.id).cloned().unwrap_or_default();
+        let of_hooks = self.asked.entering.get(&instance.id).cloned().unwrap_or_default();
         for declaration in declarations.into_iter().chain(of_hooks) {
             match balancers.resolve(&declaration).await {
                 Ok(registration) => {
@@ -61,7 +62,7 @@ impl Look<'_> {
     }
 }
 
-/// Texts in the held tags of an instance that are no registrations, and what to do about each.
+/// Returns the texts in the held tags of an instance that are no registrations, each with what to do about it.
 pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
     let broken = |held: HeldTag| {
         held.malformed.into_iter().map(move |(text, why)| {
@@ -72,14 +73,15 @@ pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
     instance.held().tags.into_iter().flat_map(broken).collect()
 }
 
-/// Tags of an instance that declare something under a key which nearly is one of ours. The value tells: a tag of another tool has none.
+/// Returns the tags of an instance that declare something under a key that is nearly one of ours. The value decides: a
+/// tag of another tool has no registration in it.
 fn misspelt_declarations(instance: &Instance) -> impl Iterator<Item = Because> {
     let odd = instance.tags.iter().filter_map(|(key, value)| Some((key, value, tag::odd(key)?)));
     let declaring = odd.filter(|(_, value, _)| !Declaration::all_in(value).0.is_empty());
     declaring.map(|(key, _, odd)| Because::of(&format!("tag {key}"), odd))
 }
 
-/// Whether an instance shall have anything, by its tags.
+/// Returns whether an instance should have anything, by its tags.
 pub(crate) fn is_wanting(instance: &Instance) -> bool {
     !instance.held().is_empty()
         || instance.tags.contains_key(tag::REGISTER)

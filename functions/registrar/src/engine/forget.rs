@@ -1,4 +1,4 @@
-//! Forgetting: tags whose registrations are settled are deleted.
+//! Tags whose registrations are settled are deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +12,14 @@ use super::{Look, giving::is_same_run, parts::in_parts, reading::Age};
 use crate::{aws::ec2::RESOURCES_PER_CALL_MAX, report::Action};
 
 impl Look<'_> {
-    /// Deletes tags whose registrations are settled, where they still have the value that was read. As for every deed, a reading entitles
-    /// to it for a short time only: who is out by then may soon have no address any more by which its registrations are known.
+    /// Deletes tags whose registrations are settled, if they still have the value that was read.
+    ///
+    /// As for every other act, a reading entitles to this for a short time only. An instance that is out by now may
+    /// soon lose the address by which its registrations are known.
     pub(super) async fn forget(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
         let has_time = self.engine.clients.budget.has_time();
         if has_time && self.reading.running.is_to_be_renewed() {
-            self.forget_nothing_of_who_is_out(decisions).await;
+            self.keep_tags_unless_running(decisions).await;
         }
         let tags =
             decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
@@ -46,8 +48,8 @@ impl Look<'_> {
         }
     }
 
-    /// Reads again the instances of which something is to be forgotten, and forgets nothing of those that do not run as they did.
-    async fn forget_nothing_of_who_is_out(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
+    /// Reads again the instances whose tags are to be deleted, and keeps the tags of those that do not run as they did.
+    async fn keep_tags_unless_running(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
         let is_due = |decision: &GiveBack| !decision.forget.is_empty();
         let due = decisions.iter().filter(|(_, decision)| is_due(decision));
         let ids: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
@@ -69,7 +71,7 @@ impl Look<'_> {
         self.reading.running = running;
     }
 
-    /// Deletes held tags: one call for all instances that have the same.
+    /// Deletes held tags, with one call for all instances that have the same.
     pub(crate) async fn untag(
         &self,
         tags: BTreeMap<InstanceId, Vec<HeldTag>>,
@@ -92,7 +94,7 @@ impl Look<'_> {
     }
 }
 
-/// Why the tag of a registration is deleted.
+/// Returns why the tag of a registration is deleted.
 pub(super) fn forget_why(decision: &GiveBack, registration: &Registration) -> &'static str {
     match decision.let_go.iter().any(|(let_go, _)| let_go == registration) {
         true => "it is let go",

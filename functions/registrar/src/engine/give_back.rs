@@ -1,4 +1,4 @@
-//! Giving back: what an instance shall have that runs is registered, and what is settled is forgotten.
+//! Running instances: what they should have is registered, and tags whose registrations are settled are deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use super::{
 use crate::{balancer::Balancers, config::Mode, report::Action};
 
 impl Look<'_> {
-    /// Registers what instances that run should have, and forgets what is settled.
+    /// Registers what running instances should have, and deletes tags whose registrations are settled.
     pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> GivenBack {
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().copied().partition(|i| is_wanting(i) || self.hooks_declare(i));
@@ -44,7 +44,7 @@ impl Look<'_> {
             wanted.push((instance, instance.held().registrations().union(&declared).cloned().collect()));
             receivers.push((instance, attached, declared, unnamed));
         }
-        // A sweep looks for what is wrong, and who only observes has to see it.
+        // A sweep looks for what is wrong, and `observe` has to report it. So both always ask the balancers.
         let may_be_blind = self.engine.mode == Mode::Enforce && !self.asked.is_sweep;
         let blind_at = may_be_blind.then_some(self.reading.at);
         let mut standings = look(&balancers, &wanted, blind_at).await;
@@ -73,7 +73,7 @@ impl Look<'_> {
             self.look_after_giving(&balancers, due, &given, &mut decisions).await;
             self.forget(&mut decisions).await;
         } else {
-            self.rehearse_giving_back(&decisions);
+            self.rehearse_give_back(&decisions);
         }
         for (instance, decision) in &decisions {
             let (unnamed, absent) = before.remove(&instance.id).unwrap_or_default();
@@ -84,7 +84,7 @@ impl Look<'_> {
         given_back
     }
 
-    /// Writes down what needs no deed.
+    /// Notes what needs no act.
     fn note(&mut self, instance: &Instance, decision: &GiveBack) {
         let id = &instance.id;
         for (registration, health) in &decision.in_place {
@@ -108,13 +108,14 @@ impl Look<'_> {
         for (registration, reason) in &decision.left_alone {
             self.notes.journal.left_alone(id, Because::of(registration, reason));
         }
-        // Who only observes changes nothing that would be worth another look.
+        // The mode `observe` changes nothing that would be worth another look.
         if let (Some(wait), Mode::Enforce) = (decision.look_again, self.engine.mode) {
             self.notes.look_again(id, wait);
         }
     }
 
-    /// Writes down what a sweep finds, before anything is done about it: events have no findings, they are why one looks.
+    /// Notes what a sweep finds, before anything is done about it. For an event it notes nothing: a missing
+    /// registration is what events are for.
     fn note_findings(&mut self, instance: &Instance, decision: &GiveBack) {
         if !self.asked.is_sweep {
             return;
@@ -130,7 +131,7 @@ impl Look<'_> {
         }
     }
 
-    fn rehearse_giving_back(&mut self, decisions: &[(&Instance, GiveBack)]) {
+    fn rehearse_give_back(&mut self, decisions: &[(&Instance, GiveBack)]) {
         for (instance, decision) in decisions {
             for (registration, _) in &decision.register {
                 self.notes.journal.deed(&instance.id, Action::Register, registration, REGISTER_WHY);
@@ -142,8 +143,9 @@ impl Look<'_> {
     }
 }
 
-/// Reads how all that instances should have stands: for each its own. Where the time is given at which they were read, what is surely
-/// absent then is not looked for.
+/// Reads how all that instances should have stands, for each instance its own.
+///
+/// `blind_at` is when the instances were read. With it, what is certainly absent at that time is not looked up.
 pub(crate) async fn look(
     balancers: &Balancers,
     wanted: &[(&Instance, BTreeSet<Registration>)],

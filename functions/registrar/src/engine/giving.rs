@@ -1,4 +1,4 @@
-//! The acts of giving back: what was decided is registered, and looked at again.
+//! The acts for running instances: what was decided is registered, and looked at again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,20 +22,21 @@ use protocol::{
 use super::{Item, Look, parts::in_chunks, reading::Age};
 use crate::{aws::budget::Budget, balancer::Balancers, report::Action};
 
-/// Why something is registered.
+/// Why a registration is made.
 pub(super) const REGISTER_WHY: &str = "the instance runs";
 
-/// Balancers that are looked at between two looks at the clock, after something was registered with them: a few seconds' worth. More, and an
-/// invocation may end among them; fewer, and more round trips are waited for.
+/// Balancers that are read between two looks at the clock, after registrations were made there: a few seconds' worth.
+///
+/// Too small: more round trips are waited for. Too large: an invocation may end in the middle of them.
 const BALANCERS_A_LOOK: usize = 100;
 
 impl Look<'_> {
-    /// Registers what was decided. Where the reading grows old meanwhile, whoever is left is read again: a start is as short-lived as
-    /// a stop, and AWS allows 4 calls a second.
+    /// Registers what was decided. Returns what is registered now.
     ///
-    /// If the process dies here, a part is registered and all of it still held: the redelivery registers the rest.
+    /// If the reading grows old meanwhile, the remaining instances are read again: an instance may be stopped at any
+    /// moment, and AWS allows 4 calls a second.
     ///
-    /// Answers what is registered now.
+    /// If the process dies here, a part is registered and all of it is still held. The redelivery registers the rest.
     pub(super) async fn register(
         &mut self,
         balancers: &Balancers,
@@ -74,8 +75,9 @@ impl Look<'_> {
                     Err(error) if error.is_gone() => {
                         self.notes.waiting(id, Because::of(registration, "its balancer was deleted just now"));
                     }
-                    // It may be for ever, and a launch does not wait so long that a failure rings by itself.
-                    Err(error) if self.asked.let_in.contains_key(id) && error.is_refused() => {
+                    // The refusal may last for ever, and a launch does not wait long enough for the alarm on failures.
+                    // So a person is told at once.
+                    Err(error) if self.asked.entering.contains_key(id) && error.is_refused() => {
                         self.notes.journal.needs_a_person(id, Because::of(registration, error.to_sentence()));
                     }
                     Err(error) => self.notes.call_failed(id, Some(registration), &error),
@@ -92,8 +94,11 @@ impl Look<'_> {
         given
     }
 
-    /// Reads again, and leaves out who was stopped since, or started anew, or put out of service; and what is neither held nor declared
-    /// any more, or at an address that the instance has lost. Another look decides what holds of such an instance now.
+    /// Reads the instances again, and leaves out items that should not be registered any more. Another look decides
+    /// about these.
+    ///
+    /// An item is left out if its instance was stopped, started anew or put out of service, or has lost the address. It
+    /// is also left out if its registration is neither held nor declared any more.
     async fn still_wanted(&mut self, items: Vec<Item>, instances: &BTreeMap<&InstanceId, &Instance>) -> Vec<Item> {
         let ids: BTreeSet<InstanceId> = items.iter().map(|(id, _, _)| id.clone()).collect();
         let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
@@ -102,7 +107,7 @@ impl Look<'_> {
         let mut same = self.in_service(same.collect()).await;
         // What a hook declares is in no tag.
         let declares = |instance: &Instance| instance.tags.get(tag::REGISTER).cloned();
-        same.retain(|now| self.asked.let_in.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
+        same.retain(|now| self.asked.entering.contains_key(&now.id) || declares(now) == declares(instances[&now.id]));
         let held = |instance: &Instance| instance.held().registrations();
         let by_id: BTreeMap<&InstanceId, (&Instance, BTreeSet<Registration>)> = same
             .into_iter()
@@ -121,10 +126,13 @@ impl Look<'_> {
         still
     }
 
-    /// Looks for who was stopped meanwhile of those that were due: the stop's events may have found nothing a moment ago. And decides of
-    /// what was given just now whether it may be forgotten at once: all that a tag holds is seen in place, and the instance still runs.
+    /// Looks again after registering, for two reasons.
     ///
-    /// If the process dies here, all is in place and held: the redelivery forgets it.
+    /// First, an instance for which registrations were due may have been stopped meanwhile, and the stop's event may
+    /// have found nothing a moment ago. Second, tags may be deleted at once if all that they hold is seen in place and
+    /// the instance still runs.
+    ///
+    /// If the process dies here, all is in place and held. The redelivery deletes the tags.
     pub(super) async fn look_after_giving(
         &mut self,
         balancers: &Balancers,
@@ -154,7 +162,7 @@ impl Look<'_> {
         if due.is_empty() {
             return;
         }
-        let still_running = self.still_running_after_giving(due, decisions).await;
+        let still_running = self.read_still_running(due, decisions).await;
         for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| !decision.forget_when_given.is_empty())
         {
             let tags = std::mem::take(&mut decision.forget_when_given);
@@ -164,7 +172,7 @@ impl Look<'_> {
         }
     }
 
-    /// What of the registrations given just now the balancers show, of those whose tags could be forgotten.
+    /// Returns the new registrations that the balancers show, among those whose tags could be deleted.
     async fn seen_back(
         &mut self,
         balancers: &Balancers,
@@ -200,8 +208,8 @@ impl Look<'_> {
         seen
     }
 
-    /// Who still runs of some instances to which something was given just now.
-    async fn still_running_after_giving(
+    /// Returns those of some instances that still run after registrations were made for them.
+    async fn read_still_running(
         &mut self,
         ids: BTreeSet<InstanceId>,
         decisions: &[(&Instance, GiveBack)],
@@ -224,19 +232,20 @@ impl Look<'_> {
     }
 }
 
-/// Registers, as long as the reading entitles to it and there is time. Answers `false` for what had no turn.
+/// Registers items, as long as the reading entitles to it and there is time. The answer is `false` for an item that had
+/// no turn.
 async fn register(
     balancers: &Balancers,
     items: Vec<Item>,
     budget: &Arc<Budget>,
     age: Age,
 ) -> Vec<(Item, Result<bool, CallError>)> {
-    // Later, the instance may have been stopped and taken out by its event.
+    // Later, the instance may have been stopped, and its event may have deregistered it.
     let is_entitled = move |budget: &Budget| budget.has_time() && age.entitles();
     in_chunks(balancers, items, move |balancers, balancer, targets| {
         let budget = budget.clone();
         Box::pin(async move {
-            // Before, too: a turn is a token that somebody else waits for.
+            // The first check comes before the wait: a turn is a token for which another call may wait.
             while is_entitled(&budget) {
                 balancers.turn(balancer).await;
                 if !is_entitled(&budget) {
@@ -253,7 +262,7 @@ async fn register(
     .await
 }
 
-/// Whether an instance runs that ran before, without having been started anew.
+/// Returns whether an instance that ran still runs, without having been started anew.
 pub(super) fn is_same_run(then: &Instance, now: &Instance) -> bool {
     now.state == State::Running && now.launch_time == then.launch_time
 }

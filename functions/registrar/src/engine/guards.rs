@@ -1,4 +1,5 @@
-//! Guards: who else looks after a balancer may have begun to since it was read, where registering or deregistering takes long.
+//! Guards: the owners of balancers are read again if registering or deregistering takes long, because they may have
+//! changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,8 @@ use super::{Item, Look};
 use crate::balancer::Balancers;
 
 impl Look<'_> {
-    /// Reads again who looks after the balancers of some items, and leaves out what is somebody else's by now.
+    /// Reads the owners of some items' balancers again, and leaves out the items whose balancer has another owner by
+    /// now.
     pub(crate) async fn without_guarded(
         &mut self,
         balancers: &Balancers,
@@ -37,7 +39,7 @@ impl Look<'_> {
         let mut left = Vec::new();
         for item in items {
             let (id, registration, _) = &item;
-            // One whose group could not be read was marked as failed.
+            // An instance whose group could not be read was marked as failed.
             let Some(attached) = attached.get(id) else { continue };
             let owner = owners.get(&registration.balancer).map(|owner| Reason::from(*owner));
             match owner.or_else(|| attached.reason(registration)) {
@@ -48,7 +50,7 @@ impl Look<'_> {
         left
     }
 
-    /// Reads again what their groups say of the instances that hooks see out.
+    /// Reads again what their groups say of the instances at terminate hooks.
     pub(crate) async fn renew_leaving(&mut self) -> Result<(), CallError> {
         let ids = &self.asked.leaving;
         if !ids.is_empty() {

@@ -1,4 +1,4 @@
-//! What an operator may have meant who declares a balancer that is not there.
+//! What an operator may have meant by a balancer that does not exist.
 
 use protocol::{
     names::{Name, hint},
@@ -7,7 +7,7 @@ use protocol::{
 
 use crate::balancer::Balancers;
 
-/// The names that there are, listed once, and only if one is looked for.
+/// The names that exist, listed once, and only if a name is looked up.
 pub(crate) struct Hints<'k> {
     balancers: &'k Balancers,
     names: Option<Vec<Name>>,
@@ -18,7 +18,7 @@ impl<'k> Hints<'k> {
         Self { balancers, names: None }
     }
 
-    /// Adds to a name that is not there what the operator may have meant. Other reasons stay as they are.
+    /// Adds what the operator may have meant to a reason that names a missing balancer. Other reasons stay as they are.
     pub(crate) async fn complete(&mut self, reason: Reason) -> Reason {
         match reason {
             Reason::NoSuchBalancer { sought, name, .. } => {
@@ -35,7 +35,7 @@ impl<'k> Hints<'k> {
             for listed in self.balancers.names().await {
                 match listed {
                     Ok(listed) => names.extend(listed),
-                    // The name is wrong all the same. Only what it is near to is not known.
+                    // The name is wrong all the same. It is only not known to which name it is near.
                     Err(error) => tracing::warn!(why = error.to_sentence(), "names unknown"),
                 }
             }

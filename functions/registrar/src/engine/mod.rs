@@ -1,29 +1,32 @@
-//! Converging a batch of instances: read, decide, act, read again. Every function ends here.
+//! The engine converges a batch of instances: read, decide, act, read again. Every function ends here.
 //!
-//! *Actual* is what the balancers list; *wanted* is nothing for an instance that is out, and what its tags hold and declare
-//! for one that runs. An event, its redelivery and a sweep all come this way, so that the rare path is walked every day; an
-//! event that never came is replaced by the next one of the instance, or by the sweep.
+//! *Actual* is what the balancers list. *Wanted* is nothing for an instance that is out, and what its tags hold and
+//! declare for one that runs. An event, its redelivery and a sweep all take this path, so that the rare path is used
+//! every day. If an event never comes, the instance's next event replaces it, or the sweep.
 //!
 //! # Why nothing is lost
 //!
-//! A registration is written into the instance's tags before it is taken, and its tag is deleted only after it was seen in
-//! place at a time when nobody can take it any more. What is true if the process dies:
+//! A registration is written into the instance's tags before it is deregistered. Its tag is deleted only after it was
+//! seen in place, at a time when no invocation can deregister it any more. What is true if the process dies:
 //!
 //! | after | state | repaired by |
 //! |---|---|---|
 //! | reading | nothing has changed | the event's redelivery |
-//! | holding | in the tag, and in place | the redelivery, which takes it; or the restart, which finds it in place |
+//! | holding | in the tag, and in place | the redelivery, which deregisters it; or the restart, which finds it in place |
 //! | deregistering | in the tag | the restart |
-//! | registering | in place, and in the tag | the redelivery, which forgets it |
-//! | forgetting | in place | nothing to repair |
+//! | registering | in place, and in the tag | the redelivery, which deletes the tag |
+//! | deleting the tag | in place | nothing to repair |
 //!
-//! Two functions may work on one instance at once. *Both hold*: each writes keys of its own (see [`protocol::held`]). *One
-//! takes while another gives back*, because a function that saw the instance stopped acts after it has been started: it
-//! acts only while its reading is fresh, looks again when it has acted, and gives back what it took if the instance runs by
-//! now; should it die before that, its redelivery finds the registration missing, and still has the tag. *One gives back
-//! while another takes*, because the instance is stopped meanwhile: who has given back looks again, too, before it forgets.
-//! *One takes while another forgets*: forgetting deletes only tags that it has read and that nobody can rely on any more
-//! ([`protocol::timing::SETTLE`]), and who takes has written a younger one.
+//! Two invocations may work on one instance at once:
+//!
+//! - *Both hold.* Each writes keys of its own (see [`protocol::held`]).
+//! - *One deregisters while another registers*, because it saw the instance stopped and acts after the start. It acts
+//!   only while its reading is fresh. Then it looks again, and registers what it deregistered if the instance runs by
+//!   now. If it dies before that, its redelivery finds the registration missing and still has the tag.
+//! - *One registers while another deregisters*, because the instance is stopped meanwhile. An invocation that has
+//!   registered looks again, too, before it deletes a tag.
+//! - *One deregisters while another deletes the tag.* The second deletes only tags that it has read, once no invocation
+//!   relies on them ([`protocol::timing::SETTLE`]). The first has written a younger one.
 
 pub(crate) mod arrival;
 pub(crate) mod desired;
@@ -70,7 +73,8 @@ use reading::{Age, Reading};
 use served::Served;
 use storms::Storms;
 
-/// Takes instances of one account and Region out, and gives back to them. It is built once, and keeps nothing that anything depends on.
+/// Deregisters instances of one account and Region that are out, and registers those that run. It is built once, and
+/// keeps nothing on which a promise depends.
 pub struct Engine {
     pub(crate) clients: Arc<Clients>,
     pub(crate) mode: Mode,
@@ -80,34 +84,35 @@ pub struct Engine {
     pub(crate) storms: Storms,
 }
 
-/// A registration that was, or is to be, taken or given.
+/// A registration that was made or removed, or is to be.
 pub(crate) type Item = (InstanceId, Registration, Target);
 
 impl Engine {
-    /// An engine that calls AWS through some clients.
+    /// Creates an engine that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
         Self { clients, mode, scope, orphans: Orphans::Report, served: Served::default(), storms: Storms::default() }
     }
 
-    /// The same, with something to be done about orphans.
+    /// Returns the same engine, with what it should do about orphans.
     #[must_use]
     pub fn with_orphans(self, orphans: Orphans) -> Self {
         Self { orphans, ..self }
     }
 
-    /// Forgets which stops and starts were seen through, and which storms: the next event of each is worked on again.
+    /// Forgets which stops, starts and storms it has worked on, so that the next event of each is worked on again.
     pub fn forget_stops(&self) {
         self.served.forget();
         self.storms.forget();
     }
 
-    /// A look for which some instances were read, and of which something is asked.
+    /// Begins a look: some instances were read for it, and something is asked of it.
     pub(crate) fn look(&self, reading: Reading, asked: Asked) -> Look<'_> {
         let journal = if asked.is_sweep { Journal::of_sweep(self.mode) } else { Journal::new(self.mode) };
         Look { engine: self, reading, asked, notes: Notes::new(journal) }
     }
 
-    /// The balancers that there are. One reading's worth: they remember what they described.
+    /// Returns balancers of which nothing was read yet. They serve one reading, because they remember what they have
+    /// described.
     pub(crate) fn balancers(&self) -> Balancers {
         Balancers::new(&self.clients)
     }
@@ -122,15 +127,16 @@ impl Engine {
 pub(crate) struct Asked {
     /// Which instances are converged.
     pub(crate) scope: Scope,
-    /// Whether all is looked at, and not what events named.
+    /// Whether all instances are looked at, and not only those that events name.
     pub(crate) is_sweep: bool,
-    /// Instances that a terminate hook sees out.
+    /// Instances for which a terminate hook asks that they be deregistered.
     pub(crate) leaving: BTreeSet<InstanceId>,
-    /// Instances that their launch hook lets in, whatever their group's state of them is, with what the hook declares for them.
-    pub(crate) let_in: BTreeMap<InstanceId, Vec<Declaration>>,
+    /// Instances for which a launch hook asks that they be registered, whatever state their group has for them, with
+    /// what the hook declares for them.
+    pub(crate) entering: BTreeMap<InstanceId, Vec<Declaration>>,
 }
 
-/// A look at some instances: by which engine, what was read for it, what is asked of it, and what is noted of it.
+/// A look at some instances: its engine, what was read for it, what is asked of it, and what it notes.
 pub(crate) struct Look<'e> {
     pub(crate) engine: &'e Engine,
     pub(crate) reading: Reading,
@@ -139,7 +145,7 @@ pub(crate) struct Look<'e> {
 }
 
 impl Look<'_> {
-    /// Reads instances again. That this fails is written down for each of them.
+    /// Reads instances again. Notes for each of them if that fails.
     pub(crate) async fn read_again(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Described> {
         match self.engine.clients.ec2.read(ids).await {
             Ok(described) => Some(described),
@@ -150,7 +156,8 @@ impl Look<'_> {
         }
     }
 
-    /// Reads instances again, and begins anew with what is read: all that is known of balancers and members is as old as the reading before.
+    /// Reads instances again, and begins anew with them: all that is known of balancers and members is as old as the
+    /// reading before.
     pub(crate) async fn begin_anew(&mut self, ids: &BTreeSet<InstanceId>) -> Option<Described> {
         self.reading.forget_what_followed();
         let age = Age::new();
@@ -162,12 +169,12 @@ impl Look<'_> {
         Some(described)
     }
 
-    /// The sweep's balancers; without one, new ones, of which nothing was read yet.
+    /// Returns the sweep's balancers. Without a sweep, these are new ones, of which nothing was read yet.
     pub(crate) fn balancers(&self) -> Arc<Balancers> {
         self.reading.balancers.clone().unwrap_or_else(|| self.engine.balancers().into())
     }
 
-    /// Sorts instances: those that are out, and those that run.
+    /// Sorts instances into those that are out and those that run.
     pub(crate) fn sort_by_state<'i>(&mut self, instances: &[&'i Instance]) -> (Vec<&'i Instance>, Vec<&'i Instance>) {
         for instance in instances {
             self.notes.journal.held(instance);
@@ -181,27 +188,28 @@ impl Look<'_> {
             match self.presence(instance) {
                 Presence::Out(_) => out.push(instance),
                 Presence::In => running.push(instance),
-                // A sweep also comes upon instances that start, or whose state this version does not know.
+                // A sweep also reads instances that are starting, or whose state this version does not know.
                 Presence::Undecided(_) => {}
             }
         }
         (out, running)
     }
 
-    /// Tells whether an instance is in or out, by its description and by what was read of its group and asked by its hooks.
+    /// Returns whether an instance is in or out, by its description, by what was read of its group, and by what its
+    /// hooks ask for.
     pub(crate) fn presence(&self, instance: &Instance) -> Presence {
         self.presence_of_member(instance, self.reading.membership(&instance.id))
     }
 
     fn presence_of_member(&self, instance: &Instance, membership: Membership<'_>) -> Presence {
         let hooks = Hooks {
-            let_it_in: self.asked.let_in.contains_key(&instance.id),
-            see_it_out: self.asked.leaving.contains(&instance.id),
+            register_it: self.asked.entering.contains_key(&instance.id),
+            deregister_it: self.asked.leaving.contains(&instance.id),
         };
         Facts::of(instance).with_membership(membership).with_hooks(hooks).presence()
     }
 
-    /// Whether an instance is ours to converge, by its own tags.
+    /// Returns whether an instance is ours to converge, by its own tags.
     pub(crate) fn is_ours(&mut self, instance: &Instance) -> bool {
         if instance.is_ignored() {
             let held = instance.held().registrations().len();
@@ -222,7 +230,8 @@ impl Look<'_> {
         in_scope
     }
 
-    /// Whether an instance is one of those that the operator has chosen. What is held was ours when it was taken, whatever the scope is by now.
+    /// Returns whether an instance is one of those that the operator has chosen. What is held was ours when it was
+    /// held, even if the scope has changed.
     pub(crate) fn is_in_scope(&self, instance: &Instance) -> bool {
         match self.asked.scope {
             Scope::All => true,
@@ -230,7 +239,8 @@ impl Look<'_> {
         }
     }
 
-    /// Names what a person should correct in an instance's tags: texts that are no registrations, and keys that nearly are one of ours.
+    /// Names what a person should correct in an instance's tags: texts that are no registrations, and keys that are
+    /// nearly one of ours.
     pub(crate) fn name_wrong_tags(&mut self, instance: &Instance) {
         for because in broken_tags(instance) {
             self.notes.journal.needs_a_person(&instance.id, because);
@@ -248,7 +258,8 @@ impl Look<'_> {
 
     /// Reads which balancers Auto Scaling looks after, for the instances that are in a group.
     ///
-    /// An instance whose group could not be read is left out and marked as failed: nobody knows what is foreign there.
+    /// An instance whose group could not be read is left out and marked as failed: it is not known which balancers are
+    /// foreign to it.
     pub(crate) async fn attached<'i>(&mut self, instances: &[&'i Instance]) -> Vec<(&'i Instance, Attached)> {
         let names = instances.iter().filter_map(|instance| instance.auto_scaling_group());
         let unknown: BTreeSet<AutoScalingGroupName> =
@@ -256,7 +267,7 @@ impl Look<'_> {
         let mut failure = None;
         if !unknown.is_empty() {
             match self.engine.clients.auto_scaling.attached_balancers(&unknown).await {
-                // To a group that is gone nothing is attached.
+                // Nothing is attached to a group that does not exist any more.
                 Ok(mut found) => self.reading.groups.extend(unknown.into_iter().map(|name| {
                     let attached = found.remove(&name).unwrap_or_default();
                     (name, attached)
@@ -281,8 +292,8 @@ impl Look<'_> {
         known
     }
 
-    /// Leaves out instances that their groups keep out of service: they wait for another event, or for the sweep. So do those
-    /// of which nobody could tell.
+    /// Leaves out instances that their groups keep out of service. They wait for another event, or for the sweep.
+    /// Instances whose group could not be read wait, too.
     pub(crate) async fn in_service<'i>(&mut self, instances: Vec<&'i Instance>) -> Vec<&'i Instance> {
         let is_open = |instance: &&&Instance| {
             instance.auto_scaling_group().is_some()
@@ -305,7 +316,7 @@ impl Look<'_> {
             };
             match self.presence_of_member(instance, membership) {
                 Presence::In => in_service.push(instance),
-                // It is being seen out in this very look.
+                // This very look deregisters the instance.
                 Presence::Out(_) => {}
                 Presence::Undecided(why) => self.notes.waiting(&instance.id, Because::all(why)),
             }
@@ -313,7 +324,7 @@ impl Look<'_> {
         in_service
     }
 
-    /// Tells why an instance is registered nowhere, or should not be.
+    /// Returns why an instance is registered nowhere, or should not be.
     pub(crate) fn why_out(&self, instance: &Instance) -> String {
         match self.presence(instance) {
             Presence::Out(why) => why.to_string(),

@@ -1,4 +1,4 @@
-//! What is noted while a step works: for people, in the journal; and for what follows, what is left to do.
+//! Notes of a step's work: for people, in the journal; and for later steps, what is left to do.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -6,15 +6,15 @@ use protocol::{because::Because, call_error::CallError, id::InstanceId};
 
 use crate::report::{FailureReason, Journal, Report};
 
-/// What is noted of one invocation.
+/// The notes of one invocation.
 #[derive(Debug)]
 pub(crate) struct Notes {
-    /// What is told to people. Nothing follows from it.
+    /// What people are told. Nothing follows from it.
     pub(crate) journal: Journal,
     again: Again,
 }
 
-/// What is left to do after some steps: what becomes of an event or an action is computed from it.
+/// What is left to do after some steps. What becomes of an event or an action is computed from it.
 #[derive(Debug, Default)]
 pub(crate) struct Again {
     instances: BTreeMap<InstanceId, Left>,
@@ -24,7 +24,7 @@ pub(crate) struct Again {
 /// What is left to do about one instance.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Left {
-    /// How soon to look at it again, in whole seconds.
+    /// How soon to look at the instance again, in whole seconds.
     pub(crate) wait: Option<Duration>,
     /// What is not done yet.
     pub(crate) waiting: Vec<Because>,
@@ -33,79 +33,79 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    /// Whether nothing is.
+    /// Returns whether nothing is left to do.
     pub(crate) fn is_nothing(&self) -> bool {
         self.wait.is_none() && self.waiting.is_empty() && self.failed.is_empty()
     }
 }
 
 impl Again {
-    /// What is left to do about an instance.
+    /// Returns what is left to do about an instance.
     pub(crate) fn of(&self, id: &InstanceId) -> Left {
         self.instances.get(id).cloned().unwrap_or_default()
     }
 
-    /// The instances that have to be looked at again, and how soon.
+    /// Returns the instances that have to be looked at again, each with how soon.
     pub(crate) fn waits(&self) -> impl Iterator<Item = (&InstanceId, Duration)> {
         self.instances.iter().filter_map(|(id, left)| Some((id, left.wait?)))
     }
 
-    /// Whether anything failed.
+    /// Returns whether anything failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.has_sweep_failed || self.instances.values().any(|left| !left.failed.is_empty())
     }
 }
 
 impl Notes {
-    /// Nothing is noted yet.
+    /// Creates notes with nothing in them yet.
     pub(crate) fn new(journal: Journal) -> Self {
         Self { journal, again: Again::default() }
     }
 
-    /// What is left to do.
+    /// Returns what is left to do.
     pub(crate) fn again(&self) -> &Again {
         &self.again
     }
 
-    /// The report, and whether anything failed.
+    /// Returns the report, and whether anything failed.
     pub(crate) fn into_report(self) -> (Report, bool) {
         (self.journal.into_report(), self.again.has_failed())
     }
 
-    /// Something has to wait.
+    /// Notes that something has to wait.
     pub(crate) fn waiting(&mut self, id: &InstanceId, because: Because) {
         self.left(id).waiting.push(because.clone());
         self.journal.waiting(id, because);
     }
 
-    /// The instance has to be looked at again.
+    /// Notes that the instance has to be looked at again.
     pub(crate) fn look_again(&mut self, id: &InstanceId, wait: Duration) {
-        // Rounded up: a look that comes too early has to come twice.
+        // Rounded up: a look that comes too early has to be repeated.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let (left, wait) = (self.left(id), Duration::from_secs(seconds));
         left.wait = Some(left.wait.map_or(wait, |sooner| sooner.min(wait)));
         self.journal.look_again(id, seconds);
     }
 
-    /// The instance need not be looked at again, whatever a step has said.
+    /// Notes that the instance need not be looked at again, whatever an earlier step has said.
     pub(crate) fn look_no_more(&mut self, id: &InstanceId) {
         self.left(id).wait = None;
         self.journal.look_no_more(id);
     }
 
-    /// Something failed.
+    /// Notes that something failed.
     pub(crate) fn failed(&mut self, id: &InstanceId, reason: FailureReason, because: Because) {
         self.left(id).failed.push(because.clone());
         self.journal.failed(id, reason, because);
     }
 
-    /// A call failed, over one thing of the instance or over all of it.
+    /// Notes that a call failed, about one thing of the instance or about all of it.
     pub(crate) fn call_failed(&mut self, id: &InstanceId, what: Option<&dyn fmt::Display>, error: &CallError) {
         let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
         self.failed(id, error.into(), because);
     }
 
-    /// A call of a sweep failed that was for no instance in particular.
+    /// Notes that a call of a sweep failed that was for no instance in particular.
     pub(crate) fn sweep_call_failed(&mut self, what: Option<&dyn fmt::Display>, error: &CallError) {
         self.again.has_sweep_failed = true;
         self.journal.sweep_call_failed(what, error);

@@ -8,17 +8,21 @@ use protocol::{balancer::BalancerId, call_error::CallError, observed::Target};
 use super::Item;
 use crate::balancer::Balancers;
 
-/// Targets in one call. No maximum is documented; the AWS Load Balancer Controller sends 200 on the service team's advice.
-/// Larger, one bad target spoils more of the work; smaller, the 4 writes a second that an account gets run out.
+/// Targets in one call. No maximum is documented; the AWS Load Balancer Controller sends 200, on the service team's
+/// advice.
+///
+/// Too small: the 4 writes a second of an account are not enough. Too large: one bad target spoils more of the work.
 pub(crate) const TARGETS_PER_CALL_MAX: usize = 200;
 
-/// Writing calls under way at once. The bucket has 20 and refills 4 a second: more only waits in throttling.
+/// Writing calls under way at once. The account's bucket has 20 tokens and refills 4 a second.
+///
+/// Too small: calls wait for round trips. Too large: more of them only wait to be let through.
 pub(crate) const WRITES_IN_FLIGHT_MAX: usize = 4;
 
-/// What became of each of some members.
+/// The result for each of some members.
 pub(crate) type Results<I, T> = Vec<(I, Result<T, CallError>)>;
 
-/// Calls once for each balancer and chunk of its targets, several at once.
+/// Calls once for each balancer and chunk of its targets, several calls at once.
 pub(crate) async fn in_chunks<T: Clone + Send>(
     balancers: &Balancers,
     items: Vec<Item>,
@@ -38,8 +42,10 @@ pub(crate) async fn in_chunks<T: Clone + Send>(
     stream::iter(work).buffer_unordered(WRITES_IN_FLIGHT_MAX).concat().await
 }
 
-/// Calls for parts of some members, each of which is done or refused as a whole. A refusal that one member may have caused is tried
-/// again in halves, so that it spoils only itself.
+/// Calls for parts of some members, each of which AWS does or refuses as a whole.
+///
+/// If one member may have caused a refusal, the call is made again for each half of the part. So the member spoils only
+/// itself.
 pub(crate) async fn in_parts<I: Clone, T: Clone, F>(
     members: Vec<I>,
     part_max: usize,
@@ -49,7 +55,7 @@ where
     F: Future<Output = Result<T, CallError>>,
 {
     let mut results = Vec::with_capacity(members.len());
-    // The next part on top, so that the calls come in order.
+    // The next part is on top, so that the calls come in order.
     let mut parts: Vec<Range<usize>> =
         (0..members.len()).step_by(part_max).map(|start| start..members.len().min(start + part_max)).rev().collect();
     while let Some(part) = parts.pop() {

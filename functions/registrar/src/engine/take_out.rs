@@ -1,4 +1,4 @@
-//! Taking out: what an instance has that does not run is looked for, held, and then deregistered ([`super::waves`]).
+//! Instances that are out: their registrations are looked up, held, and then deregistered ([`super::waves`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,28 +22,28 @@ use crate::{
     report::Action,
 };
 
-/// What taking out came to.
+/// What deregistering came to for some instances.
 #[derive(Debug, Default)]
 pub(crate) struct TakenOut {
-    /// Whether anything was deregistered, or may have been: then the instances have to be read again.
+    /// Whether anything was deregistered, or may have been. Then the instances have to be read again.
     pub(crate) is_any: bool,
-    /// From which balancers, by instance.
+    /// The balancers from which something was deregistered, by instance.
     pub(crate) taken: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
-    /// Balancers that the scan saw draining something of an instance.
+    /// The balancers that the scan saw draining a target of an instance.
     pub(crate) draining: BTreeMap<InstanceId, BTreeSet<BalancerId>>,
 }
 
-/// What a look after taking came to.
+/// What a look after deregistering came to.
 #[derive(Debug, Default)]
 pub(crate) struct LookedAfter {
     /// Instances that are still out.
     pub(crate) still_out: BTreeSet<InstanceId>,
-    /// What was given back to those that run by now.
+    /// What was registered again for the instances that run by now.
     pub(crate) given_back: GivenBack,
 }
 
 impl Look<'_> {
-    /// Holds and takes what instances have that are out.
+    /// Holds and deregisters what instances have that are out.
     pub(crate) async fn take_out(&mut self, instances: &[&Instance]) -> TakenOut {
         if instances.is_empty() {
             return TakenOut::default();
@@ -58,12 +58,12 @@ impl Look<'_> {
         TakenOut { draining, ..self.take(&balancers, &found, instances).await }
     }
 
-    /// Holds and takes what was found of instances that are out.
+    /// Holds and deregisters what a scan found of instances that are out.
     pub(crate) async fn take(&mut self, balancers: &Balancers, found: &[Found], instances: &[&Instance]) -> TakenOut {
         let mut by_instance: BTreeMap<InstanceId, Vec<Found>> =
             instances.iter().map(|instance| (instance.id.clone(), Vec::new())).collect();
         for found in found {
-            // A sweep that reports all also finds what runs.
+            // A sweep that reports all instances also finds what running ones have.
             if let Some(own) = by_instance.get_mut(&found.instance) {
                 own.push(found.clone());
             }
@@ -97,11 +97,12 @@ impl Look<'_> {
         self.take_by_waves(balancers, decisions).await
     }
 
-    /// Gathers what a scan found, and writes it down.
+    /// Collects what a scan found, and notes it.
     pub(crate) fn found_by(&mut self, scan: Scan, instances: &[&Instance]) -> Vec<Found> {
         let Scan { mut found, odd_tags, failures, .. } = scan;
         let odd_tags: BTreeMap<BalancerId, String> = odd_tags.into_iter().collect();
-        // What could not be read may have any of them: all are to be looked at again. The next sweep looks at all anyway.
+        // A balancer that could not be read may have any of the instances, so all of them have to be looked at again.
+        // After a sweep, the next sweep does that anyway.
         for error in &failures {
             if self.asked.is_sweep {
                 self.notes.sweep_call_failed(None, error);
@@ -121,8 +122,8 @@ impl Look<'_> {
         found
     }
 
-    /// Addresses outside their group's VPC that more than one interface has: networks may overlap, and such a target may
-    /// just as well be another host's.
+    /// Returns those addresses outside their group's VPC that more than one interface has. Networks may overlap, and
+    /// then such a target may be another host's.
     async fn addresses_of_several<'f>(&mut self, found: impl Iterator<Item = &'f Found>) -> BTreeSet<IpAddr> {
         let far: Vec<&Found> = found.filter(|found| found.is_far).collect();
         let addresses: BTreeSet<IpAddr> = far.iter().filter_map(|found| found.target.address()).collect();
@@ -132,7 +133,7 @@ impl Look<'_> {
         match self.engine.clients.ec2.count_interfaces(&addresses).await {
             Ok(counts) => addresses.into_iter().filter(|a| counts.get(a).is_some_and(|count| *count > 1)).collect(),
             Err(error) => {
-                // Nobody knows, so they are treated as another's, and looked at again.
+                // It is not known whose the addresses are. So they are treated as another host's, and looked at again.
                 for found in far {
                     self.notes.call_failed(&found.instance, Some(&found.registration), &error);
                 }
@@ -153,7 +154,8 @@ impl Look<'_> {
         }
     }
 
-    /// Reads again after having taken: an instance that runs by now gets back what was taken a moment ago.
+    /// Reads the instances again after deregistering. If an instance runs by now, what was just deregistered is
+    /// registered again.
     pub(crate) async fn look_after_taking(&mut self, instances: &[&Instance]) -> LookedAfter {
         let ids: BTreeSet<InstanceId> = instances.iter().map(|instance| instance.id.clone()).collect();
         let Some(reading) = self.begin_anew(&ids).await else { return LookedAfter::default() };
@@ -167,7 +169,7 @@ impl Look<'_> {
                 self.notes.waiting(&now.id, Because::all("EC2 describes it as it was before it was out"));
                 self.notes.look_again(&now.id, wait);
             }
-            // Its operator may want it left alone by now.
+            // The operator may want the instance left alone by now.
             wait.is_none() && self.is_ours(now)
         });
         let still_out = out.into_iter().map(|now| now.id.clone()).collect();

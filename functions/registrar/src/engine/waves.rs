@@ -1,13 +1,15 @@
-//! The acts of taking out: what is taken is held, and then deregistered, wave by wave.
+//! The acts for instances that are out: what they have is held, and then deregistered, wave by wave.
 //!
-//! Of deregistering AWS allows least, 4 calls a second, and a reading entitles to it for a short time only ([`Age`]). So the
-//! balancers are gone through in waves of a few seconds. While one wave is deregistered, tags are written for the next; where
-//! the reading grows old, whoever is left is read again. A storm over hundreds of balancers needs one scan for that, and an
-//! invocation that is about to end stops between two waves, and says what is left.
+//! AWS allows 4 deregistering calls a second, its tightest limit here, and a reading entitles to them for a short time
+//! only ([`Age`]). So the work goes through the balancers in waves of a few seconds. While one wave is deregistered,
+//! tags are written for the next one. If the reading grows old, the remaining instances are read again. So a storm over
+//! hundreds of balancers needs one scan. An invocation that is about to end stops between two waves, and notes what is
+//! left.
 //!
-//! A storm's second events, `stopped` after `stopping`, often meet another process while the first is at work. So the waves
-//! come in any order, and each but the first is looked at once more: what another one has taken is left out, and two share the
-//! work instead of doing it twice. Looking costs little, for AWS allows ten times as much of it.
+//! A storm's second events, `stopped` after `stopping`, often reach another process while the first is at work. So each
+//! process takes the waves in a random order, and looks again before each but the first. It leaves out what another
+//! process has deregistered, so that two share the work instead of doing it twice. A look costs little: AWS allows ten
+//! times as many of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -40,11 +42,13 @@ use crate::{
     report::{Action, FailureReason},
 };
 
-/// Deregistering calls of a wave: about four seconds' worth. More, and the first of them waits for the tags of them all; fewer,
-/// and the tags of the next wave are not written meanwhile.
+/// Deregistering calls of a wave: about four seconds' worth.
+///
+/// Too small: the tags of the next wave are not written meanwhile. Too large: the first calls wait for all the tags of
+/// the wave.
 const CALLS_A_WAVE: usize = 16;
 
-/// Instances with something left to take, and what was decided for each.
+/// Instances with something left to deregister, and what was decided for each.
 type Open<'i> = BTreeMap<InstanceId, (&'i Instance, TakeOut)>;
 
 /// Instances that get the same tags.
@@ -54,10 +58,10 @@ struct Holding {
     ids: Vec<InstanceId>,
 }
 
-/// What became of holding registrations.
+/// The result of holding, for each set of registrations.
 type Held = Vec<(BTreeSet<Registration>, Results<InstanceId, ()>)>;
 
-/// What became of deregistering: `false` where there was no time left for it.
+/// The result of deregistering: `false` if there was no time left for it.
 type Deregistered = Results<Item, bool>;
 
 impl Look<'_> {
@@ -70,7 +74,7 @@ impl Look<'_> {
         let decisions = decisions.into_iter().filter(|(_, decision)| !decision.take.is_empty());
         let mut open: Open<'i> = decisions.map(|(i, decision)| (i.id.clone(), (i, decision))).collect();
         let mut waves = waves(&open);
-        // What is held, and may be deregistered.
+        // Items that are held, and may be deregistered.
         let mut ready: Vec<Item> = Vec::new();
         let mut taken_out = TakenOut::default();
         let mut is_first = true;
@@ -83,7 +87,7 @@ impl Look<'_> {
             }
             if balancers_read.is_over() {
                 balancers_read = Age::new();
-                self.drop_what_is_guarded(balancers, &mut open, &mut ready).await;
+                self.drop_guarded(balancers, &mut open, &mut ready).await;
             }
             let expired = self.renew(&mut open, &mut ready).await;
             waves.extend(Some(expired).filter(|wave| !wave.is_empty()));
@@ -103,7 +107,7 @@ impl Look<'_> {
         taken_out
     }
 
-    /// Leaves what is left to another invocation.
+    /// Notes what is left to another invocation.
     fn leave(&mut self, open: Open<'_>) {
         for (id, (_, decision)) in open {
             for (registration, _) in decision.take {
@@ -113,10 +117,10 @@ impl Look<'_> {
         }
     }
 
-    /// Reads again where the reading is about to expire, and drops who is not out any more, or is out again after having run
-    /// meanwhile: what was decided for the stop before does not hold for this one.
+    /// Reads the instances again if the reading is about to expire. Drops those that are not out any more, or have run
+    /// meanwhile and are out again: what was decided for the earlier stop does not hold for this one.
     ///
-    /// Answers the balancers whose wave has to come again, since its tags are too old by now to be relied on.
+    /// Returns the balancers whose wave has to come again, because its tags are too old by now to be relied on.
     async fn renew(&mut self, open: &mut Open<'_>, ready: &mut Vec<Item>) -> BTreeSet<BalancerId> {
         if open.is_empty() || !self.reading.age.is_to_be_renewed() {
             return BTreeSet::new();
@@ -146,9 +150,9 @@ impl Look<'_> {
             self.notes.waiting(&id, Because::all("it came back while the balancers were read"));
             self.notes.look_again(&id, AT_ONCE);
         }
-        // Its operator may want it left alone by now.
+        // The operator may want the instance left alone by now.
         open.retain(|id, _| self.is_ours(&reading.instances[id]));
-        self.drop_what_is_anothers(open, &reading).await;
+        self.drop_lost_addresses(open, &reading).await;
         for (id, (_, decision)) in open.iter_mut() {
             decision.decide_holding(&reading.instances[id], reading.at);
         }
@@ -160,8 +164,8 @@ impl Look<'_> {
         expired.into_iter().map(|(_, registration, _)| registration.balancer.clone()).collect()
     }
 
-    /// Drops what somebody else has begun to look after.
-    async fn drop_what_is_guarded(&mut self, balancers: &Balancers, open: &mut Open<'_>, ready: &mut Vec<Item>) {
+    /// Drops registrations whose balancer has another owner by now.
+    async fn drop_guarded(&mut self, balancers: &Balancers, open: &mut Open<'_>, ready: &mut Vec<Item>) {
         let instances: BTreeMap<&InstanceId, &Instance> = open.values().map(|(i, _)| (&i.id, *i)).collect();
         let items: Vec<Item> =
             open.iter().flat_map(|(id, (_, decision))| decision.take.iter().map(|taken| item(id, taken))).collect();
@@ -173,9 +177,9 @@ impl Look<'_> {
         ready.retain(|item| left.contains(item));
     }
 
-    /// Drops what is registered at addresses that their instances have lost since they were looked for, and that somebody else
-    /// has by now: an address is free as soon as its instance is terminated.
-    async fn drop_what_is_anothers(&mut self, open: &mut Open<'_>, reading: &Described) {
+    /// Drops registrations at addresses that their instances have lost since the scan, if another interface has the
+    /// address by now. An address is free as soon as its instance is terminated.
+    async fn drop_lost_addresses(&mut self, open: &mut Open<'_>, reading: &Described) {
         let mut lost: Vec<(InstanceId, Registration, IpAddr)> = Vec::new();
         for (id, (_, decision)) in open.iter() {
             let addresses = decision.take.iter().filter_map(|(registration, target)| {
@@ -193,7 +197,7 @@ impl Look<'_> {
             match &counts {
                 Ok(counts) if !counts.contains_key(&address) => continue,
                 Ok(_) => {
-                    let why = format!("its address {address} was given to somebody else meanwhile");
+                    let why = format!("its address {address} belongs to another interface by now");
                     self.notes.journal.left_alone(&id, Because::of(&registration, why));
                 }
                 Err(error) => self.notes.call_failed(&id, Some(&registration), error),
@@ -202,7 +206,8 @@ impl Look<'_> {
         }
     }
 
-    /// Looks whether what a wave takes is still there, and drops what is not: another function has taken it, and held it.
+    /// Reads whether a wave's registrations are still in place, and drops those that are not: another invocation has
+    /// held and deregistered them.
     async fn look_before_taking(&mut self, balancers: &Balancers, wave: &BTreeSet<BalancerId>, open: &mut Open<'_>) {
         let mut gone: Vec<(InstanceId, Registration)> = Vec::new();
         let of_wave = open.values().flat_map(|(instance, decision)| {
@@ -211,7 +216,8 @@ impl Look<'_> {
             own.map(|registration| Wanted { instance, registration, is_surely_absent: false })
         });
         for (wanted, seen) in balancers.sees(of_wave.collect::<Vec<_>>()).await {
-            // Of what cannot be read nobody knows, and deregistering what is not there is no error.
+            // If a balancer cannot be read, its registrations stay in the wave: to deregister what is not there is no
+            // error.
             if matches!(seen, Ok(false)) {
                 gone.push((wanted.instance.id.clone(), wanted.registration.clone()));
             }
@@ -221,8 +227,10 @@ impl Look<'_> {
         }
     }
 
-    /// What has to be written into tags before a wave is taken: one call for all instances that get the same. What has to be
-    /// held of an instance is held at once, whichever wave takes it.
+    /// Returns what has to be written into tags before a wave is deregistered, with one call for all instances that get
+    /// the same.
+    ///
+    /// All that has to be held of an instance is held at once, whichever wave deregisters it.
     fn holdings(&mut self, open: &mut Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Holding> {
         let stamp = Stamp { taken_at: self.reading.at, nonce: fastrand::u32(..) };
         let mut by_content: BTreeMap<BTreeSet<Registration>, Vec<InstanceId>> = BTreeMap::new();
@@ -251,7 +259,7 @@ impl Look<'_> {
         holdings
     }
 
-    /// Writes down what is held by now, and drops who could not be.
+    /// Notes what is held by now, and drops the instances whose tags could not be written.
     async fn note_held(&mut self, held: Held, open: &mut Open<'_>) {
         let mut superseded = BTreeMap::new();
         for (registrations, results) in &held {
@@ -274,7 +282,8 @@ impl Look<'_> {
                 }
             }
         }
-        // Older tags of which the new ones have everything. Dying before it leaves tags that say the same twice.
+        // The new tags have everything that these older ones have. If the process dies before this, two tags say the
+        // same.
         for (id, _, result) in self.untag(superseded).await {
             if let Err(error) = result {
                 self.notes.call_failed(&id, None, &error);
@@ -282,7 +291,8 @@ impl Look<'_> {
         }
     }
 
-    /// Writes down what was deregistered, and drops it. Answers what came too fast, and has its turn again.
+    /// Notes what was deregistered, and drops it. Returns the items whose call came too fast, and which have to be
+    /// tried again.
     fn note_deregistered(
         &mut self,
         deregistered: Deregistered,
@@ -302,7 +312,7 @@ impl Look<'_> {
                 Ok(true) => {
                     let why = self.why_out(instance);
                     self.notes.journal.deed(id, Action::Deregister, registration, &why);
-                    // Of an instance that runs, the time may be that of an earlier stop.
+                    // A running instance may show the time of an earlier stop.
                     let is_stopped = matches!(self.presence(instance), Presence::Out(WhyOut::State(_)));
                     let stop_time = instance.stop_time.filter(|_| is_stopped);
                     self.notes.journal.seconds_to_out(id, self.reading.seconds_since(stop_time));
@@ -313,7 +323,7 @@ impl Look<'_> {
                     self.notes.waiting(id, Because::of(registration, why));
                     self.notes.look_again(id, AT_ONCE);
                 }
-                // Gone with its balancer.
+                // The registration is gone with its balancer.
                 Err(error) if error.is_gone() => {}
                 Err(error) => self.notes.call_failed(id, Some(registration), &error),
             }
@@ -323,8 +333,9 @@ impl Look<'_> {
     }
 }
 
-/// Drops a registration that is not to be taken any more, and with its last one the instance. What is to be held stays: it may be
-/// what older tags hold, which are deleted when it is written.
+/// Drops a registration that is not to be deregistered any more, and with its last one the instance.
+///
+/// What is to be held stays. It may be what older tags hold, which are deleted when it is written.
 fn drop_from(open: &mut Open<'_>, id: &InstanceId, registration: &Registration) {
     let Some((_, decision)) = open.get_mut(id) else { return };
     decision.take.retain(|(other, _)| other != registration);
@@ -333,13 +344,14 @@ fn drop_from(open: &mut Open<'_>, id: &InstanceId, registration: &Registration) 
     }
 }
 
-/// Writes tags. Answers for each holding what became of it at its instances.
+/// Writes tags. Returns for each holding the result at each of its instances.
 ///
-/// If the process dies here, tags hold what is still in place: the redelivery takes it, or the restart finds it there.
+/// If the process dies here, tags hold what is still in place. The redelivery deregisters it, or the restart finds it
+/// in place.
 async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Held {
     let calls = holdings.into_iter().map(|holding| {
         let ec2 = ec2.clone();
-        // Owned, and boxed: of what is borrowed here the compiler cannot tell that it is `Send`.
+        // Owned, and boxed: the compiler cannot see that a future with these borrows is `Send`.
         async move {
             let Holding { registrations, tags, ids } = holding;
             let call = async |ids: Vec<InstanceId>| ec2.tag(&ids, &tags).await;
@@ -351,14 +363,14 @@ async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Held {
     stream::iter(calls).buffer_unordered(WRITES_IN_FLIGHT_MAX).collect().await
 }
 
-/// Takes what is held.
+/// Deregisters what is held.
 ///
-/// If the process dies here, a part is taken and all of it is held: the redelivery takes the rest.
+/// If the process dies here, a part is deregistered and all of it is held. The redelivery deregisters the rest.
 async fn deregister(balancers: &Balancers, items: Vec<Item>, age: Age) -> Deregistered {
     in_chunks(balancers, items, move |balancers, balancer, targets| {
         Box::pin(async move {
             balancers.turn(balancer).await;
-            // Later, the instance may have been started and given everything back: the reading does not tell.
+            // Later, the instance may have been started and may have everything back: the reading does not show that.
             if !age.entitles() {
                 return Ok(false);
             }
@@ -368,7 +380,7 @@ async fn deregister(balancers: &Balancers, items: Vec<Item>, age: Age) -> Deregi
     .await
 }
 
-/// Cuts the balancers from which something is taken into waves.
+/// Cuts the balancers from which something is deregistered into waves, in a random order.
 fn waves(open: &Open<'_>) -> VecDeque<BTreeSet<BalancerId>> {
     let mut targets: BTreeMap<BalancerId, usize> = BTreeMap::new();
     for (registration, _) in open.values().flat_map(|(_, decision)| &decision.take) {
@@ -393,7 +405,7 @@ fn is_in(decision: &TakeOut, wave: &BTreeSet<BalancerId>) -> bool {
     decision.take.iter().any(|(registration, _)| wave.contains(&registration.balancer))
 }
 
-/// What a wave takes of those that are held.
+/// Returns the items of a wave whose instances hold everything already.
 fn items_of(open: &Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Item> {
     let held = open.iter().filter(|(_, (_, decision))| decision.hold.is_empty());
     let items = held.flat_map(|(id, (_, decision))| {

@@ -1,4 +1,4 @@
-//! The function `instance-state`: what EC2's state changes name is converged.
+//! The function `instance-state`: the instances that EC2's state changes name are converged.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ use crate::{
     workflow::{Converged, Together},
 };
 
-/// The function, with everything of it that outlives an invocation.
+/// The function, with everything that outlives an invocation.
 pub struct InstanceState(BehindQueue<StateChanges>);
 
 struct StateChanges;
 
 impl InstanceState {
-    /// The function with its clients, which are built once and kept.
+    /// Creates the function with its clients, which are built once and kept.
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
         Self(BehindQueue::new(sdk, config, StateChanges))
     }
@@ -41,7 +41,7 @@ impl InstanceState {
     /// Answers one invocation: a batch from SQS with the records that failed, a bare event with the report.
     ///
     /// # Errors
-    /// For a bare event only: where it is not understood, or not everything could be done. Lambda then retries it.
+    /// For a bare event only: if it is not understood, or if not everything could be done. Lambda then repeats it.
     pub async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
         self.0.invoke(event).await
     }

@@ -1,5 +1,5 @@
-//! The function `lifecycle`: instances that wait at a hook of their Auto Scaling group are seen in or out, and the hook is
-//! held until draining is over, or health is real.
+//! The function `lifecycle`: instances that wait at a hook of their Auto Scaling group are converged. The hook is held
+//! until draining is over, or health is real.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{
     workflow::{Converged, LifecycleSettings, Together},
 };
 
-/// The function, with everything of it that outlives an invocation.
+/// The function, with everything that outlives an invocation.
 pub struct Lifecycle(BehindQueue<LifecycleActions>);
 
 struct LifecycleActions {
@@ -33,7 +33,7 @@ struct LifecycleActions {
 }
 
 impl Lifecycle {
-    /// The function with its clients, which are built once and kept.
+    /// Creates the function with its clients, which are built once and kept.
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
         let settings = LifecycleSettings { health_timeout: config.health_timeout, network_drain: config.network_drain };
         let hook_prefix = config.lifecycle_hook_prefix.clone();
@@ -45,10 +45,11 @@ impl Lifecycle {
         self.0.connect().await;
     }
 
-    /// Answers one invocation: a batch from SQS with the records that are parked, a bare event with the report of one look.
+    /// Answers one invocation: a batch from SQS with the records that are parked, a bare event with the report of one
+    /// look.
     ///
     /// # Errors
-    /// For a bare event only: where it is not understood, or not everything could be done. Lambda then retries it.
+    /// For a bare event only: if it is not understood, or if not everything could be done. Lambda then repeats it.
     pub async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
         self.0.invoke(event).await
     }
@@ -59,9 +60,9 @@ impl Work for LifecycleActions {
 
     const FUNCTION: &'static str = "lifecycle";
     const TAKES: &'static str = LifecycleAction::TAKES;
-    // Where nothing could be read there was no heartbeat either.
+    // If nothing could be read, there was no heartbeat either.
     const FAILED_RETRY_MAX: Duration = ACTION_FAILED_RETRY;
-    // A hook's clock runs meanwhile.
+    // The hook's clock goes on meanwhile.
     const COMES_BACK_SOON: bool = true;
 
     fn read(&self, text: &str, place: &Place) -> Result<Told<LifecycleAction>, NotUnderstood> {
@@ -81,7 +82,7 @@ impl Work for LifecycleActions {
         engine.converge_actions(actions, &self.settings).boxed()
     }
 
-    /// A sweep knows nothing of hooks: none is ever ordered for one.
+    /// Returns no order: a sweep knows nothing of hooks, so none is ever ordered for one.
     fn order(_actions: &[&LifecycleAction]) -> String {
         String::new()
     }

@@ -1,4 +1,4 @@
-//! The functions' handlers: what comes in is converged, and answered to whoever sent it.
+//! The functions' handlers: each converges what an input names, and answers the sender.
 
 mod batch;
 mod instance_state;
@@ -68,16 +68,17 @@ impl Base {
     }
 }
 
-/// How long work waits that has failed so often.
+/// Returns how long work waits that has failed so often.
 fn back_off(failures: u32, longest: Duration) -> Duration {
     FAILED_RETRY_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest)
 }
 
 /// How far from now a deadline can be. Lambda's longest timeout is 15 minutes
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>); a minute more, because two clocks can differ.
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>), and a minute is added because two
+/// clocks can differ.
 ///
-/// Too small: a sweep of 15 minutes does not know when it ends, and is ended in the middle. Too large: an invented deadline of a
-/// local emulator is believed, and every event is answered that its time is up.
+/// Too small: a sweep of 15 minutes does not know when it ends, and is ended in the middle. Too large: an invented
+/// deadline of a local emulator is believed, and the report of every event says that the time is up.
 const DEADLINE_WITHIN: Duration = Duration::from_secs(16 * 60);
 
 /// Returns when Lambda ends the invocation, by tokio's clock. An impossible deadline is an unknown one: `None`.
@@ -91,7 +92,7 @@ fn deadline(context: &Context) -> Option<MonotonicTime> {
     time_left(Duration::from_millis(context.deadline), now).map(|left| MonotonicTime::now() + left)
 }
 
-/// Returns the time until a deadline, and zero when it has just passed. Both times count from the beginning of 1970.
+/// Returns the time until a deadline, and zero if it has just passed. Both times count from the beginning of 1970.
 fn time_left(deadline: Duration, now: Duration) -> Option<Duration> {
     (deadline.abs_diff(now) <= DEADLINE_WITHIN).then(|| deadline.saturating_sub(now))
 }
@@ -103,18 +104,18 @@ fn log(report: &Report) {
 /// Why an invocation could not be served.
 #[derive(Error)]
 pub enum Failure {
-    /// Nobody can: repeating it would not help.
+    /// The function does not understand the input. Repeating it would not help.
     #[error(transparent)]
     NotUnderstood(#[from] NotUnderstood),
     /// The instances could not be described: nothing was done.
     #[error("{}", .0.to_sentence())]
     Call(#[from] CallError),
-    /// Something failed; what was done is done, and the rest is for the next attempt.
+    /// Something failed. What was done is done, and the next attempt does the rest.
     #[error("{}", sentences(.0))]
     Incomplete(Box<Report>),
 }
 
-/// A sentence, as for people: `lambda_runtime` writes this form into the log.
+/// A sentence for people: `lambda_runtime` writes this form into the log.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

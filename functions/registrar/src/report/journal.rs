@@ -1,4 +1,5 @@
-//! The journal of an invocation: a line in the log for each thing that was done or not done, and the report that is made of them.
+//! The journal of an invocation: a line in the log for each thing that was done or not done, and the report of them
+//! all.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -17,27 +18,29 @@ use protocol::{
 use super::{Action, ActionReport, Deed, Failed, FailureReason, InstanceReport, Report};
 use crate::config::Mode;
 
-/// What is told of an invocation as it goes: into the report, and into the log. It is only written; nothing follows from what stands there.
+/// What an invocation tells people, in the report and in the log. It is only written: nothing follows from what stands
+/// there.
 #[derive(Debug)]
 pub struct Journal {
     report: Report,
-    /// A sweep comes upon every stopped instance of the account, every time: of those it has nothing to say.
+    /// Whether it is a sweep's. A sweep reads every stopped instance of the account each time, and says nothing of
+    /// most.
     is_sweep: bool,
 }
 
 impl Journal {
-    /// An empty report.
+    /// Creates an empty report.
     pub fn new(mode: Mode) -> Self {
         let (instances, orphans, failed) = (BTreeMap::new(), Vec::new(), Vec::new());
         Self { report: Report { mode, instances, orphans, failed, left: None }, is_sweep: false }
     }
 
-    /// An empty report of a sweep, which leaves out instances of which there is nothing to say.
+    /// Creates an empty report of a sweep, which leaves out instances of which there is nothing to say.
     pub fn of_sweep(mode: Mode) -> Self {
         Self { is_sweep: true, ..Self::new(mode) }
     }
 
-    /// The report.
+    /// Returns the report.
     pub fn into_report(mut self) -> Report {
         if self.is_sweep {
             self.report.instances.retain(|_, instance| instance.is_worth_a_word());
@@ -50,7 +53,7 @@ impl Journal {
         self.report.instances.entry(id.clone()).or_default()
     }
 
-    /// A sweep came upon an instance.
+    /// Notes an instance that a sweep has read.
     pub fn seen(&mut self, instance: &Instance) {
         let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
         let part = self.instance(&instance.id);
@@ -59,58 +62,58 @@ impl Journal {
         part.declared = declared.split_ascii_whitespace().map(str::to_owned).collect();
     }
 
-    /// What EC2 says that the instance is doing.
+    /// Notes the instance's state, as EC2 says it.
     pub fn state(&mut self, id: &InstanceId, state: Option<State>) {
         self.instance(id).state = state;
     }
 
-    /// What its tags hold.
+    /// Notes what the instance's tags hold.
     pub fn held(&mut self, instance: &Instance) {
         self.instance(&instance.id).held = instance.held().registrations();
     }
 
-    /// It is registered somewhere.
+    /// Notes that the instance is registered somewhere.
     pub fn registered(&mut self, id: &InstanceId, registration: &Registration) {
         self.instance(id).registered.insert(registration.clone());
     }
 
-    /// How healthy it is somewhere.
+    /// Notes how healthy a registration is.
     pub fn health(&mut self, id: &InstanceId, registration: &Registration, health: Health) {
         self.instance(id).health.insert(registration.clone(), health);
     }
 
-    /// How long it took until it was deregistered, `None` where EC2 does not tell when it was stopped.
+    /// Notes how long it took until the instance was deregistered; `None` if EC2 does not tell when it was stopped.
     pub fn seconds_to_out(&mut self, id: &InstanceId, seconds: Option<u64>) {
         self.instance(id).seconds_to_out = seconds;
     }
 
-    /// How long it took until it was registered.
+    /// Notes how long it took until the instance was registered.
     pub fn seconds_to_back(&mut self, id: &InstanceId, seconds: Option<u64>) {
         self.instance(id).seconds_to_back = seconds;
     }
 
-    /// How long it took until all that it should have was healthy.
+    /// Notes how long it took until all that the instance should have was healthy.
     pub fn seconds_to_healthy(&mut self, id: &InstanceId, seconds: Option<u64>) {
         self.instance(id).seconds_to_healthy = seconds;
     }
 
-    /// How long it took until nothing of it was drained any more.
+    /// Notes how long it took until no target of the instance was draining any more.
     pub fn seconds_to_drained(&mut self, id: &InstanceId, seconds: Option<u64>) {
         self.instance(id).seconds_to_drained = seconds;
     }
 
-    /// It need not be looked at again, whatever was said before.
+    /// Notes that the instance need not be looked at again, whatever an earlier step has said.
     pub fn look_no_more(&mut self, id: &InstanceId) {
         self.instance(id).look_again_in_seconds = None;
     }
 
-    /// A sweep found something that should not be so.
+    /// Notes something that a sweep found and that should not be so.
     pub fn wrong(&mut self, id: &InstanceId, because: Because) {
         tracing::warn!(instance = %id, what = because.what(), why = because.why, "wrong");
         self.instance(id).wrong.push(because);
     }
 
-    /// A sweep found an address that nobody has, and something became of it.
+    /// Notes an orphan that a sweep found, and what became of it.
     pub fn orphan(&mut self, orphan: Orphan) {
         let (registration, fate, why) = (&orphan.registration, orphan.fate.word(), &orphan.why);
         match orphan.fate {
@@ -120,19 +123,19 @@ impl Journal {
         self.report.orphans.push(orphan);
     }
 
-    /// A call of a sweep failed that was for no instance in particular.
+    /// Notes that a call of a sweep failed that was for no instance in particular.
     pub fn sweep_call_failed(&mut self, what: Option<&dyn fmt::Display>, error: &CallError) {
         let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
         self.report.fail(error.into(), because);
     }
 
-    /// A sweep ended for lack of time, and goes on elsewhere.
+    /// Notes that a sweep ended for lack of time, and where it goes on.
     pub fn left(&mut self, because: Because) {
         tracing::warn!(after = because.what(), why = because.why, "not all was swept");
         self.report.left = Some(because);
     }
 
-    /// Something was done, or would have been.
+    /// Notes that something was done, or would have been done.
     pub fn deed(&mut self, id: &InstanceId, action: Action, registration: &Registration, why: &str) {
         let deed = Deed { action, registration: registration.clone(), why: why.to_owned() };
         if self.report.mode == Mode::Observe {
@@ -144,7 +147,7 @@ impl Journal {
         }
     }
 
-    /// There was nothing to do.
+    /// Notes that there was nothing to do.
     pub fn nothing_to_do(&mut self, id: &InstanceId, why: &str) {
         if self.is_sweep {
             return;
@@ -153,43 +156,43 @@ impl Journal {
         self.instance(id).nothing_to_do = Some(why.to_owned());
     }
 
-    /// Something has to wait.
+    /// Notes that something has to wait.
     pub fn waiting(&mut self, id: &InstanceId, because: Because) {
         tracing::info!(instance = %id, what = because.what(), why = because.why, "waiting");
         self.instance(id).waiting.push(because);
     }
 
-    /// Something is not ours to touch.
+    /// Notes that something is not ours to touch.
     pub fn left_alone(&mut self, id: &InstanceId, because: Because) {
         tracing::info!(instance = %id, what = because.what(), why = because.why, "left alone");
         self.instance(id).left_alone.push(because);
     }
 
-    /// Something is given up.
+    /// Notes that something is given up.
     pub fn let_go(&mut self, id: &InstanceId, because: Because) {
         tracing::warn!(instance = %id, what = because.what(), why = because.why, "let go");
         self.instance(id).let_go.push(because);
     }
 
-    /// Something is wrong that only a person can put right.
+    /// Notes that something is wrong that only a person can put right.
     pub fn needs_a_person(&mut self, id: &InstanceId, because: Because) {
         tracing::error!(instance = %id, what = because.what(), why = because.why, "needs a person");
         self.instance(id).needs_a_person.push(because);
     }
 
-    /// A call failed, over one thing of the instance or over all of it.
+    /// Notes that a call failed, about one thing of the instance or about all of it.
     pub fn call_failed(&mut self, id: &InstanceId, what: Option<&dyn fmt::Display>, error: &CallError) {
         let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
         self.failed(id, error.into(), because);
     }
 
-    /// Something failed.
+    /// Notes that something failed.
     pub fn failed(&mut self, id: &InstanceId, reason: FailureReason, because: Because) {
         tracing::error!(instance = %id, what = because.what(), why = because.why, ?reason, "failed");
         self.instance(id).failed.push(Failed { reason, because });
     }
 
-    /// A lifecycle action was completed, is held, or needed nothing.
+    /// Notes that a lifecycle action was completed, is held, or needed nothing.
     pub fn lifecycle_action(&mut self, id: &InstanceId, report: ActionReport) {
         let (group, hook, why) = (&report.auto_scaling_group, &report.hook, &report.why);
         let result = report.result.map_or("none", ActionResult::word);
@@ -200,7 +203,7 @@ impl Journal {
         self.instance(id).lifecycle_actions.push(report);
     }
 
-    /// The instance has to be looked at again in so many seconds.
+    /// Notes that the instance has to be looked at again in so many seconds.
     pub fn look_again(&mut self, id: &InstanceId, seconds: u64) {
         let part = self.instance(id);
         part.look_again_in_seconds = Some(part.look_again_in_seconds.map_or(seconds, |sooner| sooner.min(seconds)));

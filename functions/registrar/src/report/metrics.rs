@@ -1,6 +1,6 @@
-//! Metrics in CloudWatch's embedded metric format: log lines of which CloudWatch makes metrics, without a call.
+//! Metrics in CloudWatch's embedded metric format: log lines from which CloudWatch makes metrics, without a call.
 //!
-//! Source: CloudWatch user guide, "Specification: Embedded metric format". A metric that is nought is left out.
+//! Source: CloudWatch user guide, "Specification: Embedded metric format". A metric that is 0 is left out.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use crate::{
     report::{Action, ActionReport, FailureReason, InstanceReport, Report},
 };
 
-/// Where the metrics are found in CloudWatch.
+/// The namespace of the metrics in CloudWatch.
 const NAMESPACE: &str = "elb-registrar";
 
 /// Values of one metric in a document, a limit of the format.
 const VALUES_MAX: usize = 100;
 
-/// Whose metrics they are.
+/// The stack and function that write the metrics.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The stack, so that two of them in one account are told apart.
+    /// The stack, which tells two of them in one account apart.
     pub stack: String,
-    /// Such as `instance-state`.
+    /// The function, such as `instance-state`.
     pub function: &'static str,
 }
 
-/// What one invocation amounts to.
+/// What is measured of one invocation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     counts: BTreeMap<&'static str, u64>,
@@ -83,8 +83,8 @@ impl Metrics {
 
     /// Adds calls that were made.
     ///
-    /// Of denials it counts the calls, not the failures in reports: some work goes on without a permission, only less well,
-    /// and the one who forgot it should hear of that, too.
+    /// It counts denied calls, and not the failures in reports. Some work goes on without a permission, only less well,
+    /// and the operator should hear of that, too.
     pub fn add_calls(&mut self, counted: Counted) {
         self.add("Calls", counted.calls);
         self.add("CallsThrottled", counted.throttled);
@@ -93,7 +93,7 @@ impl Metrics {
         }
     }
 
-    /// Adds events that nobody understood.
+    /// Adds events that were not understood.
     pub fn add_not_understood(&mut self, events: usize) {
         self.add("NotUnderstood", events as u64);
     }
@@ -110,7 +110,7 @@ impl Metrics {
         }
     }
 
-    /// The documents, each a line of the log.
+    /// Returns the documents, each of them a line of the log.
     pub fn documents(&self, source: &Source, at: Timestamp) -> Vec<Value> {
         let counts = self.counts.iter().map(|(name, count)| (*name, "Count", json!(count)));
         let seconds = [
@@ -126,7 +126,7 @@ impl Metrics {
             .failed
             .iter()
             .map(|(reason, count)| document(source, at, Some(*reason), vec![("Failed", "Count", json!(count))]));
-        // A document without a metric is refused.
+        // CloudWatch refuses a document without a metric.
         let main = (!self.counts.is_empty()).then_some(main);
         main.into_iter().chain(failed).collect()
     }
@@ -164,7 +164,7 @@ mod tests {
     use crate::{config::Mode, report::Journal, testing::at};
 
     #[test]
-    fn what_was_done_and_what_failed_become_metrics_by_stack_function_and_reason() {
+    fn deeds_and_failures_become_metrics_by_stack_function_and_reason() {
         let mut journal = Journal::new(Mode::Enforce);
         let (id, registration) = ("i-1".into(), Registration::classic("shop"));
         journal.deed(&id, Action::Deregister, &registration, "");

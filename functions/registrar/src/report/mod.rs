@@ -1,4 +1,4 @@
-//! What a run saw, did and left for later, in a form that a person can read; and the log lines, one for each thing done.
+//! What an invocation saw, did and left for later, in a form for people; and the log lines, one for each thing done.
 
 mod journal;
 pub mod metrics;
@@ -27,27 +27,27 @@ pub use journal::Journal;
 pub struct Report {
     /// Whether anything was changed.
     pub mode: Mode,
-    /// By instance.
+    /// The reports of instances.
     pub instances: BTreeMap<InstanceId, InstanceReport>,
-    /// Addresses that nobody has; a sweep's.
+    /// The orphans that a sweep found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<Orphan>,
-    /// What failed of a sweep that is no instance's own, and is tried again by the next one.
+    /// What failed of a sweep as a whole. The next sweep tries it again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failed>,
-    /// Where the sweep goes on, that ended for lack of time.
+    /// Where a sweep goes on that ended for lack of time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<Because>,
 }
 
 impl Report {
-    /// Adds something that failed of the sweep as a whole.
+    /// Adds something that failed of a sweep as a whole.
     pub fn fail(&mut self, reason: FailureReason, because: Because) {
         tracing::error!(what = because.what(), why = because.why, ?reason, "failed");
         self.failed.push(Failed { reason, because });
     }
 
-    /// Everything that failed, with the instance where it is one's own.
+    /// Returns everything that failed, with the instance if it belongs to one.
     pub fn failures(&self) -> impl Iterator<Item = (Option<&InstanceId>, &Failed)> {
         let own = self.instances.iter().flat_map(|(id, part)| part.failed.iter().map(move |failed| (Some(id), failed)));
         own.chain(self.failed.iter().map(|failed| (None, failed)))
@@ -57,73 +57,74 @@ impl Report {
 /// What became of one instance.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct InstanceReport {
-    /// The value of its tag `Name`; a sweep's.
+    /// The value of the instance's tag `Name`, in a sweep's report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What EC2 said that it was doing, last; `None` where EC2 does not know it.
+    /// The last state that EC2 told; `None` if EC2 does not know the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// Where it was registered. Of a running instance only what it shall have is looked at, but for a sweep that reports all.
+    /// Where the instance was registered. For a running instance, only what it should have is looked at, unless a sweep
+    /// reports all.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub registered: BTreeSet<Registration>,
     /// What its tags held at the first look.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<Registration>,
-    /// What its operator declares, as it is written in its tag; a sweep's.
+    /// What its operator declares, as it is written in its tag, in a sweep's report.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub declared: BTreeSet<String>,
-    /// What a sweep found that should not be so, and what that can have come from.
+    /// What a sweep found that should not be so, with what can have caused it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wrong: Vec<Because>,
     /// What was done, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<Deed>,
-    /// What would have been done, had the mode been `enforce`.
+    /// What would have been done in the mode `enforce`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub would_do: Vec<Deed>,
     /// Why there was nothing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nothing_to_do: Option<String>,
-    /// How healthy what is in place is, as its balancer says.
+    /// How healthy each registration in place is, as its balancer says.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub health: BTreeMap<Registration, Health>,
-    /// What is not done yet, and why.
+    /// What is not done yet, with why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Because>,
-    /// What was not touched, and why.
+    /// What was not touched, with why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_alone: Vec<Because>,
-    /// What will not be given back, and why.
+    /// What was given up and will not be registered again, with why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub let_go: Vec<Because>,
-    /// What needs a person: it will not get better by itself.
+    /// What a person has to put right: it will not get better by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs_a_person: Vec<Because>,
     /// What failed and is tried again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failed>,
-    /// Seconds from its stop until the first registration was taken, where EC2 tells when it was stopped.
+    /// Seconds from the instance's stop until its first deregistration, if EC2 tells when it was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_to_out: Option<u64>,
-    /// Seconds from its start until the first registration was given back.
+    /// Seconds from the instance's start until its first registration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_to_back: Option<u64>,
-    /// What became of the lifecycle actions in which it waits.
+    /// What became of the lifecycle actions in which the instance waits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lifecycle_actions: Vec<ActionReport>,
-    /// Seconds from the beginning of its launch action until all that it shall have was healthy.
+    /// Seconds from the beginning of its launch action until all that it should have was healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_to_healthy: Option<u64>,
-    /// Seconds from the beginning of its terminate action until nothing was drained any more.
+    /// Seconds from the beginning of its terminate action until nothing was draining any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_to_drained: Option<u64>,
-    /// How soon it shall be looked at again.
+    /// How soon it should be looked at again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub look_again_in_seconds: Option<u64>,
 }
 
 impl InstanceReport {
-    /// Whether it has, had or did anything.
+    /// Returns whether there is anything to say of the instance.
     fn is_worth_a_word(&self) -> bool {
         let deeds = !self.done.is_empty() || !self.would_do.is_empty();
         let reasons = [&self.waiting, &self.left_alone, &self.let_go, &self.needs_a_person];
@@ -141,7 +142,7 @@ pub struct ActionReport {
     pub auto_scaling_group: AutoScalingGroupName,
     /// The hook.
     pub hook: LifecycleHookName,
-    /// How it was completed; `None` where it was not.
+    /// How it was completed; `None` if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ActionResult>,
     /// Whether it was completed although not all was as it should be.
@@ -152,21 +153,21 @@ pub struct ActionReport {
 }
 
 impl ActionReport {
-    /// A report on an action that was not given up.
+    /// Creates a report on an action that was not given up.
     pub fn of(action: &LifecycleAction, result: Option<ActionResult>, why: String) -> Self {
         let (auto_scaling_group, hook) = (action.group.clone(), action.hook.clone());
         Self { auto_scaling_group, hook, result, is_given_up: false, why }
     }
 }
 
-/// Something done to a registration.
+/// An act on a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deed {
-    /// What.
+    /// What was done.
     pub action: Action,
     /// To which registration.
     pub registration: Registration,
-    /// Why.
+    /// Why it was done.
     pub why: String,
 }
 
@@ -174,34 +175,34 @@ pub struct Deed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Written into the instance's tags.
+    /// It is written into the instance's tags.
     Hold,
-    /// Taken from its balancer.
+    /// It is deregistered from its balancer.
     Deregister,
-    /// Given back to its balancer.
+    /// It is registered with its balancer.
     Register,
-    /// Removed from the instance's tags.
+    /// It is deleted from the instance's tags.
     Forget,
 }
 
 /// Something that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failed {
-    /// For machines: metrics count by it.
+    /// The kind of the failure, by which metrics count.
     pub reason: FailureReason,
-    /// For people.
+    /// The failure, for people.
     #[serde(flatten)]
     pub because: Because,
 }
 
-/// What kind of failure it was.
+/// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum FailureReason {
     /// A permission is missing.
     Denied,
     /// Calls came too fast.
     Throttled,
-    /// AWS said no for another reason.
+    /// AWS refused a call for another reason.
     Refused,
     /// AWS did not answer.
     Unanswered,
@@ -223,7 +224,7 @@ impl From<&CallError> for FailureReason {
 }
 
 impl Action {
-    /// The word for it.
+    /// Returns the word for the kind, in metrics.
     pub fn word(self) -> &'static str {
         match self {
             Self::Hold => "hold",

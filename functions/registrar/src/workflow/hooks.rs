@@ -1,11 +1,13 @@
-//! Lifecycle actions: an instance on its way into its group or out of it is converged while it waits at the hook, and the
-//! hook is let go when the work is done.
+//! Lifecycle actions: an instance is converged while it waits at a hook, on its way into its Auto Scaling group or out
+//! of it. The action is completed when the work is done.
 //!
-//! Each look is made anew from what AWS says: is the action still going on, is the instance registered, drained, healthy?
-//! In between, the message is parked and a heartbeat keeps the action alive. An action is completed only by a look that
-//! changed nothing and found nothing left to do; and that the same function might die after any call, or come twice, costs
-//! another look at the most: an action that is over already answers so, and the way that an instance goes is told by its
-//! group at the time, not by the event.
+//! Each look starts anew from what AWS says: whether the action is still going on, and whether the instance is
+//! registered, drained, healthy. Between two looks the message is parked, and a heartbeat keeps the action alive. Only
+//! a look that changed nothing and found nothing left to do completes the action.
+//!
+//! An invocation may die after any call, and an event may come twice. That costs another look at most: Auto Scaling
+//! answers that an action is over already. Whether the instance enters or leaves follows from what its group says now,
+//! and not from the event.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +31,7 @@ use protocol::{
 
 use super::{
     Converged, Outcome,
-    see_out::{Leaving, Seen, anything},
+    leaving::{Leaving, Progress, anything},
 };
 use crate::{
     config::{Mode, Scope},
@@ -41,16 +43,16 @@ use crate::{
     report::ActionReport,
 };
 
-/// What an operator has set for lifecycle actions; a hook's own metadata has precedence.
+/// What an operator has set for lifecycle actions. A hook's own metadata has precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifecycleSettings {
     /// How long a launch may take to become healthy. `None`: as long as its hook waits without a heartbeat.
     pub health_timeout: Option<Duration>,
-    /// How long a target behind a Network Load Balancer may still get new connections when it is deregistered.
+    /// How long a Network Load Balancer may still open new connections to a deregistered target.
     pub network_drain: Duration,
 }
 
-/// The hooks of some actions; `None` for one that is gone.
+/// The hooks of some actions; `None` for a hook that does not exist any more.
 type Hooks = BTreeMap<(AutoScalingGroupName, LifecycleHookName), Result<Option<Hook>, CallError>>;
 
 /// An action under way.
@@ -61,10 +63,10 @@ struct UnderWay<'a> {
 }
 
 impl Engine {
-    /// Converges the instances of some lifecycle actions, and completes those whose work is done.
+    /// Converges the instances of some lifecycle actions, and completes the actions whose work is done.
     ///
     /// # Errors
-    /// Where the instances or their places in their groups cannot be described: nothing was done.
+    /// If the instances, or their states in their groups, cannot be described: nothing was done.
     pub async fn converge_actions(
         &self,
         actions: &[LifecycleAction],
@@ -77,7 +79,7 @@ impl Engine {
             self.clients.auto_scaling.members(&named),
             self.hooks(actions).map(Ok),
         )?;
-        // Who puts a hook of ours on a group wants its members seen in and out, with a tag or without.
+        // An operator who puts a hook of ours on a group wants all its members converged, with a tag or without.
         let asked = Asked { scope: Scope::All, ..Asked::default() };
         let mut look = self.look(Reading::new(age, &described), asked);
         // An event that came twice is one action.
@@ -97,7 +99,7 @@ impl Engine {
                     let hook = hook.as_ref();
                     let course = course(action, instance, members.get(&action.instance), hook, look.reading.at);
                     match hook.and_then(|hook| hook.unread.clone()) {
-                        // What a hook says counts only where it is acted on.
+                        // What a hook says counts only if anything is done with its instance.
                         Some(why) if course.is_moving() && self.may_act_on(instance) => {
                             outcomes.insert(token, Outcome::NotUnderstood(why));
                         }
@@ -119,7 +121,7 @@ impl Engine {
         Ok(Converged { report, outcomes, has_failed })
     }
 
-    /// Returns whether anything is done with an instance at all.
+    /// Returns whether anything may be done with an instance at all.
     fn may_act_on(&self, instance: Option<&Instance>) -> bool {
         self.mode == Mode::Enforce && instance.is_some_and(|instance| !instance.is_ignored())
     }
@@ -137,14 +139,14 @@ impl Engine {
 }
 
 impl Look<'_> {
-    /// Brings every instance where its action wants it. Answers what is still open, by instance.
+    /// Registers or deregisters every instance as its action needs. Returns what is still open, by instance.
     async fn steer(
         &mut self,
         under_way: &mut [UnderWay<'_>],
         instances: &BTreeMap<InstanceId, Instance>,
         members: BTreeMap<InstanceId, Member>,
         settings: &LifecycleSettings,
-    ) -> Seen {
+    ) -> Progress {
         let mut leaving: BTreeMap<&InstanceId, Leaving<'_>> = BTreeMap::new();
         let mut arriving: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
         let declares = |instance: &Instance| (instance.id.clone(), declared_by_hooks(instance, under_way, &members));
@@ -158,8 +160,8 @@ impl Look<'_> {
             let is_in = Facts::of(instance).with_membership(membership).presence().is_in();
             match course {
                 Course::Out => {
-                    let wished = hook.and_then(|hook| hook.metadata.network_drain);
-                    let network_drain = wished.unwrap_or(settings.network_drain);
+                    let of_hook = hook.and_then(|hook| hook.metadata.network_drain);
+                    let network_drain = of_hook.unwrap_or(settings.network_drain);
                     let of_this = Leaving { instance, since: action.started_at, network_drain };
                     let known = leaving.entry(&instance.id).or_insert(of_this);
                     known.since = known.since.min(action.started_at);
@@ -167,10 +169,11 @@ impl Look<'_> {
                 }
                 Course::In => {
                     let declared = declared.remove(&instance.id).unwrap_or_default();
-                    self.asked.let_in.entry(instance.id.clone()).or_default().extend(declared);
+                    self.asked.entering.entry(instance.id.clone()).or_default().extend(declared);
                     arriving.insert(&instance.id, instance);
                 }
-                // What a function took that came too late is given back by the event's other copy.
+                // An invocation that came too late may have deregistered something. The event's other copy registers it
+                // again.
                 Course::Over(_) if is_in && self.is_ours(instance) => {
                     arriving.insert(&instance.id, instance);
                 }
@@ -183,18 +186,18 @@ impl Look<'_> {
             self.notes.journal.held(instance);
             self.name_wrong_tags(instance);
         }
-        let mut seen = self.see_in(&arriving.into_values().collect::<Vec<_>>()).await;
-        let seen_out = self.see_out(leaving.into_values().collect()).await;
-        seen.open.extend(seen_out.open);
-        seen.in_place.extend(seen_out.in_place);
+        let mut seen = self.register_entering(&arriving.into_values().collect::<Vec<_>>()).await;
+        let deregistered = self.deregister_leaving(leaving.into_values().collect()).await;
+        seen.open.extend(deregistered.open);
+        seen.in_place.extend(deregistered.in_place);
         for (id, open) in &mut seen.open {
             open.extend(self.notes.again().of(id).failed.into_iter().map(anything));
         }
         seen
     }
 
-    /// Registers what instances shall have that are on their way in.
-    async fn see_in(&mut self, arriving: &[&Instance]) -> Seen {
+    /// Registers what instances should have that are entering their groups.
+    async fn register_entering(&mut self, arriving: &[&Instance]) -> Progress {
         let mut given_back = self.give_back(arriving).await;
         let in_place = given_back.in_place();
         let open = arriving.iter().map(|instance| {
@@ -207,10 +210,10 @@ impl Look<'_> {
             let unwaited = unwaited.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
             (instance.id.clone(), unready.into_iter().map(anything).chain(registered).chain(unwaited).collect())
         });
-        Seen { open: open.collect(), in_place }
+        Progress { open: open.collect(), in_place }
     }
 
-    /// Decides what becomes of an action whose instance was brought on its course.
+    /// Decides what becomes of an action after its instance was converged.
     fn weigh_action(
         &self,
         action: &LifecycleAction,
@@ -222,14 +225,14 @@ impl Look<'_> {
         let complete = |result, why: &str| Step::Complete { result, why: why.to_owned(), is_given_up: false };
         match course {
             Course::Over(why) => Step::Nothing((*why).to_owned()),
-            // A fleet is never held up by a rehearsal.
+            // A mode that only reports must never hold up a group.
             _ if self.engine.mode == Mode::Observe => complete(ActionResult::Continue, "the mode is `observe`"),
             Course::Complete(result, why) => complete(*result, why),
             Course::TooEarly(wait) => {
                 Step::Hold(*wait, vec![Because::all("what AWS says of the instance may be older than the event")])
             }
             Course::In | Course::Out | Course::NotRunning(_) => {
-                // Without a hook the course would be over.
+                // Without a hook the course would be `Over`.
                 let Some(hook) = hook else { return Step::Nothing("its hook is gone".to_owned()) };
                 let not_running = match course {
                     Course::NotRunning(state) => vec![anything(Because::all(format!("it is {}", state.name())))],
@@ -252,7 +255,7 @@ impl Look<'_> {
     async fn act_on(&mut self, action: &LifecycleAction, step: Step, is_in_place: bool) -> Outcome {
         let auto_scaling = &self.engine.clients.auto_scaling;
         let id = &action.instance;
-        // A look at balancers may have asked to come again: of that, the action alone decides.
+        // A step may have asked for another look. When that comes, only the action decides.
         self.notes.look_no_more(id);
         match step {
             Step::Nothing(why) => {
@@ -309,20 +312,20 @@ impl Look<'_> {
     }
 }
 
-const OVER: &str = "it is over already: completed by somebody else, or out of time";
+const OVER: &str = "it is over already: completed by another caller, or out of time";
 
 /// What is done about an action.
 enum Step {
-    /// Nothing: it is over.
+    /// Nothing: the action is over.
     Nothing(String),
-    /// It is kept alive, and looked at again.
+    /// The action is kept alive, and looked at again.
     Hold(Duration, Vec<Because>),
-    /// It is completed.
+    /// The action is completed.
     Complete { result: ActionResult, why: String, is_given_up: bool },
 }
 
-/// What the hooks of its launch declare for an instance: as long as its group says that it is on its way in. An event that comes hours
-/// later, or that a stranger made up, declares nothing.
+/// Returns what the launch hooks of an instance declare for it, if its group says that it is entering. So an event that
+/// comes hours later, or that a stranger made up, declares nothing.
 fn declared_by_hooks(
     instance: &Instance,
     under_way: &[UnderWay<'_>],
@@ -333,7 +336,7 @@ fn declared_by_hooks(
         let action = under_way.action;
         action.instance == instance.id && member.is_some_and(|member| member.group == action.group)
     };
-    // More than one event can name a hook, and each hook declares once.
+    // Several events can name one hook, and each hook declares once.
     let hooks = under_way.iter().filter(own).filter_map(|under_way| Some((&under_way.action.hook, under_way.hook?)));
     let declared: BTreeMap<&LifecycleHookName, &[Declaration]> =
         hooks.map(|(name, hook)| (name, hook.metadata.register.as_slice())).collect();

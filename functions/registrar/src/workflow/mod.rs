@@ -1,8 +1,8 @@
-//! What each function does, from what it was told to what becomes of it: events of instances, lifecycle actions, sweeps.
+//! What each function does with its input: events of instances, lifecycle actions, sweeps.
 
 mod hooks;
+mod leaving;
 mod orphans;
-mod see_out;
 mod state_changes;
 mod storm;
 mod sweep;
@@ -20,25 +20,25 @@ pub use sweep::{Detail, Order, Resume, Swept};
 /// What became of a batch.
 #[derive(Debug)]
 pub struct Converged {
-    /// For a person.
+    /// The report, for people.
     pub report: Report,
-    /// For the queue: one for each notice, in their order.
+    /// The outcomes, for the queue: one for each notice, in the order of the notices.
     pub outcomes: Vec<Outcome>,
-    /// Whether anything failed that is tried again.
+    /// Whether anything failed that has to be tried again.
     pub has_failed: bool,
 }
 
-/// What shall become of an event.
+/// What should become of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has served its purpose.
+    /// The event has served its purpose.
     Done,
-    /// It shall come back so much later.
+    /// The event should come back after this wait.
     Later(Duration),
-    /// It is one of a storm, on which one sweep works: that is to be ordered.
+    /// The event is one of a storm, for which one sweep should be ordered.
     Together(Storm),
-    /// Something failed: it shall come back when its queue sees fit, and in the end go to the dead letters.
+    /// Something failed. The event should come back when its queue sees fit, and go to the dead letters in the end.
     Failed,
-    /// What it is about says nothing to this function: it goes to the dead letters at once.
+    /// The event says nothing to this function. It goes to the dead letters at once.
     NotUnderstood(NotUnderstood),
 }

@@ -1,12 +1,13 @@
-//! Orphans: found in what a sweep has read, confirmed, told, and taken out where the operator says so.
+//! Orphans: found in what a sweep has read, confirmed, reported, and deregistered if the operator says so.
 //!
-//! *Read* targets, then the interfaces; *decide* ([`protocol::decide::orphan`]); *read again*, since what a sweep read of a group may be
-//! minutes old, and a target may have gone with its host since. Before anything is taken, look once more, a minute later: an
-//! interface that EC2 does not show yet, or a controller that is about to deregister a dead host, is through by then. If the
-//! process dies anywhere here, the next sweep finds the same.
+//! The sweep reads targets, then the interfaces, and decides ([`protocol::decide::orphan`]). Then it reads both again:
+//! what it read of a group may be minutes old, and a target may have gone with its host since. Before it deregisters
+//! anything, it waits for a minute and looks once more. By then EC2 shows an interface that is new, and a controller
+//! has deregistered its dead host. If the process dies anywhere here, the next sweep finds the same.
 //!
-//! Between the last reading of the interfaces and the deregistering, the subnet may give an address away. That takes
-//! [`PRUNE_WITHIN`] at most, and the new host would also have to be registered by then, with the very same port.
+//! Between the last reading of the interfaces and the deregistration, the subnet may give an address to a new host.
+//! That time is [`PRUNE_WITHIN`] at most, and the new host would also have to be registered by then, with the very same
+//! port.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +30,7 @@ use crate::{
     },
 };
 
-/// What tells a target of one group from those of all groups.
+/// What identifies a target among those of all groups.
 type Place = (TargetGroupId, Target);
 
 /// What a look has confirmed.
@@ -39,8 +40,8 @@ struct Confirmed {
 }
 
 impl Look<'_> {
-    /// Tells which of some addresses nobody has, and takes them out where that is wanted.
-    pub(super) async fn see_to_orphans(&mut self, listed: &[AddressTarget], order: &Order) {
+    /// Reports which of some addresses are orphans, and deregisters them if the operator wants that.
+    pub(super) async fn report_orphans(&mut self, listed: &[AddressTarget], order: &Order) {
         if listed.is_empty() {
             return;
         }
@@ -65,7 +66,7 @@ impl Look<'_> {
         self.prune(to_prune, order).await;
     }
 
-    /// Takes out what is still an orphan at a second look.
+    /// Deregisters what is still an orphan at a second look.
     async fn prune(&mut self, found: Vec<(Place, Orphan)>, order: &Order) {
         if found.is_empty() {
             return;
@@ -83,7 +84,7 @@ impl Look<'_> {
         };
         let seen_at = MonotonicTime::now();
         let is_ours = |(target, whose): &&(AddressTarget, Whose)| {
-            *whose == Whose::Nobody && !confirmed.owners.contains_key(&target.group)
+            *whose == Whose::Free && !confirmed.owners.contains_key(&target.group)
         };
         let still: BTreeSet<Place> =
             confirmed.orphans.iter().filter(is_ours).map(|(target, _)| place(target)).collect();
@@ -131,7 +132,8 @@ impl Look<'_> {
         }
     }
 
-    /// Reads the groups of suspects again, and then whose the addresses are. `None` where that failed, which is written down.
+    /// Reads the groups of suspects again, and then whose the addresses are. Returns `None` if that failed, and notes
+    /// it.
     async fn confirm(&mut self, suspects: &BTreeSet<Place>) -> Option<Confirmed> {
         if suspects.is_empty() {
             return None;

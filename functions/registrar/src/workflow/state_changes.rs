@@ -1,4 +1,4 @@
-//! State changes of instances: what a batch of events named is converged.
+//! State changes of instances: the instances that a batch of events names are converged.
 
 use std::collections::BTreeSet;
 
@@ -26,14 +26,14 @@ use crate::{
 /// Why the second event of a stop has nothing to do.
 const SEEN_THROUGH: &str = "another event of the same stop was seen through a moment ago";
 
-/// Why an event is sent on.
+/// Why an event waits for a sweep of many instances.
 const SENT_ON: &str = "many instances do the same: one sweep works on all of them together";
 
 impl Engine {
-    /// Converges the instances that some events named, or says that a sweep should be ordered for them.
+    /// Converges the instances that some events name, or says that a sweep should be ordered for them.
     ///
     /// # Errors
-    /// Where the instances cannot be described: nothing was done. Everything else that fails is in the outcomes.
+    /// If the instances cannot be described: nothing was done. Everything else that fails is in the outcomes.
     pub async fn converge(&self, notices: &[Notice], together: Together) -> Result<Converged, CallError> {
         let known = |notice: &Notice| self.storms.of(notice).filter(|_| together == Together::Ordered);
         let known: Vec<Option<Storm>> = notices.iter().map(known).collect();
@@ -79,7 +79,7 @@ impl Engine {
         let own: BTreeSet<&InstanceId> =
             convergent.filter(|(notice, _)| sent_on(notice).is_none()).map(|(notice, _)| &notice.instance).collect();
         let instances: Vec<&Instance> = own.into_iter().filter_map(|id| described.instances.get(id)).collect();
-        // Boxed, or the future is too deep for the compiler's default limits in whoever awaits it.
+        // Boxed, or the future is too deep for the compiler's default limits in the callers that await it.
         look.converge(&instances).boxed().await;
         let mut outcomes = Vec::new();
         for (notice, weight) in &weights {
@@ -119,14 +119,14 @@ impl Look<'_> {
         weights
     }
 
-    /// Whether an event tells once more what another one told of the same stop.
+    /// Returns whether an event tells again of a stop on which another event was worked already.
     fn is_seen_through(&self, notice: &Notice, instance: Option<&Instance>) -> bool {
         let is_known =
             |instance: &Instance| self.presence(instance).is_out() && self.engine.served.has_stop_of(instance);
         notice.tells_of_a_stop() && instance.is_some_and(is_known)
     }
 
-    /// Remembers the stops and starts of which nothing is left to do.
+    /// Remembers the stops and starts for which nothing is left to do.
     fn remember_served<'i>(&self, instances: impl Iterator<Item = &'i Instance>) {
         for instance in instances {
             if self.notes.again().of(&instance.id).is_nothing() {

@@ -1,12 +1,14 @@
 //! The sweep: everything that no event told, in parts that fit into an invocation's time.
 //!
-//! First the instances that run and hold or declare something, in the order of their ids; then the balancers, in the order of
-//! their names, for what instances have that are out, and for orphans. The two are apart because a tag may be forgotten only
-//! when all of its registrations were looked at together, and because an instance that is out gets one tag for all that is
-//! taken from it at once. Each group is read once: what was read for the one serves the other.
+//! It begins with the running instances that hold or declare something, in the order of their ids. Then it reads the
+//! balancers, in the order of their names, for registrations of instances that are out, and for orphans. The two are
+//! apart for two reasons. A tag may be deleted only after all of its registrations were looked at together. And an
+//! instance that is out gets one tag for all that is deregistered from it at once. Each group is read once: what was
+//! read for one half serves the other.
 //!
-//! Where the time is up, the sweep ends at such a boundary and says where it goes on ([`Resume`]). It keeps nothing itself:
-//! whoever called it calls again. If the process dies, the next sweep begins anew, and finds what was done done.
+//! If the time is up, the sweep ends at a boundary between two instances or balancers, and says where it goes on
+//! ([`Resume`]). It keeps nothing itself: its caller calls it again. If the process dies, the next sweep begins anew,
+//! and has nothing to do for what is done.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,53 +44,54 @@ use crate::{
     report::Report,
 };
 
-/// Instances given back to between two looks at the clock. More, and a boundary comes too late; fewer, and instances of one
-/// service share fewer calls.
+/// Running instances that are converged between two looks at the clock.
+///
+/// Too small: instances of one service share fewer calls. Too large: a boundary comes too late.
 const INSTANCES_A_LOOK: usize = 100;
 
-/// How [`Resume::Balancers`] is written where no group is done with yet.
+/// How [`Resume::Balancers`] is written if no group is done yet.
 const BALANCERS: &str = "balancers";
 
-/// What a sweep shall do.
+/// What a sweep should do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order {
-    /// What is reported.
+    /// What it reports.
     pub detail: Detail,
-    /// Where to begin; `None` at the beginning.
+    /// Where it begins; `None` at the beginning.
     pub resume: Option<Resume>,
-    /// When the time is up; `None` where there is all the time in the world.
+    /// When the time is up; `None` if there is no limit.
     pub deadline: Option<MonotonicTime>,
 }
 
 /// What a sweep reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// Instances that are out or hold or declare something, where there is anything to say.
+    /// Instances that are out or hold or declare something, if there is anything to say about them.
     #[default]
     Converged,
-    /// Every instance of the account that is registered anywhere, too, with its health. It costs a reading of all instances.
+    /// Every registered instance of the account, too, with its health. For that, all instances are read.
     All,
 }
 
-/// What a sweep did, and what is left to others.
+/// What a sweep did, and what it leaves to others.
 #[derive(Debug)]
 pub struct Swept {
-    /// For a person.
+    /// The report, for people.
     pub report: Report,
     /// Where to go on, if the time was up.
     pub resume: Option<Resume>,
-    /// Instances that have to be looked at once more, and how soon: no event comes again for a sweep.
+    /// Instances that have to be looked at once more, each with how soon. No event comes again for a sweep.
     pub look_at: BTreeMap<InstanceId, Duration>,
-    /// Whether anything failed that is tried again.
+    /// Whether anything failed that has to be tried again.
     pub has_failed: bool,
 }
 
 /// Where a sweep goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// At the instances after this one, in the order of their ids; then the balancers.
+    /// At the instances after this one, in the order of their ids; then come the balancers.
     Instances(InstanceId),
-    /// At the target groups after this one, in the order of their names; at the first balancer without one.
+    /// At the target groups after this one, in the order of their names; `None`: at the first balancer.
     Balancers(Option<TargetGroupId>),
 }
 
@@ -97,23 +100,23 @@ impl Order {
         self.until().is_some_and(|until| MonotonicTime::now() >= until)
     }
 
-    /// Whether there is time for something that takes so long.
+    /// Returns whether there is time for work of this length.
     pub(super) fn has_time_for(&self, work: Duration) -> bool {
         self.deadline.is_none_or(|deadline| MonotonicTime::now() + work < deadline)
     }
 
-    /// When to begin nothing more.
+    /// Returns when nothing more may begin.
     fn until(&self) -> Option<MonotonicTime> {
         self.deadline.map(|deadline| deadline.checked_sub(SWEEP_RESERVE).unwrap_or_else(MonotonicTime::now))
     }
 }
 
 impl Engine {
-    /// Converges every instance that is out, or that holds or declares something, whether or not an event named it, and looks
-    /// for orphans.
+    /// Converges every instance that is out, or that holds or declares something, whether or not an event named it.
+    /// Looks for orphans, too.
     ///
     /// # Errors
-    /// Where the instances cannot be described: nothing was done.
+    /// If the instances cannot be described: nothing was done.
     pub async fn sweep(&self, order: &Order) -> Result<Swept, CallError> {
         let age = Age::new();
         let described = match order.detail {
@@ -144,24 +147,25 @@ impl Engine {
     }
 }
 
-/// What a sweep did so far: it has to see to what follows from it, since no message comes again.
+/// What a sweep did so far. It has to follow this up itself, because no message comes again.
 #[derive(Default)]
 struct SoFar {
-    /// Instances from which anything was taken.
+    /// Instances from which anything was deregistered.
     taken: BTreeSet<InstanceId>,
     given_back: GivenBack,
 }
 
 impl SoFar {
-    /// Instances that the sweep has registered something for, each with when EC2 must show whether it still ran. It may have been stopped meanwhile, and
-    /// the events of that stop may have found nothing.
+    /// Returns the instances for which the sweep registered something, each with when EC2 must show whether it still
+    /// ran then. The instance may have been stopped meanwhile, and the events of that stop may have found nothing.
     fn to_be_checked(&self) -> BTreeMap<InstanceId, Duration> {
         let due = self.given_back.due.iter();
         due.map(|(id, given_at)| (id.clone(), SHOWS_WITHIN.saturating_sub(given_at.elapsed()))).collect()
     }
 }
 
-/// Whether an earlier part of the sweep has seen to an instance. Those that are out are part of what balancers are read for.
+/// Returns whether an earlier part of the sweep has converged an instance. Instances that are out are part of what
+/// balancers are read for.
 fn is_done_with(instance: &Instance, order: &Order) -> bool {
     if Facts::of(instance).presence().is_out() || order.detail == Detail::All {
         return false;
@@ -174,7 +178,7 @@ fn is_done_with(instance: &Instance, order: &Order) -> bool {
 }
 
 impl Look<'_> {
-    /// Gives back to instances that run, a chunk at a time. Answers where to go on, if the time is up.
+    /// Converges running instances, a chunk at a time. Returns where to go on, if the time is up.
     async fn sweep_running(&mut self, running: &[&Instance], order: &Order, so_far: &mut SoFar) -> Option<Resume> {
         let after = match &order.resume {
             None => None,
@@ -197,8 +201,11 @@ impl Look<'_> {
         None
     }
 
-    /// Instances that have changed while the sweep worked on them: those that it took out and that run again, perhaps with an address that is still
-    /// drained, and those that are known to be described wrongly. The events of that change may have found nothing to do.
+    /// Returns instances that changed while the sweep worked on them. The events of that change may have found nothing
+    /// to do.
+    ///
+    /// Some were deregistered and run again, perhaps with an address that is still draining. Of others, EC2's
+    /// description is known to be stale.
     fn changed_meanwhile(&self, so_far: &SoFar) -> BTreeMap<InstanceId, Duration> {
         let waits = self.notes.again().waits();
         waits
@@ -207,10 +214,10 @@ impl Look<'_> {
             .collect()
     }
 
-    /// Reads instances again where their reading has become old, and leaves out who does not run any more: registered now, it
-    /// would be registered dead.
+    /// Reads instances again if their reading has become old, and leaves out those that do not run any more: they would
+    /// be registered dead.
     ///
-    /// The time of the first reading stays the one that settling is counted by: what balancers list may have been read at any
+    /// Settling is still counted from the time of the first reading, because the balancers may have been read at any
     /// time since.
     async fn still_running(&mut self, chunk: &[&Instance]) -> Vec<Instance> {
         if !self.reading.age.is_to_be_renewed() {
@@ -222,8 +229,8 @@ impl Look<'_> {
         described.instances.into_values().filter(|now| self.presence(now).is_in() && !now.is_ignored()).collect()
     }
 
-    /// Reads balancers, as far as the time suffices: takes what instances have that are out, tells what the others have that are
-    /// `seen`, and looks for orphans. Answers where to go on.
+    /// Reads balancers, as far as the time suffices. Deregisters instances that are out, reports what the other `seen`
+    /// ones have, and looks for orphans. Returns where to go on.
     async fn sweep_balancers(
         &mut self,
         seen: &[&Instance],
@@ -247,11 +254,12 @@ impl Look<'_> {
         if order.detail == Detail::All {
             self.tell_of_others(balancers, &found, seen).await;
         }
-        self.see_to_orphans(&addresses, order).await;
+        self.report_orphans(&addresses, order).await;
         stopped_after.map(|group| Resume::Balancers(Some(group)))
     }
 
-    /// Adds to the report how healthy the registrations are of instances that run, and who else looks after them.
+    /// Adds to the report how healthy the registrations of running instances are, and which balancers have another
+    /// owner.
     async fn tell_of_others(&mut self, balancers: &Balancers, found: &[Found], seen: &[&Instance]) {
         let mut by_instance: BTreeMap<&InstanceId, Vec<&Found>> = BTreeMap::new();
         for found in found {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn what_is_absent_is_registered_and_checked_when_nobody_can_rely_on_the_tag() {
+fn an_absent_registration_is_made_and_stays_held_until_it_settles() {
     let instance = holding(State::Running, &[(-30, &["a"])]);
     let absent = || vec![(clb("a"), Standing::Absent(target("i-1")))];
     for (now, look_again) in [(20, 70), (80, 15)] {
@@ -23,7 +23,7 @@ fn what_is_absent_is_registered_and_checked_when_nobody_can_rely_on_the_tag() {
 }
 
 #[test]
-fn what_is_absent_is_forgotten_as_soon_as_it_is_given_where_nobody_can_rely_on_the_tag() {
+fn a_settled_tag_may_be_deleted_as_soon_as_all_is_registered() {
     let instance = holding(State::Running, &[(-100, &["a", "b"]), (-110, &["a"])]);
     let standings = || vec![(clb("a"), healthy()), (clb("b"), Standing::Absent(target("i-1")))];
     let decision = give_back(&instance, at(20), standings(), &BTreeSet::new(), &Attached::default());
@@ -42,7 +42,7 @@ fn what_is_absent_is_forgotten_as_soon_as_it_is_given_where_nobody_can_rely_on_t
 }
 
 #[test]
-fn a_tag_is_forgotten_only_when_all_is_back_and_nobody_can_rely_on_it() {
+fn a_tag_is_deleted_only_when_all_is_in_place_and_settled() {
     let instance = holding(State::Running, &[(10, &["a", "b"])]);
     let back = || vec![(clb("a"), healthy()), (clb("b"), healthy())];
     let early = give_back(&instance, at(129), back(), &BTreeSet::new(), &Attached::default());
@@ -54,7 +54,7 @@ fn a_tag_is_forgotten_only_when_all_is_back_and_nobody_can_rely_on_it() {
 }
 
 #[test]
-fn only_at_the_first_look_after_a_long_stop_nobody_need_look() {
+fn only_the_first_look_after_a_long_stop_need_not_ask_balancers() {
     let address = |text: &str| text.parse::<Registration>().unwrap();
     let (by_id, by_address) = (address("tg:web/0123456789abcdef:80"), address("tg:web/0123456789abcdef:80=eth0"));
     for (taken_at, now, is_absent, is_address_absent) in [
@@ -76,7 +76,7 @@ fn only_at_the_first_look_after_a_long_stop_nobody_need_look() {
 }
 
 #[test]
-fn each_tag_is_forgotten_by_itself_and_a_broken_one_never() {
+fn each_tag_is_deleted_by_itself_and_a_broken_one_never() {
     let mut instance = holding(State::Running, &[(-100, &["a"]), (-50, &["b"])]);
     instance.tags.insert("elb-registrar:held.by-hand".into(), "clb:a oops".into());
     let standings = vec![(clb("a"), healthy()), (clb("b"), Standing::Draining { delay: None })];
@@ -86,7 +86,7 @@ fn each_tag_is_forgotten_by_itself_and_a_broken_one_never() {
 }
 
 #[test]
-fn what_can_never_be_given_back_is_let_go_with_the_tag() {
+fn a_registration_that_can_never_be_made_is_given_up() {
     let instance = holding(State::Running, &[(-100, &["gone", "attached"])]);
     let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
     let standings =
@@ -96,7 +96,7 @@ fn what_can_never_be_given_back_is_let_go_with_the_tag() {
 }
 
 #[test]
-fn what_is_only_declared_is_never_let_go() {
+fn a_registration_that_is_only_declared_is_never_given_up() {
     let standings =
         vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("ignored"), Standing::Never(Reason::Ignored))];
     let decision = give_back(&instance("i-1"), at(500), standings, &BTreeSet::new(), &Attached::default());
@@ -139,8 +139,9 @@ fn an_instance_that_has_everything_and_holds_nothing_is_done() {
 }
 
 #[test]
-fn a_tag_that_is_younger_than_the_reading_a_sweep_counts_from_is_not_forgotten() {
-    // The sweep's first reading came at 100, its reading of the tags some seconds later. Nobody holds anything two hours ahead.
+fn a_tag_younger_than_the_sweeps_first_reading_is_not_deleted() {
+    // The sweep's first reading came at 100, and its reading of the tags some seconds later. No function holds anything
+    // two hours ahead.
     for (taken_at, is_forgotten) in [(104, false), (100 + 900, false), (100 + 7_200, true)] {
         let instance = holding(State::Running, &[(taken_at, &["a"])]);
         let standings = vec![(clb("a"), healthy())];

@@ -1,4 +1,4 @@
-//! What the tests of several decisions need.
+//! What the tests of several decisions share.
 
 mod give_back;
 mod take_out;
@@ -27,7 +27,7 @@ fn found(name: &str) -> Found {
     Found { instance: "i-1".into(), registration: clb(name), target: target("i-1"), owner: None, is_far: false }
 }
 
-/// An instance in a state, whose tags hold registrations that were taken at some second.
+/// Creates an instance in a state, whose tags hold registrations that were held at some seconds.
 fn holding(state: State, held: &[(i64, &[&str])]) -> Instance {
     let mut instance = instance("i-1");
     instance.state = state;

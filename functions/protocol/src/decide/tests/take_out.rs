@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn what_a_stopped_instance_has_is_held_and_taken() {
+fn registrations_of_a_stopped_instance_are_held_and_deregistered() {
     let decision =
         take_out(&holding(State::Stopped, &[]), at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
     assert_eq!(decision.take, [(clb("a"), target("i-1")), (clb("b"), target("i-1"))]);
@@ -17,7 +17,7 @@ fn what_a_stopped_instance_has_is_held_and_taken() {
 }
 
 #[test]
-fn what_was_held_a_moment_ago_is_not_held_twice() {
+fn a_registration_held_a_moment_ago_is_not_held_twice() {
     let instance = holding(State::Stopped, &[(61, &["a"])]);
     let decision = take_out(&instance, at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
     assert_eq!(decision.hold, [clb("b")].into());
@@ -25,8 +25,8 @@ fn what_was_held_a_moment_ago_is_not_held_twice() {
 }
 
 #[test]
-fn what_was_held_long_ago_is_held_anew() {
-    // A function that saw the instance run with everything back may be about to delete the old tag.
+fn a_registration_held_long_ago_is_held_anew() {
+    // An invocation that saw the instance run with everything in place may be about to delete the old tag.
     let instance = holding(State::Stopped, &[(60, &["a", "c"])]);
     let decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
     assert_eq!(decision.hold, [clb("a"), clb("c")].into());
@@ -34,7 +34,7 @@ fn what_was_held_long_ago_is_held_anew() {
 }
 
 #[test]
-fn what_was_fresh_at_an_earlier_reading_is_held_anew_if_it_is_not_any_more() {
+fn a_registration_is_held_anew_when_its_tag_is_fresh_no_more() {
     let instance = holding(State::Stopped, &[(61, &["a"])]);
     let mut decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
     assert_eq!(decision.hold, [].into());
@@ -43,7 +43,7 @@ fn what_was_fresh_at_an_earlier_reading_is_held_anew_if_it_is_not_any_more() {
 }
 
 #[test]
-fn a_dying_instance_is_taken_out_and_nothing_is_held() {
+fn a_dying_instance_is_deregistered_and_nothing_is_held() {
     let decision =
         take_out(&holding(State::ShuttingDown, &[]), at(100), &[found("a")], &Attached::default(), |_| false);
     assert_eq!(decision.take.len(), 1);
@@ -51,7 +51,7 @@ fn a_dying_instance_is_taken_out_and_nothing_is_held() {
 }
 
 #[test]
-fn what_is_foreign_is_neither_held_nor_taken() {
+fn foreign_registrations_are_neither_held_nor_deregistered() {
     let foreign = [
         Found { owner: Some(Owner::Ignored), ..found("ignored") },
         Found { owner: Some(Owner::Kubernetes), ..found("kubernetes") },

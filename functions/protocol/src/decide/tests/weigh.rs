@@ -19,7 +19,7 @@ fn an_event_and_a_description_that_agree_converge() {
 }
 
 #[test]
-fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit() {
+fn a_description_that_may_be_stale_is_read_again_within_a_limit() {
     for (announced, described) in [
         (State::Stopping, State::Running),
         (State::Stopped, State::Running),
@@ -36,14 +36,14 @@ fn a_description_that_may_be_older_than_the_event_is_read_again_within_a_limit()
 }
 
 #[test]
-fn who_was_out_and_runs_without_having_been_started_is_described_as_he_was() {
+fn a_description_of_running_without_a_new_start_is_an_older_one() {
     let described =
         |state, started_at: Option<i64>| Instance { launch_time: started_at.map(at), ..holding(state, &[]) };
     for (before, now, is_older) in [
         (described(State::Stopping, Some(0)), described(State::Running, Some(0)), true),
         (described(State::Stopped, Some(0)), described(State::Running, Some(60)), false),
         (described(State::Stopping, Some(0)), described(State::Stopped, Some(0)), false),
-        // On its way out of its group.
+        // The instance is leaving its Auto Scaling group.
         (described(State::Running, Some(0)), described(State::Running, Some(0)), false),
         (described(State::Stopping, None), described(State::Running, None), false),
     ] {
@@ -52,7 +52,7 @@ fn who_was_out_and_runs_without_having_been_started_is_described_as_he_was() {
 }
 
 #[test]
-fn an_event_older_than_the_present_run_or_stop_is_not_waited_for() {
+fn an_event_older_than_the_present_run_or_stop_converges() {
     let mut instance = holding(State::Running, &[]);
     instance.launch_time = Some(at(101));
     assert_eq!(weigh(&notice(State::Stopped, 100), Some(&instance), at(102)), Weight::Converge);

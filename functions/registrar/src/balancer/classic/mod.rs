@@ -1,4 +1,4 @@
-//! Classic load balancers. Their listing bears every one's instances, so one paged call is a whole scan.
+//! Classic load balancers. Their listing has the instances of each, so one paged call is a whole scan.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use protocol::{
     id::{InstanceId, LoadBalancerName},
     instance::Instance,
     names::Name,
-    observed::{Drain, Found, Health, Parting, Reason, Standing, Target, Wanted},
+    observed::{Deregistration, Drain, Found, Health, Reason, Standing, Target, Wanted},
     registration::Registration,
     tag::Owner,
 };
@@ -40,10 +40,10 @@ pub(super) struct ClassicLoadBalancers {
 
 type Described = BTreeMap<LoadBalancerName, LoadBalancerDescription>;
 
-/// A registration that is asked for, with the load balancer that it is with.
+/// A registration that is asked for, with its load balancer.
 type Question<'w> = (&'w LoadBalancerName, Wanted<'w>);
 
-/// An instance's place at a load balancer.
+/// An instance as a member of a load balancer.
 type Membership = (LoadBalancerName, InstanceId);
 
 impl Kind for ClassicLoadBalancers {
@@ -62,7 +62,7 @@ impl Kind for ClassicLoadBalancers {
 }
 
 impl ClassicLoadBalancers {
-    /// The load balancers that some clients see.
+    /// Creates the load balancers that some clients see.
     pub(super) fn new(clients: &Clients) -> Self {
         Self { client: clients.classic.clone(), budget: clients.budget.clone() }
     }
@@ -71,8 +71,8 @@ impl ClassicLoadBalancers {
         self.describe_all(None).await
     }
 
-    /// Describes load balancers by their names, or every one. By their names, too, page by page: whoever is not on the first
-    /// one would be taken for gone, and what is held for it let go.
+    /// Describes load balancers by their names, or all of them, page by page in both cases. A load balancer that is on
+    /// a later page would otherwise be taken for deleted, and what tags hold for it would be given up.
     async fn describe_all(&self, names: Option<Vec<String>>) -> Result<Vec<LoadBalancerDescription>, CallError> {
         let call = self.client.describe_load_balancers().set_load_balancer_names(names);
         let page = |marker| call.clone().set_marker(marker).send();
@@ -87,14 +87,14 @@ impl ClassicLoadBalancers {
         Ok(balancers)
     }
 
-    /// Describes those that exist.
+    /// Describes those of some load balancers that exist.
     async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Result<Described, CallError> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let described = of_existing(&names, |names| self.describe_all(Some(names.to_vec())).boxed()).await?;
         Ok(described.into_iter().filter_map(|found| Some((found.load_balancer_name()?.into(), found))).collect())
     }
 
-    /// What the tags of load balancers say. Those that are gone have none.
+    /// Reads the tags of load balancers. Those that do not exist any more have none.
     async fn marks(&self, names: &BTreeSet<LoadBalancerName>) -> Result<Marks<LoadBalancerName>, CallError> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let tagged = of_existing(&names, |names| self.describe_tags(names).boxed()).await?;
@@ -113,9 +113,10 @@ impl ClassicLoadBalancers {
         Ok(answer.tag_descriptions.unwrap_or_default())
     }
 
-    /// What a load balancer still does for an instance that is not a member any more.
+    /// Reads what a load balancer still does for an instance that is not a member any more.
     ///
-    /// While it drains, it says `InService`, "Instance deregistration currently in progress."; only then, of one that is no member.
+    /// Only while it drains, it says `InService`, "Instance deregistration currently in progress.", of an instance that
+    /// is no member.
     async fn drain(&self, found: &LoadBalancerDescription, id: &InstanceId) -> Result<Drain, CallError> {
         let name = found.load_balancer_name().unwrap_or_default();
         let member = Member::builder().instance_id(id.as_str()).build();
@@ -126,7 +127,8 @@ impl ClassicLoadBalancers {
             .await
         {
             Ok(answer) => answer.instance_states().iter().any(|state| state.state() == Some("InService")),
-            // An instance that it never had, or that EC2 has forgotten, and a load balancer deleted just now.
+            // The instance was never a member, or EC2 does not know it any more, or the load balancer was deleted just
+            // now.
             Err(error) if error.is_gone() || error.is_spoilt() => false,
             Err(error) => return Err(error),
         };
@@ -134,7 +136,7 @@ impl ClassicLoadBalancers {
         Ok(Drain { is_under_way, delay, ..Drain::default() })
     }
 
-    /// How long a load balancer drains at the most.
+    /// Reads how long a load balancer drains at most.
     async fn draining_timeout(&self, name: &str) -> Option<Duration> {
         let call = self.client.describe_load_balancer_attributes().load_balancer_name(name);
         let answer = self
@@ -143,15 +145,15 @@ impl ClassicLoadBalancers {
                 call.clone().send()
             })
             .await;
-        // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
+        // Without it the wait is only less exact. So a failure (a missing permission, say) is no reason to stop.
         let answer = answer.inspect_err(|error| tracing::warn!(why = error.to_sentence(), "delay unknown")).ok()?;
         let draining = answer.load_balancer_attributes()?.connection_draining()?;
         u64::try_from(draining.timeout()?).ok().map(Duration::from_secs)
     }
 
-    /// How healthy members are, with one call for each load balancer.
+    /// Reads how healthy members are, with one call for each load balancer.
     ///
-    /// It is for the report only: a failure is part of it and stops nothing.
+    /// This is for the report only: a failure is part of it and stops nothing.
     async fn health(&self, members: BTreeMap<LoadBalancerName, Vec<InstanceId>>) -> BTreeMap<Membership, Health> {
         let ask = async |(name, ids): (LoadBalancerName, Vec<InstanceId>)| {
             let members = ids.iter().map(|id| Member::builder().instance_id(id.as_str()).build()).collect();
@@ -181,7 +183,7 @@ impl ClassicLoadBalancers {
         asked.concat().await.into_iter().collect()
     }
 
-    /// Reads their names.
+    /// Reads the names of all load balancers.
     pub(super) async fn names(&self) -> Result<Vec<Name>, CallError> {
         let balancers = self.list().await?;
         Ok(balancers
@@ -190,7 +192,7 @@ impl ClassicLoadBalancers {
             .collect())
     }
 
-    /// Reads all of them for what instances are registered with.
+    /// Reads all load balancers for what instances are registered with.
     pub(super) async fn scan(&self, instances: &[&Instance]) -> Scan {
         let balancers = match self.list().await {
             Ok(balancers) => balancers,
@@ -215,12 +217,12 @@ impl ClassicLoadBalancers {
                 let odd_tags = odd_tags.into_iter().map(|(name, key)| (BalancerId::Classic(name), key)).collect();
                 Scan { found: found.collect(), odd_tags, ..Scan::default() }
             }
-            // Without the tags nobody knows what is foreign, so nothing of it is touched.
+            // Without the tags it is not known what is foreign. So no registration here is touched.
             Err(error) => Scan { failures: vec![error], ..Scan::default() },
         }
     }
 
-    /// Reads all of them with the first part of a sweep: one listing is the whole scan.
+    /// Reads all load balancers with the first part of a sweep: one listing is the whole scan.
     pub(super) async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {
         match &part.after {
             None => self.scan(instances).await.into(),
@@ -249,7 +251,7 @@ impl ClassicLoadBalancers {
         wanted.into_iter().map(|asked| (asked.1, standing(&asked, &described, &owners, &health))).collect()
     }
 
-    /// Reads whether registrations are there that were made just now.
+    /// Reads whether registrations that were just made are in place.
     pub(super) async fn sees<'w>(&self, given: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
         match self.describe(&names_of(&given)).await {
             Ok(described) => given.into_iter().map(|given| (given.1, Ok(is_in_place(&given, &described)))).collect(),
@@ -257,11 +259,11 @@ impl ClassicLoadBalancers {
         }
     }
 
-    /// Reads whether they still drain anything of an instance.
+    /// Reads whether load balancers still drain an instance.
     pub(super) async fn drains<'p>(
         &self,
-        asked: Vec<(&'p LoadBalancerName, Parting<'p>)>,
-    ) -> Vec<(Parting<'p>, Result<Drain, CallError>)> {
+        asked: Vec<(&'p LoadBalancerName, Deregistration<'p>)>,
+    ) -> Vec<(Deregistration<'p>, Result<Drain, CallError>)> {
         let names: BTreeSet<_> = asked.iter().map(|(name, _)| (*name).clone()).collect();
         let described = match self.describe(&names).await {
             Ok(described) => described,
@@ -270,10 +272,11 @@ impl ClassicLoadBalancers {
         let described = &described;
         let mut calls = Vec::new();
         for (name, asked) in asked {
-            // Boxed: of what is borrowed here the compiler cannot tell that it is `Send`.
+            // Boxed: the compiler cannot see that a future with these borrows is `Send`.
             let call = async move {
                 let drain = match described.get(name) {
-                    // Gone with its connections, or a member still (again): then nothing is drained.
+                    // The load balancer is deleted, with its connections, or the instance is (again) a member: then
+                    // nothing is draining.
                     Some(found) if !has_member(found, &asked.instance.id) => {
                         self.drain(found, &asked.instance.id).await
                     }
@@ -286,7 +289,7 @@ impl ClassicLoadBalancers {
         stream::iter(calls).buffered(CALLS_IN_FLIGHT_MAX).collect().await
     }
 
-    /// Reads anew who else looks after some of them.
+    /// Reads again which of some load balancers have another owner.
     pub(super) async fn owners(
         &self,
         names: BTreeSet<LoadBalancerName>,
@@ -314,7 +317,7 @@ impl ClassicLoadBalancers {
     }
 }
 
-/// How one registration stands.
+/// Returns how one registration stands.
 fn standing(
     (name, wanted): &Question<'_>,
     described: &Described,
@@ -338,7 +341,7 @@ fn standing(
             }
         }
     }
-    // A load balancer of EC2-Classic has no VPC: whether it takes the instance, AWS says.
+    // A load balancer of EC2-Classic has no VPC. AWS decides whether it accepts the instance.
     let instance_vpc = &wanted.instance.vpc;
     match found.vpc_id() {
         Some(vpc) if instance_vpc.as_ref().is_some_and(|own| own.as_str() != vpc) => {

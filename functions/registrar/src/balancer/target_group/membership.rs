@@ -1,4 +1,4 @@
-//! Membership in a target group, decided without a call: whose an entry is, and how a registration stands.
+//! Membership in a target group, decided without a call: which instance an entry is, and how a registration stands.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -12,8 +12,8 @@ use protocol::{
     target_group::{TargetGroup, TargetType},
 };
 
-/// Why a target is `unused`: no load balancer uses its group, or the one that does is not enabled in the target's zone.
-/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>
+/// The reason of a target that is `unused`: no load balancer uses its group, or the load balancer is not enabled in the
+/// target's zone. <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>
 const NOT_IN_USE: &str = "Target.NotInUse";
 
 /// One entry of a target group.
@@ -27,7 +27,8 @@ pub(super) struct Member {
     health: Health,
 }
 
-/// An entry that is, or is about to cease to be, a member. `unused` is a member unless the balancer says it never was one.
+/// Reads an entry that is a member, or is ceasing to be one. An `unused` target is a member, unless the balancer says
+/// that it never was one.
 pub(super) fn member(described: &TargetHealthDescription) -> Option<Member> {
     let target = described.target()?;
     let health = described.target_health()?;
@@ -50,22 +51,24 @@ pub(super) fn member(described: &TargetHealthDescription) -> Option<Member> {
     })
 }
 
-/// Whether a group need be asked at all for these instances.
+/// Returns whether a group has to be asked for these instances.
 ///
-/// One of type `instance` has only instances of its own VPC. One of type `ip` can have an address from anywhere.
+/// A group of type `instance` has only instances of its own VPC. A group of type `ip` can have an address from
+/// anywhere.
 pub(super) fn can_have_one_of(group: &TargetGroup, instances: &[&Instance]) -> bool {
     match group.target_type {
-        // A terminated instance may not say any more where it was.
+        // EC2 may not tell any more in which VPC a terminated instance was.
         TargetType::Instance => instances.iter().any(|i| i.vpc.is_none() || i.vpc == group.vpc),
         TargetType::Ip(family) => instances.iter().any(|i| i.addresses().any(|address| family.has(address))),
         TargetType::Other(_) => false,
     }
 }
 
-/// Instances by what a target may be: a thousand of them are looked for among the targets of hundreds of groups.
+/// Instances, indexed by what a target can be. So a thousand of them are looked up among the targets of hundreds of
+/// groups.
 pub(super) struct Index<'i> {
     by_id: BTreeMap<&'i str, &'i Instance>,
-    /// Several, where networks overlap.
+    /// Several instances have one address if networks overlap.
     by_address: BTreeMap<IpAddr, Vec<&'i Instance>>,
 }
 
@@ -81,15 +84,16 @@ impl<'i> Index<'i> {
     }
 }
 
-/// The instance that a member is, if it is one of these.
+/// Returns the instance that a member is, if it is one of these.
 pub(super) fn claim(group: &TargetGroup, member: &Member, index: &Index<'_>) -> Option<Found> {
     let (instance, address, is_far) = match group.target_type {
         TargetType::Instance => (*index.by_id.get(member.id.as_str())?, None, false),
         TargetType::Ip(_) => {
             let address: IpAddr = member.id.parse().ok()?;
             let is_far = member.zone.as_deref() == Some(ZONE_ALL);
-            // An equal address is not ownership: networks overlap. Inside the group's VPC AWS reports a zone of its own,
-            // and refuses `all`; so `all` means an address outside, and anything else one inside.
+            // An equal address does not make it the instance's target, because networks overlap. For an address inside
+            // the group's VPC, AWS reports a zone of its own and refuses `all`. So `all` means an address outside, and
+            // anything else one inside.
             let mut with_address = index.by_address.get(&address)?.iter();
             let instance = *with_address.find(|instance| (instance.vpc == group.vpc) != is_far)?;
             (instance, Some(instance.name_of(address)?), is_far)
@@ -102,7 +106,7 @@ pub(super) fn claim(group: &TargetGroup, member: &Member, index: &Index<'_>) -> 
     Some(Found { instance: instance.id.clone(), registration, target, owner: None, is_far })
 }
 
-/// The address that a member is, where that is one in the VPC of its group: `all` says that it is outside.
+/// Returns the address that a member is, if it is one in the VPC of its group. The zone `all` says that it is outside.
 pub(super) fn address_target(group: &TargetGroup, member: &Member) -> Option<AddressTarget> {
     let (TargetType::Ip(_), Some(vpc)) = (&group.target_type, &group.vpc) else { return None };
     if member.is_draining || member.zone.as_deref() == Some(ZONE_ALL) {
@@ -117,14 +121,14 @@ pub(super) fn address_target(group: &TargetGroup, member: &Member) -> Option<Add
         quic_id: quic_id.clone(),
     };
     let registration = Registration::in_group(group.id.clone(), name);
-    // Inside the VPC the zone is AWS's own finding, and a target is told by its id and port alone.
+    // Inside the VPC, AWS has found the zone itself, and a target is identified by its id and port alone.
     let target = Target { id: member.id.clone(), port: Some(member.port), zone: None, quic_id };
     let (group, vpc, health) = (group.id.clone(), vpc.clone(), member.health.clone());
     Some(AddressTarget { group, vpc, address, target, registration, health })
 }
 
-/// The health of a wanted registration, if it is in place, found without knowing the group's type or family: a group has
-/// targets of one sort only, so whatever of the instance's is listed there is the one.
+/// Returns the health of a wanted registration, if it is in place. The group's type and family need not be known: a
+/// group has targets of one sort only, so any target of the instance that is listed there is the one.
 pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health> {
     let TargetName { port, address, .. } = &wanted.registration.target;
     let is_it = |member: &&Member| {
@@ -139,12 +143,13 @@ pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health>
     members.iter().find(is_it).map(|member| member.health.clone())
 }
 
-/// Whether the group has to be described before anything can be said of a health: a zone that is not enabled is for a person, and waited for.
+/// Returns whether the group has to be described before a health can be judged. A zone that is not enabled needs a
+/// person, and is waited for.
 pub(super) fn may_be_of_a_zone(health: &Health) -> bool {
     health.reason.as_deref().is_some_and(|reason| reason.starts_with(NOT_IN_USE))
 }
 
-/// How a registration stands that is not in place.
+/// Returns how a registration stands that is not in place.
 pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Member], owner: Option<Owner>) -> Standing {
     let TargetName { port, address, zone, quic_id } = &wanted.registration.target;
     if let Some(owner) = owner {
@@ -163,13 +168,13 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
         },
         (other, _) => return Standing::Never(Reason::WrongTargetType(other.clone())),
     };
-    // "You must wait for the deregistration delay to complete before you can register the same IP address again": the
-    // sentence says nothing of ports, so any port of the address counts. An instance id need not wait.
+    // "You must wait for the deregistration delay to complete before you can register the same IP address again". The
+    // sentence does not mention ports, so any port of the address counts. An instance id need not wait.
     let is_same_address = |member: &Member| address.is_some() && member.is_draining && same_address(&member.id, &id);
     if members.iter().any(is_same_address) {
         return Standing::Draining { delay: None };
     }
-    // Inside the VPC, AWS finds the zone by itself and refuses to be told.
+    // Inside the VPC, AWS finds the zone itself, and refuses a request that names it.
     let zone = if is_near { None } else { zone.clone() };
     Standing::Absent(Target { id, port: *port, zone, quic_id: quic_id.clone() })
 }
@@ -182,7 +187,7 @@ fn no_address(instance: &Instance, address: Address, family: Family) -> Standing
     }
 }
 
-/// IPv6 has several texts for one address.
+/// Returns whether two texts are one address. IPv6 has several texts for one.
 fn same_address(a: &str, b: &str) -> bool {
     match (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
         (Ok(a), Ok(b)) => a == b,

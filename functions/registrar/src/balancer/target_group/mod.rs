@@ -1,7 +1,7 @@
 //! Target groups of Application, Network and Gateway Load Balancers.
 //!
-//! There is no reverse lookup from an instance to its groups, so a scan asks every group that could have it. A target is
-//! its id *and* its port, and is always named by both.
+//! No call tells the groups of an instance, so a scan asks every group that could have it. A target is its id *and* its
+//! port, and is always named by both.
 
 mod membership;
 mod scan;
@@ -27,7 +27,7 @@ use protocol::{
     call_error::CallError,
     instance::Instance,
     names::Name,
-    observed::{Drain, Health, Parting, Reason, Standing, Target, Unresolved, Wanted},
+    observed::{Deregistration, Drain, Health, Reason, Standing, Target, Unresolved, Wanted},
     registration::{Registration, TargetName},
     tag::Owner,
     target_group::{TargetGroup, TargetType},
@@ -58,15 +58,15 @@ pub struct TargetGroups {
 
 #[derive(Default)]
 struct Described {
-    /// `None` for a group that is gone.
+    /// Groups by id; `None` for a group that does not exist any more.
     groups: BTreeMap<TargetGroupId, Option<TargetGroup>>,
     /// Names that no group has.
     unknown_names: BTreeSet<String>,
-    /// Only where members are remembered.
+    /// Members by group, if they are remembered.
     members: BTreeMap<TargetGroupId, Vec<Member>>,
 }
 
-/// A registration that is asked for, with the group that it is with.
+/// A registration that is asked for, with its group.
 type Question<'w> = (&'w TargetGroupId, Wanted<'w>);
 
 type Members = Result<Vec<Member>, CallError>;
@@ -87,7 +87,7 @@ impl Kind for TargetGroups {
 }
 
 impl TargetGroups {
-    /// The groups that some clients see.
+    /// Creates the groups that some clients see.
     pub fn new(clients: &Clients) -> Self {
         Self {
             client: clients.target_groups.clone(),
@@ -99,10 +99,10 @@ impl TargetGroups {
         }
     }
 
-    /// The same, with the members of each group read only once: a sweep goes several times through the groups of an account,
-    /// each of which costs a call.
+    /// Returns the same groups, whose members are read only once. A sweep needs the groups of an account several times,
+    /// and each reading costs a call for each group.
     ///
-    /// What it answers is as old as its first look. Whoever asks it must have read the instances before that.
+    /// Their answers are as old as the first look. The caller must have read the instances before that.
     #[must_use]
     pub fn remembering(self) -> Self {
         Self { remembers: true, ..self }
@@ -124,7 +124,7 @@ impl TargetGroups {
         self.described().groups.get(group).cloned()
     }
 
-    /// A group by its name, if that was asked for already: `Some(None)` where there is none.
+    /// Returns a group by its name, if it was asked for already: `Some(None)` if it does not exist.
     fn recall_named(&self, name: &str) -> Option<Option<TargetGroup>> {
         let described = self.described();
         if described.unknown_names.contains(name) {
@@ -137,8 +137,8 @@ impl TargetGroups {
         self.describe_all(None).await
     }
 
-    /// Describes groups by their ARNs, or every one. By their ARNs, too, page by page: whoever is not on the first one would
-    /// be taken for gone, and what is held for it let go.
+    /// Describes groups by their ARNs, or all of them, page by page in both cases. A group that is on a later page
+    /// would otherwise be taken for deleted, and what tags hold for it would be given up.
     async fn describe_all(&self, arns: Option<Vec<String>>) -> Result<Vec<TargetGroup>, CallError> {
         let call = self.client.describe_target_groups().set_target_group_arns(arns);
         let page = |marker| call.clone().set_marker(marker).send();
@@ -154,7 +154,7 @@ impl TargetGroups {
         Ok(groups)
     }
 
-    /// The load balancers that could have target groups, by their ARNs.
+    /// Reads the load balancers that could have target groups, by their ARNs.
     async fn load_balancers(&self) -> Result<Vec<(String, Name)>, CallError> {
         let call = self.client.describe_load_balancers();
         let page = |marker| call.clone().set_marker(marker).send();
@@ -196,7 +196,7 @@ impl TargetGroups {
         }
     }
 
-    /// Describes groups that were not described yet, those of them that exist.
+    /// Describes those of some groups that exist and were not described yet.
     async fn describe(&self, groups: &BTreeSet<TargetGroupId>) -> Result<(), CallError> {
         let unknown: Vec<&TargetGroupId> = groups.iter().filter(|group| self.recall(group).is_none()).collect();
         let arns: Vec<String> = unknown.iter().map(|group| self.arn(group)).collect();
@@ -237,7 +237,7 @@ impl TargetGroups {
         stream::iter(groups.into_iter().map(ask)).buffer_unordered(CALLS_IN_FLIGHT_MAX).collect().await
     }
 
-    /// How long groups drain; those of which nobody could tell are left out.
+    /// Reads how long groups drain. Groups whose delay could not be read are left out.
     async fn deregistration_delays(&self, groups: BTreeSet<TargetGroupId>) -> BTreeMap<TargetGroupId, Duration> {
         let ask = async |group: TargetGroupId| {
             let delay = self.deregistration_delay(&group).await?;
@@ -249,7 +249,7 @@ impl TargetGroups {
 
     async fn deregistration_delay(&self, group: &TargetGroupId) -> Option<Duration> {
         let call = self.client.describe_target_group_attributes().target_group_arn(self.arn(group));
-        // Without it the wait is only less exact, so a failure (a permission, say) is no reason to stop.
+        // Without it the wait is only less exact. So a failure (a missing permission, say) is no reason to stop.
         let answer = self
             .budget
             .call(ApiSet::Describe, "elasticloadbalancing:DescribeTargetGroupAttributes", || call.clone().send())
@@ -260,7 +260,8 @@ impl TargetGroups {
         delay.value()?.parse().ok().map(Duration::from_secs)
     }
 
-    /// What a group still does for an instance, by its members; a group that is gone does nothing.
+    /// Returns what a group still does for an instance, by its members. A group that does not exist any more does
+    /// nothing.
     fn drain(
         &self,
         group: &TargetGroupId,
@@ -278,11 +279,11 @@ impl TargetGroups {
         let is_under_way = draining.any(|member| claim(&group, member, &index).is_some());
         // "loadbalancer/net/NAME/ID" (ELB user guide, the ARNs of load balancers).
         let is_network = group.load_balancer_arns.iter().any(|arn| arn.contains(":loadbalancer/net/"));
-        // Draining lasts for all of its delay, even where the connections end earlier.
+        // Draining lasts for all of its delay, even if the connections end earlier.
         Ok(Drain { is_under_way, delay: None, is_exact: true, is_network })
     }
 
-    /// Adds to standings how long their groups drain, where that matters.
+    /// Adds to standings how long their groups drain, if that matters.
     async fn complete_draining(&self, standings: &mut [(Question<'_>, Standing)]) {
         let draining = standings.iter().filter(|(_, standing)| matches!(standing, Standing::Draining { .. }));
         let delays = self.deregistration_delays(draining.map(|((group, _), _)| (*group).clone()).collect()).await;
@@ -293,18 +294,18 @@ impl TargetGroups {
         }
     }
 
-    /// Those of some groups that exist.
+    /// Returns those of some groups that exist.
     async fn existing(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Vec<TargetGroup>, CallError> {
         self.describe(groups).await?;
         Ok(groups.iter().filter_map(|group| self.recall(group).flatten()).collect())
     }
 
-    /// Who else looks after groups: by their own tags, or by those of the load balancers in front of them.
+    /// Reads which groups have another owner, by their own tags, or by those of the load balancers in front of them.
     async fn owners_of(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
         Ok(self.marks(groups).await?.owners)
     }
 
-    /// What the tags of groups say, or those of the load balancers in front of them.
+    /// Reads the tags of groups, and those of the load balancers in front of them.
     async fn marks(&self, groups: &[&TargetGroup]) -> Result<Marks<TargetGroupId>, CallError> {
         let arns = groups.iter().flat_map(|g| g.load_balancer_arns.iter().cloned().chain([self.arn(&g.id)]));
         let arns: Vec<String> = arns.collect::<BTreeSet<_>>().into_iter().collect();
@@ -353,7 +354,7 @@ impl TargetGroups {
         let mut names = self.load_balancers().await?;
         for name in &mut names {
             if let (arn, Name::LoadBalancer { groups: its, .. }) = name {
-                // Of functions and of load balancers nothing is registered here.
+                // Groups of functions and of load balancers take no targets here.
                 let in_front = |group: &&TargetGroup| {
                     group.load_balancer_arns.contains(arn) && !matches!(group.target_type, TargetType::Other(_))
                 };
@@ -370,9 +371,9 @@ impl TargetGroups {
     pub(super) async fn look<'w>(&self, wanted: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Standing)> {
         let seen = wanted.iter().filter(|(_, wanted)| !wanted.is_surely_absent);
         let members = self.members_of_all(seen.map(|(group, _)| (*group).clone()).collect()).await;
-        let nobody = Ok(Vec::new());
-        let members_of = |group: &TargetGroupId| members.get(group).unwrap_or(&nobody);
-        // A restart whose registrations are all back costs nothing more than this.
+        let no_members = Ok(Vec::new());
+        let members_of = |group: &TargetGroupId| members.get(group).unwrap_or(&no_members);
+        // A restart whose registrations are all in place costs nothing more than this.
         let is_open = |(group, wanted): &&Question<'_>| {
             let is_open =
                 |members: &Vec<Member>| in_place(*wanted, members).is_none_or(|health| may_be_of_a_zone(&health));
@@ -408,10 +409,10 @@ impl TargetGroups {
         standings.into_iter().map(|((_, wanted), standing)| (wanted, standing)).collect()
     }
 
-    /// Reads whether registrations are there that were made just now.
+    /// Reads whether registrations that were just made are in place.
     pub(super) async fn sees<'w>(&self, given: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
         let groups: BTreeSet<TargetGroupId> = given.iter().map(|(group, _)| (*group).clone()).collect();
-        // What is remembered was read before.
+        // Remembered members were read before the registrations.
         groups.iter().for_each(|group| drop(self.described().members.remove(group)));
         let members = self.members_of_all(groups).await;
         let is_seen = |(group, given): Question<'w>| match members.get(group) {
@@ -422,18 +423,18 @@ impl TargetGroups {
         given.into_iter().map(is_seen).collect()
     }
 
-    /// Reads whether groups still drain anything of an instance.
+    /// Reads whether groups still drain an instance.
     pub(super) async fn drains<'p>(
         &self,
-        asked: Vec<(&'p TargetGroupId, Parting<'p>)>,
-    ) -> Vec<(Parting<'p>, Result<Drain, CallError>)> {
+        asked: Vec<(&'p TargetGroupId, Deregistration<'p>)>,
+    ) -> Vec<(Deregistration<'p>, Result<Drain, CallError>)> {
         let groups: BTreeSet<TargetGroupId> = asked.iter().map(|(group, _)| (*group).clone()).collect();
         if let Err(error) = self.describe(&groups).await {
             return asked.into_iter().map(|(_, asked)| (asked, Err(error.clone()))).collect();
         }
         let existing = groups.into_iter().filter(|group| self.recall(group).flatten().is_some()).collect();
         let members = self.members_of_all(existing).await;
-        let drain = |(group, asked): (&'p TargetGroupId, Parting<'p>)| {
+        let drain = |(group, asked): (&'p TargetGroupId, Deregistration<'p>)| {
             let drain = self.drain(group, asked.instance, &members);
             (group, asked, drain)
         };
@@ -449,7 +450,7 @@ impl TargetGroups {
         drains.into_iter().map(|(_, asked, drain)| (asked, drain)).collect()
     }
 
-    /// Reads anew who else looks after some groups.
+    /// Reads again which of some groups have another owner.
     pub(super) async fn owners(
         &self,
         groups: BTreeSet<TargetGroupId>,

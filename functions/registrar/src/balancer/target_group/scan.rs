@@ -1,4 +1,5 @@
-//! Scans: every group that could have an instance is asked for its members, since there is no reverse lookup.
+//! Scans: every group that could have an instance is asked for its members, because no call tells the groups of an
+//! instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +20,12 @@ use super::{
 };
 use crate::balancer::{Kind, Marks, Part, Scan, ScannedPart};
 
-/// Groups that a sweep reads before it looks at the clock. At AWS's older limits that is ten seconds' worth.
+/// Groups that a sweep reads between two looks at the clock. At AWS's older limits, that takes ten seconds.
+///
+/// Too small: more round trips are waited for. Too large: a part of a sweep ends too late.
 const GROUPS_A_LOOK: usize = 100;
 
-/// What was read of some groups again, for a second opinion.
+/// What was read of some groups a second time.
 #[derive(Debug, Default)]
 pub(crate) struct SecondLook {
     pub(crate) addresses: Vec<AddressTarget>,
@@ -38,7 +41,7 @@ impl TargetGroups {
         }
     }
 
-    /// Reads a part of the groups, for a sweep: those in which an instance could be, and all that list addresses.
+    /// Reads a part of the groups for a sweep: those that could have an instance, and all that list addresses.
     pub(crate) async fn scan_part(&self, instances: &[&Instance], part: &Part) -> ScannedPart {
         let mut groups = match self.list().await {
             Ok(groups) => groups,
@@ -64,18 +67,18 @@ impl TargetGroups {
         ScannedPart { stopped_after: None, ..whole }
     }
 
-    /// The groups that may have any of some instances.
+    /// Reads the groups that could have any of some instances.
     async fn candidates(&self, instances: &[&Instance]) -> Result<Vec<TargetGroup>, CallError> {
         let groups = self.list().await?;
         Ok(groups.into_iter().filter(|group| can_have_one_of(group, instances)).collect())
     }
 
-    /// How many groups may have any of some instances.
+    /// Counts the groups that could have any of some instances.
     pub(crate) async fn count(&self, instances: &[&Instance]) -> Result<usize, CallError> {
         self.candidates(instances).await.map(|candidates| candidates.len())
     }
 
-    /// Asks groups for their members: which of them are these instances', and which addresses there are.
+    /// Reads the members of groups: which of them are these instances, and which addresses there are.
     async fn scan_groups(&self, groups: &[TargetGroup], instances: &[&Instance]) -> ScannedPart {
         let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = groups.iter().map(|group| (&group.id, group)).collect();
         let index = Index::of(instances);
@@ -100,7 +103,7 @@ impl TargetGroups {
         scanned
     }
 
-    /// Adds to what a scan found who else looks after it.
+    /// Adds to what a scan found which of it has another owner.
     async fn add_owners(&self, scan: &mut Scan, groups: &BTreeMap<&TargetGroupId, &TargetGroup>) {
         let with_ours: Vec<&TargetGroup> =
             scan.found.iter().filter_map(|found| groups.get(group_of(&found.registration)?).copied()).collect();
@@ -111,7 +114,7 @@ impl TargetGroups {
                 }
                 scan.odd_tags = odd_tags.into_iter().map(|(id, key)| (BalancerId::TargetGroup(id), key)).collect();
             }
-            // Without the tags nobody knows what is foreign, so nothing of it is touched.
+            // Without the tags it is not known what is foreign. So no registration here is touched.
             Err(error) => {
                 scan.found.clear();
                 scan.failures.push(error);
@@ -119,10 +122,10 @@ impl TargetGroups {
         }
     }
 
-    /// Reads which addresses some groups list now, and who else looks after those groups.
+    /// Reads which addresses some groups list now, and which of these groups have another owner.
     ///
     /// # Errors
-    /// Where a call fails: then nothing is known.
+    /// If a call fails: then nothing is known.
     pub(crate) async fn look_again(&self, groups: &BTreeSet<TargetGroupId>) -> Result<SecondLook, CallError> {
         let existing = self.existing(groups).await?;
         let owners = self.owners_of(&existing.iter().collect::<Vec<_>>()).await?;

@@ -1,4 +1,5 @@
-//! Seeing out: an instance on its way out of its Auto Scaling group is taken out of everything, and what drains is waited for.
+//! Instances that leave their Auto Scaling groups: they are deregistered from everything, and what drains is waited
+//! for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +13,7 @@ use protocol::{
     decide::hook::{Open, WaitsFor},
     id::InstanceId,
     instance::Instance,
-    observed::{Drain, Parting},
+    observed::{Deregistration, Drain},
     time::Timestamp,
     timing::SHOWS_WITHIN,
 };
@@ -22,16 +23,16 @@ use crate::{
     engine::{Look, take_out::TakenOut},
 };
 
-/// What seeing instances in or out came to.
+/// What converging came to for the instances of some actions.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct Progress {
     /// What is still open, by instance.
     pub(super) open: BTreeMap<InstanceId, Vec<Open>>,
-    /// Instances of which anything that they should have was in place.
+    /// Instances for which anything that they should have was in place.
     pub(super) in_place: BTreeSet<InstanceId>,
 }
 
-/// An instance that is being seen out.
+/// An instance that is leaving its group.
 pub(super) struct Leaving<'i> {
     pub(super) instance: &'i Instance,
     /// When the first of its actions began.
@@ -40,7 +41,7 @@ pub(super) struct Leaving<'i> {
 }
 
 impl Leaving<'_> {
-    /// When something was last taken from it in the same action, as a description has it.
+    /// Returns when the instance's tags last held something in the same action, by one of its descriptions.
     fn taken_at(&self, described: &Instance) -> Option<Timestamp> {
         let tags = described.held().tags;
         tags.iter().filter_map(|tag| tag.taken_at).filter(|taken_at| *taken_at >= self.since).max()
@@ -48,14 +49,15 @@ impl Leaving<'_> {
 }
 
 impl Look<'_> {
-    /// Takes instances out that are on their way out, and sees what is still being drained.
+    /// Deregisters instances that leave their groups, and reads what is still draining.
     ///
-    /// While something is drained that was taken before in the same action, nothing else is looked at: a scan of all balancers
-    /// is made by the first look and by the last.
+    /// While something drains that was deregistered earlier in the same action, nothing else is looked at. So only the
+    /// first look and the last one scan all balancers.
     ///
-    /// A Classic load balancer shows nothing of what it drains: only the tag tells. So whoever finds nothing looks once more whether
-    /// another copy of the event has held something meanwhile, and nobody looks again before what was held must show.
-    pub(super) async fn see_out(&mut self, leaving: Vec<Leaving<'_>>) -> Seen {
+    /// A Classic load balancer does not show what it drains: only the tag tells. So if a look finds nothing, it reads
+    /// the tags again, because another copy of the event may have held something meanwhile. No further look comes
+    /// before EC2 must show that tag.
+    pub(super) async fn deregister_leaving(&mut self, leaving: Vec<Leaving<'_>>) -> Progress {
         let (known, unknown): (Vec<&Leaving<'_>>, Vec<&Leaving<'_>>) =
             leaving.iter().partition(|leaving| leaving.taken_at(leaving.instance).is_some());
         let mut open = self.drained(&known, &TakenOut::default()).await;
@@ -89,16 +91,16 @@ impl Look<'_> {
                 open.push(just_taken("deregistered a moment ago", left));
             }
         }
-        for leaving in self.taken_by_others(&empty_handed).await {
+        for leaving in self.deregistered_by_others(&empty_handed).await {
             open.entry(leaving.instance.id.clone())
                 .or_default()
                 .push(just_taken("another copy of its event takes it out", SHOWS_WITHIN));
         }
-        Seen { open, in_place }
+        Progress { open, in_place }
     }
 
-    /// Of those that nothing was found of, the ones whose tags by now say that somebody has taken them out.
-    async fn taken_by_others<'l, 'i>(&mut self, leaving: &[&'l Leaving<'i>]) -> Vec<&'l Leaving<'i>> {
+    /// Returns those of some instances whose tags by now say that another invocation has deregistered them.
+    async fn deregistered_by_others<'l, 'i>(&mut self, leaving: &[&'l Leaving<'i>]) -> Vec<&'l Leaving<'i>> {
         if leaving.is_empty() || self.engine.mode == Mode::Observe {
             return Vec::new();
         }
@@ -108,8 +110,8 @@ impl Look<'_> {
         leaving.iter().copied().filter(|leaving| taken_at(leaving).is_some()).collect()
     }
 
-    /// Sees what balancers still drain: those that something was taken from, those of the group, which takes its instances out by
-    /// itself, and those that a scan saw draining.
+    /// Reads what balancers still drain. It asks those from which something was deregistered, those of the group, which
+    /// deregisters its instances by itself, and those that a scan saw draining.
     async fn drained(&mut self, leaving: &[&Leaving<'_>], taken_out: &TakenOut) -> BTreeMap<InstanceId, Vec<Open>> {
         if leaving.is_empty() {
             return BTreeMap::new();
@@ -135,8 +137,11 @@ impl Look<'_> {
             leaving.iter().map(|leaving| (leaving.instance.id.clone(), Vec::new())).collect();
         let by_id: BTreeMap<&InstanceId, &Leaving<'_>> =
             leaving.iter().map(|leaving| (&leaving.instance.id, *leaving)).collect();
-        let partings = asked.iter().map(|(leaving, balancer)| Parting { instance: leaving.instance, balancer });
-        for (Parting { instance, balancer }, drain) in balancers.drains(partings.collect::<Vec<_>>()).await {
+        let deregistrations =
+            asked.iter().map(|(leaving, balancer)| Deregistration { instance: leaving.instance, balancer });
+        for (Deregistration { instance, balancer }, drain) in
+            balancers.drains(deregistrations.collect::<Vec<_>>()).await
+        {
             let found = match drain {
                 Ok(drain) => self.still_open(by_id[&instance.id], balancer, drain),
                 Err(error) => {
@@ -149,21 +154,22 @@ impl Look<'_> {
         open
     }
 
-    /// What a balancer's drain means for the action: how long it lasts, counted from the taking, where that is known.
+    /// Returns what a balancer's drain means for the action: how long it lasts, counted from the holding, if that is
+    /// known.
     fn still_open(&self, leaving: &Leaving<'_>, balancer: &BalancerId, drain: Drain) -> Option<Open> {
         let held = leaving.instance.held();
         let registrations = held.registrations();
         let of_balancer = registrations.iter().filter(|registration| registration.balancer == *balancer);
         let taken_at = of_balancer.filter_map(|registration| held.taken_at(registration)).max();
-        // What the group takes itself it takes before the action begins.
+        // What the group deregisters itself, it deregisters before the action begins.
         let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));
-        // Not `since + whole`: an event may bear any time, and after the last of all times there is none.
+        // Not `since + whole`: an event may bear any time, and a sum after the last possible time would overflow.
         let waited = self.reading.at - since;
         let left_of = |whole: Duration| {
             let left = TimeDelta::from_std(whole).ok().and_then(|whole| whole.checked_sub(&waited));
             left.and_then(|left| left.to_std().ok()).unwrap_or_default()
         };
-        // What such a balancer opens last has as long to end as the operator gives every connection.
+        // The connections that such a balancer opens last get as much time to end as all others.
         let last_opened = if drain.is_network { leaving.network_drain } else { Duration::ZERO };
         let left = |delay: Duration| Some(left_of(last_opened.saturating_add(delay))).filter(|left| !left.is_zero());
         let (left, why) = match drain {
