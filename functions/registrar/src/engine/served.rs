@@ -52,9 +52,10 @@ impl Served {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Whether an instance that is out was seen through since it ran last.
+    /// Returns whether the stop of an instance that is out was seen through, or its termination. A stop says nothing of the termination after it.
     pub(crate) fn has_stop_of(&self, instance: &Instance) -> bool {
-        self.is_any(&instance.id, |stop| stop.storm != Storm::Start && stop.launch_time == instance.launch_time)
+        let storm = Storm::of(instance.state).filter(|storm| *storm != Storm::Start);
+        self.is_any(&instance.id, |stop| Some(stop.storm) == storm && stop.launch_time == instance.launch_time)
     }
 
     /// Whether an event tells of a stop or start that was seen through, by its time alone.
@@ -93,6 +94,7 @@ mod tests {
         served.remember(&stopped);
         assert!(served.has_stop_of(&stopped));
         assert!(!served.has_stop_of(&Instance { launch_time: Some(at(60)), ..stopped.clone() }), "another run");
+        assert!(!served.has_stop_of(&Instance { state: State::Terminated, ..stopped.clone() }), "it has ended since");
         served.forget();
         assert!(!served.has_stop_of(&stopped));
         served.remember(&stopped);
