@@ -153,8 +153,8 @@ mod tests {
     use super::*;
 
     const NO_HOOK: Hooks = Hooks { register_it: false, deregister_it: false };
-    const LET_IN: Hooks = Hooks { register_it: true, deregister_it: false };
-    const SEE_OUT: Hooks = Hooks { register_it: false, deregister_it: true };
+    const REGISTER: Hooks = Hooks { register_it: true, deregister_it: false };
+    const DEREGISTER: Hooks = Hooks { register_it: false, deregister_it: true };
 
     fn presence(state: State, membership: Membership<'_>, hooks: Hooks) -> Presence {
         Facts { state, membership, hooks }.presence()
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn an_instance_that_does_not_run_is_out_whatever_else_is_said() {
         for state in [State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated] {
-            for hooks in [NO_HOOK, LET_IN, SEE_OUT] {
+            for hooks in [NO_HOOK, REGISTER, DEREGISTER] {
                 let in_service = LifecycleState::from("InService");
                 let out = Presence::Out(WhyOut::State(state));
                 assert_eq!(presence(state, Membership::NotRead, hooks), out);
@@ -179,10 +179,10 @@ mod tests {
     #[test]
     fn an_instance_that_runs_is_in_unless_its_group_says_otherwise() {
         assert_eq!(presence(State::Running, Membership::NotRead, NO_HOOK), Presence::In);
-        assert_eq!(presence(State::Running, Membership::NoMember, SEE_OUT), Presence::In);
+        assert_eq!(presence(State::Running, Membership::NoMember, DEREGISTER), Presence::In);
         for state in ["InService", "Pending:Wait", "RootVolumeReplaced", "Detaching", "SomethingNew"] {
             assert_eq!(of_member(state, NO_HOOK), Presence::In, "{state}");
-            assert_eq!(of_member(state, SEE_OUT), Presence::In, "{state}: the hook's event is an old one");
+            assert_eq!(of_member(state, DEREGISTER), Presence::In, "{state}: the hook's event is an old one");
         }
         for state in ["Standby", "EnteringStandby", "Terminating:Wait", "Warmed:Running", "ReplacingRootVolume:Wait"] {
             let kept = Presence::Undecided(WhyUndecided::KeptOutOfService(state.into()));
@@ -193,25 +193,25 @@ mod tests {
     #[test]
     fn a_member_that_leaves_is_out_while_a_hook_waits_for_it() {
         for state in ["Terminating:Wait", "Warmed:Pending:Wait", "ReplacingRootVolume:Wait"] {
-            assert_eq!(of_member(state, SEE_OUT), Presence::Out(WhyOut::LeavesGroup(state.into())), "{state}");
+            assert_eq!(of_member(state, DEREGISTER), Presence::Out(WhyOut::LeavesGroup(state.into())), "{state}");
         }
         let leaving = LifecycleState::from("Terminating:Wait");
-        let pending = presence(State::Pending, Membership::Member(&leaving), SEE_OUT);
+        let pending = presence(State::Pending, Membership::Member(&leaving), DEREGISTER);
         assert!(pending.is_out(), "it may be about to get traffic");
     }
 
     #[test]
     fn a_launch_hook_registers_a_member_that_its_group_does_not_end() {
         for state in ["Pending:Wait", "ReplacingRootVolume:Wait", "Standby"] {
-            assert_eq!(of_member(state, LET_IN), Presence::In, "{state}");
+            assert_eq!(of_member(state, REGISTER), Presence::In, "{state}");
         }
-        assert!(!of_member("Terminating:Wait", LET_IN).is_in());
+        assert!(!of_member("Terminating:Wait", REGISTER).is_in());
     }
 
     #[test]
     fn a_state_that_is_neither_up_nor_down_decides_nothing() {
         for (state, why) in [(State::Pending, WhyUndecided::Starting), (State::Unknown, WhyUndecided::UnknownState)] {
-            assert_eq!(presence(state, Membership::NotRead, LET_IN), Presence::Undecided(why));
+            assert_eq!(presence(state, Membership::NotRead, REGISTER), Presence::Undecided(why));
         }
     }
 }

@@ -8,8 +8,10 @@ use chrono::TimeDelta;
 
 // Calls, and what they entitle to.
 
-/// Opening a connection, with its handshake. Within a Region that takes milliseconds. Too small: a name server that has to ask first fails
-/// the call. Too large: a network that lets nothing through takes the whole attempt.
+/// The longest time for opening a connection, with its handshake. Within a Region that takes milliseconds.
+///
+/// Too small: a call fails if a name server has to ask first. Too large: a network that lets nothing through takes the
+/// whole attempt.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest time for one attempt. The slowest calls here (a page of 400 target groups) take a second or two.
@@ -162,21 +164,23 @@ pub const STORM_IS_ON_FOR: Duration = Duration::from_secs(10);
 /// event was lost, waits for a sweep more often.
 pub const STORM_IS_KNOWN_FOR: Duration = Duration::from_secs(180);
 
-/// How long after its `LaunchTime` an event says that an instance runs, if it tells of the same start. EC2 takes 10 to 20 s.
+/// How long after its `LaunchTime` an event says that an instance runs, if it tells of the same start. EC2 takes 10 to
+/// 20 s.
 ///
-/// Too small: more instances are looked at twice. Too large: the event of the next start is taken for one of this start.
+/// Too small: more instances are looked at twice. Too large: the event of the next start is taken for one of this
+/// start.
 pub const RUNS_WITHIN: TimeDelta = TimeDelta::seconds(20);
 
-/// How long after its stop began an instance has stopped, or ended, if it is the same stop.
+/// How long after a stop began an instance has stopped, or ended, if it is the same stop.
 ///
-/// Too small: more instances are looked at twice. Too large: a second stop, whose first event was lost, waits for the
+/// Too small: more instances are looked at twice. Too large: a second stop whose first event was lost waits for the
 /// scheduled sweep.
 pub const STOPPED_WITHIN: TimeDelta = TimeDelta::seconds(180);
 
-/// How long a sweep of a storm waits, before it reads, for the next instances that do the same.
+/// How long a sweep of a storm waits before it reads, so that the next instances of the storm join it.
 ///
-/// Too small: a fleet that stops within a minute takes more sweeps. Too large: the first instances of a storm are served
-/// dead for longer.
+/// Too small: a fleet that stops within a minute takes more sweeps. Too large: the first instances of a storm are
+/// served dead for longer.
 pub const ORDERS_GATHERED_FOR: Duration = Duration::from_secs(1);
 
 /// How long an order stays in flight without a sign of life. An invocation gives one twice as often.
@@ -185,8 +189,8 @@ pub const ORDERS_GATHERED_FOR: Duration = Duration::from_secs(1);
 /// process has died.
 pub const ORDER_IS_TAKEN_FOR: Duration = Duration::from_secs(120);
 
-/// How long a stop or a start is remembered on which an invocation has worked. EC2 takes a minute or two from `stopping` to
-/// `stopped`, and some minutes to hibernate a large memory.
+/// How long a stop or start is remembered that was worked on. EC2 takes a minute or two from `stopping` to `stopped`,
+/// and some minutes to hibernate a large memory.
 ///
 /// Too small: the second event of a slow stop costs another scan. Too large: what a person registers with a stopped
 /// instance waits for the sweep, even if its event is sent once more.

@@ -15,13 +15,13 @@ pub fn registered_though_out(instance: &Instance, now: Timestamp) -> String {
             format!("registered though {state} since {}: its event may still be under way", utc(stop))
         }
         Some(stop) => format!(
-            "registered though {state} since {}: its event was missed or could not be served, or a person registered it after \
+            "registered though {state} since {}: its event was missed or could not be served, or it was registered after \
              that",
             utc(stop)
         ),
         None => format!(
             "registered though {state}, since when EC2 does not say: its event was missed, or could not be served, or is under \
-             way; or a person registered it after that"
+             way; or it was registered after that"
         ),
     }
 }
@@ -39,15 +39,15 @@ pub fn missing_though_running(instance: &Instance, registration: &Registration, 
             let taken = held.taken_at(registration);
             let taken = taken.map(|taken| format!(" (taken at {})", utc(taken))).unwrap_or_default();
             format!(
-                "{word}{taken} though running since {}: its event was missed or could not be served, or a person wrote the tag",
+                "{word}{taken} though running since {}: its event was missed or could not be served, or the tag was written by hand",
                 utc(start)
             )
         }
         (Some(start), false) => format!(
-            "{word} though running since {}: a person declared it or deregistered it since, or its event was missed",
+            "{word} though running since {}: it was declared or deregistered since, or its event was missed",
             utc(start)
         ),
-        (None, _) => format!("{word} though running: its event was missed, or a person changed tags or balancer"),
+        (None, _) => format!("{word} though running: its event was missed, or its tags or its balancer were changed"),
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
         let mut instance = instance("i-1");
         let clb = Registration::classic("shop");
         assert!(missing_though_running(&instance, &clb, at(299)).contains("may still be under way"));
-        assert!(missing_though_running(&instance, &clb, at(300)).contains("a person declared it or deregistered it"));
+        assert!(missing_though_running(&instance, &clb, at(300)).contains("it was declared or deregistered since"));
         instance.tags.insert("elb-registrar:held".into(), "clb:shop".into());
         assert!(missing_though_running(&instance, &clb, at(300)).contains("its event was missed"));
         assert!(held_though_settled(&instance, &clb, at(299)).contains("may still be under way"));

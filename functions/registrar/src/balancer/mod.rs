@@ -3,7 +3,7 @@
 //! They are read (*where is an instance registered*, *how does a registration stand*) and changed (*register*,
 //! *deregister*). What follows from what was read is decided in [`protocol::decide`].
 //!
-//! A kind is a folder here, with a struct that implements [`Kind`] and answers what [`Balancers`] asks. It is listed in
+//! A kind is a folder here, with a struct that implements `Kind` and answers what [`Balancers`] asks. It is listed in
 //! this file alone: as a field, as a line of `every_kind!`, and as an arm of `kind_of!`. Its balancers have ids of a
 //! type of their own, so it cannot be asked for a balancer of another kind.
 

@@ -1,11 +1,12 @@
-//! What a process remembers of stops and starts: which of them it has seen through, so that what tells of one once more costs nothing.
+//! Stops and starts that this process has worked on already, so that a further event of one costs nothing.
 //!
-//! EC2 tells every stop twice, `stopping` and `stopped` (so does it a termination), and either event may be lost. The second one finds
-//! nothing, for the price of asking every target group of the account. A sweep of a storm works on all instances that EC2 names, and the
-//! events of most of them come after it. So if a stop or start was seen through without a failure, further events of it have nothing to do.
-//! If an operator registers a stopped instance in between, the scheduled sweep takes it out.
+//! EC2 tells every stop twice, `stopping` and `stopped` (and every termination, too), and either event may be lost. The
+//! second event finds nothing, and asks every target group of the account for that. A sweep of a storm works on all
+//! instances that EC2 names, and the events of most of them come after it. So if a stop or start was worked on without
+//! a failure, its further events have nothing to do. If an operator registers a stopped instance in between, the
+//! scheduled sweep deregisters it.
 //!
-//! Nothing depends on it: a process that remembers nothing looks once more.
+//! Nothing depends on this memory: a process that remembers nothing looks once more.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use protocol::{
 };
 use tokio::time::Instant as MonotonicTime;
 
-/// Stops and starts that were seen through a while ago.
+/// Stops and starts that were worked on a while ago.
 #[derive(Debug, Default)]
 pub(crate) struct Served(Mutex<BTreeMap<InstanceId, Change>>);
 
@@ -30,7 +31,7 @@ pub(crate) struct Served(Mutex<BTreeMap<InstanceId, Change>>);
 #[derive(Debug)]
 struct Change {
     storm: Storm,
-    /// Which run has ended, or begun.
+    /// The start of the run that has ended, or begun.
     launch_time: Option<Timestamp>,
     /// When it happened, if EC2 tells.
     time: Option<Timestamp>,
@@ -52,13 +53,13 @@ impl Served {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Returns whether the stop of an instance that is out was seen through, or its termination. A stop says nothing of the termination after it.
+    /// Returns whether the stop of an instance that is out was worked on, or its termination. A stop says nothing of a later termination.
     pub(crate) fn has_stop_of(&self, instance: &Instance) -> bool {
         let storm = Storm::of(instance.state).filter(|storm| *storm != Storm::Start);
         self.is_any(&instance.id, |stop| Some(stop.storm) == storm && stop.launch_time == instance.launch_time)
     }
 
-    /// Whether an event tells of a stop or start that was seen through, by its time alone.
+    /// Returns whether an event tells of a stop or start that was worked on, by its time alone.
     pub(crate) fn has(&self, notice: &Notice) -> bool {
         let is_told = |change: &Change| {
             let told = notice.announced.zip(change.time);
