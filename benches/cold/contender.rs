@@ -116,7 +116,7 @@ impl Contender {
         measured.processor = processor(&child).map_err(told)?;
         measured.faults = faults(&child).map_err(told)?;
         measured.second = serve_one(scene, scene.stop(1).await?, (1, (0, 3))).await?;
-        // Held until nobody can be at work who takes it out.
+        // Held until no invocation can still be about to deregister it.
         measured.restart = serve_one(scene, scene.start(0).await?, (0, (3, 3))).await?;
         measured.memory_kib = memory_kib(&child).map_err(told)?;
         // Its end would otherwise be a part of what the next contender takes.

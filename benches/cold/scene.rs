@@ -41,7 +41,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// So many instances that run.
     ///
-    /// Events reach nobody, and the queue invokes nobody: who is measured gets its batches from here, when it is its turn.
+    /// Events and the queue invoke no function: the bench hands each contender its batches when it is its turn.
     pub(crate) fn new(instances: usize) -> Result<Self, String> {
         let options = Options { latency: AT_ONCE, starting: AT_ONCE, stopping: AT_ONCE, ..Options::default() };
         let sandbox = Sandbox::new(Clock::scaled(1.0), options);

@@ -1,6 +1,6 @@
-//! Storms: instances that stop, end or start together, and are worked on together.
+//! Storms: many instances that stop, end or start together, on which one sweep works.
 //!
-//! Each is a message group of the queue of orders, which one invocation at a time serves: it scans once for all, and calls each balancer once.
+//! Each storm is a message group of the queue of orders. One invocation at a time serves it: it scans once for all, and calls each balancer once.
 
 use crate::{
     event::Notice,
@@ -9,23 +9,23 @@ use crate::{
     timing::{RUNS_WITHIN, STOPPED_WITHIN, STORM_GATHERED_AT_MOST, STORM_GROWS_WITHIN, TOGETHER_WITHIN},
 };
 
-/// How many instances have to stop within [`STORM_GROWS_WITHIN`] for more of them to be waited for: four a second. Fewer, and a fleet that is
-/// replaced one by one waits; more, and a schedule that stops a fleet within a minute is worked on twice.
+/// How many instances have to stop within [`STORM_GROWS_WITHIN`] before a sweep waits for more of them: four a second. Too small: a fleet that is
+/// replaced one by one waits. Too large: a schedule that stops a fleet within a minute is worked on twice.
 const GROWING: usize = 12;
 
-/// How many that hold something have to be on their way up for more of them to be waited for.
+/// How many instances that hold something have to be starting before a sweep waits for more of them.
 pub const MANY_STARTING: usize = 20;
 
-/// Balancers from which on a storm is waited for while it grows: about twenty seconds' worth of deregistering, 4 calls a second. With fewer, all
-/// is done sooner than the next instance comes.
+/// From how many balancers on a sweep waits while a storm grows: deregistering there takes twenty seconds, with 4 calls a second. With fewer balancers,
+/// the work is done before the next instance comes.
 pub const MANY_BALANCERS: usize = 80;
 
-/// What instances do together.
+/// A change that many instances make together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Storm {
     /// They stop, and may run again.
     Stop,
-    /// They end for ever. A fleet that stops has nothing to do with builders of software that are terminated all the time.
+    /// They end for ever. Build machines that are terminated all the time must not delay a fleet that stops.
     Termination,
     /// They run again.
     Start,
@@ -35,7 +35,7 @@ impl Storm {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Stop, Self::Termination, Self::Start];
 
-    /// What an instance in a state is a part of, where others do the same.
+    /// Returns the storm that an instance in a state belongs to, if others do the same.
     pub fn of(state: State) -> Option<Self> {
         match state {
             State::Stopping | State::Stopped => Some(Self::Stop),
@@ -45,7 +45,7 @@ impl Storm {
         }
     }
 
-    /// Its message group in the queue of orders.
+    /// Returns its message group in the queue of orders.
     pub fn group(self) -> &'static str {
         match self {
             Self::Stop => "stop",
@@ -54,7 +54,7 @@ impl Storm {
         }
     }
 
-    /// When an instance became a part of it, if EC2 tells.
+    /// Returns when an instance made the change, if EC2 tells.
     pub fn time_of(self, instance: &Instance) -> Option<Timestamp> {
         match self {
             Self::Start => instance.launch_time,
@@ -63,12 +63,12 @@ impl Storm {
     }
 }
 
-/// The first event of a pair: what comes after it tells the same once more.
+/// Returns whether a state is the first of the two events of a stop or a termination.
 pub fn is_first_of_a_stop(state: State) -> bool {
     matches!(state, State::Stopping | State::ShuttingDown)
 }
 
-/// Whether an event tells of a stop or start that EC2 says happened at a time: the first event of a stop comes at once, the others within
+/// Returns whether an event tells of a stop or start that happened at a time, as EC2 says. The first event of a stop comes at once, the others within
 /// [`STOPPED_WITHIN`] and [`RUNS_WITHIN`].
 pub fn tells_of((state, time): (State, Timestamp), storm: Storm, happened_at: Timestamp) -> bool {
     let within = match state {
@@ -79,20 +79,20 @@ pub fn tells_of((state, time): (State, Timestamp), storm: Storm, happened_at: Ti
     Storm::of(state) == Some(storm) && (-TOGETHER_WITHIN..=within).contains(&(time - happened_at))
 }
 
-/// Whether another instance does the same as one that an event has just told of, by a description of the other.
+/// Returns whether another instance does the same as the instance of an event, by the description of the other.
 pub fn does_the_same(notice: &Notice, other: &Instance) -> bool {
     let Some((state, time)) = notice.announced else { return false };
     let is_alike = other.id != notice.instance && Storm::of(other.state) == Storm::of(state);
     is_alike && other.stop_time.is_some_and(|stop| (stop - time).abs() <= TOGETHER_WITHIN)
 }
 
-/// Whether a storm goes on in which instances stopped at some times: then others are about to.
+/// Returns whether a storm grows in which instances stopped at some times: then others are about to stop.
 pub fn is_growing(times: impl IntoIterator<Item = Timestamp>, now: Timestamp) -> bool {
-    // Clocks differ by a moment; a time to come by more is one that somebody made up.
+    // Clocks differ by a moment. A time that lies further ahead is made up.
     times.into_iter().filter(|time| (now - time).abs() < STORM_GROWS_WITHIN).count() >= GROWING
 }
 
-/// Whether something happened so lately that it belongs to a storm that is under way.
+/// Returns whether a stop or start is so recent that it belongs to the present storm.
 pub fn is_of_present_storm(time: Timestamp, now: Timestamp) -> bool {
     (now - time).abs() <= STORM_GATHERED_AT_MOST + TOGETHER_WITHIN
 }
@@ -134,7 +134,7 @@ mod tests {
         assert!(is_growing(stops(12), at(100)));
         assert!(!is_growing(stops(11), at(100)));
         assert!(!is_growing(stops(12), at(101)));
-        assert!(!is_growing([at(9_000); 20], at(100)), "times that somebody made up");
+        assert!(!is_growing([at(9_000); 20], at(100)), "made-up times");
     }
 
     #[test]

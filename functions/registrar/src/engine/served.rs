@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_start_that_was_seen_through_is_no_stop_of_the_same_run() {
+    async fn a_start_that_was_served_is_no_stop_of_the_run() {
         let served = Served::default();
         let running = Instance { state: State::Running, launch_time: Some(at(0)), ..instance("i-1") };
         served.remember(&running);

@@ -1,6 +1,6 @@
-//! What a process remembers of storms: which it has seen of late, so that their further events are sent on without a call to EC2.
+//! A process's memory of storms: it passes on the further events of a recent storm without a call to EC2.
 //!
-//! Nothing depends on it but calls: what is sent on is looked at by the sweep, and a process that remembers nothing looks itself.
+//! Only the number of calls depends on it. The sweep looks at every event that is passed on, and a process without the memory looks itself.
 
 use std::{
     collections::BTreeMap,
@@ -16,16 +16,16 @@ use protocol::{
 };
 use tokio::time::Instant as MonotonicTime;
 
-/// Storms, and when they were seen last.
+/// Storms, each with when the process saw it last.
 #[derive(Debug, Default)]
 pub(crate) struct Storms {
     seen: Mutex<BTreeMap<Storm, MonotonicTime>>,
-    /// Instances that hold or declare something and were said to run, of late, and when that was.
+    /// Instances that hold or declare something and have started recently, each with when its event came.
     starts: Mutex<BTreeMap<InstanceId, MonotonicTime>>,
 }
 
 impl Storms {
-    /// A storm was seen.
+    /// Remembers a storm.
     pub(crate) fn remember(&self, storm: Storm) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(storm, MonotonicTime::now());
     }
@@ -36,7 +36,7 @@ impl Storms {
         self.starts.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Some instances run that hold or declare something. Answers how many there were within seconds; one that is looked at twice is one.
+    /// Notes instances that have started, and returns how many did within seconds. An instance that is looked at twice counts once.
     pub(crate) fn count_starts<'i>(&self, instances: impl Iterator<Item = &'i InstanceId>) -> usize {
         let (now, within) = (MonotonicTime::now(), TOGETHER_WITHIN.to_std().unwrap_or_default());
         let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,7 +45,7 @@ impl Storms {
         starts.len()
     }
 
-    /// The storm that an event belongs to, as far as its time tells.
+    /// Returns the storm that an event belongs to, by its time.
     pub(crate) fn of(&self, notice: &Notice) -> Option<Storm> {
         let (state, _) = notice.announced?;
         let storm = Storm::of(state)?;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_storm_is_on_for_seconds_and_its_second_events_are_known_for_minutes() {
+    async fn a_storm_lasts_seconds_and_its_second_events_are_known_for_minutes() {
         let storms = Storms::default();
         let notice = |state| Notice { instance: "i-1".into(), announced: Some((state, at(0))), failures: 0 };
         let states = [State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated, State::Running];

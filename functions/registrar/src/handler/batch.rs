@@ -1,4 +1,4 @@
-//! A function behind a queue: an SQS batch of EventBridge events, or one bare event, is worked on together and answered.
+//! A function behind a queue: it works on an SQS batch of EventBridge events together, or on one bare event, and answers.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -28,32 +28,32 @@ use crate::{
     workflow::{Converged, Outcome, Together},
 };
 
-/// What a function makes of its events.
+/// The work of a function on its events.
 pub(super) trait Work: Send + Sync {
-    /// What an event says.
+    /// The content of an event.
     type Notice: Clone + Send + Sync;
 
     /// The function's name.
     const FUNCTION: &'static str;
 
-    /// What it can read, for a person who sent something else.
+    /// The events that it can read, for a person who sent another one.
     const TAKES: &'static str;
 
-    /// How late the last retries of a failure come. Later, and a person who has put something right waits for it; sooner, and
-    /// the receives that the queue allows are used up before a person is there.
+    /// The longest wait before work that failed is tried again. Too small: the receives that the queue allows are used up before a person is
+    /// there. Too large: a person who has corrected something waits for it.
     const FAILED_RETRY_MAX: Duration;
 
-    /// Whether a message that kills the function comes back as soon as the invocation would have been over, and not only when
-    /// the queue's visibility timeout is, which is six times as long.
+    /// Whether a message that kills the function comes back when the invocation would have been over. The queue's visibility timeout is six times
+    /// as long.
     const COMES_BACK_SOON: bool;
 
     /// Reads an event.
     fn read(&self, text: &str, place: &Place) -> Result<Told<Self::Notice>, NotUnderstood>;
 
-    /// The instance that it names.
+    /// Returns the instance that an event names.
     fn instance(notice: &Self::Notice) -> &InstanceId;
 
-    /// Does what the events want: one outcome for each, in their order.
+    /// Works on the events, and returns one outcome for each, in their order.
     fn converge<'w>(
         &'w self,
         engine: &'w Engine,
@@ -61,11 +61,11 @@ pub(super) trait Work: Send + Sync {
         together: Together,
     ) -> BoxFuture<'w, Result<Converged, CallError>>;
 
-    /// Some events as one order for a sweep.
+    /// Writes some events as one order for a sweep.
     fn order(notices: &[&Self::Notice]) -> String;
 }
 
-/// A function behind a queue, with everything of it that outlives an invocation.
+/// A function behind a queue, with everything that outlives an invocation.
 pub(super) struct BehindQueue<W> {
     base: Base,
     queue: Queue,
@@ -73,14 +73,14 @@ pub(super) struct BehindQueue<W> {
     work: W,
 }
 
-/// One record of a batch, with what came of its reading.
+/// One record of a batch, as far as it could be read.
 struct Record<N> {
     message: SqsMessage,
     told: Result<Told<N>, NotUnderstood>,
 }
 
 impl<W: Work> BehindQueue<W> {
-    /// The function with its clients, which are built once and kept.
+    /// Creates the function with its clients, which are built once and kept.
     pub(super) fn new(sdk: &SdkConfig, config: &Config, work: W) -> Self {
         let base = Base::new(W::FUNCTION, sdk, config);
         let queue = Queue::new(base.clients.sqs.clone(), config);
@@ -93,7 +93,7 @@ impl<W: Work> BehindQueue<W> {
         self.base.clients.connect().await;
     }
 
-    /// Answers one invocation: a batch from SQS with the records that failed, a bare event with the report.
+    /// Serves one invocation. Returns the records that failed of a batch from SQS, and the report for a bare event.
     pub(super) async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
         let place = self.place(&event.context);
         self.base.clients.budget.begin(deadline(&event.context));
@@ -126,7 +126,7 @@ impl<W: Work> BehindQueue<W> {
     }
 
     async fn bare(&self, event: &Value, place: &Place, metrics: &mut Metrics) -> Result<Value, Failure> {
-        // Whoever sends an event by hand wants it worked on.
+        // A person who sends an event by hand wants it worked on here.
         self.base.engine.forget_stops();
         let notice = match self.work.read(&event.to_string(), place).inspect_err(|_| metrics.add_not_understood(1))? {
             Told::Look(notice) => notice,
@@ -195,10 +195,10 @@ impl<W: Work> BehindQueue<W> {
         records::answer(failed)
     }
 
-    /// Orders sweeps of the storms that a batch is a part of, by which its events are done. Those of an order that cannot be sent are worked on here.
+    /// Orders sweeps of the storms of a batch, so that its events are done. Works here on the events of an order that cannot be sent.
     ///
-    /// An order is as good as the events in it: its queue keeps it until a sweep has served it. If the process dies before it answers, the events come
-    /// again, and are ordered once more.
+    /// An order replaces the events in it: its queue keeps it until a sweep has served it. If the process dies before it answers, the events come
+    /// again and are ordered once more.
     async fn order(
         &self,
         notices: &[W::Notice],
@@ -212,7 +212,7 @@ impl<W: Work> BehindQueue<W> {
                 (0..outcomes.len()).filter(|index| outcomes[*index] == Outcome::Together(storm)).collect();
             for (part, indices) in own.chunks(LOOKS_AN_ORDER_MAX).enumerate() {
                 let order = W::order(&indices.iter().filter_map(|index| notices.get(*index)).collect::<Vec<_>>());
-                // Of this invocation alone: a repetition by the SDK is known, and an order of another time is never taken for this one.
+                // The id is of this invocation alone. So SQS drops what the SDK repeats, and no order of another time.
                 let id = format!("{request_id}-{}-{part}", storm.group());
                 match self.orders.send_to_group(&order, storm.group(), &id).await {
                     Ok(true) => indices.iter().for_each(|index| outcomes[*index] = Outcome::Done),
@@ -232,13 +232,13 @@ impl<W: Work> BehindQueue<W> {
         outcomes
     }
 
-    /// Says whether it is among the dead letters.
+    /// Sends an event to the dead letters. Returns whether it is there.
     async fn bury(&self, body: &str, reason: &NotUnderstood) -> bool {
         tracing::error!(why = %reason, "event not understood");
         self.queue.bury(body, &reason.to_string()).await
     }
 
-    /// Converges a batch together. Should that panic, each notice alone: then the one that is to blame spares the others.
+    /// Converges a batch together. If that panics, converges each notice alone, so that the one to blame spares the others.
     async fn converge(&self, notices: &[W::Notice], together: Together, metrics: &mut Metrics) -> Vec<Outcome> {
         if notices.is_empty() {
             return Vec::new();

@@ -1,7 +1,7 @@
-//! Orders: what functions that serve events leave to one sweep of many, from the FIFO queue of orders.
+//! Orders from the FIFO queue: functions that serve events leave many instances to one sweep.
 //!
-//! An order only names instances, so whoever can send one can have instances looked at. It stays in its queue until all that it names is done, or waits in
-//! the queue of events, where a message can be parked. If the process dies, the order comes again.
+//! An order only names instances, so a stranger who can send one can have instances looked at, and no more. It stays in its queue until the sweep has
+//! converged each instance, or has sent its event to the queue of events, where a message can be parked. If the process dies, the order comes again.
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ use crate::{
     workflow::{Converged, Outcome},
 };
 
-/// How late the last retries come of what fails again and again, as for events.
+/// The longest wait before work that failed is tried again, as for events.
 const FAILED_RETRY_MAX: Duration = Duration::from_secs(600);
 
-/// How often the work on an instance may fail, together with others: for about eight hours, as an event may that is served alone.
+/// How often the work on an instance may fail. It is tried for about eight hours, as for an event that is served alone.
 const FAILURES_MAX: u32 = 50;
 
 impl Reconcile {
-    /// Works on what some orders name, and on all that do the same at the time. Answers what SQS wants to hear.
+    /// Works on the instances that orders name, and on all that do the same. Returns the answer for SQS.
     ///
-    /// If nothing can be read, each event of the orders goes on by itself, as one at which something failed.
+    /// If EC2 describes nothing, each event of the orders goes to the queue of events, like one whose work failed.
     pub(super) async fn serve(&self, orders: Vec<SqsMessage>, metrics: &mut Metrics) -> Value {
         let mut notices: Vec<Notice> = Vec::new();
         for order in &orders {
@@ -41,7 +41,7 @@ impl Reconcile {
                 Err(reason) => {
                     metrics.add_not_understood(1);
                     tracing::error!(why = %reason, "order not understood");
-                    // Repeating it would not help, and it would hold up its group: without a place for it, it goes.
+                    // A repetition would not help, and would hold up the message group. So the order is dropped even if it cannot be buried.
                     self.events.bury(body, &reason.to_string()).await;
                 }
             }
@@ -86,17 +86,17 @@ impl Reconcile {
             Err(error) => {
                 tracing::error!(why = error.to_sentence(), "could not leave to events what is not done yet");
                 metrics.add_failure((&error).into());
-                // Of a message group, all come again that come after one that failed, so it is none or all.
+                // All orders come again, or none: in a message group, SQS repeats every message after one that failed.
                 records::answer(orders.into_iter().map(|order| order.message_id))
             }
         }
     }
 
-    /// The order for an instance at which something failed, and how late it comes; `None` where it is among the dead letters.
+    /// Returns the order for an instance whose work failed, and its delay; `None` if it is a dead letter now.
     async fn again(&self, notice: Notice) -> Option<(String, Duration)> {
         let failures = notice.failures.saturating_add(1);
         if failures >= FAILURES_MAX {
-            // Redriven, it begins anew.
+            // If it is redriven, it begins anew.
             let plain = Notice { announced: None, failures: 0, ..notice.clone() };
             let why =
                 format!("the work on it has failed {failures} times: put right what the log names, then redrive it");

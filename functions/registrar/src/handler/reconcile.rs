@@ -1,11 +1,11 @@
-//! The function `reconcile`: a sweep over everything that no event told, and sweeps of many that events ordered (`orders.rs`).
+//! The function `reconcile`: a sweep over everything that no event told, and the sweeps that events ordered (`orders.rs`).
 //!
-//! EventBridge delivers the events of EC2 and Auto Scaling best effort, and rarely one is never delivered. A sweep waits for
-//! nothing: what is not settled yet, the next one finds again. What has changed while it was at work goes to the queue of events.
+//! EventBridge delivers the events of EC2 and Auto Scaling best effort, and rarely loses one. A sweep does not wait until tags have
+//! settled: the next sweep finds them again. It sends instances that changed while it was at work to the queue of events.
 //!
-//! A sweep that does not fit into one invocation goes on where it stopped: it sends the place to a queue of its own, which
-//! invokes it again. A queue, because it keeps what it was given until it is done, and because its client is here already;
-//! the functions keep no state of their own. What fails on the way is told, and is for the next sweep.
+//! A sweep that does not fit into one invocation goes on where it stopped. It sends the place to a queue of its own, which
+//! invokes it again. A queue keeps a message until it is served, and its client is here already. The functions keep no state of
+//! their own. What fails on the way is reported, and left to the next sweep.
 
 use std::time::Duration;
 
@@ -33,24 +33,24 @@ use crate::{
     workflow::{Detail, Order, Resume, Swept},
 };
 
-/// What can be read, for a person who sent something else.
+/// The payloads that it can read, for a person who sent another one.
 const TAKES: &str = "`reconcile` takes `Scheduled Event` from `aws.events`, and orders such as `{}` and `{\"report\": \"all\"}`: \
                      events/scheduled.json in the repository of elb-registrar is a sample";
 
-/// What EventBridge's schedules send.
+/// The type of the events that EventBridge's schedules send.
 const SCHEDULED: &str = "Scheduled Event";
 
-/// Who sends it: a rule with a schedule, or EventBridge Scheduler.
+/// The sources of such events: a rule with a schedule, or EventBridge Scheduler.
 const SCHEDULERS: [&str; 2] = ["aws.events", "aws.scheduler"];
 
-/// The most invocations of one sweep: two hours at the default timeout, for some 50,000 target groups at AWS's older limits. Fewer,
-/// and a very large account is never swept to its end; more, and sweeps that never end pile up.
+/// The most invocations of one sweep: two hours at the default timeout, for some 50,000 target groups at AWS's older limits. Too small: a very large
+/// account is never swept to its end. Too large: sweeps that never end pile up.
 const PARTS_MAX: u32 = 8;
 
-/// What only messages of a FIFO queue have.
+/// The attribute that only messages of a FIFO queue have.
 const MESSAGE_GROUP: &str = "MessageGroupId";
 
-/// The function, with everything of it that outlives an invocation.
+/// The function, with everything that outlives an invocation.
 pub struct Reconcile {
     pub(super) base: Base,
     /// Where the rest of a sweep waits.
@@ -59,13 +59,13 @@ pub struct Reconcile {
     pub(super) events: Queue,
 }
 
-/// What a person, or an earlier part of the sweep, may ask for. EventBridge's event asks for nothing.
+/// The request of a person, or of an earlier part of the sweep. EventBridge's event requests nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct Payload {
     /// `all`: every instance that is registered anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<Detailed>,
-    /// Where to begin: what `left` of a report says.
+    /// Where to begin, as `left` of a report says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
     /// Which part of its sweep this is, from 1.
@@ -79,7 +79,7 @@ enum Detailed {
     All,
 }
 
-/// What a part of a sweep came to.
+/// The result of a part of a sweep.
 struct Part {
     report: Report,
     /// Whether anything failed that is tried again.
@@ -89,7 +89,7 @@ struct Part {
 }
 
 impl Reconcile {
-    /// The function with its clients, which are built once and kept.
+    /// Creates the function with its clients, which are built once and kept.
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
         let base = Base::new("reconcile", sdk, config);
         let sqs = || base.clients.sqs.clone();
@@ -98,11 +98,11 @@ impl Reconcile {
         Self { base, queue, orders, events }
     }
 
-    /// Sweeps, for a scheduled event as for `{}`, and answers with the report; for orders, and for the rest of a sweep, from their queues with
-    /// what SQS wants to hear.
+    /// Sweeps for a scheduled event and for `{}`, and returns the report. Serves orders and the rest of a sweep from their queues, and returns the
+    /// answer for SQS.
     ///
     /// # Errors
-    /// Where the payload is another one, or not everything could be done.
+    /// Fails if the payload is another one, or if the sweep failed at anything.
     pub async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Failure> {
         let deadline = deadline(&event.context);
         self.base.clients.budget.begin(deadline);
@@ -132,7 +132,8 @@ impl Reconcile {
         Base::answer(report, has_failed && !goes_on)
     }
 
-    /// The rest of sweeps, from their queue: answers what SQS wants to hear. What cannot be read or begun comes again, and is a dead letter then.
+    /// Sweeps the rest of sweeps, from their queue, and returns the answer for SQS. A message that cannot be read or begun comes again, and ends as a dead
+    /// letter.
     async fn rest(&self, messages: Vec<SqsMessage>, deadline: Option<MonotonicTime>, metrics: &mut Metrics) -> Value {
         let mut failed = Vec::new();
         for message in messages {
@@ -145,7 +146,7 @@ impl Reconcile {
         records::answer(failed)
     }
 
-    /// The rest of one sweep. A failure of something in it is no failure of the message: the next sweep does it all again.
+    /// Sweeps the rest of one sweep. A failure within it is no failure of the message: the next sweep tries all of it again.
     async fn rest_of_one(
         &self,
         body: &str,
@@ -159,7 +160,7 @@ impl Reconcile {
         Ok(())
     }
 
-    /// Sweeps one part, and sees to it that the next one follows.
+    /// Sweeps one part, and orders the next one.
     async fn part(
         &self,
         payload: &Payload,
@@ -175,7 +176,7 @@ impl Reconcile {
         let look_at: Vec<(String, Duration)> =
             look_at.into_iter().map(|(instance, wait)| (order_of(instance), wait)).collect();
         if let Err(error) = self.events.send_later(&look_at).await {
-            // What is not looked at before, the next sweep finds.
+            // The next sweep finds these instances.
             report.fail((&error).into(), Because::all(error.to_sentence()));
             has_failed = true;
         }
@@ -194,11 +195,11 @@ impl Reconcile {
         Ok(Part { report, has_failed, goes_on })
     }
 
-    /// Orders the next part of a sweep, and says whether it is ordered: without a queue there is nowhere to send it. If the process dies
-    /// before, the next sweep begins anew.
+    /// Orders the next part of a sweep, and returns whether it is ordered: it is not if there is no queue. If the process dies before that, the
+    /// next sweep begins anew.
     ///
     /// # Errors
-    /// Where it cannot be ordered.
+    /// Says why it cannot be ordered.
     async fn order_next(&self, payload: &Payload, resume: &Resume) -> Result<bool, (FailureReason, String)> {
         let part = payload.part.unwrap_or(1);
         if part >= PARTS_MAX {
@@ -213,7 +214,7 @@ impl Reconcile {
 }
 
 impl Payload {
-    /// Reads what came. An event of another kind comes from a rule that was meant for something else.
+    /// Reads a payload. An event of another type comes from a rule that was meant for another function.
     fn of(event: &Value) -> Result<Self, NotUnderstood> {
         let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let detail_type = field("detail-type");
@@ -255,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scheduled_event_and_an_empty_one_start_a_sweep_and_others_do_not() {
+    fn only_a_scheduled_event_or_an_empty_one_starts_a_sweep() {
         assert_eq!(Payload::of(&json!({})), Ok(Payload::default()));
         assert_eq!(Payload::of(&Value::Null), Ok(Payload::default()));
         let scheduled = json!({ "detail-type": "Scheduled Event", "source": "aws.events" });

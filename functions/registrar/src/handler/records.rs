@@ -1,13 +1,13 @@
-//! A payload with `Records`: a batch of this function's own queue, and the answer to it; or one of another service, which is refused by its name.
+//! A payload with `Records`: a batch of this function's own queue, with its answer, or a batch of another service, which is refused by name.
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use protocol::event::NotUnderstood;
 use serde_json::Value;
 
-/// What a payload is, by its records.
+/// A payload, by its records.
 #[derive(Debug)]
 pub(super) enum Records {
-    /// It has none: it is an event by itself.
+    /// It has none: it is a bare event.
     None,
     /// A batch of an SQS queue.
     Sqs(Vec<SqsMessage>),
@@ -17,7 +17,7 @@ impl Records {
     /// Reads the records of a payload. `takes` says what the function takes.
     ///
     /// # Errors
-    /// If they are of another service than SQS. An answer without an error would lose them.
+    /// Fails if they are of another service than SQS. An answer without an error would lose them.
     pub(super) fn of(payload: &Value, takes: &'static str) -> Result<Self, NotUnderstood> {
         let Some(records) = payload.get("Records") else { return Ok(Self::None) };
         let records = records.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -36,8 +36,8 @@ impl Records {
     }
 }
 
-/// The answer to a batch of SQS, by the ids of the messages that come again. Without an id Lambda takes the whole batch for failed, which is
-/// right when nobody knows which one it was.
+/// Returns the answer to a batch of SQS: the ids of the messages that come again. Without an id, Lambda takes the whole batch for failed, which is
+/// right if it is not known which message failed.
 pub(super) fn answer(failed: impl IntoIterator<Item = Option<String>>) -> Value {
     let failure = |id: Option<String>| {
         let mut failure = BatchItemFailure::default();
@@ -49,7 +49,7 @@ pub(super) fn answer(failed: impl IntoIterator<Item = Option<String>>) -> Value 
     serde_json::to_value(response).unwrap_or_default()
 }
 
-/// Reads one record. What is not in the documented form is a message as well, with all of it as its body: it spoils no other.
+/// Reads one record. A record in another form than the documented one is a message with all of it as its body, so that it spoils no other.
 fn message(record: &Value) -> SqsMessage {
     let text = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
     serde_json::from_value(record.clone()).unwrap_or_else(|_| {

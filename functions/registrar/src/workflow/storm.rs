@@ -1,8 +1,8 @@
-//! Storms: many instances that stop, end or start together are worked on together, with one scan and one call for each balancer.
+//! Storms: one sweep works on many instances that stop, end or start together, with one scan and one call for each balancer.
 //!
-//! A function that serves events sees ten of them at a time. Where others do the same, it sends its own on to the queue of orders, and is done: that
-//! queue is FIFO, each storm is one message group of it, and so one invocation at a time serves a storm. That invocation asks EC2 who else does the
-//! same, waits as long as more of them come, and works on all. The orders of those that it has worked on come after it, and find nothing left to do.
+//! A function that serves events sees ten of them at a time. If other instances do the same, it passes its events on to the queue of orders. That
+//! queue is FIFO and each storm is a message group of it, so one invocation at a time serves a storm. The invocation asks EC2 which other instances do
+//! the same, waits while more of them come, and works on all. Later orders for the same instances find nothing left to do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,20 +38,20 @@ use crate::{
     },
 };
 
-/// How often a sweep looks whether a storm still grows.
+/// How often a sweep asks EC2 whether a storm still grows.
 const LOOKS_EVERY: Duration = Duration::from_secs(STORM_GROWS_WITHIN.num_seconds().unsigned_abs());
 
-/// Who works on a storm that a batch of events is a part of.
+/// Where the storm of a batch of events is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Together {
-    /// One sweep, which the batch orders.
+    /// In one sweep, which the batch orders.
     Ordered,
-    /// The batch itself: there is no queue for orders, or it cannot be reached.
+    /// In the batch itself: there is no queue for orders, or it cannot be reached.
     Here,
 }
 
 impl Look<'_> {
-    /// The storms that a batch is a part of, by what is to be converged of it.
+    /// Returns the storms to which the instances of a batch belong that have to be converged.
     pub(super) async fn storms(&self, weights: &[(&Notice, Weight)], described: &Described) -> BTreeSet<Storm> {
         let mut own: BTreeMap<Storm, BTreeMap<&InstanceId, &Notice>> = BTreeMap::new();
         for (notice, _) in weights.iter().filter(|(_, weight)| *weight == Weight::Converge) {
@@ -62,7 +62,7 @@ impl Look<'_> {
         }
         let mut storms = BTreeSet::new();
         for (storm, notices) in own {
-            // EC2 is not asked who else starts: a start costs six calls, and a stop hundreds.
+            // EC2 is not asked which other instances start: a start costs six calls, and a stop hundreds.
             let count = match storm {
                 Storm::Start => self.engine.storms.count_starts(notices.keys().copied()),
                 Storm::Stop | Storm::Termination => notices.len(),
@@ -77,14 +77,14 @@ impl Look<'_> {
         storms
     }
 
-    /// Whether anything may have to be done about an instance, by its own description.
+    /// Returns whether an instance may need work, by its own description.
     fn may_be_part(&self, instance: &Instance) -> bool {
         let is_back_for_nothing = instance.state == State::Running && !is_wanting(instance);
         !instance.is_ignored() && !is_back_for_nothing && self.is_in_scope(instance)
     }
 
-    /// Whether another instance has begun to stop just when the one did that a fresh event tells of. It costs a call, and a scan for each of them
-    /// costs hundreds.
+    /// Returns whether another instance began to stop at the same time as the instance of a fresh event. The call for it is cheap: a scan for each
+    /// instance costs hundreds.
     async fn do_others_the_same(&self, notice: &Notice) -> bool {
         let is_fresh = |time: Timestamp| (self.reading.at - time).abs() <= EVENT_IS_FRESH_FOR;
         if !notice.announced.is_some_and(|(state, time)| is_first_of_a_stop(state) && is_fresh(time)) {
@@ -93,7 +93,7 @@ impl Look<'_> {
         match self.engine.clients.ec2.read_on_their_way_out().await {
             Ok(others) => others.instances.values().any(|other| does_the_same(notice, other)),
             Err(error) => {
-                tracing::info!(why = error.to_sentence(), "nobody knows whether others stop, too");
+                tracing::info!(why = error.to_sentence(), "it is not known whether other instances stop, too");
                 false
             }
         }
@@ -101,20 +101,20 @@ impl Look<'_> {
 }
 
 impl Engine {
-    /// Whether an event tells of a stop or start that this process has seen through. No call is made for it.
+    /// Returns whether this process has already worked on the stop or start that an event tells of. Makes no call.
     pub fn has_served(&self, notice: &Notice) -> bool {
         self.served.has(notice)
     }
 
-    /// Converges the instances that orders name, and all others that do the same at the time.
+    /// Converges the instances that orders name, and all other instances that do the same.
     ///
     /// # Errors
-    /// Where the instances cannot be described: nothing was done. Everything else that fails is in the outcomes.
+    /// Fails if the instances cannot be described: nothing was done. Every other failure is in the outcomes.
     pub async fn converge_together(&self, notices: &[Notice]) -> Result<Converged, CallError> {
         let named: BTreeSet<InstanceId> = notices.iter().map(|notice| notice.instance.clone()).collect();
         let asked = || Asked { scope: self.scope, ..Asked::default() };
         if notices.len() < LOOKS_AN_ORDER_MAX {
-            // More are about to come. A full order was gathered while another one was worked on.
+            // More orders are about to come. A full one gathered while another sweep was at work.
             tokio::time::sleep(ORDERS_GATHERED_FOR).await;
         }
         let begun = MonotonicTime::now();
@@ -133,7 +133,7 @@ impl Engine {
             others.extend(joined.into_iter().map(|other| (other.id.clone(), other)));
         }
         if begun.elapsed() >= LOOKS_EVERY {
-            // Much can have happened while the storm was gathered.
+            // The instances may have changed while the storm was gathered.
             age = Age::new();
             described = self.clients.ec2.read(&named).await?;
             look = self.look(Reading::new(age, &described), asked());
@@ -143,21 +143,21 @@ impl Engine {
             Storm::ALL.iter().flat_map(|storm| convergent(&weights, &described, *storm)).collect();
         others.retain(|id, _| !named.contains(id));
         let all: Vec<&Instance> = own.into_values().chain(others.values()).collect();
-        // Boxed, or the future is too deep for the compiler's default limits in whoever awaits it.
+        // Boxed, or the future is too deep for the compiler's default limits in the caller.
         look.converge(&all).boxed().await;
         let outcomes: Vec<Outcome> = weights.iter().map(|(notice, weight)| look.outcome(notice, weight)).collect();
         let (report, has_failed) = look.notes.into_report();
         Ok(Converged { report, outcomes, has_failed })
     }
 
-    /// Waits as long as more and more instances join a storm that takes long, and answers who else is a part of it.
+    /// Waits while more instances join a storm that takes long, and returns the other instances of it.
     async fn gather(
         &self,
         storm: Storm,
         own: Vec<&Instance>,
         since: Option<Timestamp>,
     ) -> Result<Vec<Instance>, CallError> {
-        // Where groups cannot be listed, the scan says so.
+        // If groups cannot be listed, the scan says so.
         let groups = match storm {
             Storm::Start => 0,
             Storm::Stop | Storm::Termination => self.target_groups().count(&own).await.unwrap_or_default(),
@@ -169,7 +169,7 @@ impl Engine {
                 Storm::Stop | Storm::Termination => self.clients.ec2.read_out().await?,
             };
             let now = reading.at;
-            // Where it takes long to go through the balancers, the last instances are waited for. Of those that start, the balancers are known.
+            // The last instances are waited for if it takes long to go through the balancers. For a start, the tags name them.
             let is_long = match storm {
                 Storm::Start => count_held_at(reading.instances.values()) >= MANY_BALANCERS / 4,
                 Storm::Stop | Storm::Termination => groups >= MANY_BALANCERS,
@@ -180,7 +180,7 @@ impl Engine {
                 Storm::Start => others.iter().filter(|other| other.state == State::Pending).count() >= MANY_STARTING,
                 Storm::Stop | Storm::Termination => is_growing(alike.iter().filter_map(|other| other.stop_time), now),
             };
-            // A time to come is one that somebody made up.
+            // A person made up a time that lies ahead.
             let has_waited = since.is_some_and(|since| now - since >= STORM_GATHERED_AT_MOST)
                 || begun.elapsed().as_secs() >= STORM_GATHERED_AT_MOST.num_seconds().unsigned_abs();
             if grows && is_long && !has_waited {
@@ -194,7 +194,7 @@ impl Engine {
     }
 }
 
-/// The instances of a storm that are to be converged, by what a reading says of them.
+/// Returns the instances of a storm that have to be converged, by their descriptions.
 fn convergent<'r>(
     weights: &[(&Notice, Weight)],
     described: &'r Described,
@@ -206,7 +206,7 @@ fn convergent<'r>(
     instances.filter(|(_, instance)| Storm::of(instance.state) == Some(storm) && is_open(instance)).collect()
 }
 
-/// At how many balancers some instances hold something.
+/// Counts the balancers whose registrations some instances hold.
 fn count_held_at<'i>(instances: impl Iterator<Item = &'i Instance>) -> usize {
     let held = instances.flat_map(|instance| instance.held().registrations());
     held.map(|registration| registration.balancer).collect::<BTreeSet<BalancerId>>().len()
