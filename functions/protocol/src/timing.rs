@@ -98,14 +98,6 @@ pub const EVENT_UNDER_WAY: TimeDelta = TimeDelta::seconds(300);
 /// The shortest wait for a look: as soon as the queue can, because what was read is already known to be old.
 pub const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// How long after a stop its event is served at the earliest: EventBridge delivers it, and Lambda takes it from the
-/// queue (*not verified*).
-///
-/// If an invocation registers sooner than this after its reading, the event of a later stop comes after the
-/// registration. The scan for that event then finds what was registered. Too small: instances are read again that need
-/// not be. Too large: a registration of an instance that was stopped meanwhile is found by the sweep only.
-pub const EVENT_TAKES_AT_LEAST: Duration = Duration::from_secs(1);
-
 /// How soon after a registration an invocation looks whether it is in place. AWS may answer a registration that comes
 /// too early with success, and undo it when the draining ends (*not verified*, AWS-FACTS).
 ///

@@ -214,9 +214,6 @@ impl Look<'_> {
         ids: BTreeSet<InstanceId>,
         decisions: &[(&Instance, GiveBack)],
     ) -> BTreeSet<InstanceId> {
-        if self.reading.age.is_younger_than_any_event() {
-            return ids;
-        }
         let Some(reading) = self.read_again(&ids).await else { return BTreeSet::new() };
         let mut still_running = BTreeSet::new();
         for (instance, _) in decisions.iter().filter(|(instance, _)| ids.contains(&instance.id)) {

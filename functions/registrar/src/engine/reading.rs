@@ -11,7 +11,7 @@ use protocol::{
     member::{AttachedBalancers, Member},
     presence::Membership,
     time::Timestamp,
-    timing::{EVENT_TAKES_AT_LEAST, READING_GOOD_FOR, RENEWED_AFTER},
+    timing::{READING_GOOD_FOR, RENEWED_AFTER},
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -45,11 +45,6 @@ impl Age {
     /// Returns when the reading ceases to entitle.
     pub(crate) fn ends_at(self) -> MonotonicTime {
         self.0 + READING_GOOD_FOR
-    }
-
-    /// Returns whether the event of a stop after the reading cannot have been served yet.
-    pub(crate) fn is_younger_than_any_event(self) -> bool {
-        self.0.elapsed() < EVENT_TAKES_AT_LEAST
     }
 }
 
