@@ -73,7 +73,8 @@ const LISTS: &[List] = &[
     list("RegisterTargets", "Targets.member.N", Most::Own(200)),
     list("DeregisterTargets", "Targets.member.N", Most::Own(200)),
     list("SendMessageBatch", "Entries", Most::Cut(10)),
-    list("ChangeMessageVisibilityBatch", "Entries", Most::Cut(10)),
+    // A batch has ten messages, which are parked together.
+    list("ChangeMessageVisibilityBatch", "Entries", Most::Short(10)),
 ];
 
 /// The lists of a call, each with how many elements it has. `Filter.1.Value.7` is the seventh of `Filter.N.Value.N`.

@@ -62,7 +62,7 @@ impl Look<'_> {
         }
         let mut storms = BTreeSet::new();
         for (storm, notices) in own {
-            // EC2 is not asked which other instances start: a start costs six calls, and a stop hundreds.
+            // EC2 is not asked which other instances start: a start costs seven calls, and a stop hundreds.
             let count = match storm {
                 Storm::Start => self.engine.storms.count_starts(notices.keys().copied()),
                 Storm::Stop | Storm::Termination => notices.len(),
