@@ -76,6 +76,11 @@ impl CallError {
         matches!(self, Self::Refused { .. }) && !self.is_denied() && !self.is_throttled()
     }
 
+    /// Returns whether the work may have been done, though no answer says so.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Unanswered { .. })
+    }
+
     /// Returns whether a permission is missing.
     pub fn is_denied(&self) -> bool {
         self.has_code(&DENIED)

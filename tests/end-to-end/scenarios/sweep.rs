@@ -5,6 +5,7 @@ use std::time::Duration;
 use end_to_end::Stage;
 use sandbox::{
     Call, Verdict,
+    deployment::INSTANCE_STATE,
     deployment::{FAILED_SWEEPS, RECONCILE, RESTS},
     elbv2::TargetGroupSpec,
     lambda::Origin,
@@ -330,4 +331,19 @@ async fn an_order_with_a_misspelled_field_is_an_error_that_names_it() {
     let error = silent().sweep_with(json!({ "reprot": "all" })).await.expect_err("an error");
     assert_eq!(error["errorType"], "EventNotUnderstood");
     assert!(error["errorMessage"].as_str().is_some_and(|why| why.contains("reprot")), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_refuses_costs_a_sweep_no_message() {
+    let stage = silent();
+    stage.world(|world| world.elbv2.targets_per_group = 1);
+    stage.instances_group("full").instance("web-2").registered("web-2", "tg:full");
+    stage.tagged("web-1", "elb-registrar:register", "tg:full");
+    for _ in 0..5 {
+        let refused = stage.sweep().await.expect_err("a failure");
+        assert!(refused.to_string().contains("TooManyTargets"), "{refused}");
+        stage.sandbox.advance(Duration::from_secs(900)).await;
+    }
+    assert_eq!(stage.calls_of(INSTANCE_STATE).len(), 0, "it is told by the sweep, and looked at by the next one");
+    assert!(stage.dead_letters().is_empty(), "{:?}", stage.dead_letters());
 }

@@ -18,7 +18,7 @@ use super::{
     arrival::{Arrival, GivenBack},
     desired::{Desired, is_wanting},
     forget::forget_why,
-    giving::REGISTER_WHY,
+    giving::{Given, REGISTER_WHY},
     hints::Hints,
 };
 use crate::{balancer::Balancers, config::Mode, report::Action};
@@ -65,9 +65,8 @@ impl Look<'_> {
         }
         let mut given = BTreeSet::new();
         if self.engine.mode == Mode::Enforce {
-            let due = decisions.iter().filter(|(_, decision)| !decision.register.is_empty());
-            let due: BTreeSet<InstanceId> = due.map(|(instance, _)| instance.id.clone()).collect();
-            given = self.register(&balancers, &mut decisions).await;
+            let Given { registered, due } = self.register(&balancers, &mut decisions).await;
+            given = registered;
             let given_at = MonotonicTime::now();
             given_back.due = due.iter().map(|id| (id.clone(), given_at)).collect();
             self.look_after_giving(&balancers, due, &given, &mut decisions).await;

@@ -30,18 +30,23 @@ pub(super) const REGISTER_WHY: &str = "the instance runs";
 /// Too small: more round trips are waited for. Too large: an invocation may end in the middle of them.
 const BALANCERS_A_LOOK: usize = 100;
 
+/// What came of registering.
+#[derive(Default)]
+pub(super) struct Given {
+    /// What is registered now.
+    pub(super) registered: BTreeSet<(InstanceId, Registration)>,
+    /// Instances that have to be read again: a registration was made for them, or may have been made by a call without an answer.
+    pub(super) due: BTreeSet<InstanceId>,
+}
+
 impl Look<'_> {
-    /// Registers what was decided. Returns what is registered now.
+    /// Registers what was decided.
     ///
     /// If the reading grows old meanwhile, the remaining instances are read again: an instance may be stopped at any
     /// moment, and AWS allows 4 calls a second.
     ///
     /// If the process dies here, a part is registered and all of it is still held. The redelivery registers the rest.
-    pub(super) async fn register(
-        &mut self,
-        balancers: &Balancers,
-        decisions: &mut [(&Instance, GiveBack)],
-    ) -> BTreeSet<(InstanceId, Registration)> {
+    pub(super) async fn register(&mut self, balancers: &Balancers, decisions: &mut [(&Instance, GiveBack)]) -> Given {
         let instances: BTreeMap<&InstanceId, &Instance> =
             decisions.iter().map(|(instance, _)| (&instance.id, *instance)).collect();
         let items = decisions.iter_mut().flat_map(|(instance, decision)| {
@@ -49,7 +54,7 @@ impl Look<'_> {
             decision.register.drain(..).map(|(registration, target)| (id.clone(), registration, target))
         });
         let mut left: Vec<Item> = items.collect();
-        let mut given = BTreeSet::new();
+        let mut given = Given::default();
         // The balancers were read after the instances.
         let (mut age, mut balancers_read) = (self.reading.age, self.reading.age);
         while !left.is_empty() {
@@ -61,7 +66,7 @@ impl Look<'_> {
                 age = Age::new();
                 left = self.still_wanted(left, &instances).await;
             }
-            let (before, items) = (given.len(), std::mem::take(&mut left));
+            let (before, items) = (given.registered.len(), std::mem::take(&mut left));
             for (item, result) in register(balancers, items, &self.engine.clients.budget, age).await {
                 let (id, registration, _) = &item;
                 match result {
@@ -70,7 +75,8 @@ impl Look<'_> {
                         self.notes.journal.deed(id, Action::Register, registration, REGISTER_WHY);
                         let started_at = instances[id].launch_time;
                         self.notes.journal.seconds_to_back(id, self.reading.seconds_since(started_at));
-                        given.insert((item.0, item.1));
+                        given.due.insert(item.0.clone());
+                        given.registered.insert((item.0, item.1));
                     }
                     Err(error) if error.is_gone() => {
                         self.notes.waiting(id, Because::of(registration, "its balancer was deleted just now"));
@@ -80,10 +86,15 @@ impl Look<'_> {
                     Err(error) if self.asked.entering.contains_key(id) && error.is_refused() => {
                         self.notes.journal.needs_a_person(id, Because::of(registration, error.to_sentence()));
                     }
-                    Err(error) => self.notes.call_failed(id, Some(registration), &error),
+                    Err(error) => {
+                        self.notes.call_failed(id, Some(registration), &error);
+                        if error.is_unanswered() {
+                            given.due.insert(item.0);
+                        }
+                    }
                 }
             }
-            if given.len() == before || !self.engine.clients.budget.has_time() {
+            if given.registered.len() == before || !self.engine.clients.budget.has_time() {
                 break;
             }
         }

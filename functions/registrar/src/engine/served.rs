@@ -48,6 +48,11 @@ impl Served {
         served.insert(instance.id.clone(), Change { storm, launch_time, time, seen_at: MonotonicTime::now() });
     }
 
+    /// Forgets the last stop or start of an instance.
+    pub(crate) fn forget_one(&self, id: &InstanceId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
     /// Forgets all of them.
     pub(crate) fn forget(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();

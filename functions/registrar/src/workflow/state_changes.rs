@@ -126,11 +126,12 @@ impl Look<'_> {
         notice.tells_of_a_stop() && instance.is_some_and(is_known)
     }
 
-    /// Remembers the stops and starts for which nothing is left to do.
+    /// Remembers the stops and starts for which nothing is left to do. What was remembered of the other instances is of an earlier one.
     fn remember_served<'i>(&self, instances: impl Iterator<Item = &'i Instance>) {
         for instance in instances {
-            if self.notes.again().of(&instance.id).is_nothing() {
-                self.engine.served.remember(instance);
+            match self.notes.again().of(&instance.id).is_nothing() {
+                true => self.engine.served.remember(instance),
+                false => self.engine.served.forget_one(&instance.id),
             }
         }
     }

@@ -135,12 +135,15 @@ impl Engine {
         if begun.elapsed() >= LOOKS_EVERY {
             // The instances may have changed while the storm was gathered.
             age = Age::new();
-            described = self.clients.ec2.read(&named).await?;
+            described = self.clients.ec2.read(&others.keys().chain(&named).cloned().collect()).await?;
+            others.retain(|id, _| described.instances.contains_key(id));
+            others.iter_mut().for_each(|(id, other)| *other = described.instances[id].clone());
             look = self.look(Reading::new(age, &described), asked());
             weights = look.weigh(notices, &described);
         }
-        let own: BTreeMap<&InstanceId, &Instance> =
-            Storm::ALL.iter().flat_map(|storm| convergent(&weights, &described, *storm)).collect();
+        let named_to_converge = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
+        let own = named_to_converge.filter_map(|(notice, _)| described.instances.get_key_value(&notice.instance));
+        let own: BTreeMap<&InstanceId, &Instance> = own.collect();
         others.retain(|id, _| !named.contains(id));
         let all: Vec<&Instance> = own.into_values().chain(others.values()).collect();
         // Boxed, or the future is too deep for the compiler's default limits in the caller.

@@ -140,8 +140,8 @@ impl Engine {
             let why = "the time of this invocation is up; what comes after this is left";
             look.notes.journal.left(Because::of(resume, why));
         }
-        let mut look_at = so_far.to_be_checked();
-        look_at.extend(look.changed_meanwhile(&so_far));
+        let mut look_at = look.changed_meanwhile(&so_far);
+        look_at.extend(so_far.to_be_checked());
         let (report, has_failed) = look.notes.into_report();
         Ok(Swept { report, resume, look_at, has_failed })
     }
