@@ -165,8 +165,8 @@ impl Limit {
             self.target_groups(format!("RegisterTargets&{}", target_of(&one.0, one.1, &one.2))),
             self.target_groups(format!("RegisterTargets&{}", target_of(&other.0, other.1, &other.2))),
         )
-        .await
-        .map(drop)
+        .await?;
+        self.describe(instance).await.map(drop)
     }
 
     async fn describe(&self, instance: &str) -> Result<String, Failure> {
