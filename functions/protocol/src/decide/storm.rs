@@ -92,9 +92,16 @@ pub fn is_growing(times: impl IntoIterator<Item = Timestamp>, now: Timestamp) ->
     times.into_iter().filter(|time| (now - time).abs() < STORM_GROWS_WITHIN).count() >= GROWING
 }
 
-/// Returns whether a stop or start is so recent that it belongs to the present storm.
-pub fn is_of_present_storm(time: Timestamp, now: Timestamp) -> bool {
-    (now - time).abs() <= STORM_GATHERED_AT_MOST + TOGETHER_WITHIN
+/// Returns whether a stop or start belongs to a storm: it is recent, or it did not come before the first event of the storm, at `since`.
+///
+/// A sweep may end before its storm does. What it leaves comes back minutes later in many small orders, and the next sweep has to work on all of it
+/// together, too.
+pub fn is_of_storm(time: Timestamp, since: Option<Timestamp>, now: Timestamp) -> bool {
+    let recent = STORM_GATHERED_AT_MOST + TOGETHER_WITHIN;
+    let first = since.map_or(now, |since| since.min(now));
+    // An event may bear any time, and before the first of all times there is none.
+    let is_after_first = time - first >= -TOGETHER_WITHIN;
+    (is_after_first || now - time <= recent) && time - now <= recent
 }
 
 #[cfg(test)]
@@ -135,6 +142,23 @@ mod tests {
         assert!(!is_growing(stops(11), at(100)));
         assert!(!is_growing(stops(12), at(101)));
         assert!(!is_growing([at(9_000); 20], at(100)), "made-up times");
+    }
+
+    #[test]
+    fn a_storm_has_what_is_recent_and_what_came_after_its_first_event() {
+        for (time, since, expected) in [
+            (9_905, None, true),
+            (9_904, None, false),
+            (9_904, Some(9_990), false),
+            (1_000, Some(1_005), true),
+            (1_000, Some(1_006), false),
+            (10_095, Some(1_000), true),
+            (10_096, Some(1_000), false),
+            (9_905, Some(20_000), true),
+        ] {
+            assert_eq!(is_of_storm(at(time), since.map(at), at(10_000)), expected, "{time} {since:?}");
+        }
+        assert!(is_of_storm(at(0), Some(Timestamp::MIN_UTC), at(10_000)));
     }
 
     #[test]

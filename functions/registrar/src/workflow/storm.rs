@@ -15,9 +15,7 @@ use protocol::{
     call_error::CallError,
     decide::{
         Weight,
-        storm::{
-            MANY_BALANCERS, MANY_STARTING, Storm, does_the_same, is_first_of_a_stop, is_growing, is_of_present_storm,
-        },
+        storm::{MANY_BALANCERS, MANY_STARTING, Storm, does_the_same, is_first_of_a_stop, is_growing, is_of_storm},
     },
     event::{LOOKS_AN_ORDER_MAX, Notice},
     id::InstanceId,
@@ -190,7 +188,7 @@ impl Engine {
                 tokio::time::sleep(LOOKS_EVERY).await;
                 continue;
             }
-            let is_part = |other: &Instance| storm.time_of(other).is_some_and(|time| is_of_present_storm(time, now));
+            let is_part = |other: &Instance| storm.time_of(other).is_some_and(|time| is_of_storm(time, since, now));
             let is_open = |other: &Instance| !(Facts::of(other).presence().is_out() && self.served.has_stop_of(other));
             return Ok(alike.into_iter().filter(|other| is_part(other) && is_open(other)).collect());
         }
