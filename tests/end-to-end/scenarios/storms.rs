@@ -389,3 +389,17 @@ async fn a_storms_failed_work_is_retried_and_ends_in_dead_letters() {
     assert_eq!(stage.dead_letters().len(), 12, "{:?}", stage.dead_letters());
     drop(fault);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_that_outlasts_its_sweeps_stays_one_storm() {
+    // Other tools use nine parts of ten of the account's limits, so that one sweep deregisters some dozens of the hundred groups.
+    let (stage, names) = fleet(400, 100, 100);
+    stage.time_limit(RECONCILE, Duration::from_secs(180));
+    let _limits = stage.sandbox.fault(Throttle::shared(Era::Today, 90));
+    stop_in_turn(&stage, &names, Duration::ZERO).await;
+    stage.rest().await;
+    assert!(names.iter().all(|name| stage.places(name).is_empty()));
+    let is_done = |call: &&Call| call.action == "DeregisterTargets" && call.outcome == Some(Ok(()));
+    let done = stage.all_calls().iter().filter(is_done).count();
+    assert!(done <= 130, "{done} calls for 100 groups: what a sweep left was worked on in parts");
+}

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_has_what_is_recent_and_what_came_after_its_first_event() {
+    fn a_storm_has_recent_changes_and_those_after_its_first_event() {
         for (time, since, expected) in [
             (9_905, None, true),
             (9_904, None, false),
