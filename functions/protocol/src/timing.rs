@@ -67,6 +67,12 @@ const _: () = assert!(
 /// for longer.
 pub const YOUNGER_THAN_A_SWEEP: TimeDelta = TimeDelta::hours(1);
 
+/// The time after a reading in which no instance that ran can have stopped and lost an address. EC2 takes 20 s and more
+/// for a stop.
+///
+/// Too small: ordinary restarts cost one more call. Too large: a tag that is deleted during a stop is not written again.
+pub const STOPS_NOT_WITHIN: Duration = Duration::from_secs(2);
+
 // Descriptions that lag.
 
 /// How long EC2's descriptions may lag behind what has happened: docs/design.md, "The simulation".

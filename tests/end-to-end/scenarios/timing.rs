@@ -450,3 +450,23 @@ async fn an_old_reading_does_not_let_a_tag_be_forgotten() {
     answer.expect("an answer");
     assert_eq!(stage.held("web-1"), ["tg:edge:443=eth0"], "{}", stage.describe());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_a_tag_is_deleted_loses_no_address() {
+    // The instance is stopped, and has lost its address, before the deletion of its tag arrives. The event of the stop comes after that.
+    let stage = Stage::new();
+    stage.addresses_group("edge").launch("web-1", Launch::new(&stage.subnet).renewed());
+    stage.registered("web-1", "tg:edge:443=eth0").stop_and_rest("web-1").await;
+    stage.deliver_only(&[]).start("web-1").until_it_is("web-1", InstanceState::Running).await;
+    stage.registered("web-1", "tg:edge:443=eth0").sandbox.advance(Duration::from_secs(3600)).await;
+    let in_flight = Duration::from_secs(8);
+    let _fault = stage.sandbox.fault(kth("DeleteTags", 1, Verdict::Delay(in_flight)));
+    stage.forget_calls();
+    let stop = async {
+        stage.until("read", |world| world.calls.iter().any(|call| call.action == "DescribeTargetHealth")).await;
+        stage.stop("web-1").until_it_is("web-1", InstanceState::Stopped).await;
+    };
+    let (answer, ()) = tokio::join!(stage.invoke(state_change(&stage, "web-1", "running")), stop);
+    answer.expect("an answer");
+    assert_eq!(stage.held("web-1"), ["tg:edge:443=eth0"], "{}", stage.describe());
+}
