@@ -13,8 +13,14 @@ use protocol::{
 };
 use tokio::time::timeout_at;
 
-use super::{Look, giving::is_same_run, parts::in_parts, reading::Age};
-use crate::{aws::ec2::RESOURCES_PER_CALL_MAX, report::Action};
+use super::{Look, giving::is_same_run, reading::Age};
+use crate::{
+    aws::{
+        ec2::RESOURCES_PER_CALL_MAX,
+        parts::{in_parts, of_each},
+    },
+    report::Action,
+};
 
 impl Look<'_> {
     /// Deletes tags whose registrations are settled, if they still have the value that was read.
@@ -132,7 +138,7 @@ impl Look<'_> {
         for (content, ids) in by_content {
             let ec2 = &self.engine.clients.ec2;
             let call = async |ids: Vec<InstanceId>| ec2.untag(&ids, &content).await;
-            for (id, outcome) in in_parts(ids, RESOURCES_PER_CALL_MAX, call).await {
+            for (id, outcome) in of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await) {
                 let registrations = tags[&id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();
                 results.push((id, registrations, outcome));
             }

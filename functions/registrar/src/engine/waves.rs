@@ -20,6 +20,7 @@ use futures::{FutureExt, StreamExt, future::join, stream};
 use protocol::{
     balancer::BalancerId,
     because::Because,
+    call_error::CallError,
     decide::TakeOut,
     held::{Stamp, has_room_for, tags_to_hold},
     id::InstanceId,
@@ -32,12 +33,15 @@ use protocol::{
 
 use super::{
     Item, Look,
-    parts::{Results, TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
+    parts::{Results, TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks},
     reading::Age,
     take_out::TakenOut,
 };
 use crate::{
-    aws::ec2::{Described, Ec2, RESOURCES_PER_CALL_MAX},
+    aws::{
+        ec2::{Described, Ec2, RESOURCES_PER_CALL_MAX},
+        parts::{in_parts, of_each},
+    },
     balancer::Balancers,
     report::{Action, FailureReason},
 };
@@ -355,7 +359,7 @@ async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Held {
         async move {
             let Holding { registrations, tags, ids } = holding;
             let call = async |ids: Vec<InstanceId>| ec2.tag(&ids, &tags).await;
-            let results = in_parts(ids, RESOURCES_PER_CALL_MAX, call).await;
+            let results = of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await);
             (registrations, results)
         }
         .boxed()
