@@ -126,6 +126,11 @@ pub const DRAINING_MAX: TimeDelta = TimeDelta::seconds(3_660);
 /// Too small: each draining costs more calls. Too large: the address is registered later than it could be.
 pub const DRAINING_RETRY: Duration = Duration::from_secs(20);
 
+/// How often a draining address is looked at within its group's delay, if it is not known when the draining began.
+///
+/// Too small: the address is registered later than it could be. Too large: a long draining costs more calls.
+pub const DRAINING_LOOKS: u32 = 20;
+
 // Storms.
 
 /// How far apart two instances stop or start that do so together. EC2 tells the time of a stop in whole seconds.

@@ -11,7 +11,8 @@ use crate::{
     registration::Registration,
     time::Timestamp,
     timing::{
-        CHECK_AFTER, DESCRIPTION_RETRY, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN, SETTLE, YOUNGER_THAN_A_SWEEP,
+        CHECK_AFTER, DESCRIPTION_RETRY, DRAINING_LOOKS, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN, SETTLE,
+        YOUNGER_THAN_A_SWEEP,
     },
 };
 
@@ -164,10 +165,14 @@ fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
 }
 
 /// Returns how long an address will still be drained: until its delay after it was held has passed, if both are known.
+/// If only the delay is known, the next look comes after a part of it.
 fn draining_left(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Duration {
     let end = held.taken_at(registration).zip(delay).map(|(taken, delay)| taken + delay);
     // The deregistration came shortly after the holding. So if the end seems to be in the past, it is near.
-    end.and_then(|end| (end - now).to_std().ok()).map_or(DRAINING_RETRY, |left| left.max(DESCRIPTION_RETRY))
+    let left = end.and_then(|end| (end - now).to_std().ok()).map(|left| left.max(DESCRIPTION_RETRY));
+    let is_unknown = held.taken_at(registration).is_none();
+    let part = delay.filter(|_| is_unknown).unwrap_or_default() / DRAINING_LOOKS;
+    left.unwrap_or_else(|| part.max(DRAINING_RETRY))
 }
 
 fn look_again(decision: &GiveBack, settled_in: Duration) -> Option<Duration> {
