@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn tags_are_found_by_arn_and_what_is_unknown_or_untagged_is_left_out() {
+    async fn tags_are_found_by_arn_and_untagged_resources_left_out() {
         let sandbox = Sandbox::in_virtual_time();
         let group = sandbox.with(|world| {
             let vpc = ec2::create_vpc(world, "10.0.0.0/16");

@@ -477,7 +477,7 @@ async fn a_launch_that_fails_half_way_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_root_volume_stays_attached_over_a_restart_and_goes_with_its_instance() {
+async fn a_root_volume_stays_over_a_restart_and_goes_with_its_instance() {
     let aws = Fixture::new();
     let id = aws.running();
     let body = aws.ok("DescribeInstances").await;
