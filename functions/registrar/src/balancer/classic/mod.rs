@@ -212,7 +212,7 @@ impl ClassicLoadBalancers {
                     owner: owners.get(&name).copied(),
                     registration: Registration::classic(name),
                     target: target(&instance.id),
-                    is_far: false,
+                    doubt: None,
                 });
                 let odd_tags = odd_tags.into_iter().map(|(name, key)| (BalancerId::Classic(name), key)).collect();
                 Scan { found: found.collect(), odd_tags, ..Scan::default() }
@@ -364,7 +364,7 @@ fn has_member(found: &LoadBalancerDescription, id: &InstanceId) -> bool {
 }
 
 fn target(instance: &InstanceId) -> Target {
-    Target { id: instance.to_string(), port: None, zone: None, quic_id: None }
+    Target { id: instance.to_string(), port: None, zone: None, quic_id: None, vpc: None }
 }
 
 fn members(targets: &[Target]) -> Vec<Member> {
