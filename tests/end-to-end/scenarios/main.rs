@@ -15,6 +15,7 @@ mod lifecycle;
 mod limits;
 mod observe;
 mod orphans;
+mod ownership;
 mod readme;
 mod security;
 mod simulation;

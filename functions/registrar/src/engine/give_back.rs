@@ -48,6 +48,8 @@ impl Look<'_> {
         let may_be_blind = self.engine.mode == Mode::Enforce && !self.asked.is_sweep;
         let blind_at = may_be_blind.then_some(self.reading.at);
         let mut standings = look(&balancers, &wanted, blind_at).await;
+        let by_id = wanted.iter().map(|(instance, _)| (&instance.id, *instance)).collect();
+        self.question(&mut standings, &by_id).await;
         let (mut decisions, mut given_back) = (Vec::new(), GivenBack::default());
         let mut before: BTreeMap<&InstanceId, (Vec<Because>, Vec<Registration>)> = BTreeMap::new();
         for (instance, attached, declared, unnamed) in receivers {

@@ -36,6 +36,7 @@ mod giving;
 mod guards;
 mod hints;
 pub(crate) mod notes;
+mod ownership;
 pub(crate) mod parts;
 pub(crate) mod reading;
 mod served;

@@ -1,9 +1,6 @@
 //! Instances that are out: their registrations are looked up, held, and then deregistered ([`super::waves`]).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     balancer::BalancerId,
@@ -11,7 +8,7 @@ use protocol::{
     decide::{self, TakeOut, explain},
     id::InstanceId,
     instance::Instance,
-    observed::{Found, Target},
+    observed::Found,
     presence::Facts,
 };
 
@@ -54,7 +51,7 @@ impl Look<'_> {
         for (instance, balancer) in std::mem::take(&mut scan.draining) {
             draining.entry(instance).or_default().insert(balancer);
         }
-        let found = self.found_by(scan, instances);
+        let found = self.found_by(scan, instances).await;
         TakenOut { draining, ..self.take(&balancers, &found, instances).await }
     }
 
@@ -68,7 +65,6 @@ impl Look<'_> {
                 own.push(found.clone());
             }
         }
-        let shared = self.addresses_of_several(by_instance.values().flatten()).await;
         let (with_any, without): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().partition(|instance| !by_instance[&instance.id].is_empty());
         for instance in without {
@@ -77,8 +73,7 @@ impl Look<'_> {
         let mut decisions = Vec::new();
         for (instance, attached) in self.attached(&with_any).await {
             let own = &by_instance[&instance.id];
-            let ambiguous = |target: &Target| target.address().is_some_and(|address| shared.contains(&address));
-            let decision = decide::take_out(instance, self.reading.at, own, &attached, ambiguous);
+            let decision = decide::take_out(instance, self.reading.at, own, &attached);
             for (registration, reason) in &decision.left_alone {
                 self.notes.journal.left_alone(&instance.id, Because::of(registration, reason));
             }
@@ -97,8 +92,8 @@ impl Look<'_> {
         self.take_by_waves(balancers, decisions).await
     }
 
-    /// Collects what a scan found, and notes it.
-    pub(crate) fn found_by(&mut self, scan: Scan, instances: &[&Instance]) -> Vec<Found> {
+    /// Collects what a scan found, asks whose it is, and notes it.
+    pub(crate) async fn found_by(&mut self, scan: Scan, instances: &[&Instance]) -> Vec<Found> {
         let Scan { mut found, odd_tags, failures, .. } = scan;
         let odd_tags: BTreeMap<BalancerId, String> = odd_tags.into_iter().collect();
         // A balancer that could not be read may have any of the instances, so all of them have to be looked at again.
@@ -113,6 +108,7 @@ impl Look<'_> {
             }
         }
         found.sort_by(|a, b| (&a.instance, &a.registration).cmp(&(&b.instance, &b.registration)));
+        let found = self.without_other_hosts(found, instances).await;
         for found in &found {
             self.notes.journal.registered(&found.instance, &found.registration);
             if let Some(key) = odd_tags.get(&found.registration.balancer) {
@@ -120,26 +116,6 @@ impl Look<'_> {
             }
         }
         found
-    }
-
-    /// Returns those addresses outside their group's VPC that more than one interface has. Networks may overlap, and
-    /// then such a target may be another host's.
-    async fn addresses_of_several<'f>(&mut self, found: impl Iterator<Item = &'f Found>) -> BTreeSet<IpAddr> {
-        let far: Vec<&Found> = found.filter(|found| found.is_far).collect();
-        let addresses: BTreeSet<IpAddr> = far.iter().filter_map(|found| found.target.address()).collect();
-        if addresses.is_empty() {
-            return addresses;
-        }
-        match self.engine.clients.ec2.count_interfaces(&addresses).await {
-            Ok(counts) => addresses.into_iter().filter(|a| counts.get(a).is_some_and(|count| *count > 1)).collect(),
-            Err(error) => {
-                // It is not known whose the addresses are. So they are treated as another host's, and looked at again.
-                for found in far {
-                    self.notes.call_failed(&found.instance, Some(&found.registration), &error);
-                }
-                addresses
-            }
-        }
     }
 
     fn rehearse(&mut self, decisions: &[(&Instance, TakeOut)]) {

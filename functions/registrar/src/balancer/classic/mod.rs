@@ -217,13 +217,7 @@ impl ClassicLoadBalancers {
                 None => None,
             };
             let (instance, target) = (instance.id.clone(), target(&instance.id));
-            scan.found.push(Found {
-                instance,
-                owner,
-                registration: Registration::classic(name),
-                target,
-                is_far: false,
-            });
+            scan.found.push(Found { instance, owner, registration: Registration::classic(name), target, doubt: None });
         }
         scan.failures.extend(owners.into_values().filter_map(Result::err));
         scan.odd_tags.extend(odd_tags.into_iter().map(|(name, key)| (BalancerId::Classic(name), key)));
@@ -364,7 +358,7 @@ fn has_member(found: &LoadBalancerDescription, id: &InstanceId) -> bool {
 }
 
 fn target(instance: &InstanceId) -> Target {
-    Target { id: instance.to_string(), port: None, zone: None, quic_id: None }
+    Target { id: instance.to_string(), port: None, zone: None, quic_id: None, vpc: None }
 }
 
 fn members(targets: &[Target]) -> Vec<Member> {

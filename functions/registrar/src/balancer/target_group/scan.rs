@@ -16,7 +16,7 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::{
     TargetGroups,
-    membership::{Index, address_target, can_have_one_of, claim},
+    membership::{Index, address_target, can_have_one_of, claim, is_certain},
 };
 use crate::balancer::{Kind, Marks, Part, Scan, ScannedPart};
 
@@ -91,7 +91,7 @@ impl TargetGroups {
                     scanned.scan.found.extend(present().filter_map(|member| claim(group, member, &index)));
                     scanned.addresses.extend(present().filter_map(|member| address_target(group, member)));
                     let draining = members.iter().filter(|member| member.is_draining);
-                    let draining = draining.filter_map(|member| claim(group, member, &index));
+                    let draining = draining.filter_map(|member| claim(group, member, &index)).filter(is_certain);
                     let balancer = BalancerId::TargetGroup(id.clone());
                     scanned.scan.draining.extend(draining.map(|found| (found.instance, balancer.clone())));
                 }
