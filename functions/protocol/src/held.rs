@@ -22,6 +22,7 @@ use crate::{
     registration::{Registration, read_value},
     tag,
     time::Timestamp,
+    timing::YOUNGER_THAN_A_SWEEP,
 };
 
 /// Characters of a tag's value, a limit of EC2. Registrations are ASCII, so bytes are characters.
@@ -44,8 +45,8 @@ pub struct HeldTag {
     pub key: String,
     /// The tag's value as it was read. DeleteTags compares it.
     pub value: String,
-    /// When the holding was decided; `None` for a key that a person made up.
-    pub taken_at: Option<Timestamp>,
+    /// The time in the key; `None` for a key without one.
+    stamp: Option<Timestamp>,
     /// The registrations that could be read.
     pub registrations: Vec<Registration>,
     /// The texts that could not be read, with the reason. Such a tag is never deleted.
@@ -69,9 +70,10 @@ impl Held {
         self.tags.iter().flat_map(|tag| tag.registrations.iter().cloned()).collect()
     }
 
-    /// Returns when a registration was held last.
-    pub fn taken_at(&self, registration: &Registration) -> Option<Timestamp> {
-        self.tags.iter().filter(|tag| tag.registrations.contains(registration)).filter_map(|tag| tag.taken_at).max()
+    /// Returns when a registration was held last, as it was known at `now`.
+    pub fn taken_at(&self, registration: &Registration, now: Timestamp) -> Option<Timestamp> {
+        let tags = self.tags.iter().filter(|tag| tag.registrations.contains(registration));
+        tags.filter_map(|tag| tag.taken_at(now)).max()
     }
 }
 
@@ -82,8 +84,16 @@ impl HeldTag {
             rest => rest.strip_prefix('.')?,
         };
         let (registrations, malformed) = read_value(value);
-        let taken_at = Stamp::time_of(stamp);
-        Some(Self { key: key.to_owned(), value: value.to_owned(), taken_at, registrations, malformed })
+        let stamp = Stamp::time_of(stamp);
+        Some(Self { key: key.to_owned(), value: value.to_owned(), stamp, registrations, malformed })
+    }
+
+    /// Returns when the holding was decided, as it was known at `now`; `None` for a key that a person made up: without a
+    /// time, or with one that lies ahead.
+    ///
+    /// A sweep counts from its first reading, and reads tags later, which can be a little younger.
+    pub fn taken_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.stamp.filter(|stamp| *stamp <= now + YOUNGER_THAN_A_SWEEP)
     }
 }
 
@@ -128,10 +138,15 @@ pub fn tags_to_hold(registrations: &BTreeSet<Registration>, stamp: Stamp) -> Vec
     values.into_iter().enumerate().map(|(index, value)| (key(index), value)).collect()
 }
 
-/// Returns whether so many more tags fit beside those that a resource has.
-pub fn has_room_for(tags: &BTreeMap<String, String>, more: usize) -> bool {
+/// Returns how many tags some registrations need.
+pub fn tags_needed(registrations: &BTreeSet<Registration>) -> usize {
+    tags_to_hold(registrations, Stamp { taken_at: DateTime::UNIX_EPOCH, nonce: 0 }).len()
+}
+
+/// Returns how many more tags fit beside those that a resource has.
+pub fn room(tags: &BTreeMap<String, String>) -> usize {
     let counted = tags.keys().filter(|key| !key.starts_with("aws:")).count();
-    counted + more <= TAGS_MAX
+    TAGS_MAX.saturating_sub(counted)
 }
 
 #[cfg(test)]
@@ -148,7 +163,7 @@ mod tests {
         fn what_is_held_in_tags_is_read_back(registrations in proptest::collection::btree_set(any_registration(), 0..40)) {
             let tags: BTreeMap<String, String> = tags_to_hold(&registrations, STAMP).into_iter().collect();
             prop_assert!(tags.iter().all(|(key, value)| key.len() <= 127 && value.len() <= VALUE_LENGTH_MAX));
-            prop_assert!(Held::of(&tags).tags.iter().all(|tag| tag.taken_at == Some(STAMP.taken_at)));
+            prop_assert!(Held::of(&tags).tags.iter().all(|tag| tag.taken_at(STAMP.taken_at) == Some(STAMP.taken_at)));
             prop_assert_eq!(Held::of(&tags).registrations(), registrations);
         }
     }
@@ -169,8 +184,8 @@ mod tests {
         ]);
         let names: Vec<String> = held.registrations().iter().map(ToString::to_string).collect();
         assert_eq!(names, ["clb:a", "clb:b", "clb:c"]);
-        assert_eq!(held.taken_at(&Registration::classic("c")), Some(at(0)));
-        assert_eq!(held.taken_at(&Registration::classic("a")), None);
+        assert_eq!(held.taken_at(&Registration::classic("c"), at(60)), Some(at(0)));
+        assert_eq!(held.taken_at(&Registration::classic("a"), at(60)), None);
     }
 
     #[test]
@@ -183,7 +198,8 @@ mod tests {
     #[test]
     fn tags_of_aws_itself_take_no_room() {
         let tags = |count: usize, key: &str| (0..count).map(|n| (format!("{key}{n}"), String::new())).collect();
-        assert!(has_room_for(&tags(60, "aws:"), 50));
-        assert!(!has_room_for(&tags(49, "user:"), 2));
+        assert_eq!(room(&tags(60, "aws:")), 50);
+        assert_eq!(room(&tags(49, "user:")), 1);
+        assert_eq!(room(&tags(50, "user:")), 0);
     }
 }

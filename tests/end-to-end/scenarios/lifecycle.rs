@@ -722,3 +722,21 @@ async fn a_slip_in_one_members_tag_lets_no_other_go_undrained() {
         assert!(seconds >= 1_200, "{} was let go after {seconds} s: {:?}", ended.action.instance_id, ended.ending);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_with_a_time_that_lies_ahead_holds_no_hook() {
+    let stage = Stage::new();
+    stage.network_group("net").drains("net", 0);
+    let spec = GroupSpec { tags: Vec::new(), ..fleet(&stage) }.tag("elb-registrar:register", "tg:net").desired(1);
+    stage.fleet(spec).rest().await;
+    let id = stage.member_states("fleet").remove(0).0;
+    let arn = stage.world(|world| elbv2::arn_of(world, "net")).expect("a group");
+    let group = arn.split(":targetgroup/").nth(1).expect("an ARN").to_owned();
+    let key = "elb-registrar:held.2099-01-01T00:00:00Z.0000beef";
+    stage.world(|world| ec2::set_tag(world, &id, key, &format!("tg:{group}:80")));
+    stage.wants("fleet", 0).sandbox.advance(Duration::from_secs(600)).await;
+    assert_eq!(stage.world(|world| world.auto_scaling.actions.len()), 0, "{}", stage.describe());
+    let ended = stage.ended_actions().last().cloned().expect("an action");
+    let seconds = (ended.ended - ended.action.begun).num_seconds();
+    assert!((120..200).contains(&seconds), "let go after {seconds} s");
+}

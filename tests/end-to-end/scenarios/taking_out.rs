@@ -7,6 +7,7 @@ use sandbox::{
     Call, Options, Verdict,
     ec2::{self, Ipv4Wish, Launch, NewInterface},
     elbv2::{self, Kind, Target, TargetGroupSpec},
+    fault::kth,
     wire::ApiError,
 };
 
@@ -364,5 +365,65 @@ async fn an_instance_that_may_not_be_tagged_keeps_no_other_registered() {
             }
             assert_eq!(stage.members("tg:web"), ["protected:80"], "{code}\n{}", stage.describe());
         }
+    }
+}
+
+/// Registers an instance in many groups, beside so many tags of its operator. Returns the names of the groups.
+fn in_many_groups(stage: &Stage, groups: usize, tags: usize) -> Vec<String> {
+    let groups: Vec<String> = (0..groups).map(|n| format!("web-{n:03}")).collect();
+    stage.instance("web-1");
+    stage.world(|world| world.elbv2.registrations_per_id = 10_000);
+    for group in &groups {
+        stage.instances_group(group).registered("web-1", &format!("tg:{group}"));
+    }
+    for n in 0..tags {
+        stage.tagged("web-1", &format!("cost-centre-{n}"), "x");
+    }
+    groups
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_held_before_a_crash_can_be_held_again() {
+    // With 48 tags and its name, a single one is left for what is held.
+    for (groups, tags, action, kth_call) in [
+        (100, 25, "CreateTags", 1),
+        (100, 25, "DeregisterTargets", 30),
+        (100, 35, "CreateTags", 2),
+        (100, 35, "DeregisterTargets", 30),
+        (3, 48, "CreateTags", 1),
+    ] {
+        let stage = Stage::new();
+        in_many_groups(&stage, groups, tags);
+        let _fault = stage.sandbox.fault(kth(action, kth_call, Verdict::KillAfter));
+        stage.stop("web-1").sandbox.advance(Duration::from_secs(3 * 3_600)).await;
+        let context = format!("{groups} groups, {tags} tags, {action} {kth_call}");
+        assert_eq!(stage.places("web-1"), Vec::<String>::new(), "{context}\n{:?}", stage.tags("web-1"));
+        assert_eq!(stage.held("web-1").len(), groups, "{context}");
+        stage.start_and_rest("web-1").await;
+        assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (groups, 0), "{context}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_much_is_taken_as_there_is_room_to_hold() {
+    // Eight of these registrations fit into a tag.
+    for (groups, tags, taken) in [(250, 15, 250), (100, 45, 32), (16, 47, 16), (17, 47, 16), (5, 49, 0)] {
+        let stage = Stage::new();
+        in_many_groups(&stage, groups, tags);
+        stage.stop("web-1").sandbox.advance(Duration::from_secs(3 * 3_600)).await;
+        let left = stage.places("web-1").len();
+        assert_eq!(groups - left, taken, "of {groups} beside {tags} tags: {}", stage.tags("web-1").len());
+        assert_eq!(stage.held("web-1").len(), taken, "{groups} beside {tags} tags");
+        let report = stage.sweep().await;
+        match taken == groups {
+            true => drop(report.expect("a report")),
+            false => assert!(report.is_err_and(|why| why.to_string().contains("no room for tags")), "it is told"),
+        }
+        stage.start_and_rest("web-1").await;
+        assert_eq!(
+            (stage.places("web-1").len(), stage.held("web-1").len()),
+            (groups, 0),
+            "{groups} beside {tags} tags"
+        );
     }
 }

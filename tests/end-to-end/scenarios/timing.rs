@@ -513,3 +513,32 @@ async fn a_lasting_failure_is_a_dead_letter_after_eight_hours() {
     assert!(letter.contains(&stage.id("web-1")), "it says which instance: {letter}");
     assert!(why.as_deref().is_some_and(|why| why.contains("failed 50 times")), "{why:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_with_a_time_that_lies_ahead_protects_nothing() {
+    // A person made up the key. The stop's event comes late, its reading is stale, and its call is slow.
+    for (late, delay) in (0..60).step_by(4).flat_map(|late| [(late, 6), (late, 12)]) {
+        let stage = Stage::new();
+        stage.classic("shop").instance("web-1").registered("web-1", "clb:shop");
+        stage.tagged("web-1", "elb-registrar:held.2099-01-01T00:00:00Z.0000beef", "clb:shop");
+        stage.deliver(move |state| match state {
+            "stopped" => Delivery::Late(Duration::from_secs(late)),
+            "running" => Delivery::Normal,
+            _ => Delivery::Lost,
+        });
+        stage.sandbox.advance(Duration::from_secs(600)).await;
+        let mut is_stale = true;
+        let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
+            "DeregisterInstancesFromLoadBalancer" => {
+                is_stale = false;
+                Verdict::Delay(Duration::from_secs(delay))
+            }
+            "DescribeInstances" if is_stale => Verdict::Stale(Duration::from_secs(15)),
+            _ => Verdict::Pass,
+        });
+        stage.stop("web-1").until_it_is("web-1", InstanceState::Stopped).await;
+        stage.start("web-1").until_it_is("web-1", InstanceState::Running).await;
+        stage.rest().await;
+        assert_eq!(stage.places("web-1"), ["clb:shop"], "{late} s late, a call of {delay} s\n{}", stage.describe());
+    }
+}

@@ -36,7 +36,7 @@ pub fn missing_though_running(instance: &Instance, registration: &Registration, 
             format!("{word} though running since {}: its event may still be under way", utc(start))
         }
         (Some(start), true) => {
-            let taken = held.taken_at(registration);
+            let taken = held.taken_at(registration, now);
             let taken = taken.map(|taken| format!(" (taken at {})", utc(taken))).unwrap_or_default();
             format!(
                 "{word}{taken} though running since {}: its event was missed or could not be served, or the tag was written by hand",
@@ -58,7 +58,7 @@ pub fn held_though_settled(instance: &Instance, registration: &Registration, now
     if instance.launch_time.is_some_and(|start| now - start < EVENT_UNDER_WAY) {
         return format!("still held though in place and running{since}: its event may still be under way");
     }
-    let taken = held.taken_at(registration);
+    let taken = held.taken_at(registration, now);
     let taken = taken.map(|taken| format!(", taken at {}", utc(taken))).unwrap_or_default();
     format!(
         "still held{taken}, though in place and running{since}: its event was missed, or ended before it was settled"

@@ -10,10 +10,7 @@ use crate::{
     observed::{Health, Reason, Standing, Target},
     registration::Registration,
     time::Timestamp,
-    timing::{
-        CHECK_AFTER, DESCRIPTION_RETRY, DRAINING_LOOKS, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN, SETTLE,
-        YOUNGER_THAN_A_SWEEP,
-    },
+    timing::{CHECK_AFTER, DESCRIPTION_RETRY, DRAINING_LOOKS, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN, SETTLE},
 };
 
 /// What should be done about a running instance.
@@ -116,10 +113,7 @@ fn as_of_declared(registration: &Registration, reason: Reason) -> Reason {
 /// it late. Then it has either written a tag of its own, or relied on a fresh one. So the age of the youngest tag
 /// decides (the model of the protocol checks this).
 fn settled_in(held: &Held, now: Timestamp) -> Duration {
-    // A sweep counts from its first reading, and reads tags later, which can be younger. A tag whose time is much later
-    // has a key that a person made up.
-    let is_real = |taken_at: &Timestamp| *taken_at <= now + YOUNGER_THAN_A_SWEEP;
-    let taken_at = held.tags.iter().filter_map(|tag| tag.taken_at).filter(is_real).max();
+    let taken_at = held.tags.iter().filter_map(|tag| tag.taken_at(now)).max();
     taken_at.map_or(Duration::ZERO, |taken_at| (taken_at + SETTLE - now).to_std().unwrap_or_default())
 }
 
@@ -130,7 +124,7 @@ fn settled_in(held: &Held, now: Timestamp) -> Duration {
 /// for draining. An address has to, "for the deregistration delay" (SEED elbv2-register-targets), which is an hour at
 /// most.
 pub fn is_surely_absent(instance: &Instance, held: &Held, registration: &Registration, now: Timestamp) -> bool {
-    let (Some(start), Some(taken_at)) = (instance.launch_time, held.taken_at(registration)) else { return false };
+    let (Some(start), Some(taken_at)) = (instance.launch_time, held.taken_at(registration, now)) else { return false };
     let is_first_look = now - start < FIRST_LOOK_WITHIN;
     let has_address = registration.target.address.is_some();
     let wait = if has_address { DRAINING_MAX } else { SETTLE };
@@ -167,11 +161,11 @@ fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
 /// Returns how long an address will still be drained: until its delay after it was held has passed, if both are known.
 /// If only the delay is known, the next look comes after a part of it.
 fn draining_left(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Duration {
-    let end = held.taken_at(registration).zip(delay).map(|(taken, delay)| taken + delay);
+    let taken_at = held.taken_at(registration, now);
+    let end = taken_at.zip(delay).map(|(taken, delay)| taken + delay);
     // The deregistration came shortly after the holding. So if the end seems to be in the past, it is near.
     let left = end.and_then(|end| (end - now).to_std().ok()).map(|left| left.max(DESCRIPTION_RETRY));
-    let is_unknown = held.taken_at(registration).is_none();
-    let part = delay.filter(|_| is_unknown).unwrap_or_default() / DRAINING_LOOKS;
+    let part = delay.filter(|_| taken_at.is_none()).unwrap_or_default() / DRAINING_LOOKS;
     left.unwrap_or_else(|| part.max(DRAINING_RETRY))
 }
 

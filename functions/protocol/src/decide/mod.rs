@@ -9,6 +9,7 @@ mod give_back;
 pub mod hook;
 pub mod orphan;
 mod ownership;
+mod room;
 pub mod storm;
 mod take_out;
 mod weigh;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Attached;
 use crate::{
-    held::HeldTag,
+    held::{HeldTag, room},
     instance::Instance,
     observed::{Found, Reason, Target},
     registration::Registration,
@@ -21,6 +21,8 @@ pub struct TakeOut {
     pub hold: BTreeSet<Registration>,
     /// Older tags all of whose registrations are in `hold`. They are deleted when `hold` is written.
     pub superseded: Vec<HeldTag>,
+    /// How many more tags the instance can have.
+    pub room: usize,
     /// Registrations that stay, each with why.
     pub left_alone: Vec<(Registration, Reason)>,
 }
@@ -55,13 +57,14 @@ impl TakeOut {
     /// That is the time of the reading that entitles to deregister. A tag that was fresh at an earlier reading need not
     /// be fresh any more.
     pub fn decide_holding(&mut self, instance: &Instance, now: Timestamp) {
+        self.room = room(&instance.tags);
         if instance.state.is_dying() {
             // The instance never runs again, so no registration has to be restored.
             (self.hold, self.superseded) = Default::default();
             return;
         }
         let held = instance.held();
-        let is_fresh = |tag: &HeldTag| tag.taken_at.is_some_and(|taken_at| is_fresh(taken_at, now));
+        let is_fresh = |tag: &HeldTag| tag.taken_at(now).is_some_and(|taken_at| is_fresh(taken_at, now));
         let (fresh, older): (Vec<_>, Vec<_>) = held.tags.into_iter().partition(is_fresh);
         let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).collect();
         let taken = self.take.iter().map(|(registration, _)| registration);

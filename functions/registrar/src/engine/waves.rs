@@ -19,7 +19,7 @@ use protocol::{
     because::Because,
     call_error::CallError,
     decide::{self, TakeOut},
-    held::{Stamp, has_room_for, tags_to_hold},
+    held::{HeldTag, Stamp, tags_to_hold},
     id::InstanceId,
     instance::Instance,
     observed::{Target, Wanted},
@@ -59,8 +59,8 @@ struct Holding {
     ids: Vec<InstanceId>,
 }
 
-/// The result of holding, for each set of registrations.
-type Held = Vec<(BTreeSet<Registration>, Results<InstanceId, ()>)>;
+/// The result of holding, for each set of registrations, with the number of its tags.
+type Held = Vec<(BTreeSet<Registration>, usize, Results<InstanceId, ()>)>;
 
 /// The result of deregistering: `false` if there was no time left for it.
 type Deregistered = Results<Item, bool>;
@@ -101,13 +101,19 @@ impl Look<'_> {
                 open.iter().map(|(id, (instance, _))| (id.clone(), *instance)).collect();
             self.drop_moved(&mut open, ready.clone(), |id| described[id]).await;
             ready.retain(|item| is_open(&open, item));
+            self.make_room(&mut open, &wave).await;
             let holdings = self.holdings(&mut open, &wave);
             let ec2 = self.engine.clients.ec2.clone();
             taken_out.is_any |= !ready.is_empty();
             let (deregistered, held) = join(deregister(balancers, ready, self.reading.age), hold(ec2, holdings)).await;
             ready = self.note_deregistered(deregistered, &mut open, &mut taken_out);
             self.note_held(held, &mut open).await;
-            ready.extend(items_of(&open, &wave));
+            let held = items_of(&open, &wave).into_iter().filter(|item| !ready.contains(item)).collect::<Vec<_>>();
+            ready.extend(held);
+            // An instance with little room for tags holds a wave in several steps.
+            waves.extend(
+                Some(wave).filter(|wave| open.values().any(|(_, decision)| !decision.unheld_of(wave).is_empty())),
+            );
         }
         taken_out
     }
@@ -222,42 +228,56 @@ impl Look<'_> {
         }
     }
 
+    /// Deletes tags that have to make way before a wave's tags can be written.
+    async fn make_room(&mut self, open: &mut Open<'_>, wave: &BTreeSet<BalancerId>) {
+        let now = self.reading.at;
+        let in_the_way = open.iter().map(|(id, (_, decision))| (id.clone(), decision.in_the_way(wave, now)));
+        let in_the_way: BTreeMap<InstanceId, Vec<HeldTag>> = in_the_way.filter(|(_, tags)| !tags.is_empty()).collect();
+        for (id, registrations, result) in self.untag(in_the_way.clone()).await {
+            match (result, open.get_mut(&id)) {
+                (Ok(()), Some((_, decision))) => {
+                    let why = "it is still in place, and its tag makes way for a new one";
+                    let forgotten = registrations.iter();
+                    forgotten.for_each(|forgotten| self.notes.journal.deed(&id, Action::Forget, forgotten, why));
+                    decision.note_deleted(&in_the_way[&id]);
+                }
+                (Ok(()), None) => {}
+                (Err(error), _) => self.notes.call_failed(&id, None, &error),
+            }
+        }
+    }
+
     /// Returns what has to be written into tags before a wave is deregistered, with one call for all instances that get
-    /// the same.
-    ///
-    /// All that has to be held of an instance is held at once, whichever wave deregisters it.
+    /// the same. Drops what does not fit.
     fn holdings(&mut self, open: &mut Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Holding> {
         let stamp = Stamp { taken_at: self.reading.at, nonce: fastrand::u32(..) };
         let mut by_content: BTreeMap<BTreeSet<Registration>, Vec<InstanceId>> = BTreeMap::new();
-        for (id, (_, decision)) in open.iter().filter(|(_, (_, decision))| is_in(decision, wave)) {
-            if !decision.hold.is_empty() {
-                by_content.entry(decision.hold.clone()).or_default().push(id.clone());
+        let mut full: Vec<(InstanceId, BTreeSet<Registration>)> = Vec::new();
+        for (id, (_, decision)) in open.iter() {
+            let (unheld, next) = (decision.unheld_of(wave), decision.next_to_hold(wave));
+            match (unheld.is_empty(), next.is_empty()) {
+                (true, _) => {}
+                (false, true) => full.push((id.clone(), unheld)),
+                (false, false) => by_content.entry(next).or_default().push(id.clone()),
             }
         }
-        let mut holdings = Vec::new();
-        for (registrations, ids) in by_content {
-            let tags = tags_to_hold(&registrations, stamp);
-            let (ids, full): (Vec<_>, Vec<_>) =
-                ids.into_iter().partition(|id| has_room_for(&open[id].0.tags, tags.len()));
-            for id in full {
-                let why = format!(
-                    "{} more tag(s) are needed to hold {} registration(s), and an instance can have 50: nothing was deregistered. \
-                     Remove tags, then send the event again",
-                    tags.len(),
-                    registrations.len()
-                );
-                self.notes.failed(&id, FailureReason::NoRoom, Because::all(why));
-                open.remove(&id);
-            }
-            holdings.push(Holding { registrations, tags, ids });
+        for (id, unheld) in full {
+            let why = format!(
+                "there is no room for tags that hold {} more registration(s), and an instance can have 50: they stay. \
+                 Remove tags, then send the event again",
+                unheld.len()
+            );
+            self.notes.failed(&id, FailureReason::NoRoom, Because::all(why));
+            unheld.iter().for_each(|registration| drop_from(open, &id, registration));
         }
-        holdings
+        let holding = |(registrations, ids)| Holding { tags: tags_to_hold(&registrations, stamp), registrations, ids };
+        by_content.into_iter().map(holding).collect()
     }
 
     /// Notes what is held by now, and drops the instances whose tags could not be written.
     async fn note_held(&mut self, held: Held, open: &mut Open<'_>) {
         let mut superseded = BTreeMap::new();
-        for (registrations, results) in &held {
+        for (registrations, tags, results) in &held {
             for (id, result) in results {
                 let Some((instance, decision)) = open.get_mut(id) else { continue };
                 match result {
@@ -266,8 +286,7 @@ impl Look<'_> {
                         for registration in registrations {
                             self.notes.journal.deed(id, Action::Hold, registration, &why);
                         }
-                        decision.hold.clear();
-                        superseded.insert(id.clone(), std::mem::take(&mut decision.superseded));
+                        superseded.insert(id.clone(), decision.note_held(registrations, *tags));
                     }
                     Err(error) => {
                         let why = format!("cannot hold, so nothing was deregistered: {}", error.to_sentence());
@@ -279,9 +298,11 @@ impl Look<'_> {
         }
         // The new tags have everything that these older ones have. If the process dies before this, two tags say the
         // same.
-        for (id, _, result) in self.untag(superseded).await {
-            if let Err(error) = result {
-                self.notes.call_failed(&id, None, &error);
+        for (id, _, result) in self.untag(superseded.clone()).await {
+            match (result, open.get_mut(&id)) {
+                (Ok(()), Some((_, decision))) => decision.note_deleted(&superseded[&id]),
+                (Ok(()), None) => {}
+                (Err(error), _) => self.notes.call_failed(&id, None, &error),
             }
         }
     }
@@ -351,7 +372,7 @@ async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Held {
             let Holding { registrations, tags, ids } = holding;
             let call = async |ids: Vec<InstanceId>| ec2.tag(&ids, &tags).await;
             let results = of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await);
-            (registrations, results)
+            (registrations, tags.len(), results)
         }
         .boxed()
     });
@@ -400,16 +421,11 @@ fn is_open(open: &Open<'_>, (id, registration, _): &Item) -> bool {
     open.get(id).is_some_and(|(_, decision)| decision.takes(registration))
 }
 
-fn is_in(decision: &TakeOut, wave: &BTreeSet<BalancerId>) -> bool {
-    decision.take.iter().any(|(registration, _)| wave.contains(&registration.balancer))
-}
-
-/// Returns the items of a wave whose instances hold everything already.
+/// Returns the items of a wave that are held already.
 fn items_of(open: &Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Item> {
-    let held = open.iter().filter(|(_, (_, decision))| decision.hold.is_empty());
-    let items = held.flat_map(|(id, (_, decision))| {
+    let items = open.iter().flat_map(|(id, (_, decision))| {
         let of_wave = decision.take.iter().filter(|(registration, _)| wave.contains(&registration.balancer));
-        of_wave.map(|taken| item(id, taken))
+        of_wave.filter(|(registration, _)| !decision.hold.contains(registration)).map(|taken| item(id, taken))
     });
     items.collect()
 }

@@ -42,9 +42,9 @@ pub(super) struct Leaving<'i> {
 
 impl Leaving<'_> {
     /// Returns when the instance's tags last held something in the same action, by one of its descriptions.
-    fn taken_at(&self, described: &Instance) -> Option<Timestamp> {
+    fn taken_at(&self, described: &Instance, now: Timestamp) -> Option<Timestamp> {
         let tags = described.held().tags;
-        tags.iter().filter_map(|tag| tag.taken_at).filter(|taken_at| *taken_at >= self.since).max()
+        tags.iter().filter_map(|tag| tag.taken_at(now)).filter(|taken_at| *taken_at >= self.since).max()
     }
 }
 
@@ -58,8 +58,9 @@ impl Look<'_> {
     /// the tags again, because another copy of the event may have held something meanwhile. No further look comes
     /// before EC2 must show that tag.
     pub(super) async fn deregister_leaving(&mut self, leaving: Vec<Leaving<'_>>) -> Progress {
+        let now = self.reading.at;
         let (known, unknown): (Vec<&Leaving<'_>>, Vec<&Leaving<'_>>) =
-            leaving.iter().partition(|leaving| leaving.taken_at(leaving.instance).is_some());
+            leaving.iter().partition(|leaving| leaving.taken_at(leaving.instance, now).is_some());
         let mut open = self.drained(&known, &TakenOut::default()).await;
         let is_drained = |leaving: &&Leaving<'_>| open.get(&leaving.instance.id).is_none_or(Vec::is_empty);
         let last: Vec<&Leaving<'_>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
@@ -79,13 +80,13 @@ impl Look<'_> {
                 open.push(just_taken("just deregistered", SHOWS_WITHIN));
             }
             open.extend(waiting.into_iter().map(anything));
-            if open.is_empty() && leaving.taken_at(leaving.instance).is_none() {
+            if open.is_empty() && leaving.taken_at(leaving.instance, now).is_none() {
                 empty_handed.push(*leaving);
             }
         }
         for leaving in &leaving {
             let open = open.entry(leaving.instance.id.clone()).or_default();
-            let age = leaving.taken_at(leaving.instance).map(|taken_at| self.reading.at - taken_at);
+            let age = leaving.taken_at(leaving.instance, now).map(|taken_at| self.reading.at - taken_at);
             let left = age.and_then(|age| SHOWS_WITHIN.checked_sub(age.to_std().unwrap_or_default()));
             if let Some(left) = left.filter(|_| !open.is_empty()) {
                 open.push(just_taken("deregistered a moment ago", left));
@@ -106,7 +107,8 @@ impl Look<'_> {
         }
         let ids = leaving.iter().map(|leaving| leaving.instance.id.clone()).collect();
         let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
-        let taken_at = |leaving: &Leaving<'_>| leaving.taken_at(reading.instances.get(&leaving.instance.id)?);
+        let taken_at =
+            |leaving: &Leaving<'_>| leaving.taken_at(reading.instances.get(&leaving.instance.id)?, reading.at);
         leaving.iter().copied().filter(|leaving| taken_at(leaving).is_some()).collect()
     }
 
@@ -160,7 +162,7 @@ impl Look<'_> {
         let held = leaving.instance.held();
         let registrations = held.registrations();
         let of_balancer = registrations.iter().filter(|registration| registration.balancer == *balancer);
-        let taken_at = of_balancer.filter_map(|registration| held.taken_at(registration)).max();
+        let taken_at = of_balancer.filter_map(|registration| held.taken_at(registration, self.reading.at)).max();
         // What the group deregisters itself, it deregisters before the action begins.
         let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));
         // Not `since + whole`: an event may bear any time, and a sum after the last possible time would overflow.

@@ -1,6 +1,7 @@
 //! What the tests of several decisions share.
 
 mod give_back;
+mod room;
 mod take_out;
 mod weigh;
 

@@ -1,0 +1,114 @@
+//! Room for what is held: an instance can have 50 tags, and its operator may have used most of them.
+//!
+//! If there is twice the room that all of it needs, all is held at once. Should it have to be held again, that fits, too.
+//! If there is less, each wave holds its own registrations just before they are deregistered. Then nothing is held
+//! twice unless the process dies. What does not fit stays registered.
+
+use std::collections::BTreeSet;
+
+use super::TakeOut;
+use crate::{
+    balancer::BalancerId,
+    held::{HeldTag, tags_needed},
+    registration::Registration,
+    time::Timestamp,
+    timing::SETTLE,
+};
+
+impl TakeOut {
+    /// Returns what should be written into tags before a wave is deregistered. It is empty if nothing has to be
+    /// written, or if nothing fits.
+    pub fn next_to_hold(&self, wave: &BTreeSet<BalancerId>) -> BTreeSet<Registration> {
+        let mut next = self.unheld_of(wave);
+        if next.is_empty() {
+            return next;
+        }
+        if self.fits_twice() {
+            return self.hold.clone();
+        }
+        let touched: Vec<&HeldTag> = self.superseded_with_any(&next).collect();
+        next.extend(touched.iter().flat_map(|tag| tag.registrations.iter().cloned()));
+        if tags_needed(&next) <= self.room {
+            return self.filled_up(next);
+        }
+        // A tag that is written anew makes room for the next one.
+        let moved = touched.iter().map(|tag| tag.registrations.iter().cloned().collect::<BTreeSet<_>>());
+        if let Some(moved) = moved.into_iter().find(|registrations| tags_needed(registrations) <= self.room) {
+            return moved;
+        }
+        let mut some = BTreeSet::new();
+        for registration in self.unheld_of(wave) {
+            some.insert(registration.clone());
+            if tags_needed(&some) > self.room {
+                some.remove(&registration);
+            }
+        }
+        some
+    }
+
+    /// Returns older tags that can be deleted before a wave's tags are written, because there is no room for both.
+    ///
+    /// All that they hold is still registered. They are so old that no invocation deregisters anything because of them.
+    /// So if the process dies after their deletion, nothing has changed.
+    pub fn in_the_way(&self, wave: &BTreeSet<BalancerId>, now: Timestamp) -> Vec<HeldTag> {
+        let next = self.unheld_of(wave);
+        let needed: BTreeSet<Registration> = self
+            .superseded_with_any(&next)
+            .flat_map(|tag| tag.registrations.iter().cloned())
+            .chain(next.clone())
+            .collect();
+        if next.is_empty() || self.fits_twice() || tags_needed(&needed) <= self.room {
+            return Vec::new();
+        }
+        let has_settled = |tag: &HeldTag| tag.taken_at(now).is_none_or(|taken_at| taken_at + SETTLE <= now);
+        let is_in_place = |tag: &HeldTag| tag.registrations.iter().all(|registration| self.takes(registration));
+        self.superseded.iter().filter(|tag| has_settled(tag) && is_in_place(tag)).cloned().collect()
+    }
+
+    /// Notes that some older tags are deleted.
+    pub fn note_deleted(&mut self, deleted: &[HeldTag]) {
+        self.superseded.retain(|tag| !deleted.iter().any(|other| other.key == tag.key));
+        self.room += deleted.len();
+    }
+
+    /// Notes that registrations were written into so many new tags. Returns the older tags that say nothing more.
+    pub fn note_held(&mut self, held: &BTreeSet<Registration>, tags: usize) -> Vec<HeldTag> {
+        self.room = self.room.saturating_sub(tags);
+        self.hold.retain(|registration| !held.contains(registration));
+        let is_covered = |tag: &HeldTag| !tag.registrations.iter().any(|registration| self.hold.contains(registration));
+        let (covered, left) = std::mem::take(&mut self.superseded).into_iter().partition(is_covered);
+        self.superseded = left;
+        covered
+    }
+
+    /// Returns the registrations of a wave that have to be held before they are deregistered.
+    pub fn unheld_of(&self, wave: &BTreeSet<BalancerId>) -> BTreeSet<Registration> {
+        let taken = self.take.iter().map(|(registration, _)| registration);
+        let own = taken.filter(|taken| wave.contains(&taken.balancer) && self.hold.contains(*taken));
+        own.cloned().collect()
+    }
+
+    fn fits_twice(&self) -> bool {
+        tags_needed(&self.hold) * 2 <= self.room
+    }
+
+    fn superseded_with_any(&self, of: &BTreeSet<Registration>) -> impl Iterator<Item = &HeldTag> {
+        self.superseded.iter().filter(|tag| tag.registrations.iter().any(|registration| of.contains(registration)))
+    }
+
+    /// Adds registrations of later waves, as many as need no further tag.
+    fn filled_up(&self, mut next: BTreeSet<Registration>) -> BTreeSet<Registration> {
+        let tags = tags_needed(&next);
+        let mut others = self.hold.iter().filter(|other| self.takes(other) && !next.contains(*other)).cloned();
+        let mut added = BTreeSet::new();
+        while let Some(other) = others.next() {
+            let with_it: BTreeSet<Registration> = next.iter().chain(&added).cloned().chain([other.clone()]).collect();
+            if tags_needed(&with_it) > tags {
+                break;
+            }
+            added.insert(other);
+        }
+        next.extend(added);
+        next
+    }
+}

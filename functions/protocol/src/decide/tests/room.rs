@@ -1,0 +1,97 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::{
+    balancer::BalancerId,
+    decide::{Attached, TakeOut, take_out},
+};
+
+/// Returns the decision about an instance with so many other tags, which is registered at some load balancers.
+fn decision(instance: Instance, others: usize, names: &[&str], now: i64) -> TakeOut {
+    let mut instance = instance;
+    instance.tags.extend((0..others).map(|n| (format!("cost-centre-{n}"), "x".to_owned())));
+    let found: Vec<_> = names.iter().map(|name| found(name)).collect();
+    take_out(&instance, at(now), &found, &Attached::default())
+}
+
+fn wave(names: &[&str]) -> BTreeSet<BalancerId> {
+    names.iter().map(|name| BalancerId::Classic((*name).into())).collect()
+}
+
+fn texts(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+fn long(n: usize) -> String {
+    format!("{n:032}")
+}
+
+#[test]
+fn all_is_held_at_once_if_it_fits_twice() {
+    let fits = decision(holding(State::Stopped, &[]), 48, &["a", "b"], 100);
+    assert_eq!(fits.next_to_hold(&wave(&["a"])), [clb("a"), clb("b")].into());
+    assert_eq!(fits.next_to_hold(&wave(&["c"])), [].into());
+    let full = decision(holding(State::Stopped, &[]), 50, &["a"], 100);
+    assert_eq!(full.next_to_hold(&wave(&["a"])), [].into());
+}
+
+#[test]
+fn a_wave_holds_its_own_and_fills_its_tags_if_there_is_less_room() {
+    // Six of these names fit into a tag.
+    let names: Vec<String> = (0..14).map(long).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut short = decision(holding(State::Stopped, &[]), 47, &names, 100);
+    let held = short.next_to_hold(&wave(&names[12..]));
+    assert_eq!((held.len(), held.contains(&clb(names[12])), held.contains(&clb(names[13]))), (6, true, true));
+    assert_eq!(short.note_held(&held, 1), []);
+    let all = wave(&names);
+    let held = short.next_to_hold(&all);
+    assert_eq!(held.len(), 8, "the rest");
+    short.note_held(&held, 2);
+    assert_eq!((short.next_to_hold(&all), short.unheld_of(&all)), ([].into(), [].into()));
+}
+
+#[test]
+fn what_fits_is_held_if_there_is_no_room_for_all() {
+    let names: Vec<String> = (0..14).map(long).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut short = decision(holding(State::Stopped, &[]), 48, &names, 100);
+    let held = short.next_to_hold(&wave(&names));
+    assert_eq!(held.len(), 12);
+    short.note_held(&held, 2);
+    assert_eq!(short.next_to_hold(&wave(&names)), [].into());
+    assert_eq!(short.unheld_of(&wave(&names)).len(), 2);
+}
+
+#[test]
+fn a_tag_that_is_written_anew_makes_room_for_the_next() {
+    let (first, second): (Vec<String>, Vec<String>) = ((0..6).map(long).collect(), (6..12).map(long).collect());
+    let both = holding(State::Stopped, &[(0, &texts(&first)), (1, &texts(&second))]);
+    // One registration of each tag is out already, so neither may be deleted first.
+    let names = [first[0].as_str(), second[0].as_str()];
+    let mut short = decision(both, 47, &names, 1_000);
+    assert_eq!(short.in_the_way(&wave(&names), at(1_000)), []);
+    for _ in 0..2 {
+        let held = short.next_to_hold(&wave(&names));
+        assert_eq!(held.len(), 6);
+        let covered = short.note_held(&held, 1);
+        assert_eq!(covered.len(), 1);
+        short.note_deleted(&covered);
+    }
+    assert!(short.unheld_of(&wave(&names)).is_empty());
+}
+
+#[test]
+fn a_settled_tag_whose_registrations_are_in_place_makes_way() {
+    let of =
+        |taken_at: i64, names: &[&str]| decision(holding(State::Stopped, &[(taken_at, &["a", "b"])]), 49, names, 200);
+    let all = wave(&["a", "b"]);
+    let mut settled = of(80, &["a", "b"]);
+    assert_eq!(settled.next_to_hold(&all), [].into(), "no room");
+    let deleted = settled.in_the_way(&all, at(200));
+    assert_eq!(deleted.len(), 1);
+    settled.note_deleted(&deleted);
+    assert_eq!(settled.next_to_hold(&all), [clb("a"), clb("b")].into());
+    assert_eq!(of(81, &["a", "b"]).in_the_way(&all, at(200)), [], "an invocation may rely on it");
+    assert_eq!(of(80, &["a"]).in_the_way(&wave(&["a"]), at(200)), [], "b is out");
+}
