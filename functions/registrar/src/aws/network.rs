@@ -86,9 +86,12 @@ impl Ec2 {
             inside.for_each(|place| holders.note_inside(place.clone()));
         }
         let note = |found: &NetworkInterface| {
-            let Some(holder) = holder(found) else { return };
             let asked = addresses_of(found).filter(|address| addresses.contains(address));
-            asked.for_each(|address| holders.note(address, holder.clone()));
+            for address in asked {
+                if let Some(holder) = holder(found, address) {
+                    holders.note(address, holder);
+                }
+            }
         };
         self.interfaces_with(addresses, note).await?;
         Ok(holders)
@@ -132,8 +135,14 @@ fn addresses_of(found: &NetworkInterface) -> impl Iterator<Item = IpAddr> + '_ {
     ipv4.chain(ipv6).filter_map(|text| text.parse().ok())
 }
 
-fn holder(found: &NetworkInterface) -> Option<Holder> {
+fn holder(found: &NetworkInterface, address: IpAddr) -> Option<Holder> {
+    let is_it = |text: Option<&str>| text.and_then(|text| text.parse().ok()) == Some(address);
+    let ipv4 = found.private_ip_addresses().iter().filter(|one| is_it(one.private_ip_address()));
+    let ipv6 = found.ipv6_addresses().iter().filter(|one| is_it(one.ipv6_address()));
+    let is_primary = ipv4.map(|one| one.primary()).chain(ipv6.map(|one| one.is_primary_ipv6()));
     Some(Holder {
+        is_primary: is_primary.flatten().any(|is_primary| is_primary),
+        is_managed: found.requester_managed().unwrap_or_default(),
         interface: found.network_interface_id()?.into(),
         vpc: found.vpc_id()?.into(),
         instance: found.attachment().and_then(|attachment| attachment.instance_id()).map(Into::into),
