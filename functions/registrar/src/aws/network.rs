@@ -9,12 +9,12 @@ use aws_sdk_ec2::{
     operation::{
         describe_network_interfaces::DescribeNetworkInterfacesOutput, describe_subnets::DescribeSubnetsOutput,
     },
-    types::NetworkInterface,
+    types::{NetworkInterface, NetworkInterfaceStatus},
 };
 use protocol::{
     call_error::CallError,
     holder::{Holder, Holders},
-    id::VpcId,
+    id::{InterfaceId, VpcId},
     network::{Networks, Subnet},
 };
 
@@ -154,5 +154,10 @@ fn note(networks: &mut Networks, found: &NetworkInterface) {
     let Some(vpc) = found.vpc_id().map(VpcId::from) else { return };
     let ipv4 = found.ipv4_prefixes().iter().map(|prefix| prefix.ipv4_prefix());
     let ipv6 = found.ipv6_prefixes().iter().map(|prefix| prefix.ipv6_prefix());
-    networks.note(&vpc, addresses_of(found), blocks(ipv4.chain(ipv6)));
+    // "available" is an interface that is attached to nothing. A service attaches and deletes its interfaces by itself.
+    // <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_NetworkInterface.html>
+    let is_unattached =
+        found.status() == Some(&NetworkInterfaceStatus::Available) && found.requester_managed() != Some(true);
+    let unattached = found.network_interface_id().filter(|_| is_unattached).map(InterfaceId::from);
+    networks.note(&vpc, unattached.as_ref(), addresses_of(found), blocks(ipv4.chain(ipv6)));
 }

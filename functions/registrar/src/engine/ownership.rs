@@ -180,14 +180,17 @@ impl Look<'_> {
         }
     }
 
-    /// Reads the instances that may have taken over some addresses.
-    async fn heirs(&self, away: &[(&Instance, Registration, Target)]) -> Result<Vec<Instance>, CallError> {
+    /// Reads the instances that may have taken over some addresses, without those that their groups keep out of service.
+    async fn heirs(&mut self, away: &[(&Instance, Registration, Target)]) -> Result<Vec<Instance>, CallError> {
         let holders = self.holders(away.iter().map(|(_, _, target)| target)).await?;
         let heirs = away.iter().filter_map(|(instance, _, target)| decide::heir(instance, target, &holders));
         let heirs: BTreeSet<InstanceId> = heirs.cloned().collect();
         match heirs.is_empty() {
             true => Ok(Vec::new()),
-            false => Ok(self.engine.clients.ec2.read(&heirs).await?.instances.into_values().collect()),
+            false => {
+                let read = self.engine.clients.ec2.read(&heirs).await?.instances;
+                Ok(self.in_service(read.values().collect()).await.into_iter().cloned().collect())
+            }
         }
     }
 }
