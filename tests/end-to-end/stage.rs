@@ -691,7 +691,15 @@ fn held(world: &World, id: &str) -> Vec<String> {
         Some((name, rest)) => format!("{name}{}", rest.find(':').map_or("", |colon| &rest[colon..])),
         None => text.to_owned(),
     };
-    let texts: BTreeSet<String> = ours.flat_map(|(_, value)| value.split(' ').map(without_id)).collect();
+    // Nor does the interface's.
+    let without_ids = |text: &str| {
+        let text = without_id(text);
+        match text.split_once(".eni-") {
+            Some((before, after)) => format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_hexdigit())),
+            None => text,
+        }
+    };
+    let texts: BTreeSet<String> = ours.flat_map(|(_, value)| value.split(' ').map(without_ids)).collect();
     texts.into_iter().collect()
 }
 

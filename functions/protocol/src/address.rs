@@ -3,12 +3,22 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use crate::id::InterfaceId;
+
 /// How a registration in an `ip` target group names the instance's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// `eth0`, `eth1`, ...: the primary address of the interface with this device index on network card 0. The target
     /// group decides whether its IPv4 or its IPv6 address is meant.
     Interface(u32),
+    /// `eth1.eni-0123456789abcdef0`: the primary address of this very interface, whatever its device index is by now.
+    /// Any interface but `eth0` can be detached, and another one be attached in its position.
+    Attached {
+        /// The device index that the interface had, for people.
+        index: u32,
+        /// The interface.
+        interface: InterfaceId,
+    },
     /// One literal address, such as a secondary one. It counts only while the instance owns it.
     Literal(IpAddr),
 }
@@ -22,6 +32,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interface(index) => write!(f, "eth{index}"),
+            Self::Attached { index, interface } => write!(f, "eth{index}.{interface}"),
             Self::Literal(address) => address.fmt(f),
         }
     }
@@ -31,10 +42,17 @@ impl FromStr for Address {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        if let Some(index) = text.strip_prefix("eth") {
+        if let Some(rest) = text.strip_prefix("eth") {
+            let (index, interface) = rest.split_once('.').map_or((rest, None), |(index, id)| (index, Some(id)));
             let index: u32 = index.parse().map_err(drop)?;
+            let interface = interface.map(InterfaceId::from);
+            let address = match interface {
+                None => Self::Interface(index),
+                Some(interface) if interface.is_well_formed() => Self::Attached { index, interface },
+                Some(_) => return Err(()),
+            };
             // `eth00` and `eth+1` parse as well, but would be written back as another text.
-            return if text == format!("eth{index}") { Ok(Self::Interface(index)) } else { Err(()) };
+            return if text == address.to_string() { Ok(address) } else { Err(()) };
         }
         text.parse().map(Self::Literal).map_err(drop)
     }

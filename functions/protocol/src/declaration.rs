@@ -41,7 +41,7 @@ impl DeclaredGroup {
         if self.id.as_ref().is_some_and(|id| *id != found.id.id) {
             return Err(DoesNotFit::OtherGroup { found: found.id.id.clone() });
         }
-        let address = match (&found.target_type, target.address) {
+        let address = match (&found.target_type, target.address.clone()) {
             (TargetType::Instance, None) => None,
             (TargetType::Instance, Some(_)) => return Err(DoesNotFit::AddressInInstanceGroup),
             (TargetType::Ip(_), address) => Some(address.unwrap_or(Address::ETH0)),

@@ -19,6 +19,10 @@ pub struct Holder {
     pub vpc: VpcId,
     /// The instance that the interface is attached to; `None` if it is attached to none, or is a service's.
     pub instance: Option<InstanceId>,
+    /// Whether the address is the interface's primary one. Only another one can move from interface to interface.
+    pub is_primary: bool,
+    /// Whether a service of AWS looks after the interface (`RequesterManaged`).
+    pub is_managed: bool,
 }
 
 impl Holder {

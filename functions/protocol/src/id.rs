@@ -72,7 +72,18 @@ id! {
 impl InstanceId {
     /// Returns whether the text has the form of an instance id: `i-` and 8 or 17 hexadecimal digits.
     pub fn is_well_formed(&self) -> bool {
-        let Some(digits) = self.0.strip_prefix("i-") else { return false };
-        matches!(digits.len(), 8 | 17) && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        has_form(&self.0, "i-")
     }
+}
+
+impl InterfaceId {
+    /// Returns whether the text has the form of an interface's id: `eni-` and 8 or 17 hexadecimal digits.
+    pub fn is_well_formed(&self) -> bool {
+        has_form(&self.0, "eni-")
+    }
+}
+
+fn has_form(id: &str, prefix: &str) -> bool {
+    let Some(digits) = id.strip_prefix(prefix) else { return false };
+    matches!(digits.len(), 8 | 17) && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -127,24 +127,42 @@ impl State {
 impl Instance {
     /// Returns the address that a registration means, of the family that its target group takes; `None` if there is
     /// none.
-    pub fn look_up(&self, address: Address, family: Family) -> Option<IpAddr> {
+    pub fn look_up(&self, address: &Address, family: Family) -> Option<IpAddr> {
         match address {
-            Address::Interface(index) => self.interface(index)?.primary(family),
-            Address::Literal(literal) => (family.has(literal) && self.owns(literal)).then_some(literal),
+            Address::Literal(literal) => (family.has(*literal) && self.owns(*literal)).then_some(*literal),
+            named => self.named(named)?.primary(family),
+        }
+    }
+
+    /// Returns whether an address is one that a registration can mean. Of several IPv6 addresses none need be the
+    /// primary one. Then the position means any of them that is in place.
+    pub fn can_mean(&self, address: &Address, listed: IpAddr) -> bool {
+        let family = Family::of(listed);
+        match self.look_up(address, family) {
+            Some(meant) => meant == listed,
+            None => self.named(address).is_some_and(|interface| family == Family::V6 && interface.lists(listed)),
         }
     }
 
     /// Returns how a registration should name one of the instance's addresses; `None` if it is not the instance's own.
     ///
-    /// A primary address is named by its interface, so that the registration survives a change of address.
+    /// A primary address is named by its interface, so that the registration survives a change of address. `eth0` is
+    /// always the same interface. Any other one is named by its id, too: another can be attached in its position.
+    ///
+    /// An IPv6 address that is not marked as primary is named literally, even if it is the only one. Another one may be
+    /// assigned while the instance is stopped, and then the interface does not tell which was meant. "An IPv6 address
+    /// persists when you stop and start, or hibernate and start, your instance"
+    /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-instance-addressing.html>).
     pub fn name_of(&self, address: IpAddr) -> Option<Address> {
-        let family = Family::of(address);
         let on_card_0 = self.interfaces.iter().filter(|interface| interface.network_card_index == 0);
-        on_card_0
-            .filter(|interface| interface.primary(family) == Some(address))
-            .map(|interface| Address::Interface(interface.device_index))
-            .min()
-            .or_else(|| self.owns(address).then_some(Address::Literal(address)))
+        let mut named = on_card_0.filter(|interface| interface.is_certainly_primary(address));
+        match named.next() {
+            Some(interface) if interface.device_index == 0 => Some(Address::ETH0),
+            Some(Interface { device_index, id, .. }) => {
+                Some(Address::Attached { index: *device_index, interface: id.clone() })
+            }
+            None => self.owns(address).then_some(Address::Literal(address)),
+        }
     }
 
     /// Returns whether an address is one of the instance's own, on any interface.
@@ -197,6 +215,15 @@ impl Instance {
         self.tags.get(tag::AUTO_SCALING_GROUP).map(|name| name.as_str().into())
     }
 
+    /// Returns the interface that a registration names.
+    fn named(&self, address: &Address) -> Option<&Interface> {
+        match address {
+            Address::Interface(index) => self.interface(*index),
+            Address::Attached { interface, .. } => self.interfaces.iter().find(|own| own.id == *interface),
+            Address::Literal(_) => None,
+        }
+    }
+
     /// Returns the interface with a device index on network card 0. The first one listed may be another: EC2 lists them
     /// in any order.
     fn interface(&self, device_index: u32) -> Option<&Interface> {
@@ -208,12 +235,24 @@ impl Instance {
 impl Interface {
     /// Returns whether the interface has an address: it is listed, or in a delegated prefix.
     pub fn has(&self, address: IpAddr) -> bool {
-        self.listed().any(|own| own == address) || self.prefixes.iter().any(|prefix| prefix.contains(address))
+        self.lists(address) || self.prefixes.iter().any(|prefix| prefix.contains(address))
     }
 
     fn listed(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let ipv4 = self.ipv4.iter().map(|(address, _)| IpAddr::V4(*address));
         ipv4.chain(self.ipv6.iter().map(|(address, _)| IpAddr::V6(*address)))
+    }
+
+    fn lists(&self, address: IpAddr) -> bool {
+        self.listed().any(|own| own == address)
+    }
+
+    /// Returns whether an address is the primary one now, and will be as long as the interface has it.
+    fn is_certainly_primary(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => self.primary(Family::V4) == Some(address),
+            IpAddr::V6(address) => self.ipv6.contains(&(address, true)),
+        }
     }
 
     /// Returns the primary address of a family. An interface may have none (`efa-only`, or a network of the other
@@ -277,28 +316,58 @@ pub(crate) mod tests {
             interface(1, 0, &["10.0.1.1"], &[]),
             interface(0, 0, &["10.0.0.10", "10.0.0.11"], &["2001:db8::1"]),
         ];
-        assert_eq!(instance.look_up(Address::ETH0, Family::V4), Some(ip("10.0.0.10")));
-        assert_eq!(instance.look_up(Address::ETH0, Family::V6), Some(ip("2001:db8::1")));
-        assert_eq!(instance.look_up(Address::Interface(1), Family::V4), Some(ip("10.0.1.1")));
+        assert_eq!(instance.look_up(&Address::ETH0, Family::V4), Some(ip("10.0.0.10")));
+        assert_eq!(instance.look_up(&Address::ETH0, Family::V6), Some(ip("2001:db8::1")));
+        assert_eq!(instance.look_up(&Address::Interface(1), Family::V4), Some(ip("10.0.1.1")));
         instance.interfaces.reverse();
-        assert_eq!(instance.look_up(Address::ETH0, Family::V4), Some(ip("10.0.0.10")));
+        assert_eq!(instance.look_up(&Address::ETH0, Family::V4), Some(ip("10.0.0.10")));
     }
 
     #[test]
     fn an_interface_without_addresses_has_no_primary_one() {
         let mut instance = instance("i-1");
         instance.interfaces = vec![interface(0, 0, &[], &[])];
-        assert_eq!(instance.look_up(Address::ETH0, Family::V4), None);
-        assert_eq!(instance.look_up(Address::ETH0, Family::V6), None);
+        assert_eq!(instance.look_up(&Address::ETH0, Family::V4), None);
+        assert_eq!(instance.look_up(&Address::ETH0, Family::V6), None);
     }
 
     #[test]
     fn of_several_ipv6_addresses_only_a_marked_one_is_primary() {
         let mut instance = instance("i-1");
         instance.interfaces = vec![interface(0, 0, &[], &["2001:db8::1", "2001:db8::2"])];
-        assert_eq!(instance.look_up(Address::ETH0, Family::V6), None);
+        assert_eq!(instance.look_up(&Address::ETH0, Family::V6), None);
         instance.interfaces[0].ipv6[1].1 = true;
-        assert_eq!(instance.look_up(Address::ETH0, Family::V6), Some(ip("2001:db8::2")));
+        assert_eq!(instance.look_up(&Address::ETH0, Family::V6), Some(ip("2001:db8::2")));
+    }
+
+    #[test]
+    fn any_interface_but_eth0_is_named_by_its_id_too() {
+        let mut instance = instance("i-1");
+        instance.interfaces.push(interface(1, 0, &["10.0.1.1", "10.0.1.2"], &[]));
+        let named = instance.name_of(ip("10.0.1.1")).unwrap();
+        assert_eq!(named.to_string(), "eth1.eni-10");
+        assert_eq!(instance.look_up(&named, Family::V4), Some(ip("10.0.1.1")));
+        // It is attached in another position, and another interface in its own.
+        instance.interfaces[1].device_index = 2;
+        instance.interfaces.push(Interface { id: "eni-9".into(), ..interface(1, 0, &["10.0.1.9"], &[]) });
+        assert_eq!(instance.look_up(&named, Family::V4), Some(ip("10.0.1.1")));
+        assert_eq!(instance.look_up(&Address::Interface(1), Family::V4), Some(ip("10.0.1.9")), "the position");
+        instance.interfaces.remove(1);
+        assert_eq!(instance.look_up(&named, Family::V4), None);
+    }
+
+    #[test]
+    fn an_ipv6_address_is_named_by_interface_only_if_it_is_marked() {
+        let mut instance = instance("i-1");
+        instance.interfaces = vec![interface(0, 0, &[], &["2001:db8::1"])];
+        let (one, two) = (ip("2001:db8::1"), ip("2001:db8::2"));
+        assert_eq!(instance.name_of(one), Some(Address::Literal(one)));
+        assert!(instance.can_mean(&Address::ETH0, one));
+        instance.interfaces[0].ipv6.push(("2001:db8::2".parse().unwrap(), false));
+        assert!(instance.can_mean(&Address::ETH0, one) && instance.can_mean(&Address::ETH0, two));
+        instance.interfaces[0].ipv6[1].1 = true;
+        assert_eq!((instance.name_of(one), instance.name_of(two)), (Some(Address::Literal(one)), Some(Address::ETH0)));
+        assert!(!instance.can_mean(&Address::ETH0, one) && instance.can_mean(&Address::ETH0, two));
     }
 
     #[test]
@@ -342,8 +411,8 @@ pub(crate) mod tests {
     #[test]
     fn a_literal_address_counts_only_while_it_is_owned() {
         let instance = instance("i-1");
-        assert_eq!(instance.look_up(Address::Literal(ip("10.0.0.10")), Family::V4), Some(ip("10.0.0.10")));
-        assert_eq!(instance.look_up(Address::Literal(ip("10.0.0.10")), Family::V6), None);
-        assert_eq!(instance.look_up(Address::Literal(ip("10.0.0.99")), Family::V4), None);
+        assert_eq!(instance.look_up(&Address::Literal(ip("10.0.0.10")), Family::V4), Some(ip("10.0.0.10")));
+        assert_eq!(instance.look_up(&Address::Literal(ip("10.0.0.10")), Family::V6), None);
+        assert_eq!(instance.look_up(&Address::Literal(ip("10.0.0.99")), Family::V4), None);
     }
 }

@@ -4,13 +4,12 @@
 //! another account shares with us, AWS does not show the interfaces of other accounts. No call can prove there that an
 //! address is free.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    str::FromStr,
-};
+use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
 
-use crate::{address::Family, id::VpcId};
+use crate::{
+    address::Family,
+    id::{InterfaceId, VpcId},
+};
 
 /// Addresses at the beginning of a subnet that AWS keeps to itself, such as the router and the resolver. It keeps the
 /// last one, too (VPC guide, "Subnet CIDR blocks"). No interface has them, and yet they may answer.
@@ -40,18 +39,21 @@ pub struct Networks {
     /// The account that they were read in.
     account: String,
     subnets: BTreeMap<VpcId, Vec<Subnet>>,
-    /// Addresses that an interface lists.
-    taken: BTreeSet<(VpcId, IpAddr)>,
+    /// Addresses that an interface lists, each with the interface if nothing is attached to it.
+    taken: BTreeMap<(VpcId, IpAddr), Option<InterfaceId>>,
     /// Prefixes that were delegated to interfaces. All addresses in a prefix are the interface's, and the interface
     /// lists none of them.
-    delegated: BTreeMap<VpcId, Vec<Block>>,
+    delegated: BTreeMap<VpcId, Vec<(Block, Option<InterfaceId>)>>,
 }
 
 /// The owner of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// An interface that this account can see.
+    /// An interface that this account can see, and that is in use.
     Interface,
+    /// An interface that is attached to nothing, so that no host answers at the address. It may be on its way from one
+    /// instance to another, or have outlived its instance.
+    Unattached(InterfaceId),
     /// None in this VPC: the address is in none of its subnets, or AWS keeps it.
     Outside,
     /// Perhaps an interface of another account, which shares the subnet with us.
@@ -69,28 +71,34 @@ impl Networks {
         Self { account: account.to_owned(), subnets, ..Self::default() }
     }
 
-    /// Adds an interface of a VPC: the addresses that it lists, and the prefixes that were delegated to it.
+    /// Adds an interface of a VPC: the addresses that it lists, and the prefixes that were delegated to it. An
+    /// interface to which nothing is attached is named.
     pub fn note(
         &mut self,
         vpc: &VpcId,
+        unattached: Option<&InterfaceId>,
         addresses: impl IntoIterator<Item = IpAddr>,
         delegated: impl IntoIterator<Item = Block>,
     ) {
-        self.taken.extend(addresses.into_iter().map(|address| (vpc.clone(), address)));
+        self.taken.extend(addresses.into_iter().map(|address| ((vpc.clone(), address), unattached.cloned())));
+        let delegated = delegated.into_iter().map(|block| (block, unattached.cloned()));
         self.delegated.entry(vpc.clone()).or_default().extend(delegated);
     }
 
     /// Returns whether an interface of the VPC lists an address.
     pub fn is_listed(&self, place: &(VpcId, IpAddr)) -> bool {
-        self.taken.contains(place)
+        self.taken.contains_key(place)
     }
 
     /// Returns the owner of an address in a VPC, as the account sees it.
     pub fn whose(&self, vpc: &VpcId, address: IpAddr) -> Whose {
         let Some(subnet) = self.subnet_of(vpc, address) else { return Whose::Outside };
-        let is_delegated = || self.delegated.get(vpc).is_some_and(|blocks| blocks.iter().any(|b| b.contains(address)));
-        if self.taken.contains(&(vpc.clone(), address)) || is_delegated() {
-            return Whose::Interface;
+        let delegated = || {
+            let mut blocks = self.delegated.get(vpc)?.iter();
+            blocks.find(|(block, _)| block.contains(address)).map(|(_, unattached)| unattached)
+        };
+        if let Some(unattached) = self.taken.get(&(vpc.clone(), address)).or_else(delegated) {
+            return unattached.clone().map_or(Whose::Interface, Whose::Unattached);
         }
         // "Participants cannot view ... resources that belong to other participants or the VPC owner"; the owner "can view
         // the details for all the network interfaces" (VPC guide, "Share your VPC subnets with other accounts").
@@ -161,10 +169,12 @@ mod tests {
     fn networks(owner: &str) -> Networks {
         let blocks = ["10.0.0.0/24", "2600:1f18::/64"].map(|text| text.parse().unwrap()).to_vec();
         let subnets = BTreeMap::from([("vpc-1".into(), vec![Subnet { owner: owner.to_owned(), blocks }])]);
-        let delegated = ["10.0.0.32/28", "2600:1f18::5:0:0:0/80"].map(|text| text.parse().unwrap()).to_vec();
-        let taken = BTreeSet::from([("vpc-1".into(), "10.0.0.10".parse().unwrap())]);
-        let delegated = BTreeMap::from([("vpc-1".into(), delegated)]);
-        Networks { account: ACCOUNT.to_owned(), subnets, taken, delegated }
+        let delegated = ["10.0.0.32/28", "2600:1f18::5:0:0:0/80"].map(|text| text.parse().unwrap());
+        let mut networks = Networks::of(ACCOUNT, subnets);
+        networks.note(&"vpc-1".into(), None, ["10.0.0.10".parse().unwrap()], delegated);
+        let unattached = Some(&"eni-1".into());
+        networks.note(&"vpc-1".into(), unattached, ["10.0.0.12".parse().unwrap()], ["10.0.0.64/28".parse().unwrap()]);
+        networks
     }
 
     #[test]
@@ -173,6 +183,8 @@ mod tests {
         for (address, whose, whose_if_shared) in [
             ("10.0.0.10", Whose::Interface, Whose::Interface),
             ("10.0.0.11", Whose::Free, unknown()),
+            ("10.0.0.12", Whose::Unattached("eni-1".into()), Whose::Unattached("eni-1".into())),
+            ("10.0.0.70", Whose::Unattached("eni-1".into()), Whose::Unattached("eni-1".into())),
             // This address is in a delegated prefix, which ends at .47.
             ("10.0.0.40", Whose::Interface, Whose::Interface),
             ("10.0.0.48", Whose::Free, unknown()),

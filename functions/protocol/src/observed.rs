@@ -133,6 +133,8 @@ pub enum Standing {
     Never(Reason),
     /// It cannot be registered for now, and a person has to do something about it.
     Stuck(Reason),
+    /// It names an address that the instance does not have. Who has it, if any interface does, is asked for later.
+    Away(Target),
     /// Its standing could not be read.
     Unreadable(CallError),
 }
@@ -191,6 +193,17 @@ pub enum Reason {
     /// The address may have moved to another instance.
     #[error("the address {0} does not belong to the instance")]
     AddressNotOwned(Address),
+    /// No interface has the address for now. It may be on its way to another host, or back.
+    #[error(
+        "no interface has its address {0} at present: it stays held, and is registered when the instance has the address again"
+    )]
+    AddressAway(IpAddr),
+    /// The instance does not have the interface that is named. Another one may be in its position.
+    #[error(
+        "the interface of {0} is not attached to the instance any more: attach it again, or delete the registration from the tag and \
+         declare another one"
+    )]
+    InterfaceGone(Address),
     /// Another interface has the address by now.
     #[error("its address {address} belongs to another interface by now, {interface}")]
     AddressMoved {
@@ -211,7 +224,7 @@ pub enum Reason {
         family: Family,
     },
     /// The instance lacks an address that an operator may add.
-    #[error("the instance has no {family} address at {address}")]
+    #[error("the instance has no {family} address at {address}, or several of which none is the primary one")]
     NoAddress {
         /// The address that was looked up.
         address: Address,

@@ -1,7 +1,7 @@
 //! Registrations and their text form, which the instance's tags hold.
 //!
-//! The form is `clb:NAME`, `tg:NAME/ID:PORT` (instance target), `tg:NAME/ID:PORT=eth0` (ip target) or `...=10.0.3.7` (a
-//! literal address), then `@ZONE` and `+QUICID` if there are any. It has only characters that AWS allows in every tag.
+//! The form is `clb:NAME`, `tg:NAME/ID:PORT` (instance target), `tg:NAME/ID:PORT=eth0` (ip target), `...=eth1.eni-ID` (of
+//! another interface) or `...=10.0.3.7` (a literal address), then `@ZONE` and `+QUICID` if there are any. It has only characters that AWS allows in every tag.
 //! No part of it belongs to one instance alone, so all instances of a service share one value.
 
 use std::{fmt, str::FromStr};
@@ -163,8 +163,12 @@ pub(crate) mod tests {
     /// Draws any registration that AWS could report.
     pub(crate) fn any_registration() -> impl Strategy<Value = Registration> {
         let name = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?";
-        let address =
-            prop_oneof![(0..8u32).prop_map(Address::Interface), any::<std::net::IpAddr>().prop_map(Address::Literal),];
+        let address = prop_oneof![
+            (0..8u32).prop_map(Address::Interface),
+            (1..8u32, "eni-([0-9a-f]{8}|[0-9a-f]{17})")
+                .prop_map(|(index, id)| Address::Attached { index, interface: id.into() }),
+            any::<std::net::IpAddr>().prop_map(Address::Literal),
+        ];
         let zone = prop_oneof![Just("all".to_owned()), "[a-z]{2}-[a-z]{4,9}-[1-9][a-f]"];
         let target = (
             (name, "[0-9a-f]{16}"),
@@ -216,6 +220,7 @@ pub(crate) mod tests {
             "clb:web",
             "tg:api/0123456789abcdef:8080",
             "tg:api/0123456789abcdef:8080=eth0",
+            "tg:api/0123456789abcdef:8080=eth1.eni-0123456789abcdef0",
             "tg:api/0123456789abcdef:8080=10.0.3.7",
             "tg:api/0123456789abcdef:443=2001:db8::1@all+0x0123456789abcdef",
         ] {
@@ -238,6 +243,7 @@ pub(crate) mod tests {
             ("tg:api/0123456789abcdef:0", Malformed::Port("0".into())),
             ("tg:api/0123456789abcdef:70000", Malformed::Port("70000".into())),
             ("tg:api/0123456789abcdef:80=eth", Malformed::Address("eth".into())),
+            ("tg:api/0123456789abcdef:80=eth1.eni-1", Malformed::Address("eth1.eni-1".into())),
             ("tg:api/0123456789abcdef:80=eth0@", Malformed::Zone(String::new())),
             ("tg:api/0123456789abcdef:80+1", Malformed::QuicId("1".into())),
         ] {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use protocol::{nearest::nearest, timing::NETWORK_DRAIN_DEFAULT};
+use protocol::{decide::orphan::Fate, nearest::nearest, timing::NETWORK_DRAIN_DEFAULT};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -134,6 +134,19 @@ pub enum Orphans {
     Report,
     /// It deregisters them, too, if the mode is `enforce`.
     Prune,
+    /// It deregisters addresses of interfaces that are attached to nothing, too.
+    PruneUnattached,
+}
+
+impl Orphans {
+    /// Returns whether a sweep deregisters what it found to have a fate.
+    pub fn prunes(self, fate: Fate) -> bool {
+        match fate {
+            Fate::Found => self != Self::Report,
+            Fate::Unattached => self == Self::PruneUnattached,
+            _ => false,
+        }
+    }
 }
 
 impl Config {
@@ -184,7 +197,7 @@ impl Config {
             orphans: one_of(
                 PRUNE_ORPHANS,
                 variable(PRUNE_ORPHANS),
-                &[("false", Orphans::Report), ("true", Orphans::Prune)],
+                &[("false", Orphans::Report), ("true", Orphans::Prune), ("prune-unattached", Orphans::PruneUnattached)],
             )?,
             stack: variable(STACK).unwrap_or_default(),
             has_metrics: default.has_metrics,
@@ -281,6 +294,7 @@ mod tests {
         assert_eq!(read(NETWORK_DRAIN, "0").map(|c| c.network_drain), Ok(Duration::ZERO));
         assert_eq!(read(LIFECYCLE_HOOK_PREFIX, "drain").map(|c| c.lifecycle_hook_prefix), Ok("drain".to_owned()));
         assert_eq!(read(PRUNE_ORPHANS, "true").map(|c| c.orphans), Ok(Orphans::Prune));
+        assert_eq!(read(PRUNE_ORPHANS, "prune-unattached").map(|c| c.orphans), Ok(Orphans::PruneUnattached));
         assert_eq!(read(QUEUE_URL, "https://q").map(|c| c.queue_url), Ok(Some("https://q".into())));
         assert_eq!(read(ORDER_QUEUE_URL, "https://o").map(|c| c.order_queue_url), Ok(Some("https://o".into())));
         assert_eq!(read(EVENT_QUEUE_URL, "https://e").map(|c| c.event_queue_url), Ok(Some("https://e".into())));

@@ -202,7 +202,7 @@ async fn a_missing_address_keeps_the_registration_held() {
     stage.stop_and_rest("web-1").await;
     stage.world(|world| ec2::unassign_address(world, &eth0.id, ipv6.into())).unwrap();
     stage.start_and_rest("web-1").await;
-    assert_eq!(stage.held("web-1"), ["tg:edge6:443=eth0"], "{}", stage.describe());
+    assert_eq!(stage.held("web-1"), [format!("tg:edge6:443={ipv6}")], "{}", stage.describe());
 }
 
 #[tokio::test(start_paused = true)]

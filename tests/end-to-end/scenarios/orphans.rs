@@ -7,7 +7,7 @@ use end_to_end::{Setting, Stage};
 use sandbox::{
     Verdict,
     deployment::RECONCILE,
-    ec2::{self, Ipv4Wish, Launch, NewInterface, Prefix},
+    ec2::{self, InterfaceSource, Ipv4Wish, Launch, LaunchInterface, NewInterface, Prefix},
     elbv2::{self, Target},
     wire::ApiError,
 };
@@ -224,4 +224,60 @@ async fn whichever_call_a_sweep_dies_at_the_next_one_prunes_the_same() {
             prune_under(k, verdict).await;
         }
     }
+}
+
+/// Returns an AWS in which `web-1` was terminated, and its interface is still there. The group `edge` lists its address.
+async fn outlived(settings: &[Setting]) -> (Stage, String) {
+    let stage = Stage::with_settings(settings);
+    stage.deliver_only(&[]).addresses_group("edge").drains("edge", 60);
+    let interface = give_away(&stage, ADDRESS);
+    let eth0 = LaunchInterface {
+        device_index: 0,
+        network_card_index: 0,
+        source: InterfaceSource::Existing(interface.clone()),
+    };
+    stage.launch("web-1", Launch { interfaces: vec![eth0], ..Launch::new(&stage.subnet) });
+    stage.registered("web-1", "tg:edge:443=eth0").terminate("web-1").rest().await;
+    (stage, interface)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_address_of_an_interface_that_outlived_its_instance_is_told() {
+    for settings in [&[][..], &PRUNING] {
+        let (stage, interface) = outlived(settings).await;
+        let report = sweep(&stage).await;
+        assert_eq!((fates(&report), stage.members("tg:edge").len()), (vec!["unattached"], 1), "{report}");
+        assert!(report["orphans"][0]["why"].to_string().contains(&interface), "{report}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unattached_address_is_pruned_only_if_that_is_asked_for() {
+    let (stage, _) = outlived(&[("PruneOrphans", "prune-unattached")]).await;
+    let report = sweep(&stage).await;
+    assert_eq!((fates(&report), stage.members("tg:edge").len()), (vec!["pruned"], 0), "{report}");
+    let stage = bereft(&[("PruneOrphans", "prune-unattached")]).await;
+    assert_eq!(fates(&sweep(&stage).await), ["pruned", "pruned"], "so are orphans");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_attached_between_two_looks_keeps_its_address_registered() {
+    let (stage, interface) = outlived(&[("PruneOrphans", "prune-unattached")]).await;
+    stage.instance("web-2");
+    let (sandbox, id) = (stage.sandbox.clone(), stage.id("web-2"));
+    let swept = tokio::spawn(async move { sandbox.invoke(RECONCILE, json!({})).await });
+    stage.sandbox.advance(Duration::from_secs(30)).await;
+    stage.world(|world| ec2::attach_interface(world, &interface, &id, 1, 0)).expect("attachable");
+    stage.sandbox.advance(Duration::from_secs(60)).await;
+    let report = swept.await.expect("no panic").expect("a report");
+    assert_eq!((fates(&report), stage.members("tg:edge").len()), (vec!["gone"], 1), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_unattached_interface_of_a_service_is_the_services() {
+    // It has been in use all along, and is no instance's.
+    let stage = bereft(&[("PruneOrphans", "prune-unattached")]).await;
+    give_away(&stage, ADDRESS);
+    let report = sweep(&stage).await;
+    assert_eq!((fates(&report), stage.members("tg:edge").len()), (vec![], 3), "{report}");
 }

@@ -1,12 +1,17 @@
 //! An address belongs to the interface that has it: near and far of a target, delegated prefixes, addresses that move.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use end_to_end::{Setting, Stage};
 use sandbox::{
+    Verdict, World,
     auto_scaling::{GroupSpec, HookSpec},
     ec2::{self, Ipv4Wish, Launch, NewInterface, Prefix},
-    elbv2::TargetGroupSpec,
+    elbv2::{self, TargetGroupSpec},
+    fault::kth,
 };
 use serde_json::Value;
 
@@ -209,4 +214,256 @@ async fn an_address_beside_a_delegated_prefix_is_another_hosts() {
     stage.registered("node", "tg:edge:443=10.0.0.48").stop_and_rest("node").await;
     stage.sweep().await.expect("a report");
     assert_eq!(stage.members("tg:edge"), ["10.0.0.48:443"]);
+}
+
+const VIP: [u8; 4] = [10, 0, 0, 99];
+
+/// Sets a stage with two hosts, of which `active` has a floating address that is registered.
+fn pair() -> Stage {
+    let stage = Stage::new();
+    stage.addresses_group("vip").drains("vip", 30).instance("active").instance("standby");
+    let active = eth0(&stage, "active");
+    stage.world(|world| ec2::assign_address(world, &active, IpAddr::from(VIP))).expect("assigned");
+    stage.registered("active", "tg:vip:443=10.0.0.99");
+    stage
+}
+
+/// Moves the floating address to a host, as fail-over software does.
+fn move_to(stage: &Stage, host: &str) {
+    let to = eth0(stage, host);
+    stage.world(|world| ec2::move_address(world, IpAddr::from(VIP), &to)).expect("moved");
+}
+
+fn called(action: &'static str) -> impl Fn(&World) -> bool {
+    move |world| world.calls.iter().any(|call| call.action == action)
+}
+
+async fn sweeps(stage: &Stage) {
+    for _ in 0..3 {
+        stage.sandbox.advance(Duration::from_secs(900)).await;
+        stage.sweep().await.expect("a report");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_floating_address_is_served_at_the_host_that_took_it_over() {
+    let stage = pair();
+    stage.stop("active").until("taken", called("DeregisterTargets")).await;
+    move_to(&stage, "standby");
+    stage.rest().await;
+    assert_eq!(stage.members("tg:vip"), ["10.0.0.99:443"], "without any sweep\n{:?}", stage.answers().last());
+    sweeps(&stage).await;
+    assert_eq!((stage.members("tg:vip"), stage.held("active").len()), (vec!["10.0.0.99:443".to_owned()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_follows_a_floating_address_whose_events_were_lost() {
+    let stage = pair();
+    stage.deliver_only(&["stopping"]).stop_and_rest("active").await;
+    move_to(&stage, "standby");
+    sweeps(&stage).await;
+    assert_eq!((stage.members("tg:vip"), stage.held("active").len()), (vec!["10.0.0.99:443".to_owned()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_floating_address_that_comes_back_is_served_all_the_time() {
+    let stage = pair();
+    stage.stop("active").until("taken", called("DeregisterTargets")).await;
+    move_to(&stage, "standby");
+    stage.rest().await;
+    stage.sandbox.advance(Duration::from_secs(600)).await;
+    stage.start("active").until_it_is("active", ec2::InstanceState::Running).await;
+    stage.sandbox.advance(Duration::from_secs(30)).await;
+    move_to(&stage, "active");
+    stage.rest().await;
+    sweeps(&stage).await;
+    assert_eq!(stage.members("tg:vip"), ["10.0.0.99:443"], "held: {:?}", stage.held("active"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_moves_before_the_call_keeps_its_traffic() {
+    let stage = pair();
+    let _fault = stage.sandbox.fault(kth("CreateTags", 1, Verdict::Delay(Duration::from_secs(6))));
+    stage.stop("active").until("held", called("CreateTags")).await;
+    move_to(&stage, "standby");
+    stage.rest().await;
+    assert_eq!((stage.members("tg:vip"), stage.count("DeregisterTargets")), (vec!["10.0.0.99:443".to_owned()], 0));
+    sweeps(&stage).await;
+    assert_eq!((stage.members("tg:vip").len(), stage.held("active").len()), (1, 0), "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_moves_during_the_call_gets_its_traffic_back() {
+    let stage = pair();
+    stage.deliver_only(&["stopping"]);
+    let _fault = stage.sandbox.fault(kth("DeregisterTargets", 1, Verdict::Delay(Duration::from_secs(6))));
+    stage.stop("active").until("under way", called("DeregisterTargets")).await;
+    move_to(&stage, "standby");
+    stage.rest().await;
+    assert_eq!(
+        stage.members("tg:vip"),
+        ["10.0.0.99:443"],
+        "by the very look that took it\n{:?}",
+        stage.answers().last()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_no_interface_has_stays_held_until_it_is_back() {
+    let stage = pair();
+    stage.stop_and_rest("active").await;
+    let active = eth0(&stage, "active");
+    stage.world(|world| ec2::unassign_address(world, &active, IpAddr::from(VIP))).expect("unassigned");
+    stage.start_and_rest("active").await;
+    sweeps(&stage).await;
+    assert_eq!((stage.members("tg:vip").len(), stage.held("active")), (0, vec!["tg:vip:443=10.0.0.99".to_owned()]));
+    let report = stage.sweep().await.expect("a report");
+    let why = &report["instances"][stage.id("active")]["needs_a_person"];
+    assert!(why.to_string().contains("no interface has its address"), "{report:#}");
+    stage.world(|world| ec2::assign_address(world, &active, IpAddr::from(VIP))).expect("assigned");
+    sweeps(&stage).await;
+    assert_eq!((stage.members("tg:vip").len(), stage.held("active").len()), (1, 0), "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_address_that_another_host_gets_is_not_served_there() {
+    // As its primary address; and as a secondary one, of a node of Kubernetes, of a host that was started later, and of one
+    // that is stopped.
+    for host in ["primary", "node", "later", "stopped"] {
+        let stage = pair();
+        stage.tagged("standby", if host == "node" { "kubernetes.io/cluster/prod" } else { "Role" }, "owned");
+        stage.stop_and_rest("active").await;
+        let active = eth0(&stage, "active");
+        stage.world(|world| ec2::unassign_address(world, &active, IpAddr::from(VIP))).expect("unassigned");
+        match host {
+            "primary" => {
+                let new = NewInterface { ipv4: Ipv4Wish::Exactly(Ipv4Addr::from(VIP)), ..NewInterface::default() };
+                stage.launch("stranger", Launch::new(&stage.subnet).interface(0, 0, new));
+            }
+            _ => {
+                if host == "later" {
+                    stage.stop_and_rest("standby").await.start_and_rest("standby").await;
+                }
+                if host == "stopped" {
+                    stage.stop_and_rest("standby").await;
+                }
+                let standby = eth0(&stage, "standby");
+                stage.world(|world| ec2::assign_address(world, &standby, IpAddr::from(VIP))).expect("assigned");
+            }
+        }
+        sweeps(&stage).await;
+        assert_eq!((stage.members("tg:vip").len(), stage.held("active").len()), (0, 1), "{host}");
+        stage.start_and_rest("active").await;
+        assert_eq!((stage.members("tg:vip").len(), stage.held("active").len()), (0, 0), "{host}: let go");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_interface_in_the_place_of_eth1_is_not_registered() {
+    // Even if it has the same address.
+    for address in [[10, 0, 0, 71], [10, 0, 0, 70]] {
+        let stage = Stage::new();
+        stage.addresses_group("shop").instance("node");
+        let eni = attach(&stage, "node", 1, &stage.subnet, [10, 0, 0, 70]);
+        stage.registered("node", "tg:shop:443=10.0.0.70").stop_and_rest("node").await;
+        assert!(
+            stage.tags("node").values().any(|value| value.ends_with(&format!(":443=eth1.{eni}"))),
+            "named by its id"
+        );
+        stage
+            .world(|world| ec2::detach_interface(world, &eni).and_then(|()| ec2::delete_interface(world, &eni)))
+            .expect("deleted");
+        attach(&stage, "node", 1, &stage.subnet, address);
+        stage.start_and_rest("node").await;
+        let report = stage.sweep().await.expect("a report");
+        assert_eq!((stage.members("tg:shop").len(), stage.held("node").len()), (0, 1), "{address:?}");
+        let named = report["instances"][stage.id("node")]["needs_a_person"].to_string();
+        assert!(named.contains("is not attached to the instance any more"), "{report:#}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_that_changes_its_position_is_given_back() {
+    let stage = Stage::new();
+    stage.addresses_group("shop").instance("node");
+    let eni = attach(&stage, "node", 1, &stage.subnet, [10, 0, 0, 70]);
+    stage.registered("node", "tg:shop:443=10.0.0.70").stop_and_rest("node").await;
+    let id = stage.id("node");
+    stage
+        .world(|world| ec2::detach_interface(world, &eni).and_then(|()| ec2::attach_interface(world, &eni, &id, 2, 0)))
+        .expect("attached again");
+    attach(&stage, "node", 1, &stage.subnet, [10, 0, 0, 71]);
+    stage.start_and_rest("node").await;
+    assert_eq!((stage.members("tg:shop"), stage.held("node").len()), (vec!["10.0.0.70:443".to_owned()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_holds_a_bare_position_is_read_as_before() {
+    let stage = Stage::new();
+    stage.addresses_group("shop").instance("node");
+    attach(&stage, "node", 1, &stage.subnet, [10, 0, 0, 70]);
+    stage.stop_and_rest("node").await;
+    let arn = stage.world(|world| elbv2::arn_of(world, "shop")).expect("a group");
+    let (_, group) = arn.split_once(":targetgroup/").expect("an ARN");
+    stage.tagged("node", "elb-registrar:held.2026-01-01T00:00:00Z.1", &format!("tg:{group}:443=eth1"));
+    stage.start_and_rest("node").await;
+    assert_eq!((stage.members("tg:shop"), stage.held("node").len()), (vec!["10.0.0.70:443".to_owned()], 0));
+}
+
+/// Sets a stage with an instance that has one IPv6 address, which is not marked as primary. Returns its interface, too.
+fn six() -> (Stage, String, Ipv6Addr) {
+    let stage = Stage::new();
+    let new = NewInterface { ipv6_count: 1, ..NewInterface::default() };
+    stage.group(TargetGroupSpec::addresses("six", &stage.vpc, 443).ipv6());
+    stage.launch("web-1", Launch::new(&stage.subnet).interface(0, 0, new));
+    let eni = eth0(&stage, "web-1");
+    let address = stage.world(|world| world.ec2.interfaces[&eni].ipv6[0].0);
+    (stage, eni, address)
+}
+
+/// Assigns an IPv6 address beside another one, before or after it.
+fn assign_beside(stage: &Stage, eni: &str, address: Ipv6Addr, by: i128) {
+    let beside = IpAddr::from(Ipv6Addr::from(u128::from(address).wrapping_add_signed(by)));
+    stage.world(|world| ec2::assign_address(world, eni, beside)).expect("a free address");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_ipv6_address_does_not_hide_the_one_in_place() {
+    for by in [-1, 1] {
+        let (stage, eni, address) = six();
+        stage.registered("web-1", &format!("tg:six:443={address}")).stop_and_rest("web-1").await;
+        assign_beside(&stage, &eni, address, by);
+        stage.start_and_rest("web-1").await;
+        assert_eq!((stage.members("tg:six"), stage.held("web-1").len()), (vec![format!("{address}:443")], 0), "{by}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declared_eth0_means_the_ipv6_address_that_was_in_place() {
+    let (stage, eni, address) = six();
+    stage.tagged("web-1", "elb-registrar:register", "tg:six:443=eth0");
+    stage.sweep().await.expect("a report");
+    assert_eq!(stage.members("tg:six"), [format!("{address}:443")]);
+    let is_fine =
+        |report: &Value| report["instances"][stage.id("web-1")]["needs_a_person"].as_array().is_none_or(Vec::is_empty);
+    // It is assigned while the instance runs, and then there over a stop and a start.
+    assign_beside(&stage, &eni, address, 1);
+    let report = stage.sweep().await.expect("a report");
+    assert!(is_fine(&report), "{report:#}");
+    stage.stop_and_rest("web-1").await;
+    assert_eq!(stage.members("tg:six"), [""; 0]);
+    stage.start_and_rest("web-1").await;
+    let report = stage.sweep().await.expect("a report");
+    assert!(is_fine(&report), "{report:#}");
+    assert_eq!((stage.members("tg:six"), stage.held("web-1").len()), (vec![format!("{address}:443")], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_ipv6_addresses_without_a_primary_one_are_a_persons_choice() {
+    let (stage, eni, address) = six();
+    assign_beside(&stage, &eni, address, 1);
+    stage.tagged("web-1", "elb-registrar:register", "tg:six:443=eth0");
+    let report = stage.sweep().await.expect("a report");
+    let named = report["instances"][stage.id("web-1")]["needs_a_person"].to_string();
+    assert!(named.contains("none is the primary one") && stage.members("tg:six").is_empty(), "{report:#}");
 }

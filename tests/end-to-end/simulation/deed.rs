@@ -124,18 +124,18 @@ fn deregister(world: &mut World, entry: &Entry) -> Option<()> {
 
 fn target(entry: &Entry) -> elbv2::Target {
     let target = elbv2::Target::new(&entry.id);
-    elbv2::Target { port: entry.port, zone: entry.is_far.then(|| "all".to_owned()), quic: entry.quic.clone(), ..target }
+    elbv2::Target { port: entry.port, zone: entry.far_zone.clone(), quic: entry.quic.clone(), ..target }
 }
 
-/// Returns the entry for a place of an instance as it is now: `clb:NAME`, `tg:NAME:PORT`, then `=eth0` or `=floating`, `@all` and
+/// Returns the entry for a place of an instance as it is now: `clb:NAME`, `tg:NAME:PORT`, then `=eth0` or `=floating`, `@ZONE` and
 /// `+QUIC`.
 fn entry_at(world: &World, name: &str, place: &str) -> Option<Entry> {
     let id = id_of(world, name)?;
     let Some(rest) = place.strip_prefix("tg:") else {
-        return Some(Entry { balancer: place.to_owned(), id, port: None, is_far: false, quic: None });
+        return Some(Entry { balancer: place.to_owned(), id, port: None, far_zone: None, quic: None });
     };
     let (rest, quic) = rest.split_once('+').map_or((rest, None), |(rest, quic)| (rest, Some(quic.to_owned())));
-    let (rest, is_far) = rest.strip_suffix("@all").map_or((rest, false), |rest| (rest, true));
+    let (rest, far_zone) = rest.split_once('@').map_or((rest, None), |(rest, zone)| (rest, Some(zone.to_owned())));
     let (rest, address) = rest.split_once('=').map_or((rest, None), |(rest, address)| (rest, Some(address)));
     let (group, port) = rest.split_once(':')?;
     let arn = elbv2::arn_of(world, group)?;
@@ -143,7 +143,7 @@ fn entry_at(world: &World, name: &str, place: &str) -> Option<Entry> {
         None => id,
         Some(word) => address_of(world, &id, &arn, word)?.to_string(),
     };
-    Some(Entry { balancer: view::group_of_arn(&arn), id, port: port.parse().ok(), is_far, quic })
+    Some(Entry { balancer: view::group_of_arn(&arn), id, port: port.parse().ok(), far_zone, quic })
 }
 
 fn address_of(world: &World, id: &str, arn: &str, word: &str) -> Option<IpAddr> {

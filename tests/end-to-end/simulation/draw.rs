@@ -100,7 +100,7 @@ fn weather(dice: &mut Rng) -> Weather {
 }
 
 fn balancers(dice: &mut Rng) -> Vec<Balancer> {
-    use BalancerKind::{Addresses, Classic, Far, Instances, Ipv6, Quic};
+    use BalancerKind::{Addresses, Classic, Far, FarInZone, Instances, Ipv6, Quic};
     let all = [
         ("shop", Classic),
         ("web", Instances),
@@ -111,6 +111,7 @@ fn balancers(dice: &mut Rng) -> Vec<Balancer> {
         ("quic", Quic),
         ("old", Classic),
         ("pods", Addresses),
+        ("zonal", FarInZone),
     ];
     let mut chosen: Vec<_> = all.into_iter().filter(|_| chance(dice, 45)).collect();
     if chosen.is_empty() {
@@ -195,6 +196,7 @@ fn places_at(balancer: &Balancer, instance: &Instance, number: u64) -> Vec<Strin
         BalancerKind::Addresses => vec![format!("tg:{name}:443=eth0"), format!("tg:{name}:8443=eth0")],
         BalancerKind::Ipv6 => vec![format!("tg:{name}:443=eth0")],
         BalancerKind::Far => vec![format!("tg:{name}:443=eth0@all")],
+        BalancerKind::FarInZone => vec![format!("tg:{name}:443=eth0@us-east-1a")],
     }
 }
 

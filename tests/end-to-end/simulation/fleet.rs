@@ -51,7 +51,7 @@ fn set(world: &mut World, plan: &Plan, vpc: &str, subnet: &str) -> Result<(), Ap
     let twin_subnet = ec2::create_subnet(world, &twin, "us-east-1a", "10.0.0.0/24");
     let mut sources = Vec::new();
     for balancer in &plan.balancers {
-        let vpc = if balancer.kind == BalancerKind::Far { &far } else { vpc };
+        let vpc = if matches!(balancer.kind, BalancerKind::Far | BalancerKind::FarInZone) { &far } else { vpc };
         create(world, balancer, vpc)?;
         sources.extend(source(world, balancer));
     }
@@ -89,7 +89,9 @@ fn create(world: &mut World, balancer: &Balancer, vpc: &str) -> Result<(), ApiEr
         }
         BalancerKind::Instances => TargetGroupSpec::instances(name, vpc, 80),
         BalancerKind::Quic => TargetGroupSpec::new(name, TargetType::Instance, Some("QUIC"), Some(443), Some(vpc)),
-        BalancerKind::Addresses | BalancerKind::Far => TargetGroupSpec::addresses(name, vpc, 443),
+        BalancerKind::Addresses | BalancerKind::Far | BalancerKind::FarInZone => {
+            TargetGroupSpec::addresses(name, vpc, 443)
+        }
         BalancerKind::Ipv6 => TargetGroupSpec::addresses(name, vpc, 443).ipv6(),
     };
     if let Some(key) = tag {

@@ -73,6 +73,8 @@ pub enum BalancerKind {
     Ipv6,
     /// A target group in another network, that reaches ours by zone `all`.
     Far,
+    /// The same with cross-zone load balancing off, so that a target names its zone.
+    FarInZone,
 }
 
 /// The owner of a balancer that the functions must leave alone.

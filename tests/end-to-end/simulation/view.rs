@@ -25,8 +25,8 @@ pub struct Entry {
     pub id: String,
     /// None at a Classic load balancer.
     pub port: Option<u16>,
-    /// Whether its zone is `all`: an address outside the group's network.
-    pub is_far: bool,
+    /// The zone of an address outside the group's network: `all`, or one by name.
+    pub far_zone: Option<String>,
     /// For QUIC.
     pub quic: Option<String>,
 }
@@ -49,18 +49,19 @@ pub fn entries(world: &World) -> BTreeSet<Entry> {
             balancer: balancer.clone(),
             id,
             port: None,
-            is_far: false,
+            far_zone: None,
             quic: None,
         }));
     }
     for arn in world.elbv2.target_groups.keys() {
         let balancer = group_of_arn(arn);
         let registered = elbv2::targets(world, arn).into_iter().filter(|target| target.state == Standing::Registered);
+        let network = network_of(world, &balancer);
         entries.extend(registered.map(|target| Entry {
             balancer: balancer.clone(),
+            far_zone: target.zone.filter(|_| network.as_ref().is_some_and(|vpc| is_outside(world, vpc, &target.id))),
             id: target.id,
             port: target.port,
-            is_far: target.zone.as_deref() == Some("all"),
             quic: target.quic,
         }));
     }
@@ -80,7 +81,7 @@ pub fn owner(world: &World, entry: &Entry) -> Option<Owned> {
             let network = network_of(world, &entry.balancer)?;
             let mut all = world.ec2.instances.values().map(|history| history.current());
             let has = |i: &ec2::Instance| i.interfaces.iter().any(|interface| interface.has(address));
-            let instance = all.find(|i| has(i) && (i.vpc_id == network) != entry.is_far)?;
+            let instance = all.find(|i| has(i) && (i.vpc_id == network) == entry.far_zone.is_none())?;
             (instance, Some(name_of(instance, address)))
         }
     };
@@ -90,7 +91,7 @@ pub fn owner(world: &World, entry: &Entry) -> Option<Owned> {
 /// Returns the last owner of an entry, by the last instance with each primary address, by network.
 pub fn last_owner(world: &World, entry: &Entry, had: &BTreeMap<String, BTreeMap<IpAddr, String>>) -> Option<Owned> {
     let address: IpAddr = entry.id.parse().ok()?;
-    let network = network_of(world, &entry.balancer).filter(|_| !entry.is_far)?;
+    let network = network_of(world, &entry.balancer).filter(|_| entry.far_zone.is_none())?;
     let instance = had.get(&network)?.get(&address)?.clone();
     Some(Owned { instance, place: place(entry, Some("eth0")) })
 }
@@ -103,8 +104,8 @@ fn place(entry: &Entry, address: Option<&str>) -> String {
     if let Some(address) = address {
         place.push_str(&format!("={address}"));
     }
-    if entry.is_far {
-        place.push_str("@all");
+    if let Some(zone) = &entry.far_zone {
+        place.push_str(&format!("@{zone}"));
     }
     if let Some(quic) = &entry.quic {
         place.push_str(&format!("+{quic}"));
@@ -120,6 +121,17 @@ fn name_of(instance: &ec2::Instance, address: IpAddr) -> String {
         IpAddr::V6(address) => eth0.is_some_and(|eth0| eth0.ipv6.first().is_some_and(|(first, _)| *first == address)),
     };
     if is_primary { "eth0".to_owned() } else { address.to_string() }
+}
+
+/// Returns whether no subnet of a network has an address.
+fn is_outside(world: &World, vpc: &str, address: &str) -> bool {
+    let Ok(IpAddr::V4(address)) = address.parse() else { return false };
+    let is_in = |subnet: &ec2::Subnet| {
+        let (base, length) = subnet.cidr;
+        let shift = 32 - u32::from(length);
+        u32::from(base).checked_shr(shift) == u32::from(address).checked_shr(shift)
+    };
+    !world.ec2.subnets.values().any(|subnet| subnet.vpc_id == vpc && is_in(subnet))
 }
 
 fn network_of(world: &World, balancer: &str) -> Option<String> {

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::Attached;
 use crate::{
+    address::Address,
     call_error::CallError,
     held::{Held, HeldTag},
     instance::Instance,
@@ -28,6 +29,8 @@ pub struct GiveBack {
     pub left_alone: Vec<(Registration, Reason)>,
     /// Registrations that cannot be made until a person does something.
     pub stuck: Vec<(Registration, Reason)>,
+    /// Registrations at addresses that no interface has for now. They stay held, and nothing waits for them.
+    pub away: Vec<(Registration, Reason)>,
     /// Registrations whose standing could not be read.
     pub unreadable: Vec<(Registration, CallError)>,
     /// Tags whose registrations are all settled: they can be deleted now.
@@ -79,9 +82,18 @@ pub fn give_back(
                 decision.draining.push((registration, left));
             }
             (Standing::Stuck(reason), None) => decision.stuck.push((registration, reason)),
+            (Standing::Away(target), None) => match (target.address(), registration.target.address.clone()) {
+                // What is declared as well is waited for, like everything that a person can put right.
+                (Some(address), _) if is_held.contains(&registration) && !declared.contains(&registration) => {
+                    decision.away.push((registration, Reason::AddressAway(address)));
+                }
+                (_, Some(address)) => decision.stuck.push((registration, Reason::AddressNotOwned(address))),
+                (_, None) => {}
+            },
             (Standing::Unreadable(error), None) => decision.unreadable.push((registration, error)),
         }
     }
+    drop_what_is_meant_by_another(instance, &mut decision, &is_held);
     let settled_in = settled_in(&held, now);
     if settled_in.is_zero() {
         // A member may leave its group while it runs. Then "it still runs" proves nothing.
@@ -92,6 +104,26 @@ pub fn give_back(
     }
     decision.look_again = look_again(&decision, settled_in);
     decision
+}
+
+/// Drops declarations of a position that does not tell which of several IPv6 addresses is meant, if a registration of one
+/// of them is there already, or about to be made. It was in place before.
+fn drop_what_is_meant_by_another(instance: &Instance, decision: &mut GiveBack, is_held: &BTreeSet<Registration>) {
+    let in_place = decision.in_place.iter().map(|(registration, _)| registration);
+    let soon = decision.register.iter().map(|(registration, _)| registration);
+    let later = decision.draining.iter().map(|(registration, _)| registration);
+    let all: Vec<Registration> = in_place.chain(soon).chain(later).cloned().collect();
+    decision.stuck.retain(|(registration, reason)| {
+        let Reason::NoAddress { address, .. } = reason else { return true };
+        let is_meant = |other: &Registration| {
+            let is_at_port = other.balancer == registration.balancer && other.target.port == registration.target.port;
+            match other.target.address {
+                Some(Address::Literal(literal)) => is_at_port && instance.can_mean(address, literal),
+                _ => false,
+            }
+        };
+        is_held.contains(registration) || !all.iter().any(is_meant)
+    });
 }
 
 /// Returns the reason as it is for a registration that is only declared.

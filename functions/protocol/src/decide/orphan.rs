@@ -50,6 +50,8 @@ pub enum Fate {
     Gone,
     /// It should have been deregistered, and was not.
     NotPruned,
+    /// An interface has it that is attached to nothing. It is reported, and stays registered.
+    Unattached,
     /// An operator or a controller looks after its target group.
     LeftAlone,
     /// An interface of another account may have it, so it stays registered.
@@ -59,7 +61,7 @@ pub enum Fate {
 impl Fate {
     /// Returns whether no interface has the address, as far as this account can tell.
     pub fn is_orphaned(self) -> bool {
-        !matches!(self, Self::Gone | Self::CannotTell)
+        !matches!(self, Self::Gone | Self::CannotTell | Self::Unattached)
     }
 
     /// Returns the word in reports.
@@ -70,6 +72,7 @@ impl Fate {
             Self::Pruned => "pruned",
             Self::Gone => "gone",
             Self::NotPruned => "not pruned",
+            Self::Unattached => "unattached",
             Self::LeftAlone => "left alone",
             Self::CannotTell => "cannot tell",
         }
@@ -81,10 +84,11 @@ pub fn places(listed: &[AddressTarget]) -> BTreeSet<(VpcId, std::net::IpAddr)> {
     listed.iter().map(|target| (target.vpc.clone(), target.address)).collect()
 }
 
-/// Returns the targets whose address no interface is known to have, by networks that were read after the targets.
+/// Returns the targets whose address no interface is known to have, or one that is attached to nothing, by networks that were read after the targets.
 pub fn among<'t>(listed: &'t [AddressTarget], networks: &Networks) -> Vec<(&'t AddressTarget, Whose)> {
     let whose = |target: &'t AddressTarget| (target, networks.whose(&target.vpc, target.address));
-    let is_orphan = |(_, whose): &(_, Whose)| matches!(whose, Whose::Free | Whose::Unknown { .. });
+    let is_orphan =
+        |(_, whose): &(_, Whose)| matches!(whose, Whose::Free | Whose::Unattached(_) | Whose::Unknown { .. });
     listed.iter().map(whose).filter(is_orphan).collect()
 }
 
@@ -99,6 +103,13 @@ pub fn judge(target: &AddressTarget, whose: &Whose, owners: &BTreeMap<TargetGrou
             ),
         ),
         (_, Some(owner)) => (Fate::LeftAlone, Reason::from(*owner).to_string()),
+        (Whose::Unattached(interface), None) => (
+            Fate::Unattached,
+            format!(
+                "its interface {interface} is attached to nothing, so that no host answers: it outlived its instance, or \
+                 is on its way to another one; attach it, or deregister the address"
+            ),
+        ),
         _ => (
             Fate::Found,
             format!(

@@ -7,10 +7,17 @@
 use crate::{
     address::Address,
     holder::Holders,
+    id::InstanceId,
     instance::{Instance, Side},
     observed::{Reason, Target},
+    presence::Facts,
     registration::Registration,
+    time::Timestamp,
 };
+
+/// How the keys of tags begin that a node of a Kubernetes cluster bears: those of its cluster, of EKS's managed node
+/// groups, and of EKS Auto Mode. <https://docs.aws.amazon.com/eks/latest/userguide/eks-using-tags.html>
+const OF_NODES: [&str; 3] = ["kubernetes.io/cluster/", "eks:", "aws:eks:"];
 
 /// Returns whether the instance's own description is not enough to tell whose a target is: it is outside its group's
 /// VPC, the instance does not have its address (any more), or it is an address that can move to another interface at
@@ -37,6 +44,30 @@ pub fn doubt(instance: &Instance, target: &Target, holders: &Holders) -> Option<
     others.next().map(|_| Reason::AddressNotUnique(address))
 }
 
+/// Returns the instance that has taken over an address from an instance that is out, if it certainly has: fail-over
+/// software, or a person, has moved it there as a secondary address.
+///
+/// An address that is free can become any host's. So a primary address is no such one, nor is that of an interface which
+/// a service of AWS looks after.
+pub fn heir<'h>(instance: &'h Instance, target: &Target, holders: &'h Holders) -> Option<&'h InstanceId> {
+    let mut others = holders.others(instance, target.address()?);
+    let (holder, vpc) = (others.next()?, target.vpc.as_ref()?);
+    let is_where_it_was = target.is_far() || holder.vpc == *vpc;
+    let is_sole = others.next().is_none() && !(target.is_far() && holders.is_inside(vpc, target.address()?));
+    let is_moved = is_where_it_was && is_sole && !holder.is_primary && !holder.is_managed;
+    holder.instance.as_ref().filter(|_| is_moved)
+}
+
+/// Returns whether an instance has certainly got an address from another one: it runs, it ran already when the address
+/// was taken from the other's balancers at `taken_at`, and it is no node whose addresses Kubernetes hands out.
+pub fn is_heir(instance: &Instance, target: &Target, taken_at: Option<Timestamp>) -> bool {
+    let side = target.address().and_then(|address| instance.side(address, target.vpc.as_ref()));
+    let is_there = side == Some(if target.is_far() { Side::Far } else { Side::Near });
+    let ran_already = instance.launch_time.zip(taken_at).is_some_and(|(launch, taken)| launch <= taken);
+    let is_node = instance.tags.keys().any(|key| OF_NODES.iter().any(|prefix| key.starts_with(prefix)));
+    is_there && ran_already && !is_node && !instance.is_ignored() && Facts::of(instance).presence().is_in()
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
@@ -54,7 +85,8 @@ mod tests {
         let mut holders = Holders::default();
         for (interface, vpc, instance) in of {
             let instance = instance.map(Into::into);
-            let holder = Holder { interface: (*interface).into(), vpc: (*vpc).into(), instance };
+            let (interface, vpc) = ((*interface).into(), (*vpc).into());
+            let holder = Holder { interface, vpc, instance, is_primary: false, is_managed: false };
             holders.note(address.parse().unwrap(), holder);
         }
         holders

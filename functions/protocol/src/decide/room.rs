@@ -99,9 +99,9 @@ impl TakeOut {
     /// Adds registrations of later waves, as many as need no further tag.
     fn filled_up(&self, mut next: BTreeSet<Registration>) -> BTreeSet<Registration> {
         let tags = tags_needed(&next);
-        let mut others = self.hold.iter().filter(|other| self.takes(other) && !next.contains(*other)).cloned();
+        let others = self.hold.iter().filter(|other| self.takes(other) && !next.contains(*other)).cloned();
         let mut added = BTreeSet::new();
-        while let Some(other) = others.next() {
+        for other in others {
             let with_it: BTreeSet<Registration> = next.iter().chain(&added).cloned().chain([other.clone()]).collect();
             if tags_needed(&with_it) > tags {
                 break;

@@ -9,12 +9,12 @@ use aws_sdk_ec2::{
     operation::{
         describe_network_interfaces::DescribeNetworkInterfacesOutput, describe_subnets::DescribeSubnetsOutput,
     },
-    types::NetworkInterface,
+    types::{NetworkInterface, NetworkInterfaceStatus},
 };
 use protocol::{
     call_error::CallError,
     holder::{Holder, Holders},
-    id::VpcId,
+    id::{InterfaceId, VpcId},
     network::{Networks, Subnet},
 };
 
@@ -86,9 +86,12 @@ impl Ec2 {
             inside.for_each(|place| holders.note_inside(place.clone()));
         }
         let note = |found: &NetworkInterface| {
-            let Some(holder) = holder(found) else { return };
             let asked = addresses_of(found).filter(|address| addresses.contains(address));
-            asked.for_each(|address| holders.note(address, holder.clone()));
+            for address in asked {
+                if let Some(holder) = holder(found, address) {
+                    holders.note(address, holder);
+                }
+            }
         };
         self.interfaces_with(addresses, note).await?;
         Ok(holders)
@@ -132,8 +135,14 @@ fn addresses_of(found: &NetworkInterface) -> impl Iterator<Item = IpAddr> + '_ {
     ipv4.chain(ipv6).filter_map(|text| text.parse().ok())
 }
 
-fn holder(found: &NetworkInterface) -> Option<Holder> {
+fn holder(found: &NetworkInterface, address: IpAddr) -> Option<Holder> {
+    let is_it = |text: Option<&str>| text.and_then(|text| text.parse().ok()) == Some(address);
+    let ipv4 = found.private_ip_addresses().iter().filter(|one| is_it(one.private_ip_address()));
+    let ipv6 = found.ipv6_addresses().iter().filter(|one| is_it(one.ipv6_address()));
+    let is_primary = ipv4.map(|one| one.primary()).chain(ipv6.map(|one| one.is_primary_ipv6()));
     Some(Holder {
+        is_primary: is_primary.flatten().any(|is_primary| is_primary),
+        is_managed: found.requester_managed().unwrap_or_default(),
         interface: found.network_interface_id()?.into(),
         vpc: found.vpc_id()?.into(),
         instance: found.attachment().and_then(|attachment| attachment.instance_id()).map(Into::into),
@@ -145,5 +154,10 @@ fn note(networks: &mut Networks, found: &NetworkInterface) {
     let Some(vpc) = found.vpc_id().map(VpcId::from) else { return };
     let ipv4 = found.ipv4_prefixes().iter().map(|prefix| prefix.ipv4_prefix());
     let ipv6 = found.ipv6_prefixes().iter().map(|prefix| prefix.ipv6_prefix());
-    networks.note(&vpc, addresses_of(found), blocks(ipv4.chain(ipv6)));
+    // "available" is an interface that is attached to nothing. A service attaches and deletes its interfaces by itself.
+    // <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_NetworkInterface.html>
+    let is_unattached =
+        found.status() == Some(&NetworkInterfaceStatus::Available) && found.requester_managed() != Some(true);
+    let unattached = found.network_interface_id().filter(|_| is_unattached).map(InterfaceId::from);
+    networks.note(&vpc, unattached.as_ref(), addresses_of(found), blocks(ipv4.chain(ipv6)));
 }

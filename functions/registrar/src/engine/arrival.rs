@@ -68,7 +68,7 @@ impl Arrival {
         arrival.unready.extend(drained);
         arrival.unready.extend(decision.stuck.iter().map(because));
         let is_stuck = |registration: &Registration| decision.stuck.iter().any(|(stuck, _)| stuck == registration);
-        let given_up = decision.let_go.iter().chain(&decision.left_alone);
+        let given_up = decision.let_go.iter().chain(&decision.left_alone).chain(&decision.away);
         arrival.unwaited.extend(given_up.filter(|(registration, _)| !is_stuck(registration)).map(because));
         arrival
     }

@@ -86,7 +86,7 @@ impl Look<'_> {
     }
 
     /// Notes what needs no act.
-    fn note(&mut self, instance: &Instance, decision: &GiveBack) {
+    pub(super) fn note(&mut self, instance: &Instance, decision: &GiveBack) {
         let id = &instance.id;
         for (registration, health) in &decision.in_place {
             tracing::info!(instance = %id, %registration, %health, "in place");
@@ -101,6 +101,9 @@ impl Look<'_> {
             self.notes.journal.let_go(id, Because::of(registration, reason));
         }
         for (registration, reason) in &decision.stuck {
+            self.notes.journal.needs_a_person(id, Because::of(registration, reason));
+        }
+        for (registration, reason) in &decision.away {
             self.notes.journal.needs_a_person(id, Because::of(registration, reason));
         }
         for (registration, error) in &decision.unreadable {
@@ -132,7 +135,7 @@ impl Look<'_> {
         }
     }
 
-    fn rehearse_give_back(&mut self, decisions: &[(&Instance, GiveBack)]) {
+    pub(super) fn rehearse_give_back(&mut self, decisions: &[(&Instance, GiveBack)]) {
         for (instance, decision) in decisions {
             for (registration, _) in &decision.register {
                 self.notes.journal.deed(&instance.id, Action::Register, registration, REGISTER_WHY);

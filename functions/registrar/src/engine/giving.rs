@@ -25,6 +25,9 @@ use crate::{aws::budget::Budget, balancer::Balancers, report::Action};
 /// Why a registration is made.
 pub(super) const REGISTER_WHY: &str = "the instance runs";
 
+/// Why a registration is made that an instance holds and another instance gets.
+const FOLLOW_WHY: &str = "another instance, which runs, has its address by now";
+
 /// Balancers that are read between two looks at the clock, after registrations were made there: a few seconds' worth.
 ///
 /// Too small: more round trips are waited for. Too large: an invocation may end in the middle of them.
@@ -72,9 +75,13 @@ impl Look<'_> {
                 match result {
                     Ok(false) => left.push(item),
                     Ok(true) => {
-                        self.notes.journal.deed(id, Action::Register, registration, REGISTER_WHY);
-                        let started_at = instances[id].launch_time;
-                        self.notes.journal.seconds_to_back(id, self.reading.seconds_since(started_at));
+                        if has_target(instances[id], &item.2) {
+                            self.notes.journal.deed(id, Action::Register, registration, REGISTER_WHY);
+                            let started_at = instances[id].launch_time;
+                            self.notes.journal.seconds_to_back(id, self.reading.seconds_since(started_at));
+                        } else {
+                            self.notes.journal.deed(id, Action::Register, registration, FOLLOW_WHY);
+                        }
                         given.due.insert(item.0.clone());
                         given.registered.insert((item.0, item.1));
                     }

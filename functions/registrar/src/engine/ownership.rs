@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
+    address::Address,
     because::Because,
     call_error::CallError,
     decide,
@@ -14,7 +15,8 @@ use protocol::{
     registration::{Registration, ZONE_ALL},
 };
 
-use super::{Item, Look};
+use super::{Item, Look, give_back::look};
+use crate::{balancer::Balancers, config::Mode};
 
 impl Look<'_> {
     /// Reads which interfaces have the addresses of some targets. Without any target, there is no call.
@@ -80,13 +82,16 @@ impl Look<'_> {
         lost
     }
 
-    /// Asks whose the targets are that are about to be registered. One that may be another host's waits for a person.
+    /// Asks whose the targets are that are about to be registered, or that name an address which their instance does
+    /// not have. One that may be another host's waits for a person. An address that another interface has by now is
+    /// not the instance's any more.
     pub(super) async fn question(
         &self,
         standings: &mut BTreeMap<InstanceId, Vec<(Registration, Standing)>>,
         instances: &BTreeMap<&InstanceId, &Instance>,
     ) {
         let doubtful = |id: &InstanceId, registration: &Registration, standing: &Standing| match standing {
+            Standing::Away(target) => instances.get(id).map(|instance| (*instance, target.clone())),
             Standing::Absent(target) => instances
                 .get(id)
                 .filter(|instance| decide::is_doubtful(instance, registration, target))
@@ -102,8 +107,11 @@ impl Look<'_> {
                 let Some((instance, target)) = doubtful(id, registration, standing) else { continue };
                 match &holders {
                     Ok(holders) => {
-                        if let Some(reason) = decide::doubt(instance, &target, holders) {
-                            *standing = Standing::Stuck(reason);
+                        let doubt = decide::doubt(instance, &target, holders);
+                        match (doubt, matches!(standing, Standing::Away(_))) {
+                            (None, _) => {}
+                            (Some(reason), false) => *standing = Standing::Stuck(reason),
+                            (Some(reason), true) => *standing = Standing::Never(reason),
                         }
                     }
                     Err(error) => *standing = Standing::Unreadable(error.clone()),
@@ -111,4 +119,93 @@ impl Look<'_> {
             }
         }
     }
+
+    /// Registers again what instances that are out hold at addresses which running instances have taken over: a
+    /// secondary address moves to the standby host when the active one stops. Such a target was deregistered because its
+    /// host was stopped, and has another host now.
+    pub(super) async fn follow_moved(&mut self, balancers: &Balancers, out: &[&Instance]) {
+        let wanted: Vec<(&Instance, BTreeSet<Registration>)> = out
+            .iter()
+            .filter(|instance| !instance.state.is_dying())
+            .map(|instance| (*instance, lost_addresses(instance)))
+            .filter(|(_, registrations)| !registrations.is_empty())
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let standings = look(balancers, &wanted, None).await;
+        let mut away: Vec<(&Instance, Registration, Target)> = Vec::new();
+        for (instance, _) in &wanted {
+            let own = standings.get(&instance.id).into_iter().flatten();
+            away.extend(own.filter_map(|(registration, standing)| match standing {
+                Standing::Away(target) => Some((*instance, registration.clone(), target.clone())),
+                _ => None,
+            }));
+        }
+        let heirs = match self.heirs(&away).await {
+            Ok(heirs) => heirs,
+            Err(error) => {
+                away.iter().for_each(|(instance, registration, _)| {
+                    self.notes.call_failed(&instance.id, Some(registration), &error);
+                });
+                return;
+            }
+        };
+        let mut followed: BTreeMap<&InstanceId, Vec<(Registration, Standing)>> = BTreeMap::new();
+        for (instance, registration, target) in &away {
+            let heir = heirs.iter().find(|heir| decide::is_heir(heir, target, instance.held().taken_at(registration, self.reading.at)));
+            let Some(heir) = heir else { continue };
+            let asked = [(heir, BTreeSet::from([registration.clone()]))];
+            let of_heir = look(balancers, &asked, None).await.remove(&heir.id).unwrap_or_default();
+            let is_followed = |standing: &Standing| {
+                matches!(standing, Standing::InPlace(_) | Standing::Absent(_) | Standing::Draining { .. })
+            };
+            let of_heir = of_heir.into_iter().filter(|(_, standing)| is_followed(standing));
+            followed.entry(&instance.id).or_default().extend(of_heir);
+        }
+        let instances: Vec<&Instance> = wanted.iter().map(|(instance, _)| *instance).collect();
+        let mut decisions = Vec::new();
+        for (instance, attached) in self.attached(&instances).await {
+            let Some(standings) = followed.remove(&instance.id) else { continue };
+            let decision = decide::give_back(instance, self.reading.at, standings, &BTreeSet::new(), &attached);
+            self.note(instance, &decision);
+            decisions.push((instance, decision));
+        }
+        match self.engine.mode {
+            Mode::Enforce => {
+                drop(self.register(balancers, &mut decisions).await);
+                self.forget(&mut decisions).await;
+            }
+            Mode::Observe => self.rehearse_give_back(&decisions),
+        }
+    }
+
+    /// Reads the instances that may have taken over some addresses, without those that their groups keep out of service.
+    async fn heirs(&mut self, away: &[(&Instance, Registration, Target)]) -> Result<Vec<Instance>, CallError> {
+        let holders = self.holders(away.iter().map(|(_, _, target)| target)).await?;
+        let heirs = away.iter().filter_map(|(instance, _, target)| decide::heir(instance, target, &holders));
+        let heirs: BTreeSet<InstanceId> = heirs.cloned().collect();
+        match heirs.is_empty() {
+            true => Ok(Vec::new()),
+            false => {
+                let read = self.engine.clients.ec2.read(&heirs).await?.instances;
+                Ok(self.in_service(read.values().collect()).await.into_iter().cloned().collect())
+            }
+        }
+    }
+}
+
+/// Returns what an instance holds at literal addresses that it does not have.
+fn lost_addresses(instance: &Instance) -> BTreeSet<Registration> {
+    let is_lost = |registration: &Registration| match registration.target.address {
+        Some(Address::Literal(address)) => !instance.owns(address),
+        _ => false,
+    };
+    instance.held().registrations().into_iter().filter(is_lost).collect()
+}
+
+/// Returns whether an instance holds anything at a literal address. The address can move to another interface while the
+/// instance is out.
+pub(crate) fn can_move(found: &BTreeSet<Registration>) -> bool {
+    found.iter().any(|registration| matches!(registration.target.address, Some(Address::Literal(_))))
 }

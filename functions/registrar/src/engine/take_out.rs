@@ -12,7 +12,7 @@ use protocol::{
     presence::Facts,
 };
 
-use super::{Look, arrival::GivenBack};
+use super::{Look, arrival::GivenBack, ownership::can_move};
 use crate::{
     balancer::{Balancers, Scan},
     config::Mode,
@@ -35,6 +35,8 @@ pub(crate) struct TakenOut {
 pub(crate) struct LookedAfter {
     /// Instances that are still out.
     pub(crate) still_out: BTreeSet<InstanceId>,
+    /// Those of them that hold something at an address which can move to another host.
+    pub(crate) may_move: BTreeSet<InstanceId>,
     /// What was registered again for the instances that run by now.
     pub(crate) given_back: GivenBack,
 }
@@ -55,8 +57,17 @@ impl Look<'_> {
         TakenOut { draining, ..self.take(&balancers, &found, instances).await }
     }
 
-    /// Holds and deregisters what a scan found of instances that are out.
+    /// Holds and deregisters what a scan found of instances that are out. If there is nothing to deregister any more,
+    /// what they hold follows its address to another host.
     pub(crate) async fn take(&mut self, balancers: &Balancers, found: &[Found], instances: &[&Instance]) -> TakenOut {
+        let taken_out = self.take_found(balancers, found, instances).await;
+        if !taken_out.is_any {
+            self.follow_moved(balancers, instances).await;
+        }
+        taken_out
+    }
+
+    async fn take_found(&mut self, balancers: &Balancers, found: &[Found], instances: &[&Instance]) -> TakenOut {
         let mut by_instance: BTreeMap<InstanceId, Vec<Found>> =
             instances.iter().map(|instance| (instance.id.clone(), Vec::new())).collect();
         for found in found {
@@ -148,7 +159,11 @@ impl Look<'_> {
             // The operator may want the instance left alone by now.
             wait.is_none() && self.is_ours(now)
         });
+        let held_by = |now: &&Instance| (now.id.clone(), now.held().registrations());
+        let may_move = out.iter().map(held_by).filter(|(_, held)| can_move(held)).map(|(id, _)| id).collect();
+        // What was deregistered a moment ago may have moved just before the call.
+        self.follow_moved(&self.engine.balancers(), &out).await;
         let still_out = out.into_iter().map(|now| now.id.clone()).collect();
-        LookedAfter { still_out, given_back: self.give_back(&running).await }
+        LookedAfter { still_out, may_move, given_back: self.give_back(&running).await }
     }
 }

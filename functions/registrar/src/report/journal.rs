@@ -117,7 +117,9 @@ impl Journal {
     pub fn orphan(&mut self, orphan: Orphan) {
         let (registration, fate, why) = (&orphan.registration, orphan.fate.word(), &orphan.why);
         match orphan.fate {
-            Fate::LeftAlone | Fate::CannotTell | Fate::Gone => tracing::info!(%registration, fate, why, "orphan"),
+            Fate::LeftAlone | Fate::CannotTell | Fate::Gone | Fate::Unattached => {
+                tracing::info!(%registration, fate, why, "orphan")
+            }
             _ => tracing::warn!(%registration, fate, why, "orphan"),
         }
         self.report.orphans.push(orphan);

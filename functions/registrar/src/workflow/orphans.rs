@@ -25,7 +25,7 @@ use tokio::time::Instant as MonotonicTime;
 use super::sweep::Order;
 use crate::{
     aws::parts::{in_parts, of_each},
-    config::{Mode, Orphans},
+    config::Mode,
     engine::{Look, parts::TARGETS_PER_CALL_MAX},
 };
 
@@ -54,22 +54,23 @@ impl Look<'_> {
         let mut to_prune = Vec::new();
         for (target, whose) in &confirmed.orphans {
             let found = orphan::judge(target, whose, &confirmed.owners);
-            match (found.fate, self.engine.orphans, self.engine.mode) {
-                (Fate::Found, Orphans::Prune, Mode::Enforce) => to_prune.push((place(target), found)),
-                (Fate::Found, Orphans::Prune, Mode::Observe) => {
-                    self.notes.journal.orphan(Orphan { fate: Fate::WouldPrune, ..found });
-                }
-                _ => self.notes.journal.orphan(found),
+            match (self.engine.orphans.prunes(found.fate), self.engine.mode) {
+                (true, Mode::Enforce) => to_prune.push((place(target), whose.clone(), found)),
+                (true, Mode::Observe) => self.notes.journal.orphan(Orphan { fate: Fate::WouldPrune, ..found }),
+                (false, _) => self.notes.journal.orphan(found),
             }
         }
         self.prune(to_prune, order).await;
     }
 
     /// Deregisters what is still an orphan at a second look.
-    async fn prune(&mut self, found: Vec<(Place, Orphan)>, order: &Order) {
+    async fn prune(&mut self, found: Vec<(Place, Whose, Orphan)>, order: &Order) {
         if found.is_empty() {
             return;
         }
+        let before: BTreeMap<Place, Whose> =
+            found.iter().map(|(place, whose, _)| (place.clone(), whose.clone())).collect();
+        let found: Vec<(Place, Orphan)> = found.into_iter().map(|(place, _, orphan)| (place, orphan)).collect();
         if !order.has_time_for(TIME_TO_PRUNE) {
             return self.end(
                 found,
@@ -82,8 +83,9 @@ impl Look<'_> {
             return self.end(found, Fate::NotPruned, "the second look failed: the next sweep tries again");
         };
         let seen_at = MonotonicTime::now();
+        // An interface that was attached to nothing a minute ago still has to be, and to have the address.
         let is_ours = |(target, whose): &&(AddressTarget, Whose)| {
-            *whose == Whose::Free && !confirmed.owners.contains_key(&target.group)
+            before.get(&place(target)) == Some(whose) && !confirmed.owners.contains_key(&target.group)
         };
         let still: BTreeSet<Place> =
             confirmed.orphans.iter().filter(is_ours).map(|(target, _)| place(target)).collect();

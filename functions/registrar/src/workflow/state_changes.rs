@@ -152,8 +152,12 @@ impl Look<'_> {
         let (out, running) = self.sort_by_state(instances);
         self.give_back(&running).await;
         let still_out = match self.take_out(&out).await.is_any {
-            true => self.look_after_taking(&out).await.still_out,
-            false => out.iter().map(|instance| instance.id.clone()).collect(),
+            true => {
+                // An address may move once its host is down. So the second event of the stop is not left alone.
+                let looked = self.look_after_taking(&out).await;
+                looked.still_out.difference(&looked.may_move).cloned().collect()
+            }
+            false => out.iter().map(|instance| instance.id.clone()).collect::<BTreeSet<_>>(),
         };
         let out = out.into_iter().filter(|instance| still_out.contains(&instance.id));
         self.remember_served(out.chain(running));

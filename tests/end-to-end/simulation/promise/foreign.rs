@@ -51,7 +51,10 @@ pub fn given_without_right(world: &World, ledger: &Ledger, changes: &Changes) ->
         if let Some(guard) = guard_of(world, ledger, &owned) {
             return violation(entry, &guard);
         }
-        if !ledger.was_promised(&owned, world.now(), ACTS_LATE) {
+        // A floating address takes along what its last host, which is out, still holds.
+        let is_floating = view::literal_of(&owned.place).is_some();
+        let is_held_by_last = is_floating && ledger.held.iter().any(|held| held.place == owned.place);
+        if !is_held_by_last && !ledger.was_promised(&owned, world.now(), ACTS_LATE) {
             return violation(entry, "it was neither held nor declared");
         }
         if ledger.kept_out.get(&owned.instance).is_some_and(|since| world.now() - *since > ACTS_LATE) {

@@ -53,7 +53,7 @@ pub(super) fn may_stay(
         || (is_address && !known.is_current)
         // An address outside a group's VPC is taken for the instance's "only while no other interface *of the account* has it"
         // (the same).
-        || (entry.is_far && view::bearers(world, entry) > 1)
+        || (entry.far_zone.is_some() && view::bearers(world, entry) > 1)
 }
 
 /// Promise 2.
@@ -98,7 +98,7 @@ pub fn is_out_of_service(world: &World, instance: &str) -> bool {
 /// A far place is left alone while another interface has the same address.
 pub(super) fn is_ambiguous(world: &World, owned: &Owned) -> bool {
     let Some(instance) = world.ec2.instance(&owned.instance) else { return false };
-    let Some(address) = instance.primary_ipv4().filter(|_| owned.place.contains("@all")) else { return false };
+    let Some(address) = instance.primary_ipv4().filter(|_| owned.place.contains('@')) else { return false };
     let bearers = world.ec2.interfaces.values().filter(|interface| interface.has(address.into()));
     bearers.count() > 1
 }

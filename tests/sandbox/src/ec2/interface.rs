@@ -49,15 +49,23 @@ pub(super) struct Facts {
     /// True if it came with the instance. False if it was attached later or had been there before (EC2 guide, "Delete on
     /// termination"): then it outlives the instance, with its addresses.
     pub(super) delete_on_termination: bool,
+    /// Whether a service made it for something of its own (`RequesterManaged`): it is in use, and no instance has it.
+    pub(super) is_services: bool,
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { interface_type: "interface".to_owned(), description: String::new(), delete_on_termination: true }
+        Self {
+            interface_type: "interface".to_owned(),
+            description: String::new(),
+            delete_on_termination: true,
+            is_services: false,
+        }
     }
 }
 
-/// Creates an interface that is attached to nothing: of a load balancer, a Fargate task, a database.
+/// Creates an interface of a service: of a load balancer, a Fargate task, a database. Once it is attached to an instance, it is
+/// the account's own.
 ///
 /// # Errors
 /// If the subnet does not exist or cannot give the addresses.
@@ -92,10 +100,15 @@ pub fn create_interface(world: &mut World, subnet_id: &str, new: NewInterface) -
         attachment: None,
     };
     let interface_type = if new.interface_type.is_empty() { "interface".to_owned() } else { new.interface_type };
-    let facts = Facts { interface_type, description: new.description, delete_on_termination: false };
+    let facts = Facts { interface_type, description: new.description, delete_on_termination: false, is_services: true };
     world.ec2.interface_facts.insert(id.clone(), facts);
     insert(world, interface);
     Ok(id)
+}
+
+/// Makes an interface the account's own, which is attached to nothing yet.
+pub(super) fn release(world: &mut World, interface_id: &str) {
+    world.ec2.interface_facts.entry(interface_id.to_owned()).or_default().is_services = false;
 }
 
 /// Creates an interface in the instance's own subnet and attaches it; it goes when the instance is terminated.
@@ -152,6 +165,7 @@ pub fn attach_interface(
         return Err(ApiError::sender("InvalidParameterValue", message));
     }
     change(world, interface_id, |interface| interface.attachment = Some(attachment));
+    release(world, interface_id);
     Ok(())
 }
 

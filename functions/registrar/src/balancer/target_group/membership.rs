@@ -115,7 +115,7 @@ pub(super) fn claim(group: &TargetGroup, member: &Member, index: &Index<'_>) -> 
     // registered with its zone, and has to be registered with the same one again.
     let zone = member.zone.clone().filter(|_| side == Side::Far);
     let (port, quic_id) = (Some(member.port), member.quic_id.clone());
-    let vpc = address.and(group.vpc.clone());
+    let vpc = group.vpc.clone().filter(|_| address.is_some());
     let target = Target { id: member.id.clone(), port, zone: zone.clone(), quic_id: quic_id.clone(), vpc };
     let registration = Registration::in_group(group.id.clone(), TargetName { port, address, zone, quic_id });
     Some(Found { instance: instance.id.clone(), registration, target, owner: None, doubt: None })
@@ -174,9 +174,7 @@ pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health>
     let is_it = |member: &&Member| {
         let is_target = match address {
             None => member.id == wanted.instance.id.as_str(),
-            Some(address) => {
-                member.id.parse().is_ok_and(|ip: IpAddr| wanted.instance.look_up(*address, Family::of(ip)) == Some(ip))
-            }
+            Some(address) => member.id.parse().is_ok_and(|ip: IpAddr| wanted.instance.can_mean(address, ip)),
         };
         is_target && Some(member.port) == *port && !member.is_draining
     };
@@ -202,7 +200,9 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
         (TargetType::Instance, None) if instance.vpc == group.vpc => (instance.id.to_string(), None, None),
         (TargetType::Instance, None) => return other_vpc(instance.vpc.clone()),
         (TargetType::Ip(family), Some(address)) => {
-            let Some(ip) = instance.look_up(*address, *family) else { return no_address(instance, *address, *family) };
+            let Some(ip) = instance.look_up(address, *family) else {
+                return no_address(wanted, group, address.clone(), *family);
+            };
             let zone = match (instance.side(ip, group.vpc.as_ref()), zone) {
                 // Inside the VPC, AWS finds the zone itself, and refuses a request that names another one.
                 (Some(Side::Near), _) => None,
@@ -222,11 +222,19 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
     Standing::Absent(Target { id, port: *port, zone, quic_id: quic_id.clone(), vpc })
 }
 
-fn no_address(instance: &Instance, address: Address, family: Family) -> Standing {
+fn no_address(wanted: Wanted<'_>, group: &TargetGroup, address: Address, family: Family) -> Standing {
+    let TargetName { port, zone, quic_id, .. } = wanted.registration.target.clone();
     match address {
-        Address::Literal(literal) if instance.owns(literal) => Standing::Never(Reason::OtherFamily { address, family }),
-        Address::Literal(_) => Standing::Never(Reason::AddressNotOwned(address)),
-        Address::Interface(_) => Standing::Stuck(Reason::NoAddress { address, family }),
+        Address::Literal(literal) if wanted.instance.owns(literal) || !family.has(literal) => {
+            Standing::Never(Reason::OtherFamily { address, family })
+        }
+        Address::Literal(literal) => {
+            Standing::Away(Target { id: literal.to_string(), port, zone, quic_id, vpc: group.vpc.clone() })
+        }
+        Address::Attached { ref interface, .. } if !wanted.instance.has_interface(interface) => {
+            Standing::Stuck(Reason::InterfaceGone(address))
+        }
+        Address::Interface(_) | Address::Attached { .. } => Standing::Stuck(Reason::NoAddress { address, family }),
     }
 }
 

@@ -101,6 +101,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiE
         Some(mut ids) => ids.remove(0),
         None => {
             let id = interface::create_interface(world, &subnet_id, new)?;
+            interface::release(world, &id);
             world.ec2.tags.insert(id.clone(), tags.remove("network-interface").unwrap_or_default());
             remember_made(world, token.clone(), params, std::slice::from_ref(&id));
             id

@@ -150,7 +150,7 @@ pub(super) fn interface(world: &World, name: &str, one: &Interface, order: &mut 
         .append(&interface_fields(world, one, order))
         .append(&attachment(world, one, AttachmentOwner::Shown))
         .optional("availabilityZone", zone)
-        .text("requesterManaged", false)
+        .text("requesterManaged", is_services(world, one))
         .append(&tag_set(&tags::of(world, &one.id), order))
 }
 
@@ -171,7 +171,7 @@ fn interface_fields(world: &World, one: &Interface, order: &mut Order) -> Elemen
         .text("vpcId", &one.vpc_id)
         .text("description", description)
         .text("ownerId", ACCOUNT)
-        .text("status", if one.attachment.is_some() { "in-use" } else { "available" })
+        .text("status", if one.attachment.is_some() || is_services(world, one) { "in-use" } else { "available" })
         .optional("privateIpAddress", one.ipv4.first())
         .optional("privateDnsName", one.ipv4.first().map(|address| private_dns_name(&address.to_string())))
         .text("sourceDestCheck", true)
@@ -180,6 +180,10 @@ fn interface_fields(world: &World, one: &Interface, order: &mut Order) -> Elemen
         .list("ipv6AddressesSet", order.vary(ipv6))
         .append(&prefixes(one))
         .text("interfaceType", interface_type)
+}
+
+fn is_services(world: &World, one: &Interface) -> bool {
+    world.ec2.interface_facts.get(&one.id).is_some_and(|facts| facts.is_services)
 }
 
 /// Delegated prefixes. Without any, there is no element.
