@@ -22,8 +22,8 @@ pub struct GiveBack {
     pub register: Vec<(Registration, Target)>,
     /// Registrations that are in place, each with its health.
     pub in_place: Vec<(Registration, Health)>,
-    /// Registrations that have to wait, each with how long.
-    pub draining: Vec<(Registration, Duration)>,
+    /// Registrations that have to wait, each with how long, if that is known.
+    pub draining: Vec<(Registration, Option<Duration>)>,
     /// Registrations that are given up, with a warning, and that the tags need not hold any more.
     pub let_go: Vec<(Registration, Reason)>,
     /// Registrations that are declared, and that an operator, a controller or a group looks after.
@@ -164,14 +164,19 @@ fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
 }
 
 /// Returns how long an address will still be drained: until its delay after it was held has passed, if both are known.
-fn draining_left(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Duration {
+fn draining_left(
+    held: &Held,
+    registration: &Registration,
+    delay: Option<Duration>,
+    now: Timestamp,
+) -> Option<Duration> {
     let end = held.taken_at(registration).zip(delay).map(|(taken, delay)| taken + delay);
     // The deregistration came shortly after the holding. So if the end seems to be in the past, it is near.
-    end.and_then(|end| (end - now).to_std().ok()).map_or(DRAINING_RETRY, |left| left.max(DESCRIPTION_RETRY))
+    end.and_then(|end| (end - now).to_std().ok()).map(|left| left.max(DESCRIPTION_RETRY))
 }
 
 fn look_again(decision: &GiveBack, settled_in: Duration) -> Option<Duration> {
-    let drained = decision.draining.iter().map(|(_, left)| *left).min();
+    let drained = decision.draining.iter().map(|(_, left)| left.unwrap_or(DRAINING_RETRY)).min();
     let forgotten: BTreeSet<&Registration> =
         decision.forget_when_given.iter().flat_map(|tag| &tag.registrations).collect();
     let is_checked = decision.register.iter().any(|(registration, _)| !forgotten.contains(registration));

@@ -32,6 +32,9 @@ const NAMES_PER_CALL_MAX: usize = 50;
 /// Ids in one DescribeAutoScalingInstances call (API reference).
 const IDS_PER_CALL_MAX: usize = 50;
 
+/// Members on one page of DescribeAutoScalingInstances, the most that it allows (API reference).
+const MEMBERS_PER_PAGE_MAX: i32 = 50;
+
 /// The code for every lifecycle action that is over, or that never was: "No active Lifecycle Action found with...".
 const VALIDATION_ERROR: &str = "ValidationError";
 
@@ -90,6 +93,24 @@ impl AutoScaling {
             let next = DescribeAutoScalingInstancesOutput::next_token;
             self.budget.pages(None, "autoscaling:DescribeAutoScalingInstances", page, next, see).await?;
         }
+        Ok(members)
+    }
+
+    /// Reads all instances that are members of a group of the account, or of its warm pool: a call for 50 of them.
+    /// "If you omit this property, all Auto Scaling instances are described", and "the maximum value is 50"
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeAutoScalingInstances.html>).
+    ///
+    /// # Errors
+    /// If a call fails. Then it is not known which instances should get traffic.
+    pub async fn all_members(&self) -> Result<BTreeMap<InstanceId, Member>, CallError> {
+        let mut members = BTreeMap::new();
+        let call = self.client.describe_auto_scaling_instances().max_records(MEMBERS_PER_PAGE_MAX);
+        let page = |token| call.clone().set_next_token(token).send();
+        let see = |page: DescribeAutoScalingInstancesOutput| {
+            members.extend(page.auto_scaling_instances().iter().filter_map(member));
+        };
+        let next = DescribeAutoScalingInstancesOutput::next_token;
+        self.budget.pages(None, "autoscaling:DescribeAutoScalingInstances", page, next, see).await?;
         Ok(members)
     }
 

@@ -35,6 +35,7 @@ pub(crate) mod give_back;
 mod giving;
 mod guards;
 mod hints;
+mod last_seen;
 pub(crate) mod notes;
 pub(crate) mod parts;
 pub(crate) mod reading;
@@ -49,13 +50,15 @@ use std::{
 };
 
 use protocol::{
+    balancer::BalancerId,
     because::Because,
     decide::Attached,
     declaration::Declaration,
     id::{AutoScalingGroupName, InstanceId},
     instance::Instance,
+    member::AttachedBalancers,
     observed::Target,
-    presence::{Facts, Hooks, Membership, Presence},
+    presence::{Facts, Hooks, Membership, Presence, WhyOut},
     registration::Registration,
     tag,
 };
@@ -68,6 +71,7 @@ use crate::{
 };
 
 use desired::broken_tags;
+use last_seen::LastSeen;
 use notes::Notes;
 use reading::{Age, Reading};
 use served::Served;
@@ -82,6 +86,7 @@ pub struct Engine {
     pub(crate) orphans: Orphans,
     pub(crate) served: Served,
     pub(crate) storms: Storms,
+    pub(crate) last_seen: LastSeen,
 }
 
 /// A registration that was made or removed, or is to be.
@@ -90,7 +95,8 @@ pub(crate) type Item = (InstanceId, Registration, Target);
 impl Engine {
     /// Creates an engine that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
-        Self { clients, mode, scope, orphans: Orphans::Report, served: Served::default(), storms: Storms::default() }
+        let (served, storms, last_seen) = (Served::default(), Storms::default(), LastSeen::default());
+        Self { clients, mode, scope, orphans: Orphans::Report, served, storms, last_seen }
     }
 
     /// Returns the same engine, with what it should do about orphans.
@@ -103,6 +109,13 @@ impl Engine {
     pub fn forget_stops(&self) {
         self.served.forget();
         self.storms.forget();
+    }
+
+    /// Returns the reading of some instances that were just described. Instances that are out and have lost their
+    /// addresses get those of their last description.
+    pub(crate) fn reading_of(&self, age: Age, described: &mut Described) -> Reading {
+        let remembered = self.last_seen.complete(described);
+        Reading::new(age, described).with_remembered(remembered)
     }
 
     /// Begins a look: some instances were read for it, and something is asked of it.
@@ -198,10 +211,7 @@ impl Look<'_> {
     /// Returns whether an instance is in or out, by its description, by what was read of its group, and by what its
     /// hooks ask for.
     pub(crate) fn presence(&self, instance: &Instance) -> Presence {
-        self.presence_of_member(instance, self.reading.membership(&instance.id))
-    }
-
-    fn presence_of_member(&self, instance: &Instance, membership: Membership<'_>) -> Presence {
+        let membership = self.reading.membership(&instance.id);
         let hooks = Hooks {
             register_it: self.asked.entering.contains_key(&instance.id),
             deregister_it: self.asked.leaving.contains(&instance.id),
@@ -256,12 +266,54 @@ impl Look<'_> {
         }
     }
 
-    /// Reads which balancers Auto Scaling looks after, for the instances that are in a group.
+    /// Returns the group that an instance is a member of: by what Auto Scaling says, if that was read, and else by the
+    /// tag that Auto Scaling writes. EC2's description of the tag may lag.
+    pub(crate) fn group_of(&self, instance: &Instance) -> Option<AutoScalingGroupName> {
+        self.reading.group(&instance.id).cloned().or_else(|| instance.auto_scaling_group())
+    }
+
+    /// Reads which of some balancers Auto Scaling looks after, and on which port, for the instances that are in a
+    /// group.
     ///
-    /// An instance whose group could not be read is left out and marked as failed: it is not known which balancers are
-    /// foreign to it.
-    pub(crate) async fn attached<'i>(&mut self, instances: &[&'i Instance]) -> Vec<(&'i Instance, Attached)> {
-        let names = instances.iter().filter_map(|instance| instance.auto_scaling_group());
+    /// An instance is left out and marked as failed if its group could not be read, or the port of what is attached
+    /// there: it is not known which registrations are foreign to it.
+    pub(crate) async fn attached<'i>(
+        &mut self,
+        balancers: &Balancers,
+        instances: &[&'i Instance],
+        concerned: &BTreeSet<BalancerId>,
+    ) -> Vec<(&'i Instance, Attached)> {
+        let known = self.attached_balancers(instances).await;
+        let attached = known.iter().flat_map(|(_, _, attached)| attached).filter(|id| concerned.contains(*id));
+        let attached: BTreeSet<BalancerId> = attached.cloned().collect();
+        let ports = match attached.is_empty() {
+            true => Ok(BTreeMap::new()),
+            false => balancers.own_ports(&attached).await,
+        };
+        let mut with_ports = Vec::new();
+        for (instance, group, balancers) in known {
+            let concerns_it = |id: &BalancerId| attached.contains(id);
+            match &ports {
+                Err(error) if balancers.iter().any(concerns_it) => {
+                    self.notes.call_failed(&instance.id, group.as_ref().map(|name| name as _), error);
+                }
+                ports => {
+                    let port = |id: &BalancerId| ports.as_ref().ok().and_then(|ports| ports.get(id).copied());
+                    let balancers = balancers.into_iter().map(|id| (id.clone(), port(&id))).collect();
+                    with_ports.push((instance, Attached { group, balancers }));
+                }
+            }
+        }
+        with_ports
+    }
+
+    /// Reads the balancers that are attached to the groups of some instances. Instances whose group could not be read
+    /// are left out, and marked as failed.
+    pub(crate) async fn attached_balancers<'i>(
+        &mut self,
+        instances: &[&'i Instance],
+    ) -> Vec<(&'i Instance, Option<AutoScalingGroupName>, AttachedBalancers)> {
+        let names = instances.iter().filter_map(|instance| self.group_of(instance));
         let unknown: BTreeSet<AutoScalingGroupName> =
             names.filter(|name| !self.reading.groups.contains_key(name)).collect();
         let mut failure = None;
@@ -277,12 +329,12 @@ impl Look<'_> {
         }
         let mut known = Vec::new();
         for instance in instances {
-            match (instance.auto_scaling_group(), &failure) {
-                (None, _) => known.push((*instance, Attached::default())),
+            match (self.group_of(instance), &failure) {
+                (None, _) => known.push((*instance, None, AttachedBalancers::new())),
                 (Some(name), failure) => match (self.reading.groups.get(&name), failure) {
                     (Some(balancers), _) => {
                         let balancers = balancers.clone();
-                        known.push((*instance, Attached { group: Some(name), balancers }));
+                        known.push((*instance, Some(name), balancers));
                     }
                     (None, Some(error)) => self.notes.call_failed(&instance.id, Some(&name), error),
                     (None, None) => {}
@@ -296,26 +348,33 @@ impl Look<'_> {
     /// Instances whose group could not be read wait, too.
     pub(crate) async fn in_service<'i>(&mut self, instances: Vec<&'i Instance>) -> Vec<&'i Instance> {
         let is_open = |instance: &&&Instance| {
-            instance.auto_scaling_group().is_some()
-                && matches!(self.reading.membership(&instance.id), Membership::NotRead)
+            let may_be_member = instance.auto_scaling_group().is_some() || self.reading.was_member(&instance.id);
+            may_be_member && matches!(self.reading.membership(&instance.id), Membership::NotRead)
         };
         let asked: BTreeSet<InstanceId> = instances.iter().filter(is_open).map(|i| i.id.clone()).collect();
         let members = match asked.is_empty() {
             true => Ok(BTreeMap::new()),
             false => self.engine.clients.auto_scaling.members(&asked).await,
         };
+        let failure = match members {
+            Ok(members) => {
+                self.reading.set_members(&asked, members);
+                None
+            }
+            Err(error) => Some(error),
+        };
         let mut in_service = Vec::new();
         for instance in instances {
-            let membership = match &members {
-                _ if !asked.contains(&instance.id) => self.reading.membership(&instance.id),
-                Ok(members) => Membership::of(members.get(&instance.id)),
-                Err(error) => {
-                    self.notes.call_failed(&instance.id, instance.auto_scaling_group().as_ref().map(|n| n as _), error);
-                    continue;
-                }
-            };
-            match self.presence_of_member(instance, membership) {
+            if let Some(error) = failure.as_ref().filter(|_| asked.contains(&instance.id)) {
+                let group = self.group_of(instance);
+                self.notes.call_failed(&instance.id, group.as_ref().map(|name| name as _), error);
+                continue;
+            }
+            match self.presence(instance) {
                 Presence::In => in_service.push(instance),
+                Presence::Out(why @ WhyOut::KeptOutOfService(_)) => {
+                    self.notes.waiting(&instance.id, Because::all(why));
+                }
                 // This very look deregisters the instance.
                 Presence::Out(_) => {}
                 Presence::Undecided(why) => self.notes.waiting(&instance.id, Because::all(why)),

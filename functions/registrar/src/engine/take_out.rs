@@ -12,7 +12,7 @@ use protocol::{
     id::InstanceId,
     instance::Instance,
     observed::{Found, Target},
-    presence::Facts,
+    presence::{Facts, Presence},
 };
 
 use super::{Look, arrival::GivenBack};
@@ -75,26 +75,66 @@ impl Look<'_> {
             self.notes.journal.nothing_to_do(&instance.id, "it is registered nowhere");
         }
         let mut decisions = Vec::new();
-        for (instance, attached) in self.attached(&with_any).await {
+        let concerned = by_instance.values().flatten().map(|found| found.registration.balancer.clone()).collect();
+        for (instance, attached) in self.attached(balancers, &with_any, &concerned).await {
             let own = &by_instance[&instance.id];
             let ambiguous = |target: &Target| target.address().is_some_and(|address| shared.contains(&address));
             let decision = decide::take_out(instance, self.reading.at, own, &attached, ambiguous);
             for (registration, reason) in &decision.left_alone {
                 self.notes.journal.left_alone(&instance.id, Because::of(registration, reason));
             }
-            if self.asked.is_sweep {
+            if let (true, Presence::Out(why_out)) = (self.asked.is_sweep, self.presence(instance)) {
                 for (registration, _) in &decision.take {
-                    let why = explain::registered_though_out(instance, self.reading.at);
+                    let why = explain::registered_though_out(instance, &why_out, self.reading.at);
                     self.notes.journal.wrong(&instance.id, Because::of(registration, why));
                 }
             }
             decisions.push((instance, decision));
         }
+        let ids = decisions.iter().map(|(instance, _)| &instance.id);
+        let remembered: BTreeSet<InstanceId> = ids.filter(|id| self.reading.is_remembered(id)).cloned().collect();
+        let is_lost = |instance: &Instance, _| remembered.contains(&instance.id);
+        let decisions = self.without_addresses_of_others(decisions, is_lost).await;
         if self.engine.mode == Mode::Observe {
             self.rehearse(&decisions);
             return TakenOut::default();
         }
         self.take_by_waves(balancers, decisions).await
+    }
+
+    /// Leaves out registrations at addresses that their instances have lost, if another interface has the address by
+    /// now. An address is free as soon as its instance is terminated.
+    pub(super) async fn without_addresses_of_others<'i>(
+        &mut self,
+        mut decisions: Vec<(&'i Instance, TakeOut)>,
+        is_lost: impl Fn(&Instance, IpAddr) -> bool,
+    ) -> Vec<(&'i Instance, TakeOut)> {
+        let mut lost: BTreeSet<IpAddr> = BTreeSet::new();
+        for (instance, decision) in &decisions {
+            let addresses = decision.take.iter().filter_map(|(_, target)| target.address());
+            lost.extend(addresses.filter(|address| is_lost(instance, *address)));
+        }
+        if lost.is_empty() {
+            return decisions;
+        }
+        let counts = self.engine.clients.ec2.count_interfaces(&lost).await;
+        for (instance, decision) in &mut decisions {
+            let open = |target: &Target| target.address().filter(|address| is_lost(instance, *address));
+            decision.take.retain(|(registration, target)| {
+                let Some(address) = open(target) else { return true };
+                match &counts {
+                    Ok(counts) if !counts.contains_key(&address) => return true,
+                    Ok(_) => {
+                        let why = format!("its address {address} belongs to another interface by now");
+                        self.notes.journal.left_alone(&instance.id, Because::of(registration, why));
+                    }
+                    Err(error) => self.notes.call_failed(&instance.id, Some(registration), error),
+                }
+                false
+            });
+            decision.decide_holding(instance, self.reading.at);
+        }
+        decisions
     }
 
     /// Collects what a scan found, and notes it.

@@ -348,6 +348,15 @@ impl TargetGroups {
         }
     }
 
+    /// Reads the ports of groups, on which they register targets that name none.
+    pub(super) async fn own_ports(
+        &self,
+        groups: BTreeSet<TargetGroupId>,
+    ) -> Result<BTreeMap<BalancerId, u16>, CallError> {
+        let groups = self.existing(&groups).await?.into_iter();
+        Ok(groups.filter_map(|group| Some((BalancerId::TargetGroup(group.id), group.port?))).collect())
+    }
+
     /// Reads the names of groups, and of the load balancers in front of them.
     pub(super) async fn names(&self) -> Result<Vec<Name>, CallError> {
         let groups = self.list().await?;
