@@ -18,6 +18,7 @@ mod limits;
 mod observe;
 mod orphans;
 mod readme;
+mod scope;
 mod security;
 mod simulation;
 mod standby;

@@ -428,6 +428,7 @@ async fn a_fleet_that_is_terminated_in_turn_leaves_no_address() {
     for (instances, groups, part, step) in [(300, 85, 25, 5), (120, 85, 120, 5), (90, 40, 1, 1)] {
         let (stage, names) = addresses(instances, groups, Launch::new);
         stage.forget_calls();
+        let begun = stage.world(|world| world.now());
         for part in names.chunks(part) {
             for name in part {
                 stage.terminate(name);
@@ -435,7 +436,11 @@ async fn a_fleet_that_is_terminated_in_turn_leaves_no_address() {
             stage.sandbox.advance(Duration::from_secs(step)).await;
         }
         stage.rest().await;
-        let calls = stage.all_calls().len();
+        let calls = stage.all_calls();
+        let first = calls.iter().find(|call| call.action == "DeregisterTargets").expect("a deregistration").at;
+        let waited = (first - begun).num_seconds();
+        assert!(waited < 20, "the first of {instances} was served for {waited} s");
+        let calls = calls.len();
         assert_eq!(addresses_left(&stage, groups), 0, "{instances} in {groups} groups, {calls} calls");
         println!("{instances} terminated in {groups} groups, {part} every {step} s: {calls} calls");
     }

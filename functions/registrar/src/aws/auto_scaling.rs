@@ -135,6 +135,24 @@ impl AutoScaling {
         Ok(found.map(|found| Hook::of(name, &described(found))))
     }
 
+    /// Returns whether a group has a lifecycle hook whose name begins so. A group that does not exist (any more) has none.
+    ///
+    /// One call tells all hooks of a group, which has 50 at the most
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-quotas.html>).
+    ///
+    /// # Errors
+    /// If the call fails.
+    pub async fn has_hook(&self, group: &AutoScalingGroupName, prefix: &str) -> Result<bool, CallError> {
+        let call = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
+        let answer = match once("autoscaling:DescribeLifecycleHooks", call.send()).await {
+            Ok(answer) => answer,
+            Err(error) if error.code() == Some(VALIDATION_ERROR) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut names = answer.lifecycle_hooks().iter().filter_map(LifecycleHook::lifecycle_hook_name);
+        Ok(names.any(|name| name.starts_with(prefix)))
+    }
+
     /// Restarts the heartbeat timeout of an action. Returns whether the action is still there.
     ///
     /// # Errors

@@ -49,6 +49,7 @@ use std::{
     sync::Arc,
 };
 
+use futures::{StreamExt, stream};
 use protocol::{
     balancer::BalancerId,
     because::Because,
@@ -66,7 +67,7 @@ use protocol::{
 use crate::{
     aws::{clients::Clients, ec2::Described},
     balancer::{Balancers, TargetGroups},
-    config::{Mode, Orphans, Scope},
+    config::{Config, Mode, Orphans, Scope},
     report::Journal,
 };
 
@@ -84,6 +85,7 @@ pub struct Engine {
     pub(crate) mode: Mode,
     pub(crate) scope: Scope,
     pub(crate) orphans: Orphans,
+    pub(crate) hook_prefix: String,
     pub(crate) served: Served,
     pub(crate) storms: Storms,
     pub(crate) last_seen: LastSeen,
@@ -96,13 +98,20 @@ impl Engine {
     /// Creates an engine that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
         let (served, storms, last_seen) = (Served::default(), Storms::default(), LastSeen::default());
-        Self { clients, mode, scope, orphans: Orphans::Report, served, storms, last_seen }
+        let (orphans, hook_prefix) = (Orphans::Report, Config::default().lifecycle_hook_prefix);
+        Self { clients, mode, scope, orphans, hook_prefix, served, storms, last_seen }
     }
 
     /// Returns the same engine, with what it should do about orphans.
     #[must_use]
     pub fn with_orphans(self, orphans: Orphans) -> Self {
         Self { orphans, ..self }
+    }
+
+    /// Returns the same engine, with the beginning of the names of lifecycle hooks that are ours.
+    #[must_use]
+    pub fn with_hook_prefix(self, hook_prefix: String) -> Self {
+        Self { hook_prefix, ..self }
     }
 
     /// Forgets which stops, starts and storms it has worked on, so that the next event of each is worked on again.
@@ -233,19 +242,58 @@ impl Look<'_> {
             return false;
         }
         let in_scope = self.is_in_scope(instance);
-        if !in_scope {
-            let why = format!("the scope is `tagged`, and it does not bear the tag {}", tag::REGISTER);
-            self.notes.journal.nothing_to_do(&instance.id, &why);
+        match in_scope {
+            true => drop(self.reading.in_scope.insert(instance.id.clone())),
+            false => {
+                let why = format!(
+                    "the scope is `tagged`, it does not bear the tag {}, and it is in no group with a hook {}...",
+                    tag::REGISTER,
+                    self.engine.hook_prefix
+                );
+                self.notes.journal.nothing_to_do(&instance.id, &why);
+            }
         }
         in_scope
     }
 
-    /// Returns whether an instance is one of those that the operator has chosen. What is held was ours when it was
-    /// held, even if the scope has changed.
+    /// Returns whether an instance is one of those that the operator has chosen: by a tag, or by a hook of ours on the
+    /// instance's group. What is held was ours when it was held, even if the scope has changed.
     pub(crate) fn is_in_scope(&self, instance: &Instance) -> bool {
+        let was_in_scope = || instance.state.is_dying() && self.reading.in_scope.contains(&instance.id);
+        let has_hook = || self.group_of(instance).is_some_and(|group| self.reading.hooked.get(&group) == Some(&true));
         match self.asked.scope {
             Scope::All => true,
-            Scope::Tagged => instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty(),
+            Scope::Tagged => is_tagged(instance) || has_hook() || was_in_scope(),
+        }
+    }
+
+    /// Reads whether the groups of some instances have a hook of ours. What the hook's metadata declares for them is
+    /// registered without any tag, and all functions have to agree on what is theirs.
+    ///
+    /// Reads nothing if a tag says it already, or if all instances are in scope.
+    pub(crate) async fn read_scope(&mut self, instances: impl Iterator<Item = &Instance>) {
+        if self.asked.scope == Scope::All {
+            return;
+        }
+        let untagged: Vec<&Instance> = instances.filter(|i| !i.is_ignored() && !is_tagged(i)).collect();
+        let groups: BTreeSet<AutoScalingGroupName> =
+            untagged.iter().filter_map(|instance| self.group_of(instance)).collect();
+        let unknown = groups.into_iter().filter(|group| !self.reading.hooked.contains_key(group));
+        let auto_scaling = &self.engine.clients.auto_scaling;
+        let asked = unknown.map(|group| async {
+            let has_hook = auto_scaling.has_hook(&group, &self.engine.hook_prefix).await;
+            (group, has_hook)
+        });
+        // One after the other: Auto Scaling says nothing of how many calls it allows.
+        for (group, has_hook) in stream::iter(asked).buffered(1).collect::<Vec<_>>().await {
+            match has_hook {
+                Ok(has_hook) => drop(self.reading.hooked.insert(group, has_hook)),
+                Err(error) => {
+                    let its = |instance: &&&Instance| self.group_of(instance).as_ref() == Some(&group);
+                    let its: Vec<InstanceId> = untagged.iter().filter(its).map(|i| i.id.clone()).collect();
+                    its.iter().for_each(|id| self.notes.call_failed(id, Some(&group), &error));
+                }
+            }
         }
     }
 
@@ -390,4 +438,9 @@ impl Look<'_> {
             Presence::In | Presence::Undecided(_) => format!("the instance is {}", instance.state.name()),
         }
     }
+}
+
+/// Returns whether the operator has chosen an instance by a tag, or whether its tags hold anything.
+fn is_tagged(instance: &Instance) -> bool {
+    instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty()
 }

@@ -64,6 +64,10 @@ pub(crate) struct Reading {
     members: BTreeMap<InstanceId, Option<Member>>,
     /// Instances that were members of a group when they were read, even if that is too old by now.
     were_members: BTreeSet<InstanceId>,
+    /// Whether the Auto Scaling groups that were read have a hook of ours.
+    pub(super) hooked: BTreeMap<AutoScalingGroupName, bool>,
+    /// Instances that were in scope in this look. The tags of an instance that ends fade away.
+    pub(super) in_scope: BTreeSet<InstanceId>,
     /// Instances whose addresses are those of an earlier description, because they have lost them since.
     remembered: BTreeSet<InstanceId>,
 }
@@ -80,8 +84,10 @@ impl Reading {
     /// Creates a reading of described instances, with nothing known of balancers and groups yet.
     pub(crate) fn new(age: Age, described: &Described) -> Self {
         let (balancers, groups, members) = (None, BTreeMap::new(), BTreeMap::new());
-        let (were_members, remembered) = (BTreeSet::new(), BTreeSet::new());
-        Self { age, at: described.at, running: age, balancers, groups, members, were_members, remembered }
+        let (were_members, remembered, in_scope, hooked) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let (at, running) = (described.at, age);
+        Self { age, at, running, balancers, groups, members, were_members, hooked, in_scope, remembered }
     }
 
     /// Returns the same reading, with the instances whose addresses are those of an earlier description.

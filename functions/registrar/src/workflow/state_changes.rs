@@ -61,6 +61,7 @@ impl Engine {
         let mut described = self.clients.ec2.read(&named).await?;
         let asked = Asked { scope: self.scope, ..Asked::default() };
         let mut look = self.look(self.reading_of(age, &mut described), asked);
+        look.read_scope(described.instances.values()).await;
         let weights = look.weigh(notices, &described);
         let storms = match together {
             Together::Here => BTreeSet::new(),

@@ -149,6 +149,7 @@ impl Engine {
         let own: BTreeMap<&InstanceId, &Instance> = own.collect();
         others.retain(|id, _| !named.contains(id));
         let all: Vec<&Instance> = own.into_values().chain(others.values()).collect();
+        look.read_scope(all.iter().copied()).await;
         let is_any_out = all.iter().any(|instance| Facts::of(instance).presence().is_out());
         // Boxed, or the future is too deep for the compiler's default limits in the caller.
         let work = look.converge(&all).boxed();
@@ -205,8 +206,7 @@ impl Engine {
             let (alike, others): (Vec<Instance>, Vec<Instance>) = reading.instances.into_values().partition(is_alike);
             let grows = match storm {
                 Storm::Start => others.iter().filter(|other| other.state == State::Pending).count() >= MANY_STARTING,
-                Storm::Termination => false,
-                Storm::Stop => is_growing(alike.iter().filter_map(|other| other.stop_time), now),
+                Storm::Stop | Storm::Termination => is_growing(alike.iter().filter_map(|other| other.stop_time), now),
             };
             // A person made up a time that lies ahead.
             let has_waited = since.is_some_and(|since| now - since >= STORM_GATHERED_AT_MOST)

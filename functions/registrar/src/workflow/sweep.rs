@@ -127,6 +127,7 @@ impl Engine {
             Ok(members) => look.reading.set_members(&members.keys().cloned().collect(), members),
             Err(error) => look.notes.sweep_call_failed(None, &error),
         }
+        look.read_scope(described.instances.values()).await;
         let is_left = |instance: &&Instance| !look.is_done_with(instance, order);
         let instances: Vec<&Instance> = described.instances.values().filter(is_left).collect();
         instances.iter().for_each(|instance| look.notes.journal.seen(instance));
