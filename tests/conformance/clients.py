@@ -1,4 +1,4 @@
-"""The two clients, in one shape: a test calls `aws`, and so each of them."""
+"""The two clients that make single calls, in one shape: a test calls `aws`, and so each of them."""
 
 import json
 import re

@@ -1,5 +1,6 @@
-"""The sandbox's binary, one for each test, and the two clients for it."""
+"""The sandbox's binary, one for each test, and the clients for it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from clients import Boto3, CommandLine, eventually
+from operators import Ansible, Custodian
 
 # Simulated seconds in a real one. Too small: a drain of five minutes takes long. Too large: states in between are over before the
 # CLI has looked, which needs half a second a call.
@@ -27,25 +29,46 @@ ENVIRONMENT = {
 }
 
 
-@pytest.fixture
-def endpoint(tmp_path, monkeypatch):
-    """An AWS of the test's own. If the test fails, its output is shown, with every call."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+# The same with the functions, which wait by their own clocks, in real seconds.
+SPEED_WITH_FUNCTIONS = 20
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """No setting of the machine's user reaches a client, or a function."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "ANSIBLE_", "C7N_", "REGISTRAR_"))]:
         monkeypatch.delenv(name)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    log = tmp_path / "sandbox.log"
+
+
+@contextlib.contextmanager
+def sandbox(folder, speed, *options):
+    """An AWS of a test's own. If the test fails, its output is shown, with every call."""
+    log = folder / "sandbox.log"
+    command = [os.environ["SANDBOX_BINARY"], "--port", "0", "--speed", str(speed), *options]
     with log.open("w") as out:
-        sandbox = subprocess.Popen([os.environ["SANDBOX_BINARY"], "--port", "0", "--speed", str(SPEED)], stdout=out)
+        process = subprocess.Popen(command, stdout=out)
     try:
         greeting = re.compile(r"listens at (http://\S+),")
         eventually(lambda: greeting.search(log.read_text()) is not None, True)
         yield greeting.search(log.read_text())[1]
     finally:
-        sandbox.send_signal(signal.SIGINT)
-        ended = sandbox.wait(timeout=10)
+        process.send_signal(signal.SIGINT)
+        ended = process.wait(timeout=10)
         print(log.read_text())
     assert ended == 0
+
+
+@pytest.fixture
+def endpoint(request, tmp_path):
+    """An empty AWS; or, for a test that is marked `deployed`, one with a small fleet and the functions in it."""
+    if request.node.get_closest_marker("deployed"):
+        options = (SPEED_WITH_FUNCTIONS, "--functions", "--fleet")
+    else:
+        options = (SPEED,)
+    with sandbox(tmp_path, *options) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -58,10 +81,24 @@ def cli(endpoint):
     return CommandLine(endpoint)
 
 
+@pytest.fixture
+def ansible(endpoint, tmp_path):
+    return Ansible(endpoint, tmp_path)
+
+
+@pytest.fixture
+def custodian(endpoint, tmp_path):
+    return Custodian(endpoint, tmp_path)
+
+
 @pytest.fixture(params=["boto3", "cli"])
 def aws(request):
     """A test with this runs twice: with boto3 and with the AWS CLI."""
     return request.getfixturevalue("boto" if request.param == "boto3" else "cli")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "deployed: the sandbox has a fleet, and the functions in it")
 
 
 @pytest.fixture

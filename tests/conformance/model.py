@@ -10,7 +10,8 @@ def strangers(response, operation):
     shape, body = operation.output_shape, response["body"]
     if response["status_code"] != 200 or not body:
         return []
-    if operation.metadata["protocol"] == "json":
+    # Not the protocol that the model names first, which botocore may not speak.
+    if operation.service_model.resolved_protocol == "json":
         return list(_json_strangers(shape, json.loads(body), operation.name))
     root = ElementTree.fromstring(re.sub(rb' xmlns="[^"]*"', b"", body))
     # The fields around a result; EC2 says `return` if there is none.

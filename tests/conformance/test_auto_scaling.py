@@ -175,3 +175,14 @@ def test_suspended_processes_are_told(aws, pool):
     aws.autoscaling.resume_processes(ScalingProcesses=["Launch"], **MINE)
     [group] = aws.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
     assert [process["ProcessName"] for process in group["SuspendedProcesses"]] == ["HealthCheck"]
+
+
+def test_tags_of_a_group_are_written_over_and_deleted(aws, pool):
+    tag = {"ResourceId": "pool", "ResourceType": "auto-scaling-group", "Key": "team", "PropagateAtLaunch": True}
+    aws.autoscaling.create_or_update_tags(Tags=[tag | {"Value": "red"}, tag | {"Key": "hours", "Value": "all"}])
+    by_key = {"Filters": [{"Name": "key", "Values": ["team"]}]}
+    assert aws.autoscaling.describe_tags(**by_key)["Tags"] == [tag | {"Value": "red"}]
+    aws.autoscaling.delete_tags(Tags=[tag])
+    assert aws.autoscaling.describe_tags(**by_key)["Tags"] == []
+    [group] = aws.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert [told["Key"] for told in group["Tags"]] == ["hours"]

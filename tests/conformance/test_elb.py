@@ -44,6 +44,24 @@ def test_a_load_balancer_is_described_as_it_was_made(aws, network):
     assert tags == {"LoadBalancerName": "web", "Tags": [{"Key": "team", "Value": "blue"}]}
 
 
+def test_a_load_balancer_listens_where_it_is_told_to(aws, front):
+    def ports():
+        [balancer] = aws.elb.describe_load_balancers(LoadBalancerNames=[front])["LoadBalancerDescriptions"]
+        return [told["Listener"]["LoadBalancerPort"] for told in balancer["ListenerDescriptions"]]
+
+    another = LISTENER | {"LoadBalancerPort": 8000}
+    aws.elb.create_load_balancer_listeners(LoadBalancerName=front, Listeners=[another])
+    assert ports() == [80, 8000]
+    with refused("DuplicateListener"):
+        other = another | {"InstancePort": 9}
+        aws.elb.create_load_balancer_listeners(LoadBalancerName=front, Listeners=[other])
+    aws.elb.delete_load_balancer_listeners(LoadBalancerName=front, LoadBalancerPorts=[80])
+    assert ports() == [8000]
+    assert aws.elb.describe_load_balancer_policies(LoadBalancerName=front)["PolicyDescriptions"] == []
+    with refused("PolicyNotFound"):
+        aws.elb.describe_load_balancer_policies(LoadBalancerName=front, PolicyNames=["sticky"])
+
+
 def test_a_registered_instance_comes_into_service(aws, network, front):
     one, other = network.instances(2)
     answer = aws.elb.register_instances_with_load_balancer(LoadBalancerName=front, Instances=some(one, other))

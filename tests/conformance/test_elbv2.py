@@ -39,15 +39,23 @@ def test_both_kinds_of_load_balancers_forward_to_their_groups(aws, network):
         aws.elbv2.create_listener(LoadBalancerArn=balancer, Protocol=protocol, Port=80, DefaultActions=forward)
         [listener] = aws.elbv2.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
         assert listener["DefaultActions"][0]["TargetGroupArn"] == group["TargetGroupArn"]
+        [rule] = aws.elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
+        assert (rule["Priority"], rule["IsDefault"], rule["Actions"]) == ("default", True, listener["DefaultActions"])
+        attributes = aws.elbv2.describe_load_balancer_attributes(LoadBalancerArn=balancer)["Attributes"]
+        cross_zone = "true" if kind == "application" else "false"
+        assert {"Key": "load_balancing.cross_zone.enabled", "Value": cross_zone} in attributes
         [used] = aws.elbv2.describe_target_groups(LoadBalancerArn=balancer)["TargetGroups"]
         assert used["LoadBalancerArns"] == [balancer]
 
 
-def test_a_group_keeps_its_attributes_and_tags(aws, group):
+def test_a_group_keeps_its_attributes_health_check_and_tags(aws, group):
     arn = group(Tags=[{"Key": "team", "Value": "blue"}])
     aws.elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[{"Key": DELAY, "Value": "25"}])
     attributes = aws.elbv2.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
     assert {"Key": DELAY, "Value": "25"} in attributes
+    wishes = {"HealthCheckPath": "/health", "Matcher": {"HttpCode": "200-299"}}
+    [changed] = aws.elbv2.modify_target_group(TargetGroupArn=arn, **wishes)["TargetGroups"]
+    assert {name: changed[name] for name in wishes} == wishes
     aws.elbv2.add_tags(ResourceArns=[arn], Tags=[{"Key": "managed", "Value": "yes"}])
     aws.elbv2.remove_tags(ResourceArns=[arn], TagKeys=["team"])
     [tags] = aws.elbv2.describe_tags(ResourceArns=[arn])["TagDescriptions"]

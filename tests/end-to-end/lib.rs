@@ -7,4 +7,4 @@ pub mod simulation;
 
 mod stage;
 
-pub use stage::{Findings, Setting, Stage, delivered, is_by, places, state_change};
+pub use stage::{Findings, Setting, Stage, delivered, is_by, places, same_moment, state_change};

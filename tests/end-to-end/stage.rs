@@ -17,7 +17,7 @@ use registrar::{
     handler::{InstanceState, Lifecycle, Reconcile},
 };
 use sandbox::{
-    ACCOUNT, Call, Options, REGION, Sandbox, World,
+    ACCOUNT, Call, Options, REGION, Sandbox, Span, World,
     auto_scaling::{self, EndedAction, GroupSpec, LifecycleState},
     clock::Clock,
     connector,
@@ -612,6 +612,12 @@ impl Default for Stage {
 /// Returns whether a function made a call: the sandbox makes a function's access keys of its name.
 pub fn is_by(call: &Call, function: &str) -> bool {
     call.access_key.starts_with(&format!("AKIA{}", function.replace('-', "").to_uppercase()))
+}
+
+/// Returns options under which instances that start together run at the same moment, so that one batch has their events.
+pub fn same_moment() -> Options {
+    let milliseconds = |exactly| Span::milliseconds(exactly, exactly);
+    Options { starting: milliseconds(10_000), event_delay: milliseconds(500), ..Options::default() }
 }
 
 /// Returns a state change of an instance as EventBridge delivers it, at the present time of the stage.

@@ -41,7 +41,7 @@ impl FromStr for Address {
 }
 
 /// The two families of addresses. A target group takes one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     /// IPv4, the default of target groups.
     V4,

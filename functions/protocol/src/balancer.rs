@@ -170,17 +170,25 @@ fn unknown_kind(text: &str) -> Malformed {
     }
 }
 
-/// Reads a name. Load balancers and target groups have names of up to 32 letters, digits and hyphens (API reference of
-/// both).
+/// Reads a name. Load balancers and target groups have names of up to 32 letters, digits and hyphens, which neither
+/// begin nor end with a hyphen
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/API_CreateLoadBalancer.html>,
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html>).
 fn name_of(text: &str) -> Result<&str, Malformed> {
-    let fits = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if fits { Ok(text) } else { Err(Malformed::Name(text.to_owned())) }
+    let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let fits = (1..=32).contains(&text.len()) && text.bytes().all(is_of_name);
+    if fits && !text.starts_with('-') && !text.ends_with('-') {
+        Ok(text)
+    } else {
+        Err(Malformed::Name(text.to_owned()))
+    }
 }
 
-/// Reads the id of a group. In practice it has 16 hexadecimal digits, but no page promises that. So only the characters
-/// of an ARN's part are required.
+/// Reads the id of a group. AWS refuses a call in which the id of one group has another form: "is not a valid target
+/// group ARN" (<https://github.com/hashicorp/terraform-provider-aws/issues/4552>). That refusal would hit all groups of
+/// the call.
 fn group_id_of(text: &str) -> Result<&str, Malformed> {
-    let fits = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    let fits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if fits { Ok(text) } else { Err(Malformed::GroupId(text.to_owned())) }
 }
 

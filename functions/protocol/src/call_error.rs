@@ -33,15 +33,8 @@ pub enum CallError {
 const GONE: [&str; 4] =
     ["TargetGroupNotFound", "LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFoundException"];
 
-/// Codes by which AWS says that it cannot serve one of several targets or resources, and has therefore done nothing.
-const SPOILT: [&str; 6] = [
-    "InvalidTarget",
-    "InvalidInstance",
-    "InvalidInstanceID.NotFound",
-    "InvalidID",
-    "TooManyRegistrationsForTargetId",
-    "ValidationError",
-];
+/// Codes by which a Classic load balancer says that it does not know an instance.
+const NO_MEMBER: [&str; 2] = ["InvalidInstance", "InvalidInstanceID.NotFound"];
 
 /// Codes by which AWS says that a permission is missing.
 pub const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure"];
@@ -64,10 +57,23 @@ impl CallError {
         self.has_code(&GONE)
     }
 
-    /// Returns whether one target or resource of several may have spoilt the call for the others. Then a part of the
-    /// call may succeed.
-    pub fn is_spoilt(&self) -> bool {
-        self.has_code(&SPOILT)
+    /// Returns whether one target or resource of several may have caused the refusal, so that a part of the call may
+    /// succeed. This holds for every refusal that is not known to concern the whole call, because no page lists the
+    /// codes of a call completely.
+    ///
+    /// A permission of Elastic Load Balancing is for a balancer. One of EC2 is for an instance, and a policy may leave
+    /// one out of many (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html>).
+    pub fn is_of_one(&self) -> bool {
+        match self {
+            Self::Refused { action, .. } if self.is_denied() => action.starts_with("ec2:"),
+            Self::Refused { .. } => !self.is_gone() && !self.is_throttled(),
+            Self::Unanswered { .. } => false,
+        }
+    }
+
+    /// Returns whether a Classic load balancer does not know an instance.
+    pub fn is_of_no_member(&self) -> bool {
+        self.has_code(&NO_MEMBER)
     }
 
     /// Returns whether AWS refused the call for a reason that may last for ever: neither a missing permission nor too

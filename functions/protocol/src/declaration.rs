@@ -120,7 +120,7 @@ mod tests {
         let later = DoesNotFit::OtherGroup { found: "00000000000000aa".into() };
         assert_eq!(resolved("tg:api=eth0", &instances), Err(DoesNotFit::AddressInInstanceGroup));
         assert_eq!(resolved("tg:fn", &lambdas), Err(DoesNotFit::TargetType("lambda".into())));
-        assert_eq!(resolved("tg:api/0", &instances), Err(later));
+        assert_eq!(resolved("tg:api/0123456789abcdef", &instances), Err(later));
     }
 
     #[test]

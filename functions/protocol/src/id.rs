@@ -53,6 +53,10 @@ id! {
     VpcId
 }
 id! {
+    /// `eni-...`
+    InterfaceId
+}
+id! {
     /// The name of a Classic load balancer, which is its id.
     LoadBalancerName
 }

@@ -8,7 +8,8 @@ use std::{
 use crate::{
     address::{Address, Family},
     held::Held,
-    id::{AutoScalingGroupName, InstanceId, VpcId},
+    id::{AutoScalingGroupName, InstanceId, InterfaceId, VpcId},
+    network::Block,
     tag,
     time::Timestamp,
 };
@@ -25,7 +26,7 @@ pub struct Instance {
     /// When the instance was told to stop, if EC2 says so. EC2 usually does, and not always (cloud-custodian issue
     /// 6924).
     pub stop_time: Option<Timestamp>,
-    /// The instance's VPC. A terminated instance has none any more.
+    /// The instance's VPC, which is that of `eth0`. A terminated instance has none any more.
     pub vpc: Option<VpcId>,
     /// The network interfaces, in no fixed order.
     pub interfaces: Vec<Interface>,
@@ -56,6 +57,11 @@ pub enum State {
 /// A network interface of an instance.
 #[derive(Clone, Debug)]
 pub struct Interface {
+    /// The interface's id, which stays when the interface gets another position or another instance.
+    pub id: InterfaceId,
+    /// The interface's VPC. It can be another one than that of `eth0`
+    /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/scenarios-enis.html>, "Multi-VPC ENI attachments").
+    pub vpc: Option<VpcId>,
     /// The index on its network card. Index 0 is the card's primary interface.
     pub device_index: u32,
     /// The index of the network card. Other cards have an interface with device index 0, too (EFA), but only card 0 has
@@ -65,6 +71,18 @@ pub struct Interface {
     pub ipv4: Vec<(Ipv4Addr, bool)>,
     /// IPv6 addresses, each with whether it is the primary one.
     pub ipv6: Vec<(Ipv6Addr, bool)>,
+    /// Prefixes that were delegated to the interface. All addresses in a prefix are the interface's, and none of them
+    /// is listed.
+    pub prefixes: Vec<Block>,
+}
+
+/// Where an instance has an address, seen from a target group's VPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// On an interface in that VPC, where no other interface can have the address.
+    Near,
+    /// On an interface in another VPC. Networks may overlap, so a target with the address may be another host's.
+    Far,
 }
 
 impl State {
@@ -131,15 +149,37 @@ impl Instance {
 
     /// Returns whether an address is one of the instance's own, on any interface.
     pub fn owns(&self, address: IpAddr) -> bool {
-        self.addresses().any(|own| own == address)
+        self.interfaces.iter().any(|interface| interface.has(address))
     }
 
-    /// Returns all private addresses, in no fixed order.
+    /// Returns where the instance has an address, seen from a target group's VPC; `None` if it does not have it.
+    ///
+    /// The interface that has the address decides, and not the instance's own VPC.
+    pub fn side(&self, address: IpAddr, vpc: Option<&VpcId>) -> Option<Side> {
+        let mut with_address = self.interfaces.iter().filter(|interface| interface.has(address)).peekable();
+        with_address.peek()?;
+        let is_near = with_address.any(|interface| interface.vpc.as_ref() == vpc);
+        Some(if is_near { Side::Near } else { Side::Far })
+    }
+
+    /// Returns the VPC of the interface that has an address.
+    pub fn vpc_of(&self, address: IpAddr) -> Option<&VpcId> {
+        self.interfaces.iter().find(|interface| interface.has(address))?.vpc.as_ref()
+    }
+
+    /// Returns whether an interface is one of the instance's.
+    pub fn has_interface(&self, id: &InterfaceId) -> bool {
+        self.interfaces.iter().any(|interface| interface.id == *id)
+    }
+
+    /// Returns all listed private addresses, in no fixed order. Those in [`Self::prefixes`] are not among them.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.interfaces.iter().flat_map(|interface| {
-            let ipv4 = interface.ipv4.iter().map(|(address, _)| IpAddr::V4(*address));
-            ipv4.chain(interface.ipv6.iter().map(|(address, _)| IpAddr::V6(*address)))
-        })
+        self.interfaces.iter().flat_map(Interface::listed)
+    }
+
+    /// Returns the prefixes that were delegated to the instance's interfaces.
+    pub fn prefixes(&self) -> impl Iterator<Item = &Block> {
+        self.interfaces.iter().flat_map(|interface| &interface.prefixes)
     }
 
     /// Reads the registrations that the instance's tags hold.
@@ -166,6 +206,16 @@ impl Instance {
 }
 
 impl Interface {
+    /// Returns whether the interface has an address: it is listed, or in a delegated prefix.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.listed().any(|own| own == address) || self.prefixes.iter().any(|prefix| prefix.contains(address))
+    }
+
+    fn listed(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let ipv4 = self.ipv4.iter().map(|(address, _)| IpAddr::V4(*address));
+        ipv4.chain(self.ipv6.iter().map(|(address, _)| IpAddr::V6(*address)))
+    }
+
     /// Returns the primary address of a family. An interface may have none (`efa-only`, or a network of the other
     /// family only).
     fn primary(&self, family: Family) -> Option<IpAddr> {
@@ -205,7 +255,9 @@ pub(crate) mod tests {
     pub(crate) fn interface(device_index: u32, network_card_index: u32, ipv4: &[&str], ipv6: &[&str]) -> Interface {
         let ipv4 = ipv4.iter().enumerate().map(|(i, a)| (a.parse().unwrap(), i == 0)).collect();
         let ipv6 = ipv6.iter().map(|a| (a.parse().unwrap(), false)).collect();
-        Interface { device_index, network_card_index, ipv4, ipv6 }
+        let id = format!("eni-{device_index}{network_card_index}");
+        let (id, vpc, prefixes) = (id.as_str().into(), Some("vpc-1".into()), Vec::new());
+        Interface { id, vpc, device_index, network_card_index, ipv4, ipv6, prefixes }
     }
 
     /// Returns a time, in seconds of an arbitrary clock.
@@ -258,6 +310,33 @@ pub(crate) mod tests {
         assert_eq!(instance.name_of(ip("10.0.0.11")), Some(Address::Literal(ip("10.0.0.11"))));
         assert_eq!(instance.name_of(ip("10.0.9.9")), Some(Address::Literal(ip("10.0.9.9"))), "card 1 has no symbol");
         assert_eq!(instance.name_of(ip("10.0.0.12")), None);
+    }
+
+    #[test]
+    fn the_interface_with_the_address_tells_near_from_far() {
+        let mut instance = instance("i-1");
+        let elsewhere = Interface { vpc: Some("vpc-2".into()), ..interface(1, 0, &["10.9.0.10"], &[]) };
+        instance.interfaces.push(elsewhere);
+        for (address, vpc, side) in [
+            ("10.0.0.10", "vpc-1", Some(Side::Near)),
+            ("10.0.0.10", "vpc-2", Some(Side::Far)),
+            ("10.9.0.10", "vpc-1", Some(Side::Far)),
+            ("10.9.0.10", "vpc-2", Some(Side::Near)),
+            ("10.9.0.11", "vpc-2", None),
+        ] {
+            assert_eq!(instance.side(ip(address), Some(&vpc.into())), side, "{address} seen from {vpc}");
+        }
+    }
+
+    #[test]
+    fn every_address_in_a_delegated_prefix_is_owned_and_named_literally() {
+        let mut instance = instance("i-1");
+        instance.interfaces[0].prefixes =
+            vec!["10.0.0.32/28".parse().unwrap(), "2600:1f18::5:0:0:0/80".parse().unwrap()];
+        for (address, is_own) in [("10.0.0.40", true), ("10.0.0.48", false), ("2600:1f18::5:0:0:7", true)] {
+            let name = is_own.then(|| Address::Literal(ip(address)));
+            assert_eq!((instance.owns(ip(address)), instance.name_of(ip(address))), (is_own, name), "{address}");
+        }
     }
 
     #[test]

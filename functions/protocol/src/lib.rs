@@ -23,6 +23,7 @@ pub mod declaration;
 pub mod event;
 pub mod fields;
 pub mod held;
+pub mod holder;
 pub mod hook;
 pub mod id;
 pub mod instance;

@@ -17,13 +17,13 @@ pub enum Malformed {
     #[error("several registrations are separated by a space, and by nothing else")]
     NoSpace,
     /// AWS would not accept the name.
-    #[error("`{0}` is not a name of up to 32 letters, digits and hyphens")]
+    #[error("`{0}` is not a name of up to 32 letters, digits and hyphens, with no hyphen at its ends")]
     Name(String),
     /// The group's id is missing. A held registration names the very group.
     #[error("the target group's id is missing: write `tg:NAME/ID:PORT`")]
     GroupWithoutId,
     /// The id is not the last part of an ARN.
-    #[error("`{0}` is not the id in a target group's ARN")]
+    #[error("`{0}` is not the id of a target group: the last 16 characters of its ARN, digits and letters from a to f")]
     GroupId(String),
     /// The port is missing. A held registration names the port.
     #[error("the port is missing: write `tg:NAME/ID:PORT`")]

@@ -17,7 +17,7 @@ use crate::{address::Family, id::VpcId};
 const RESERVED: u128 = 4;
 
 /// A range of addresses, such as `10.0.0.0/24`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Block {
     family: Family,
     first: u128,
@@ -107,6 +107,11 @@ impl Networks {
 }
 
 impl Block {
+    /// Returns the family of the block's addresses.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
     /// Returns whether the block contains an address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.offset(address).is_some()

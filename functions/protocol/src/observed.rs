@@ -14,7 +14,7 @@ use crate::{
     balancer_kind::BalancerKind,
     call_error::CallError,
     declaration::DoesNotFit,
-    id::{AutoScalingGroupName, InstanceId, VpcId},
+    id::{AutoScalingGroupName, InstanceId, InterfaceId, VpcId},
     instance::Instance,
     registration::Registration,
     tag::Owner,
@@ -63,16 +63,24 @@ pub struct Target {
     /// The port; `None` only at a Classic load balancer. A port override that is deregistered without its port stays,
     /// and AWS answers 200.
     pub port: Option<u16>,
-    /// `all`, or a zone, for an address outside the group's VPC.
+    /// `all`, or a zone, for an address outside the group's VPC. AWS finds the zone of an address inside by itself, and
+    /// refuses another one.
     pub zone: Option<String>,
     /// The server id for QUIC.
     pub quic_id: Option<String>,
+    /// The group's VPC, if the target is an address. Whose it is depends on it ([`crate::decide::doubt`]).
+    pub vpc: Option<VpcId>,
 }
 
 impl Target {
     /// Returns the target's address; `None` if the balancer knows the target by the instance's id.
     pub fn address(&self) -> Option<IpAddr> {
         self.id.parse().ok()
+    }
+
+    /// Returns whether the target is an address outside its group's VPC.
+    pub fn is_far(&self) -> bool {
+        self.zone.is_some()
     }
 }
 
@@ -104,9 +112,8 @@ pub struct Found {
     pub target: Target,
     /// An operator's `ignore` or a controller that looks after the balancer, if there is one.
     pub owner: Option<Owner>,
-    /// Whether the target is an address outside the group's VPC. It is equal to the instance's, but may be another
-    /// host's in another network.
-    pub is_far: bool,
+    /// Why the target is not the instance's, or may not be ([`crate::decide::doubt`]). A scan does not ask.
+    pub doubt: Option<Reason>,
 }
 
 /// How a wanted registration stands.
@@ -191,6 +198,17 @@ pub enum Reason {
     /// The address may have moved to another instance.
     #[error("the address {0} does not belong to the instance")]
     AddressNotOwned(Address),
+    /// Another interface has the address by now.
+    #[error("its address {address} belongs to another interface by now, {interface}")]
+    AddressMoved {
+        /// The address.
+        address: IpAddr,
+        /// The interface that has it.
+        interface: InterfaceId,
+    },
+    /// The address is one of the group's own network, where the instance has no interface with it.
+    #[error("{0} is an address of the target group's own VPC, and the instance has it in another one")]
+    AddressOfGroupsVpc(IpAddr),
     /// The address is the instance's, but not of the family that the group takes.
     #[error("the target group takes {family} addresses, and {address} is none: write `=eth0` for the instance's own")]
     OtherFamily {
@@ -211,7 +229,7 @@ pub enum Reason {
     #[error(
         "{0} is the address of another interface, too, and a target outside its group's VPC does not say whose it is"
     )]
-    AddressNotUnique(String),
+    AddressNotUnique(IpAddr),
     /// The group takes another type of target, such as `lambda`.
     #[error("the target group takes {0}, which is not what the registration is")]
     WrongTargetType(TargetType),

@@ -162,7 +162,7 @@ pub(crate) mod tests {
 
     /// Draws any registration that AWS could report.
     pub(crate) fn any_registration() -> impl Strategy<Value = Registration> {
-        let name = "[a-zA-Z0-9][a-zA-Z0-9-]{0,30}";
+        let name = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?";
         let address =
             prop_oneof![(0..8u32).prop_map(Address::Interface), any::<std::net::IpAddr>().prop_map(Address::Literal),];
         let zone = prop_oneof![Just("all".to_owned()), "[a-z]{2}-[a-z]{4,9}-[1-9][a-f]"];
@@ -229,6 +229,10 @@ pub(crate) mod tests {
             ("web", Malformed::UnknownKind),
             ("clb:", Malformed::Name(String::new())),
             ("clb:a b", Malformed::Name("a b".into())),
+            ("clb:-x", Malformed::Name("-x".into())),
+            ("tg:x-/0123456789abcdef:80", Malformed::Name("x-".into())),
+            ("tg:api/0123:80", Malformed::GroupId("0123".into())),
+            ("tg:api/0123456789ABCDEF:80", Malformed::GroupId("0123456789ABCDEF".into())),
             ("tg:api:80", Malformed::GroupWithoutId),
             ("tg:api/0123456789abcdef", Malformed::NoPort),
             ("tg:api/0123456789abcdef:0", Malformed::Port("0".into())),

@@ -67,6 +67,12 @@ const _: () = assert!(
 /// for longer.
 pub const YOUNGER_THAN_A_SWEEP: TimeDelta = TimeDelta::hours(1);
 
+/// The time after a reading in which no instance that ran can have stopped and lost an address. EC2 takes 20 s and more
+/// for a stop.
+///
+/// Too small: ordinary restarts cost one more call. Too large: a tag that is deleted during a stop is not written again.
+pub const STOPS_NOT_WITHIN: Duration = Duration::from_secs(2);
+
 // Descriptions that lag.
 
 /// How long EC2's descriptions may lag behind what has happened: docs/design.md, "The simulation".
@@ -119,6 +125,11 @@ pub const DRAINING_MAX: TimeDelta = TimeDelta::seconds(3_660);
 ///
 /// Too small: each draining costs more calls. Too large: the address is registered later than it could be.
 pub const DRAINING_RETRY: Duration = Duration::from_secs(20);
+
+/// How often a draining address is looked at within its group's delay, if it is not known when the draining began.
+///
+/// Too small: the address is registered later than it could be. Too large: a long draining costs more calls.
+pub const DRAINING_LOOKS: u32 = 20;
 
 // Storms.
 

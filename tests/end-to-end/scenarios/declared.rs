@@ -1,7 +1,10 @@
 //! Declared registrations: the operator wants the instance to have them whenever it runs.
 
 use end_to_end::{Stage, state_change};
-use sandbox::{ec2, elb};
+use sandbox::{
+    ec2, elb,
+    elbv2::{self, Target},
+};
 
 const TAG: &str = "elb-registrar:register";
 
@@ -83,4 +86,22 @@ async fn a_declared_name_that_never_existed_is_told_from_a_deleted_one() {
     ] {
         assert!(report.contains(words), "{words}: {report}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_draining_makes_no_dead_letter() {
+    // An operator has deregistered a declared address before maintenance, and no tag tells when.
+    let stage = Stage::new();
+    stage.addresses_group("edge").drains("edge", 3_600).instance("web-1");
+    stage.tagged("web-1", "elb-registrar:register", "tg:edge").registered("web-1", "tg:edge:443=eth0");
+    stage.world(|world| {
+        let arn = elbv2::arn_of(world, "edge").expect("a group");
+        elbv2::deregister(world, &arn, Target::new("10.0.0.10").on(443)).expect("deregistered");
+    });
+    stage.stop_and_rest("web-1").await;
+    stage.forget_calls();
+    stage.start_and_rest("web-1").await;
+    assert_eq!((stage.dead_letters().len(), stage.places("web-1")), (0, vec!["tg:edge:443=eth0".to_owned()]));
+    let looks = stage.count("DescribeTargetHealth");
+    assert!(looks < 50, "{looks} looks");
 }

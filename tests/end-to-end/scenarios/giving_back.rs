@@ -1,9 +1,11 @@
 //! Register on `running`: exactly the held registrations, at the instance's present address. A tag is deleted only after the
 //! registrations were seen in place.
 
-use end_to_end::Stage;
+use std::time::Duration;
+
+use end_to_end::{Stage, same_moment};
 use sandbox::{
-    Options, SameAddressWhileDraining, Verdict,
+    Call, Options, SameAddressWhileDraining, Verdict,
     ec2::{self, Launch, NewInterface},
     elb, elbv2,
     fault::kth,
@@ -289,4 +291,117 @@ async fn a_refused_forgetting_is_repeated() {
     let _fault = stage.sandbox.fault(kth("DeleteTags", 1, Verdict::Refuse(denied)));
     stage.start_and_rest("web-1").await;
     assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (4, 0), "{}", stage.describe());
+}
+
+/// Stops and starts instances, some of them in one batch, and returns when the last one runs.
+async fn restart_together(stage: &Stage, names: &[&str], before_start: impl FnOnce()) {
+    for name in names {
+        stage.stop(name);
+    }
+    stage.rest().await;
+    before_start();
+    stage.sandbox.advance(Duration::from_secs(7_200)).await;
+    for name in names {
+        stage.start(name);
+    }
+    for name in names {
+        stage.until_it_is(name, ec2::InstanceState::Running).await;
+    }
+}
+
+/// Adds a text to the tag that holds the registrations of an instance.
+fn slip_into_held_tag(stage: &Stage, name: &str, text: &str) {
+    let held = stage.tags(name).into_iter().find(|(key, _)| key.starts_with("elb-registrar:held"));
+    let (key, value) = held.expect("a tag that holds");
+    stage.tagged(name, &key, &format!("{value} {text}"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slip_in_one_instances_held_tag_delays_no_other() {
+    // None of these can be an id or a name. AWS refuses a whole call that has one of them.
+    for slip in ["tg:web/0123:80", "tg:web/0123456789ABCDEF:80", "tg:-web/0123456789abcdef:80", "clb:-x", "clb:x-"] {
+        for options in [Options::default(), same_moment()] {
+            let stage = Stage::with(options, &[]);
+            stage.instances_group("web").instance("web-1").instance("web-2");
+            stage.registered("web-1", "tg:web").registered("web-2", "tg:web");
+            restart_together(&stage, &["web-1", "web-2"], || slip_into_held_tag(&stage, "web-1", slip)).await;
+            stage.sandbox.advance(Duration::from_secs(20)).await;
+            assert_eq!(stage.places("web-2"), ["tg:web:80"], "{slip}\n{}", stage.describe());
+            assert_eq!(stage.places("web-1"), ["tg:web:80"], "{slip}: what can be read of its tag is back, too");
+            assert!(stage.tags("web-1").values().any(|value| value.contains(slip)), "the tag is left as it is");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_that_cannot_be_described_delays_no_other() {
+    // The refusal is one that no page describes.
+    for odd in ["tg:odd", "clb:odd"] {
+        let stage = Stage::with(same_moment(), &[]);
+        stage.instances_group("odd").classic("odd").instances_group("web").classic("shop");
+        for name in ["web-1", "web-2"] {
+            stage.instance(name).registered(name, "tg:web").registered(name, "clb:shop");
+        }
+        stage.registered("web-1", odd);
+        let refused = |call: &Call| {
+            let names_it = |(_, value): &(String, String)| value == "odd" || value.contains("targetgroup/odd/");
+            let is_refused = call.action.starts_with("Describe") && call.parameters.iter().any(names_it);
+            match is_refused {
+                true => Verdict::Refuse(ApiError::sender("NotYetDocumented", "for a reason of its own")),
+                false => Verdict::Pass,
+            }
+        };
+        let mut fault = None;
+        restart_together(&stage, &["web-1", "web-2"], || fault = Some(stage.sandbox.fault(refused))).await;
+        stage.sandbox.advance(Duration::from_secs(20)).await;
+        assert_eq!(stage.places("web-2"), ["clb:shop", "tg:web:80"], "{odd}\n{}", stage.describe());
+        drop(fault);
+        stage.rest().await;
+        assert_eq!(stage.places("web-1").len(), 3, "{odd}: nothing is lost\n{}", stage.describe());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_with_room_for_some_gets_some() {
+    // "TooManyTargets" refuses the whole call: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_RegisterTargets.html
+    let stage = Stage::with(same_moment(), &[]);
+    stage.instances_group("web");
+    let names = ["web-0", "web-1", "web-2", "web-3"];
+    for name in names {
+        stage.instance(name).registered(name, "tg:web");
+    }
+    restart_together(&stage, &names, || stage.world(|world| world.elbv2.targets_per_group = 3)).await;
+    stage.sandbox.advance(Duration::from_secs(60)).await;
+    assert_eq!(stage.members("tg:web").len(), 3, "{}", stage.describe());
+    stage.world(|world| world.elbv2.targets_per_group = 1_000);
+    stage.rest().await;
+    assert_eq!(stage.members("tg:web").len(), 4, "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_hits_a_whole_fleet_costs_few_calls() {
+    let stage = Stage::new();
+    stage.instances_group("web");
+    let names: Vec<String> = (0..100).map(|n| format!("web-{n}")).collect();
+    for name in &names {
+        stage.instance(name).registered(name, "tg:web");
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut fault = None;
+    let refused = |call: &Call| match call.action.as_str() {
+        "RegisterTargets" => Verdict::Refuse(ApiError::sender("ValidationError", "A QUIC server ID must be specified")),
+        _ => Verdict::Pass,
+    };
+    restart_together(&stage, &names, || {
+        fault = Some(stage.sandbox.fault(refused));
+        stage.forget_calls();
+    })
+    .await;
+    stage.sandbox.advance(Duration::from_secs(3_600)).await;
+    let is_it = |call: &&Call| call.action == "RegisterTargets";
+    let calls = stage.world(|world| world.calls.iter().filter(is_it).count());
+    assert!((5..=1_000).contains(&calls), "{calls} calls in an hour for 100 instances");
+    drop(fault);
+    stage.rest().await;
+    assert_eq!(stage.members("tg:web").len(), 100, "{}", stage.describe());
 }

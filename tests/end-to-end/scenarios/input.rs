@@ -163,10 +163,10 @@ async fn an_event_that_has_to_wait_is_parked_in_its_queue() {
     stage.forget_calls();
     stage.start_and_rest("web-1").await;
     let calls = stage.calls();
-    let parks: Vec<_> = calls.iter().filter(|call| call.action == "ChangeMessageVisibilityBatch").collect();
+    let parks: Vec<_> = calls.iter().filter(|call| call.action == "SendMessageBatch").collect();
     assert_eq!(parks.len(), 1);
     let body: Value = serde_json::from_str(&parks[0].parameters[0].1).expect("JSON");
-    let seconds = body["Entries"][0]["VisibilityTimeout"].as_i64().expect("a number");
+    let seconds = body["Entries"][0]["DelaySeconds"].as_i64().expect("a number");
     assert!((60..=120).contains(&seconds), "until it has settled: {seconds}");
 }
 

@@ -776,3 +776,37 @@ async fn a_launch_that_fails_after_a_draining_ends_by_its_hooks_default() {
     let endings = endings_since(&stage, before);
     assert!(endings.first().is_some_and(|end| end.contains("Abandon")), "{endings:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn launches_for_which_there_is_room_are_not_given_up() {
+    let stage = Stage::new();
+    stage.instances_group("web");
+    stage.world(|world| world.elbv2.targets_per_group = 3);
+    let spec = GroupSpec::new("fleet", &stage.subnet)
+        .tag("elb-registrar:register", "tg:web")
+        .hook(HookSpec::launching("elb-registrar-in").heartbeat(600).by_default(ActionResult::Continue))
+        .desired(4);
+    stage.fleet(spec);
+    stage.sandbox.advance(Duration::from_secs(120)).await;
+    assert_eq!(stage.members("tg:web").len(), 3, "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slip_in_one_members_tag_lets_no_other_go_undrained() {
+    let stage = Stage::new();
+    stage.instances_group("web").drains("web", 1_200);
+    let spec = GroupSpec::new("fleet", &stage.subnet)
+        .tag("elb-registrar:register", "tg:web")
+        .hook(HookSpec::terminating("elb-registrar-out").heartbeat(300).by_default(ActionResult::Continue))
+        .desired(2);
+    stage.fleet(spec).rest().await;
+    stage.sweep().await.expect("a report");
+    let ids: Vec<String> = stage.member_states("fleet").into_iter().map(|(id, _)| id).collect();
+    assert_eq!(stage.members("tg:web").len(), 2);
+    stage.world(|world| ec2::set_tag(world, &ids[0], "elb-registrar:held.byhand", "tg:old/0123:80"));
+    stage.wants("fleet", 0).rest().await;
+    for ended in stage.ended_actions() {
+        let seconds = (ended.ended - ended.action.begun).num_seconds();
+        assert!(seconds >= 1_200, "{} was let go after {seconds} s: {:?}", ended.action.instance_id, ended.ending);
+    }
+}

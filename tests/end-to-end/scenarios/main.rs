@@ -17,6 +17,7 @@ mod lifecycle;
 mod limits;
 mod observe;
 mod orphans;
+mod ownership;
 mod readme;
 mod scope;
 mod security;

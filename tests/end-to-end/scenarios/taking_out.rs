@@ -1,12 +1,13 @@
 //! Deregister on stop: every registration, exactly, and only after a tag holds it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
-use end_to_end::{Stage, state_change};
+use end_to_end::{Stage, same_moment, state_change};
 use sandbox::{
-    Options,
+    Call, Options, Verdict,
     ec2::{self, Ipv4Wish, Launch, NewInterface},
     elbv2::{self, Kind, Target, TargetGroupSpec},
+    wire::ApiError,
 };
 
 /// Returns a small fleet with one instance on every kind of balancer.
@@ -329,4 +330,39 @@ async fn a_bare_event_is_answered_with_what_was_seen_and_done() {
     let done: Vec<_> = part["done"].as_array().unwrap().iter().map(|deed| deed["action"].as_str().unwrap()).collect();
     assert_eq!(done, [["hold"; 5], ["deregister"; 5]].concat());
     assert_eq!(part["done"][0]["why"], "the instance is stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_may_not_be_tagged_keeps_no_other_registered() {
+    // A policy denies tags for one instance of many; the other refusal is that of an instance with too many tags.
+    for (code, message) in [
+        ("UnauthorizedOperation", "with an explicit deny in a service control policy"),
+        ("TagLimitExceeded", "50 tags"),
+    ] {
+        for is_told in [true, false] {
+            let stage = Stage::with(same_moment(), &[]);
+            stage.instances_group("web");
+            let names = ["web-1", "web-2", "protected"];
+            for name in names {
+                stage.instance(name).registered(name, "tg:web");
+            }
+            let protected = stage.id("protected");
+            let _fault = stage.sandbox.fault(move |call: &Call| {
+                let is_it = call.action == "CreateTags" && call.parameters.iter().any(|(_, value)| *value == protected);
+                if is_it { Verdict::Refuse(ApiError::sender(code, message)) } else { Verdict::Pass }
+            });
+            if !is_told {
+                stage.deliver_only(&[]);
+            }
+            for name in names {
+                stage.stop(name);
+            }
+            stage.sandbox.advance(Duration::from_secs(60)).await;
+            if !is_told {
+                let report = stage.sweep().await;
+                assert!(report.is_err_and(|why| why.to_string().contains(code)), "the failure is told");
+            }
+            assert_eq!(stage.members("tg:web"), ["protected:80"], "{code}\n{}", stage.describe());
+        }
+    }
 }

@@ -50,7 +50,7 @@ async fn scene(settings: &[Setting]) -> Stage {
     stage.classic("shop").instances_group("web").addresses_group("edge").addresses_group("far");
     stage.instances_group("attached").classic("classic").instance("web-1").launch("far-1", Launch::new(&far_subnet));
     stage.registered_at("web-1", &["clb:shop", "tg:web", "tg:edge:443=eth0"]);
-    stage.registered("far-1", "tg:far:443=eth0@all");
+    stage.registered("far-1", "tg:far:443=eth0@us-east-1a");
     let attached = stage.world(|world| elbv2::arn_of(world, "attached")).expect("a group");
     create_group(&stage, &attached).await;
     let id = stage.id("web-1");
@@ -132,7 +132,7 @@ async fn tour_of_hooks(stage: &Stage) -> Result<(), String> {
         spec.hook(HookSpec::launching("elb-registrar-in")).hook(HookSpec::terminating("elb-registrar-out"))
     };
     stage.fleet(hooked("near", &stage.subnet, "clb:shop tg:web tg:edge"));
-    stage.fleet(hooked("away", &far_subnet, "tg:far:443=eth0@all"));
+    stage.fleet(hooked("away", &far_subnet, "tg:far:443=eth0@us-east-1a"));
     let is_in = |stage: &Stage, group: &str| {
         let states = stage.member_states(group);
         states.len() == 1 && states.iter().all(|(_, state)| *state == LifecycleState::InService)

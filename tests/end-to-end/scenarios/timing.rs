@@ -9,6 +9,7 @@ use sandbox::{
     ec2::{self, InstanceState, Launch},
     events::Delivery,
     fault::kth,
+    wire::ApiError,
 };
 use serde_json::json;
 
@@ -449,4 +450,66 @@ async fn an_old_reading_does_not_let_a_tag_be_forgotten() {
     let (answer, ()) = tokio::join!(stage.invoke(state_change(&stage, "web-1", "running")), stop);
     answer.expect("an answer");
     assert_eq!(stage.held("web-1"), ["tg:edge:443=eth0"], "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_a_tag_is_deleted_loses_no_address() {
+    // The instance is stopped, and has lost its address, before the deletion of its tag arrives. The event of the stop comes after that.
+    let stage = Stage::new();
+    stage.addresses_group("edge").launch("web-1", Launch::new(&stage.subnet).renewed());
+    stage.registered("web-1", "tg:edge:443=eth0").stop_and_rest("web-1").await;
+    stage.deliver_only(&[]).start("web-1").until_it_is("web-1", InstanceState::Running).await;
+    stage.registered("web-1", "tg:edge:443=eth0").sandbox.advance(Duration::from_secs(3600)).await;
+    let in_flight = Duration::from_secs(8);
+    let _fault = stage.sandbox.fault(kth("DeleteTags", 1, Verdict::Delay(in_flight)));
+    stage.forget_calls();
+    let stop = async {
+        stage.until("read", |world| world.calls.iter().any(|call| call.action == "DescribeTargetHealth")).await;
+        stage.stop("web-1").until_it_is("web-1", InstanceState::Stopped).await;
+    };
+    let (answer, ()) = tokio::join!(stage.invoke(state_change(&stage, "web-1", "running")), stop);
+    answer.expect("an answer");
+    assert_eq!(stage.held("web-1"), ["tg:edge:443=eth0"], "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_failure_is_retried_soon_however_long_the_event_has_waited() {
+    // EC2's description lags for most of a minute, and then one call is refused, once.
+    let stage = Stage::new();
+    stage.instances_group("web").instance("web-1").registered("web-1", "tg:web");
+    let stopped = stage.world(|world| world.now());
+    let mut is_struck = false;
+    let _fault = stage.sandbox.fault(move |call: &Call| {
+        if call.action == "DescribeInstances" && (call.at - stopped).num_seconds() < 40 {
+            return Verdict::Stale(Duration::from_secs(60));
+        }
+        if call.action == "DescribeTargetHealth" && !std::mem::replace(&mut is_struck, true) {
+            return Verdict::Refuse(ApiError::sender("InternalError", "just now"));
+        }
+        Verdict::Pass
+    });
+    stage.deliver_only(&["stopping"]);
+    stage.stop("web-1");
+    stage.until("taken", |world| world.calls.iter().any(|call| call.action == "DeregisterTargets")).await;
+    let waited = stage.world(|world| (world.now() - stopped).num_seconds());
+    assert!((40..90).contains(&waited), "taken out {waited} s after the stop");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lasting_failure_is_a_dead_letter_after_eight_hours() {
+    let stage = Stage::new();
+    stage.instances_group("web").instance("web-1").registered("web-1", "tg:web");
+    let _fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
+        "CreateTags" => Verdict::Refuse(ApiError::sender("UnauthorizedOperation", "for hours")),
+        _ => Verdict::Pass,
+    });
+    stage.deliver_only(&["stopping"]);
+    stage.stop("web-1").sandbox.advance(Duration::from_secs(7 * 3_600)).await;
+    assert_eq!(stage.dead_letters().len(), 0, "{}", stage.describe());
+    stage.sandbox.advance(Duration::from_secs(2 * 3_600)).await;
+    let letters = stage.dead_letters();
+    assert_eq!(letters.len(), 1, "{}", stage.describe());
+    let (letter, why) = &letters[0];
+    assert!(letter.contains(&stage.id("web-1")), "it says which instance: {letter}");
+    assert!(why.as_deref().is_some_and(|why| why.contains("failed 50 times")), "{why:?}");
 }

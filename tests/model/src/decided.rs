@@ -83,7 +83,7 @@ impl Told {
         };
         let instance = self.instance();
         let found: Vec<Found> = in_place.each().map(found).collect();
-        let decision = take_out(&instance, functions_now(), &found, &Attached::default(), |_| false);
+        let decision = take_out(&instance, functions_now(), &found, &Attached::default());
         // The same again, as it is decided after the reading was renewed.
         let mut renewed = TakeOut { take: decision.take.clone(), ..TakeOut::default() };
         renewed.decide_holding(&instance, functions_now());
@@ -197,10 +197,10 @@ fn in_service() -> Health {
 }
 
 fn target() -> Target {
-    Target { id: "i-1".to_owned(), port: None, zone: None, quic_id: None }
+    Target { id: "i-1".to_owned(), port: None, zone: None, quic_id: None, vpc: None }
 }
 
 fn found(one: Registrations) -> Found {
     let (registration, target) = (registration(one), target());
-    Found { instance: "i-1".into(), registration, target, owner: None, is_far: false }
+    Found { instance: "i-1".into(), registration, target, owner: None, doubt: None }
 }

@@ -31,6 +31,8 @@ pub mod log_line;
 pub mod options;
 pub mod server;
 pub mod sqs;
+pub mod sts;
+pub mod tagging;
 pub mod throttle;
 pub mod traffic;
 pub mod wire;
@@ -300,6 +302,8 @@ fn answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer,
         Service::AutoScaling => auto_scaling::answer(world, request, as_of),
         Service::Sqs => sqs::answer(world, request),
         Service::Events => events::answer(world, request),
+        Service::Sts => sts::answer(request),
+        Service::Tagging => tagging::answer(world, request),
     }?;
     if let wire::Body::Query(params) = &request.body
         && let Some(field) = params.unread().first()

@@ -11,7 +11,8 @@ use crate::{
     registration::Registration,
     time::Timestamp,
     timing::{
-        CHECK_AFTER, DESCRIPTION_RETRY, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN, SETTLE, YOUNGER_THAN_A_SWEEP,
+        CHECK_AFTER, DESCRIPTION_RETRY, DRAINING_LOOKS, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN, SETTLE,
+        YOUNGER_THAN_A_SWEEP,
     },
 };
 
@@ -22,8 +23,8 @@ pub struct GiveBack {
     pub register: Vec<(Registration, Target)>,
     /// Registrations that are in place, each with its health.
     pub in_place: Vec<(Registration, Health)>,
-    /// Registrations that have to wait, each with how long, if that is known.
-    pub draining: Vec<(Registration, Option<Duration>)>,
+    /// Registrations that have to wait until the same address is drained no more.
+    pub draining: Vec<(Registration, Drained)>,
     /// Registrations that are given up, with a warning, and that the tags need not hold any more.
     pub let_go: Vec<(Registration, Reason)>,
     /// Registrations that are declared, and that an operator, a controller or a group looks after.
@@ -38,6 +39,15 @@ pub struct GiveBack {
     pub forget_when_given: Vec<HeldTag>,
     /// When to look again; `None` if all is settled.
     pub look_again: Option<Duration>,
+}
+
+/// How long an address is still drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// The time that is left, if it is known.
+    pub left: Option<Duration>,
+    /// When to look again.
+    pub look_again: Duration,
 }
 
 /// Decides about a running instance that was read at `now`.
@@ -77,7 +87,7 @@ pub fn give_back(
             }
             (Standing::Absent(target), None) => decision.register.push((registration, target)),
             (Standing::Draining { delay }, None) => {
-                let left = draining_left(&held, &registration, delay, now);
+                let left = drained(&held, &registration, delay, now);
                 decision.draining.push((registration, left));
             }
             (Standing::Stuck(reason), None) => decision.stuck.push((registration, reason)),
@@ -164,19 +174,18 @@ fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
 }
 
 /// Returns how long an address will still be drained: until its delay after it was held has passed, if both are known.
-fn draining_left(
-    held: &Held,
-    registration: &Registration,
-    delay: Option<Duration>,
-    now: Timestamp,
-) -> Option<Duration> {
+/// If only the delay is known, the next look comes after a part of it.
+fn drained(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Drained {
     let end = held.taken_at(registration).zip(delay).map(|(taken, delay)| taken + delay);
     // The deregistration came shortly after the holding. So if the end seems to be in the past, it is near.
-    end.and_then(|end| (end - now).to_std().ok()).map(|left| left.max(DESCRIPTION_RETRY))
+    let left = end.and_then(|end| (end - now).to_std().ok()).map(|left| left.max(DESCRIPTION_RETRY));
+    let is_unknown = held.taken_at(registration).is_none();
+    let part = delay.filter(|_| is_unknown).unwrap_or_default() / DRAINING_LOOKS;
+    Drained { left, look_again: left.unwrap_or_else(|| part.max(DRAINING_RETRY)) }
 }
 
 fn look_again(decision: &GiveBack, settled_in: Duration) -> Option<Duration> {
-    let drained = decision.draining.iter().map(|(_, left)| left.unwrap_or(DRAINING_RETRY)).min();
+    let drained = decision.draining.iter().map(|(_, left)| left.look_again).min();
     let forgotten: BTreeSet<&Registration> =
         decision.forget_when_given.iter().flat_map(|tag| &tag.registrations).collect();
     let is_checked = decision.register.iter().any(|(registration, _)| !forgotten.contains(registration));

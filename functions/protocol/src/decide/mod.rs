@@ -8,6 +8,7 @@ pub mod explain;
 mod give_back;
 pub mod hook;
 pub mod orphan;
+mod ownership;
 pub mod storm;
 mod take_out;
 mod weigh;
@@ -16,7 +17,8 @@ use std::collections::BTreeMap;
 
 use crate::{balancer::BalancerId, id::AutoScalingGroupName, observed::Reason, registration::Registration};
 
-pub use give_back::{GiveBack, give_back, is_surely_absent};
+pub use give_back::{Drained, GiveBack, give_back, is_surely_absent};
+pub use ownership::{doubt, is_doubtful};
 pub use take_out::{TakeOut, take_out};
 pub use weigh::{Weight, look_again_at_older, weigh};
 

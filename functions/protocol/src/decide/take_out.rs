@@ -26,21 +26,11 @@ pub struct TakeOut {
 }
 
 /// Decides about an instance that is out and was read at `now`, with all that a scan found of it.
-///
-/// `ambiguous` says of a target outside its group's VPC whether another interface has its address, too.
-pub fn take_out(
-    instance: &Instance,
-    now: Timestamp,
-    found: &[Found],
-    attached: &Attached,
-    ambiguous: impl Fn(&Target) -> bool,
-) -> TakeOut {
+pub fn take_out(instance: &Instance, now: Timestamp, found: &[Found], attached: &Attached) -> TakeOut {
     let mut decision = TakeOut::default();
     for found in found {
         let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
-        let ambiguity =
-            || (found.is_far && ambiguous(&found.target)).then(|| Reason::AddressNotUnique(found.target.id.clone()));
-        match reason.or_else(ambiguity) {
+        match reason.or_else(|| found.doubt.clone()) {
             Some(reason) => decision.left_alone.push((found.registration.clone(), reason)),
             None => decision.take.push((found.registration.clone(), found.target.clone())),
         }

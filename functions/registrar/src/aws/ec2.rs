@@ -16,6 +16,7 @@ use protocol::{
     call_error::CallError,
     id::InstanceId,
     instance::{Instance, Interface, State},
+    network::Block,
     tag,
     time::Timestamp,
 };
@@ -206,24 +207,35 @@ fn instance(found: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
         launch_time: found.launch_time().and_then(timestamp),
         stop_time: found.state_transition_reason().and_then(time_in_reason),
         vpc: found.vpc_id().map(Into::into),
-        interfaces: found.network_interfaces().iter().filter_map(interface).collect(),
+        interfaces: found.network_interfaces().iter().filter_map(|one| interface(one, found.vpc_id())).collect(),
         tags: tags
             .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
             .collect(),
     })
 }
 
-fn interface(found: &aws_sdk_ec2::types::InstanceNetworkInterface) -> Option<Interface> {
+/// Reads an interface. `eth0` is in its instance's VPC, and any other one may be in another.
+fn interface(found: &aws_sdk_ec2::types::InstanceNetworkInterface, vpc: Option<&str>) -> Option<Interface> {
     let attachment = found.attachment()?;
     let ipv4 = found.private_ip_addresses().iter();
     let ipv6 = found.ipv6_addresses().iter();
+    let ipv4_prefixes = found.ipv4_prefixes().iter().map(|prefix| prefix.ipv4_prefix());
+    let ipv6_prefixes = found.ipv6_prefixes().iter().map(|prefix| prefix.ipv6_prefix());
     Some(Interface {
+        id: found.network_interface_id()?.into(),
+        vpc: found.vpc_id().or(vpc).map(Into::into),
+        prefixes: blocks(ipv4_prefixes.chain(ipv6_prefixes)).collect(),
         device_index: u32::try_from(attachment.device_index()?).ok()?,
         // Instance types with one card may leave the index out.
         network_card_index: u32::try_from(attachment.network_card_index().unwrap_or(0)).ok()?,
         ipv4: ipv4.filter_map(|a| Some((a.private_ip_address()?.parse().ok()?, a.primary() == Some(true)))).collect(),
         ipv6: ipv6.filter_map(|a| Some((a.ipv6_address()?.parse().ok()?, a.is_primary_ipv6() == Some(true)))).collect(),
     })
+}
+
+/// Returns the prefixes that were delegated to an interface.
+pub(super) fn blocks<'p>(prefixes: impl Iterator<Item = Option<&'p str>>) -> impl Iterator<Item = Block> {
+    prefixes.flatten().filter_map(|text| text.parse().ok())
 }
 
 fn timestamp(time: &SdkDateTime) -> Option<Timestamp> {

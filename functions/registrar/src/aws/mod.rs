@@ -10,6 +10,7 @@ pub mod call_watch;
 pub mod clients;
 pub mod ec2;
 mod network;
+pub(crate) mod parts;
 pub mod queue;
 
 /// Calls that read, under way at once. The account's buckets allow 40 to 200 calls at once, and 10 to 50 a second.

@@ -13,13 +13,14 @@ use aws_sdk_ec2::{
 };
 use protocol::{
     call_error::CallError,
+    holder::{Holder, Holders},
     id::VpcId,
-    network::{Block, Networks, Subnet},
+    network::{Networks, Subnet},
 };
 
 use crate::aws::{
     budget::ApiSet,
-    ec2::{Ec2, FILTER_VALUES_MAX, PAGE_SIZE, filter},
+    ec2::{Ec2, FILTER_VALUES_MAX, PAGE_SIZE, blocks, filter},
 };
 
 impl Ec2 {
@@ -68,17 +69,29 @@ impl Ec2 {
         Ok(subnets)
     }
 
-    /// Counts the interfaces that have each of some addresses, in all networks of the account.
+    /// Reads which interfaces list some addresses, in all networks of the account. Of some places, it reads whether the
+    /// address is inside the VPC.
     ///
     /// # Errors
-    /// If a call fails.
-    pub async fn count_interfaces(&self, addresses: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, usize>, CallError> {
-        let mut counts = BTreeMap::new();
-        let count = |found: &NetworkInterface| {
-            addresses_of(found).for_each(|address| *counts.entry(address).or_default() += 1);
+    /// If a call fails: then nothing is known.
+    pub async fn read_holders(
+        &self,
+        addresses: &BTreeSet<IpAddr>,
+        places: &BTreeSet<(VpcId, IpAddr)>,
+    ) -> Result<Holders, CallError> {
+        let mut holders = Holders::default();
+        if !places.is_empty() {
+            let networks = Networks::of(self.account.id(), self.subnets(places).await?);
+            let inside = places.iter().filter(|(vpc, address)| networks.subnet_of(vpc, *address).is_some());
+            inside.for_each(|place| holders.note_inside(place.clone()));
+        }
+        let note = |found: &NetworkInterface| {
+            let Some(holder) = holder(found) else { return };
+            let asked = addresses_of(found).filter(|address| addresses.contains(address));
+            asked.for_each(|address| holders.note(address, holder.clone()));
         };
-        self.interfaces_with(addresses, count).await?;
-        Ok(counts)
+        self.interfaces_with(addresses, note).await?;
+        Ok(holders)
     }
 
     /// Reads the interfaces that list any of some addresses.
@@ -119,11 +132,18 @@ fn addresses_of(found: &NetworkInterface) -> impl Iterator<Item = IpAddr> + '_ {
     ipv4.chain(ipv6).filter_map(|text| text.parse().ok())
 }
 
+fn holder(found: &NetworkInterface) -> Option<Holder> {
+    Some(Holder {
+        interface: found.network_interface_id()?.into(),
+        vpc: found.vpc_id()?.into(),
+        instance: found.attachment().and_then(|attachment| attachment.instance_id()).map(Into::into),
+    })
+}
+
 /// Adds an interface, as EC2 describes it, to what is known of networks.
 fn note(networks: &mut Networks, found: &NetworkInterface) {
     let Some(vpc) = found.vpc_id().map(VpcId::from) else { return };
-    let ipv4 = found.ipv4_prefixes().iter().filter_map(|prefix| prefix.ipv4_prefix());
-    let ipv6 = found.ipv6_prefixes().iter().filter_map(|prefix| prefix.ipv6_prefix());
-    let blocks = ipv4.chain(ipv6).filter_map(|text| text.parse::<Block>().ok());
-    networks.note(&vpc, addresses_of(found), blocks);
+    let ipv4 = found.ipv4_prefixes().iter().map(|prefix| prefix.ipv4_prefix());
+    let ipv6 = found.ipv6_prefixes().iter().map(|prefix| prefix.ipv6_prefix());
+    networks.note(&vpc, addresses_of(found), blocks(ipv4.chain(ipv6)));
 }

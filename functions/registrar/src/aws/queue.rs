@@ -127,12 +127,13 @@ impl Queue {
         once("sqs:SendMessage", call.send()).await.map(|_| true)
     }
 
-    /// Puts messages into the queue, each with its delay; a quarter of an hour at most.
+    /// Puts messages into the queue, each with its delay; a quarter of an hour at most. Returns whether there is a
+    /// queue.
     ///
     /// # Errors
     /// If it is not certain that all of them were sent.
-    pub async fn send_later(&self, messages: &[(String, Duration)]) -> Result<(), CallError> {
-        let Some(url) = &self.url else { return Ok(()) };
+    pub async fn send_later(&self, messages: &[(String, Duration)]) -> Result<bool, CallError> {
+        let Some(url) = &self.url else { return Ok(false) };
         for batch in messages.chunks(BATCH_MAX) {
             let entries = batch.iter().enumerate().map(|(index, (body, wait))| {
                 let delay = (*wait).min(DELAY_MAX).as_secs_f64().round() as i32;
@@ -148,7 +149,7 @@ impl Queue {
                 return Err(CallError::Refused { action: "sqs:SendMessage", code, message });
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Keeps messages invisible for `taken_for`, again and again after half of that time, as a sign of life. It never

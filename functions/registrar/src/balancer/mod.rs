@@ -13,7 +13,7 @@ mod target_group;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{
-    FutureExt, TryFutureExt,
+    FutureExt,
     future::{BoxFuture, join_all},
 };
 use protocol::{
@@ -29,7 +29,7 @@ use protocol::{
 };
 use tokio::time::Instant as MonotonicTime;
 
-use crate::aws::clients::Clients;
+use crate::aws::{clients::Clients, parts::in_parts};
 
 pub use target_group::TargetGroups;
 
@@ -171,16 +171,9 @@ impl Balancers {
     }
 
     /// Reads again which balancers have another owner.
-    ///
-    /// # Errors
-    /// If a call fails: then nothing is known of any of them.
-    pub async fn owners(&self, balancers: &BTreeSet<BalancerId>) -> Result<BTreeMap<BalancerId, Owner>, CallError> {
-        let answers =
-            every_kind!(self, kind => kind.owners(kind.own_ids(balancers)).map_ok(|own| owners_at(kind, own)));
-        answers.into_iter().try_fold(BTreeMap::new(), |mut owners, answer| {
-            owners.extend(answer?);
-            Ok(owners)
-        })
+    pub(crate) async fn owners(&self, balancers: &BTreeSet<BalancerId>) -> Owners<BalancerId> {
+        let answers = every_kind!(self, kind => kind.owners(kind.own_ids(balancers)).map(|own| owners_at(kind, own)));
+        answers.into_iter().flatten().collect()
     }
 
     /// Waits until the account's limits allow one more registration or deregistration. It is apart from the call: after
@@ -210,54 +203,64 @@ fn by_balancer<'w>(wanted: impl IntoIterator<Item = Wanted<'w>>) -> Vec<(&'w Bal
     wanted.into_iter().map(|wanted| (&wanted.registration.balancer, wanted)).collect()
 }
 
-fn owners_at<K: Kind>(_kind: &K, owners: BTreeMap<K::Id, Owner>) -> Vec<(BalancerId, Owner)> {
+fn owners_at<K: Kind>(_kind: &K, owners: Owners<K::Id>) -> Vec<(BalancerId, Result<Owner, CallError>)> {
     owners.into_iter().map(|(id, owner)| (K::balancer(id), owner)).collect()
+}
+
+/// What was read of some things by their names.
+#[derive(Debug)]
+struct ByName<T> {
+    /// Those that exist.
+    existing: Vec<T>,
+    /// The names of which it is not known whether they exist, each with why.
+    unread: BTreeMap<String, CallError>,
 }
 
 /// Asks for things by name, several with one call, and leaves out those that do not exist.
 ///
-/// One missing thing fails a whole call. Then each thing of that call is asked for alone.
-///
-/// # Errors
-/// If a call fails for another reason.
-async fn of_existing<'n, T>(
+/// One missing thing fails a whole call, and so does one that AWS refuses. Then it is asked for parts of them.
+async fn by_name<'n, T>(
     names: &'n [String],
-    call: impl Fn(&'n [String]) -> BoxFuture<'n, Result<Vec<T>, CallError>>,
-) -> Result<Vec<T>, CallError> {
-    let mut existing = Vec::new();
-    for chunk in names.chunks(NAMES_PER_CALL_MAX) {
-        match call(chunk).await {
-            Err(error) if error.is_gone() => {
-                for name in chunk.chunks(1).filter(|_| chunk.len() > 1) {
-                    match call(name).await {
-                        Err(error) if error.is_gone() => {}
-                        answer => existing.extend(answer?),
-                    }
-                }
-            }
-            answer => existing.extend(answer?),
+    call: impl Fn(Vec<String>) -> BoxFuture<'n, Result<Vec<T>, CallError>>,
+) -> ByName<T> {
+    let mut read = ByName { existing: Vec::new(), unread: BTreeMap::new() };
+    let is_of_one = |error: &CallError| error.is_gone() || error.is_of_one();
+    for (names, result) in in_parts(names.to_vec(), NAMES_PER_CALL_MAX, is_of_one, call).await {
+        match result {
+            Ok(found) => read.existing.extend(found),
+            Err(error) if error.is_gone() => {}
+            Err(error) => read.unread.extend(names.into_iter().map(|name| (name, error.clone()))),
         }
     }
-    Ok(existing)
+    read
 }
+
+/// The balancers that have another owner, and those of which that is not known.
+pub(crate) type Owners<K> = BTreeMap<K, Result<Owner, CallError>>;
 
 /// What the tags of some balancers say.
 struct Marks<K> {
-    /// The balancers that have another owner.
-    owners: BTreeMap<K, Owner>,
+    owners: Owners<K>,
     /// Keys that are nearly one of ours.
     odd_tags: BTreeMap<K, String>,
 }
 
-/// Reads what the tags of some balancers say. `tagged` has the keys of each balancer's tags.
-fn marks<'t, K: Ord + Clone>(tagged: impl IntoIterator<Item = (K, Vec<&'t str>)>) -> Marks<K> {
+/// Reads what the tags of some balancers say. `tagged` has the keys of each balancer's tags, or why they are not known.
+fn marks<K: Ord + Clone>(tagged: impl IntoIterator<Item = (K, Result<Vec<String>, CallError>)>) -> Marks<K> {
     let mut marks = Marks { owners: BTreeMap::new(), odd_tags: BTreeMap::new() };
     for (balancer, keys) in tagged {
+        let keys = match keys {
+            Ok(keys) => keys,
+            Err(error) => {
+                marks.owners.insert(balancer, Err(error));
+                continue;
+            }
+        };
         if let Some(key) = keys.iter().find(|key| tag::odd(key).is_some()) {
-            marks.odd_tags.insert(balancer.clone(), (*key).to_owned());
+            marks.odd_tags.insert(balancer.clone(), key.clone());
         }
-        if let Some(owner) = tag::owner(keys) {
-            marks.owners.insert(balancer, owner);
+        if let Some(owner) = tag::owner(keys.iter().map(String::as_str)) {
+            marks.owners.insert(balancer, Ok(owner));
         }
     }
     marks
@@ -329,16 +332,37 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_does_not_exist_spoils_only_itself() {
-        for (names, existing) in [(vec!["a", "gone", "b"], vec!["a", "b"]), (vec!["gone"], vec![]), (vec![], vec![])] {
+    async fn what_cannot_be_read_spoils_only_itself() {
+        for (names, existing, unread) in [
+            (vec!["a", "gone", "b"], vec!["a", "b"], vec![]),
+            (vec!["gone"], vec![], vec![]),
+            (vec!["a", "b", "odd", "c", "gone"], vec!["a", "b", "c"], vec!["odd"]),
+            (vec![], vec![], vec![]),
+        ] {
             let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-            let call = |names: &[String]| {
-                let (code, message) = ("TargetGroupNotFound".to_owned(), String::new());
-                let is_gone = names.iter().any(|name| name == "gone");
-                let refusal = CallError::Refused { action: "X", code, message };
-                std::future::ready(if is_gone { Err(refusal) } else { Ok(names.to_vec()) }).boxed()
+            let call = |names: Vec<String>| {
+                let has = |name: &str| names.iter().any(|other| other == name);
+                let code = match (has("odd"), has("gone")) {
+                    (true, _) => Some("ValidationError"),
+                    (false, true) => Some("TargetGroupNotFound"),
+                    (false, false) => None,
+                };
+                let refusal = |code: &str| CallError::Refused {
+                    action: "elasticloadbalancing:DescribeTags",
+                    code: code.to_owned(),
+                    message: String::new(),
+                };
+                std::future::ready(code.map_or(Ok(names), |code| Err(refusal(code)))).boxed()
             };
-            assert_eq!(of_existing(&names, call).await.unwrap(), existing);
+            let mut read = by_name(&names, call).await;
+            read.existing.sort();
+            assert_eq!(
+                (read.existing, read.unread.into_keys().collect()),
+                (
+                    existing.into_iter().map(str::to_owned).collect(),
+                    unread.into_iter().map(str::to_owned).collect::<Vec<_>>()
+                )
+            );
         }
     }
 }

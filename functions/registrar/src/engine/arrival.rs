@@ -75,7 +75,8 @@ impl Arrival {
         let absent = absent.into_iter();
         arrival.unready.extend(absent.map(|registration| Because::of(registration, "it is not registered yet")));
         let draining = decision.draining.iter();
-        let drained = draining.map(|(registration, left)| (Because::of(registration, drained_for(*left)), *left));
+        let drained =
+            draining.map(|(registration, left)| (Because::of(registration, drained_for(left.left)), left.left));
         arrival.draining.extend(drained);
         arrival.unready.extend(decision.stuck.iter().map(because));
         let is_stuck = |registration: &Registration| decision.stuck.iter().any(|(stuck, _)| stuck == registration);

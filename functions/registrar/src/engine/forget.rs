@@ -3,13 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
-    call_error::CallError, decide::GiveBack, held::HeldTag, id::InstanceId, instance::Instance,
-    registration::Registration, timing::AT_ONCE,
+    call_error::CallError,
+    decide::GiveBack,
+    held::{HeldTag, Stamp, tags_to_hold},
+    id::InstanceId,
+    instance::Instance,
+    registration::Registration,
+    timing::AT_ONCE,
 };
 use tokio::time::timeout_at;
 
-use super::{Look, giving::is_same_run, parts::in_parts, reading::Age};
-use crate::{aws::ec2::RESOURCES_PER_CALL_MAX, report::Action};
+use super::{Look, giving::is_same_run, reading::Age};
+use crate::{
+    aws::{
+        ec2::RESOURCES_PER_CALL_MAX,
+        parts::{in_parts, of_each},
+    },
+    report::Action,
+};
 
 impl Look<'_> {
     /// Deletes tags whose registrations are settled, if they still have the value that was read.
@@ -23,6 +34,7 @@ impl Look<'_> {
         }
         let tags =
             decisions.iter().map(|(instance, decision)| (instance.id.clone(), decision.forget.clone())).collect();
+        let instances: BTreeMap<InstanceId, &Instance> = decisions.iter().map(|(i, _)| (i.id.clone(), *i)).collect();
         let decisions: BTreeMap<&InstanceId, &GiveBack> =
             decisions.iter().map(|(i, decision)| (&i.id, decision)).collect();
         let results = match has_time {
@@ -35,13 +47,54 @@ impl Look<'_> {
             }
             return;
         };
+        let mut forgotten: BTreeMap<InstanceId, BTreeSet<Registration>> = BTreeMap::new();
         for (id, registrations, result) in results {
             match result {
                 Ok(()) => {
-                    for registration in registrations {
-                        let why = forget_why(decisions[&id], &registration);
-                        self.notes.journal.deed(&id, Action::Forget, &registration, why);
+                    for registration in &registrations {
+                        let why = forget_why(decisions[&id], registration);
+                        self.notes.journal.deed(&id, Action::Forget, registration, why);
                     }
+                    forgotten.entry(id).or_default().extend(registrations);
+                }
+                Err(error) => self.notes.call_failed(&id, None, &error),
+            }
+        }
+        self.hold_again_unless_running(forgotten, &instances).await;
+    }
+
+    /// Reads again the instances whose tags had registrations at addresses, and holds those registrations anew if an
+    /// instance does not run as it did. It may have lost the address before the event of its stop was served, and then
+    /// no scan finds what the tag had.
+    ///
+    /// A registration by instance id is found at any time.
+    async fn hold_again_unless_running(
+        &mut self,
+        mut forgotten: BTreeMap<InstanceId, BTreeSet<Registration>>,
+        then: &BTreeMap<InstanceId, &Instance>,
+    ) {
+        forgotten.retain(|_, registrations| {
+            registrations.retain(|registration| registration.target.address.is_some());
+            !registrations.is_empty()
+        });
+        let ids: BTreeSet<InstanceId> = forgotten.keys().cloned().collect();
+        if ids.is_empty() || !self.reading.running.may_be_of_before_a_stop() {
+            return;
+        }
+        let Some(reading) = self.read_again(&ids).await else { return };
+        for (id, registrations) in forgotten {
+            // An instance that is gone gets nothing back.
+            let Some(now) = reading.instances.get(&id).filter(|now| !now.state.is_dying()) else { continue };
+            if is_same_run(then[&id], now) {
+                continue;
+            }
+            let tags = tags_to_hold(&registrations, Stamp { taken_at: reading.at, nonce: fastrand::u32(..) });
+            match self.engine.clients.ec2.tag(std::slice::from_ref(&id), &tags).await {
+                Ok(()) => {
+                    let why = "it was stopped while its tag was deleted";
+                    let held = registrations.iter();
+                    held.for_each(|registration| self.notes.journal.deed(&id, Action::Hold, registration, why));
+                    self.notes.look_again(&id, AT_ONCE);
                 }
                 Err(error) => self.notes.call_failed(&id, None, &error),
             }
@@ -85,7 +138,7 @@ impl Look<'_> {
         for (content, ids) in by_content {
             let ec2 = &self.engine.clients.ec2;
             let call = async |ids: Vec<InstanceId>| ec2.untag(&ids, &content).await;
-            for (id, outcome) in in_parts(ids, RESOURCES_PER_CALL_MAX, call).await {
+            for (id, outcome) in of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await) {
                 let registrations = tags[&id].iter().flat_map(|tag| tag.registrations.iter().cloned()).collect();
                 results.push((id, registrations, outcome));
             }

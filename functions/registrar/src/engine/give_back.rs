@@ -56,6 +56,8 @@ impl Look<'_> {
         let may_be_blind = self.engine.mode == Mode::Enforce && !self.asked.is_sweep;
         let blind_at = may_be_blind.then_some(self.reading.at);
         let mut standings = look(&balancers, &wanted, blind_at).await;
+        let by_id = wanted.iter().map(|(instance, _)| (&instance.id, *instance)).collect();
+        self.question(&mut standings, &by_id).await;
         let (mut decisions, mut given_back) = (Vec::new(), GivenBack::default());
         let mut before: BTreeMap<&InstanceId, (Vec<Because>, Vec<Registration>)> = BTreeMap::new();
         for (instance, attached, declared, unnamed) in receivers {
@@ -100,7 +102,7 @@ impl Look<'_> {
             self.notes.journal.health(id, registration, health.clone());
         }
         for (registration, left) in &decision.draining {
-            self.notes.waiting(id, Because::of(registration, drained_for(*left)));
+            self.notes.waiting(id, Because::of(registration, drained_for(left.left)));
         }
         for (registration, reason) in &decision.let_go {
             self.notes.journal.let_go(id, Because::of(registration, reason));

@@ -13,8 +13,8 @@ use protocol::{
     decide::{GiveBack, TakeOut},
     held::HeldTag,
     id::InstanceId,
-    instance::{Instance, State},
-    observed::Wanted,
+    instance::{Instance, Side, State},
+    observed::{Target, Wanted},
     presence::Facts,
     registration::Registration,
     tag,
@@ -139,9 +139,7 @@ impl Look<'_> {
             .map(|now| (&now.id, (now, held(instances[&now.id]).difference(&held(now)).cloned().collect())))
             .collect();
         let (still, changed): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|(id, registration, target)| {
-            by_id.get(id).is_some_and(|(now, forgotten)| {
-                target.address().is_none_or(|address| now.owns(address)) && !forgotten.contains(registration)
-            })
+            by_id.get(id).is_some_and(|(now, forgotten)| has_target(now, target) && !forgotten.contains(registration))
         });
         for (id, registration, _) in changed {
             let why = "the instance was changed while its balancers were read";
@@ -324,6 +322,12 @@ async fn register(
         })
     })
     .await
+}
+
+/// Returns whether an instance has the address of a target, on the side of the group's VPC that the target is on.
+fn has_target(instance: &Instance, target: &Target) -> bool {
+    let side = if target.is_far() { Side::Far } else { Side::Near };
+    target.address().is_none_or(|address| instance.side(address, target.vpc.as_ref()) == Some(side))
 }
 
 /// Returns whether an instance that ran still runs, without having been started anew.

@@ -12,7 +12,6 @@ use protocol::{
     instance::{Instance, State},
     observed::Reason,
     presence::{Facts, Hooks},
-    tag::Owner,
 };
 
 use super::{Item, Look};
@@ -29,15 +28,7 @@ impl Look<'_> {
     ) -> Vec<Item> {
         let of_items: BTreeSet<BalancerId> =
             items.iter().map(|(_, registration, _)| registration.balancer.clone()).collect();
-        let owners: BTreeMap<BalancerId, Owner> = match balancers.owners(&of_items).await {
-            Ok(owners) => owners,
-            Err(error) => {
-                for (id, registration, _) in items {
-                    self.notes.call_failed(&id, Some(&registration), &error);
-                }
-                return Vec::new();
-            }
-        };
+        let owners = balancers.owners(&of_items).await;
         let ids: BTreeSet<&InstanceId> = items.iter().map(|(id, _, _)| id).collect();
         let instances: Vec<&Instance> = ids.into_iter().map(|id| instances[id]).collect();
         self.reading.groups.clear();
@@ -49,7 +40,14 @@ impl Look<'_> {
             let (id, registration, _) = &item;
             // An instance whose group could not be read was marked as failed.
             let Some(attached) = attached.get(id) else { continue };
-            let owner = owners.get(&registration.balancer).map(|owner| Reason::from(*owner));
+            let owner = match owners.get(&registration.balancer) {
+                Some(Err(error)) => {
+                    self.notes.call_failed(id, Some(registration), error);
+                    continue;
+                }
+                Some(Ok(owner)) => Some(Reason::from(*owner)),
+                None => None,
+            };
             match owner.or_else(|| attached.reason(registration)) {
                 Some(reason) => self.notes.journal.left_alone(id, Because::of(registration, reason)),
                 None => left.push(item),

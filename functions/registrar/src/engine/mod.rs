@@ -37,6 +37,7 @@ mod guards;
 mod hints;
 mod last_seen;
 pub(crate) mod notes;
+mod ownership;
 pub(crate) mod parts;
 pub(crate) mod reading;
 mod served;

@@ -11,7 +11,7 @@ use protocol::{
     member::{AttachedBalancers, Member},
     presence::Membership,
     time::Timestamp,
-    timing::{READING_GOOD_FOR, RENEWED_AFTER},
+    timing::{READING_GOOD_FOR, RENEWED_AFTER, STOPS_NOT_WITHIN},
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -30,6 +30,11 @@ impl Age {
     /// Returns whether the reading should be renewed before something begins that it has to entitle to.
     pub(crate) fn is_to_be_renewed(self) -> bool {
         self.0.elapsed() >= RENEWED_AFTER
+    }
+
+    /// Returns whether an instance that ran may have stopped since the reading, and lost an address.
+    pub(crate) fn may_be_of_before_a_stop(self) -> bool {
+        self.0.elapsed() > STOPS_NOT_WITHIN
     }
 
     /// Returns whether the reading still entitles to deregister and to register.

@@ -13,9 +13,10 @@ use protocol::{
     instance::Instance,
     observed::{Found, Target},
     presence::{Facts, Presence},
+    registration::Registration,
 };
 
-use super::{Look, arrival::GivenBack};
+use super::{Item, Look, arrival::GivenBack};
 use crate::{
     balancer::{Balancers, Scan},
     config::Mode,
@@ -54,7 +55,7 @@ impl Look<'_> {
         for (instance, balancer) in std::mem::take(&mut scan.draining) {
             draining.entry(instance).or_default().insert(balancer);
         }
-        let found = self.found_by(scan, instances);
+        let found = self.found_by(scan, instances).await;
         TakenOut { draining, ..self.take(&balancers, &found, instances).await }
     }
 
@@ -68,7 +69,6 @@ impl Look<'_> {
                 own.push(found.clone());
             }
         }
-        let shared = self.addresses_of_several(by_instance.values().flatten()).await;
         let (with_any, without): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().partition(|instance| !by_instance[&instance.id].is_empty());
         for instance in without {
@@ -78,8 +78,7 @@ impl Look<'_> {
         let concerned = by_instance.values().flatten().map(|found| found.registration.balancer.clone()).collect();
         for (instance, attached) in self.attached(balancers, &with_any, &concerned).await {
             let own = &by_instance[&instance.id];
-            let ambiguous = |target: &Target| target.address().is_some_and(|address| shared.contains(&address));
-            let decision = decide::take_out(instance, self.reading.at, own, &attached, ambiguous);
+            let decision = decide::take_out(instance, self.reading.at, own, &attached);
             for (registration, reason) in &decision.left_alone {
                 self.notes.journal.left_alone(&instance.id, Because::of(registration, reason));
             }
@@ -109,36 +108,27 @@ impl Look<'_> {
         mut decisions: Vec<(&'i Instance, TakeOut)>,
         is_lost: impl Fn(&Instance, IpAddr) -> bool,
     ) -> Vec<(&'i Instance, TakeOut)> {
-        let mut lost: BTreeSet<IpAddr> = BTreeSet::new();
-        for (instance, decision) in &decisions {
-            let addresses = decision.take.iter().filter_map(|(_, target)| target.address());
-            lost.extend(addresses.filter(|address| is_lost(instance, *address)));
-        }
+        let lost = decisions.iter().flat_map(|(instance, decision)| {
+            let is_its = |target: &Target| target.address().is_some_and(|address| is_lost(instance, address));
+            let lost = decision.take.iter().filter(move |(_, target)| is_its(target));
+            lost.map(|(registration, target)| (instance.id.clone(), registration.clone(), target.clone()))
+        });
+        let lost: Vec<Item> = lost.collect();
         if lost.is_empty() {
             return decisions;
         }
-        let counts = self.engine.clients.ec2.count_interfaces(&lost).await;
+        let instances: BTreeMap<InstanceId, &Instance> =
+            decisions.iter().map(|(instance, _)| (instance.id.clone(), *instance)).collect();
+        let others: BTreeSet<(InstanceId, Registration)> = self.not_owned(lost, &instances).await.into_iter().collect();
         for (instance, decision) in &mut decisions {
-            let open = |target: &Target| target.address().filter(|address| is_lost(instance, *address));
-            decision.take.retain(|(registration, target)| {
-                let Some(address) = open(target) else { return true };
-                match &counts {
-                    Ok(counts) if !counts.contains_key(&address) => return true,
-                    Ok(_) => {
-                        let why = format!("its address {address} belongs to another interface by now");
-                        self.notes.journal.left_alone(&instance.id, Because::of(registration, why));
-                    }
-                    Err(error) => self.notes.call_failed(&instance.id, Some(registration), error),
-                }
-                false
-            });
+            decision.take.retain(|(registration, _)| !others.contains(&(instance.id.clone(), registration.clone())));
             decision.decide_holding(instance, self.reading.at);
         }
         decisions
     }
 
-    /// Collects what a scan found, and notes it.
-    pub(crate) fn found_by(&mut self, scan: Scan, instances: &[&Instance]) -> Vec<Found> {
+    /// Collects what a scan found, asks whose it is, and notes it.
+    pub(crate) async fn found_by(&mut self, scan: Scan, instances: &[&Instance]) -> Vec<Found> {
         let Scan { mut found, odd_tags, failures, .. } = scan;
         let odd_tags: BTreeMap<BalancerId, String> = odd_tags.into_iter().collect();
         // A balancer that could not be read may have any of the instances, so all of them have to be looked at again.
@@ -153,6 +143,7 @@ impl Look<'_> {
             }
         }
         found.sort_by(|a, b| (&a.instance, &a.registration).cmp(&(&b.instance, &b.registration)));
+        let found = self.without_other_hosts(found, instances).await;
         for found in &found {
             self.notes.journal.registered(&found.instance, &found.registration);
             if let Some(key) = odd_tags.get(&found.registration.balancer) {
@@ -160,26 +151,6 @@ impl Look<'_> {
             }
         }
         found
-    }
-
-    /// Returns those addresses outside their group's VPC that more than one interface has. Networks may overlap, and
-    /// then such a target may be another host's.
-    async fn addresses_of_several<'f>(&mut self, found: impl Iterator<Item = &'f Found>) -> BTreeSet<IpAddr> {
-        let far: Vec<&Found> = found.filter(|found| found.is_far).collect();
-        let addresses: BTreeSet<IpAddr> = far.iter().filter_map(|found| found.target.address()).collect();
-        if addresses.is_empty() {
-            return addresses;
-        }
-        match self.engine.clients.ec2.count_interfaces(&addresses).await {
-            Ok(counts) => addresses.into_iter().filter(|a| counts.get(a).is_some_and(|count| *count > 1)).collect(),
-            Err(error) => {
-                // It is not known whose the addresses are. So they are treated as another host's, and looked at again.
-                for found in far {
-                    self.notes.call_failed(&found.instance, Some(&found.registration), &error);
-                }
-                addresses
-            }
-        }
     }
 
     fn rehearse(&mut self, decisions: &[(&Instance, TakeOut)]) {

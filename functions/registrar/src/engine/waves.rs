@@ -11,16 +11,14 @@
 //! process has deregistered, so that two share the work instead of doing it twice. A look costs little: AWS allows ten
 //! times as many of them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures::{FutureExt, StreamExt, future::join, stream};
 use protocol::{
     balancer::BalancerId,
     because::Because,
-    decide::TakeOut,
+    call_error::CallError,
+    decide::{self, TakeOut},
     held::{Stamp, has_room_for, tags_to_hold},
     id::InstanceId,
     instance::Instance,
@@ -32,12 +30,15 @@ use protocol::{
 
 use super::{
     Item, Look,
-    parts::{Results, TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks, in_parts},
+    parts::{Results, TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks},
     reading::Age,
     take_out::TakenOut,
 };
 use crate::{
-    aws::ec2::{Described, Ec2, RESOURCES_PER_CALL_MAX},
+    aws::{
+        ec2::{Ec2, RESOURCES_PER_CALL_MAX},
+        parts::{in_parts, of_each},
+    },
     balancer::Balancers,
     report::{Action, FailureReason},
 };
@@ -96,6 +97,10 @@ impl Look<'_> {
                 self.look_before_taking(balancers, &wave, &mut open).await;
             }
             is_first = false;
+            let described: BTreeMap<InstanceId, &Instance> =
+                open.iter().map(|(id, (instance, _))| (id.clone(), *instance)).collect();
+            self.drop_moved(&mut open, ready.clone(), |id| described[id]).await;
+            ready.retain(|item| is_open(&open, item));
             let holdings = self.holdings(&mut open, &wave);
             let ec2 = self.engine.clients.ec2.clone();
             taken_out.is_any |= !ready.is_empty();
@@ -152,11 +157,13 @@ impl Look<'_> {
         }
         // The operator may want the instance left alone by now.
         open.retain(|id, _| self.is_ours(&reading.instances[id]));
-        self.drop_lost_addresses(open, &reading).await;
+        let items = open.iter().flat_map(|(id, (_, decision))| decision.take.iter().map(|taken| item(id, taken)));
+        let items = items.collect();
+        self.drop_moved(open, items, |id| &reading.instances[id]).await;
         for (id, (_, decision)) in open.iter_mut() {
             decision.decide_holding(&reading.instances[id], reading.at);
         }
-        ready.retain(|(id, registration, _)| open.get(id).is_some_and(|(_, decision)| decision.takes(registration)));
+        ready.retain(|item| is_open(open, item));
         let (held, expired): (Vec<Item>, Vec<Item>) = std::mem::take(ready)
             .into_iter()
             .partition(|(id, registration, _)| !open[id].1.hold.contains(registration));
@@ -177,31 +184,19 @@ impl Look<'_> {
         ready.retain(|item| left.contains(item));
     }
 
-    /// Drops registrations at addresses that their instances have lost since the scan, if another interface has the
-    /// address by now. An address is free as soon as its instance is terminated.
-    async fn drop_lost_addresses(&mut self, open: &mut Open<'_>, reading: &Described) {
-        let mut lost: Vec<(InstanceId, Registration, IpAddr)> = Vec::new();
-        for (id, (_, decision)) in open.iter() {
-            let addresses = decision.take.iter().filter_map(|(registration, target)| {
-                let address = target.address().filter(|address| !reading.instances[id].owns(*address))?;
-                Some((id.clone(), registration.clone(), address))
-            });
-            lost.extend(addresses);
-        }
-        if lost.is_empty() {
-            return;
-        }
-        let addresses = lost.iter().map(|(_, _, address)| *address).collect();
-        let counts = self.engine.clients.ec2.count_interfaces(&addresses).await;
-        for (id, registration, address) in lost {
-            match &counts {
-                Ok(counts) if !counts.contains_key(&address) => continue,
-                Ok(_) => {
-                    let why = format!("its address {address} belongs to another interface by now");
-                    self.notes.journal.left_alone(&id, Because::of(&registration, why));
-                }
-                Err(error) => self.notes.call_failed(&id, Some(&registration), error),
-            }
+    /// Drops registrations whose target is not the instance's any more, or may not be. It is asked about those that the
+    /// description of their instance, as it was read last, does not settle.
+    ///
+    /// An address is free as soon as its instance is terminated, and a secondary one can move at any time.
+    async fn drop_moved<'n>(
+        &mut self,
+        open: &mut Open<'_>,
+        items: Vec<Item>,
+        now: impl Fn(&InstanceId) -> &'n Instance,
+    ) {
+        let is_doubtful = |(id, registration, target): &Item| decide::is_doubtful(now(id), registration, target);
+        let instances = open.iter().map(|(id, (instance, _))| (id.clone(), *instance)).collect();
+        for (id, registration) in self.not_owned(items.into_iter().filter(is_doubtful).collect(), &instances).await {
             drop_from(open, &id, &registration);
         }
     }
@@ -355,7 +350,7 @@ async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Held {
         async move {
             let Holding { registrations, tags, ids } = holding;
             let call = async |ids: Vec<InstanceId>| ec2.tag(&ids, &tags).await;
-            let results = in_parts(ids, RESOURCES_PER_CALL_MAX, call).await;
+            let results = of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await);
             (registrations, results)
         }
         .boxed()
@@ -399,6 +394,10 @@ fn waves(open: &Open<'_>) -> VecDeque<BTreeSet<BalancerId>> {
     waves.extend(Some(wave).filter(|wave| !wave.is_empty()));
     fastrand::shuffle(waves.make_contiguous());
     waves
+}
+
+fn is_open(open: &Open<'_>, (id, registration, _): &Item) -> bool {
+    open.get(id).is_some_and(|(_, decision)| decision.takes(registration))
 }
 
 fn is_in(decision: &TakeOut, wave: &BTreeSet<BalancerId>) -> bool {

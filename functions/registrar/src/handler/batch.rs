@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant as MonotonicTime;
 
 use super::{
-    Base, Failure, back_off, deadline, log,
+    Base, Failure,
+    again::Again,
+    back_off, deadline, log,
     records::{self, Records},
 };
 use crate::{
@@ -39,8 +41,7 @@ pub(super) trait Work: Send + Sync {
     /// The events that it can read, for a person who sent another one.
     const TAKES: &'static str;
 
-    /// The longest wait before work that failed is tried again. Too small: the receives that the queue allows are used up before a person is
-    /// there. Too large: a person who has corrected something waits for it.
+    /// The longest wait before an event that is parked is tried again after a failure.
     const FAILED_RETRY_MAX: Duration;
 
     /// Whether a message that kills the function comes back when the invocation would have been over. The queue's visibility timeout is six times
@@ -63,6 +64,10 @@ pub(super) trait Work: Send + Sync {
 
     /// Writes some events as one order for a sweep.
     fn order(notices: &[&Self::Notice]) -> String;
+
+    /// Returns the message that replaces an event which has to come again; `None` if the event itself is parked. `wait` is `None` if the
+    /// work failed.
+    fn again(notice: Self::Notice, wait: Option<Duration>) -> Option<Again>;
 }
 
 /// A function behind a queue, with everything that outlives an invocation.
@@ -160,39 +165,59 @@ impl<W: Work> BehindQueue<W> {
         let together = if self.orders.is_there() { Together::Ordered } else { Together::Here };
         let outcomes = self.converge(&notices, together, metrics).await;
         let mut outcomes = self.order(&notices, outcomes, request_id, metrics).await.into_iter();
-        let (mut failed, mut parked) = (Vec::new(), Vec::new());
+        // Messages that come back when the queue's own timeout is over.
+        let mut unanswered = Vec::new();
+        let (mut parked, mut replaced, mut replacements) = (Vec::new(), Vec::new(), Vec::new());
         for Record { message, told } in records {
-            let outcome = match told {
+            let (notice, outcome) = match told {
                 // One outcome for each notice, in their order.
-                Ok(Told::Look(_)) => outcomes.next().unwrap_or(Outcome::Failed),
+                Ok(Told::Look(notice)) => (Some(notice), outcomes.next().unwrap_or(Outcome::Failed)),
                 Ok(Told::Nothing(why)) => {
                     tracing::info!(why, "nothing to do");
-                    Outcome::Done
+                    continue;
                 }
-                Err(reason) => Outcome::NotUnderstood(reason),
+                Err(reason) => (None, Outcome::NotUnderstood(reason)),
             };
-            let received = message.attributes.get("ApproximateReceiveCount");
-            let received: u32 = received.and_then(|count| count.parse().ok()).unwrap_or(1);
-            let retry = || back_off(received, W::FAILED_RETRY_MAX);
             let wait = match outcome {
                 Outcome::Done => continue,
-                Outcome::Later(wait) => wait,
-                Outcome::Failed | Outcome::Together(_) => retry(),
+                Outcome::Later(wait) => Some(wait),
+                Outcome::Failed | Outcome::Together(_) => None,
                 Outcome::NotUnderstood(reason) => {
                     metrics.add_not_understood(1);
-                    if self.bury(message.body.as_deref().unwrap_or_default(), &reason).await {
-                        continue;
+                    if !self.bury(message.body.as_deref().unwrap_or_default(), &reason).await {
+                        unanswered.push(message.message_id);
                     }
-                    retry()
+                    continue;
                 }
             };
-            if let Some(receipt_handle) = message.receipt_handle {
-                parked.push(Parked { receipt_handle, wait });
+            match notice.filter(|_| self.queue.is_there()).and_then(|notice| W::again(notice, wait)) {
+                Some(again) => {
+                    if let Some(replacement) = again.into_message(&self.queue).await {
+                        replacements.push(replacement);
+                        replaced.push(message.message_id);
+                    }
+                }
+                None => parked.push((message, wait)),
             }
-            failed.push(message.message_id);
         }
-        self.queue.park(&parked).await;
-        records::answer(failed)
+        if let Err(error) = self.queue.send_later(&replacements).await {
+            tracing::error!(why = error.to_sentence(), "events that have to come again stay in their queue");
+            metrics.add_failure((&error).into());
+            unanswered.extend(replaced);
+        }
+        self.park(&parked).await;
+        records::answer(unanswered.into_iter().chain(parked.into_iter().map(|(message, _)| message.message_id)))
+    }
+
+    /// Parks messages, each for its wait. Without a wait, the work on it has failed.
+    async fn park(&self, messages: &[(SqsMessage, Option<Duration>)]) {
+        let parked = messages.iter().filter_map(|(message, wait)| {
+            let received = message.attributes.get("ApproximateReceiveCount");
+            let received: u32 = received.and_then(|count| count.parse().ok()).unwrap_or(1);
+            let wait = wait.unwrap_or_else(|| back_off(received, W::FAILED_RETRY_MAX));
+            Some(Parked { receipt_handle: message.receipt_handle.clone()?, wait })
+        });
+        self.queue.park(&parked.collect::<Vec<_>>()).await;
     }
 
     /// Orders sweeps of the storms of a batch, so that its events are done. Works here on the events of an order that cannot be sent.

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{
     Failure,
+    again::Again,
     batch::{BehindQueue, Work},
 };
 use crate::{
@@ -74,5 +75,12 @@ impl Work for StateChanges {
 
     fn order(notices: &[&Notice]) -> String {
         order_of(notices)
+    }
+
+    fn again(notice: Notice, wait: Option<Duration>) -> Option<Again> {
+        Some(match wait {
+            Some(wait) => Again::after(notice, wait),
+            None => Again::after_failure(notice),
+        })
     }
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{
     Failure,
+    again::Again,
     batch::{BehindQueue, Work},
 };
 use crate::{
@@ -85,5 +86,10 @@ impl Work for LifecycleActions {
     /// Returns no order: a sweep knows nothing of hooks, so none is ever ordered for one.
     fn order(_actions: &[&LifecycleAction]) -> String {
         String::new()
+    }
+
+    /// Returns nothing: the hook's own time limits its looks, and each comes within [`ACTION_FAILED_RETRY`] of a failure.
+    fn again(_action: LifecycleAction, _wait: Option<Duration>) -> Option<Again> {
+        None
     }
 }

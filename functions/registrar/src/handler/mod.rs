@@ -1,5 +1,6 @@
 //! The functions' handlers: each converges what an input names, and answers the sender.
 
+mod again;
 mod batch;
 mod instance_state;
 mod lifecycle;

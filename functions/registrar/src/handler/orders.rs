@@ -1,9 +1,7 @@
 //! Orders from the FIFO queue: functions that serve events leave many instances to one sweep.
 //!
 //! An order only names instances, so a stranger who can send one can have instances looked at, and no more. It stays in its queue until the sweep has
-//! converged each instance, or has sent its event to the queue of events, where a message can be parked. If the process dies, the order comes again.
-
-use std::time::Duration;
+//! converged each instance, or has sent its event to the queue of events, where each comes back by itself. If the process dies, the order comes again.
 
 use aws_lambda_events::sqs::SqsMessage;
 use futures::{
@@ -16,17 +14,11 @@ use protocol::{
 };
 use serde_json::Value;
 
-use super::{back_off, log, reconcile::Reconcile, records};
+use super::{again::Again, log, reconcile::Reconcile, records};
 use crate::{
     report::metrics::Metrics,
     workflow::{Converged, Outcome},
 };
-
-/// The longest wait before work that failed is tried again, as for events.
-const FAILED_RETRY_MAX: Duration = Duration::from_secs(600);
-
-/// How often the work on an instance may fail. It is tried for about eight hours, as for an event that is served alone.
-const FAILURES_MAX: u32 = 50;
 
 impl Reconcile {
     /// Works on the instances that orders name, and on all that do the same. Returns the answer for SQS.
@@ -75,14 +67,15 @@ impl Reconcile {
         };
         let mut later = Vec::new();
         for (notice, outcome) in notices.into_iter().zip(outcomes) {
-            match outcome {
-                Outcome::Later(wait) => later.push((notice.to_order(), wait)),
-                Outcome::Failed => later.extend(self.again(notice).await),
-                Outcome::Done | Outcome::Together(_) | Outcome::NotUnderstood(_) => {}
-            }
+            let again = match outcome {
+                Outcome::Later(wait) => Again::after(notice, wait),
+                Outcome::Failed => Again::after_failure(notice),
+                Outcome::Done | Outcome::Together(_) | Outcome::NotUnderstood(_) => continue,
+            };
+            later.extend(again.into_message(&self.events).await);
         }
         match self.events.send_later(&later).await {
-            Ok(()) => records::answer([]),
+            Ok(_) => records::answer([]),
             Err(error) => {
                 tracing::error!(why = error.to_sentence(), "could not leave to events what is not done yet");
                 metrics.add_failure((&error).into());
@@ -90,21 +83,5 @@ impl Reconcile {
                 records::answer(orders.into_iter().map(|order| order.message_id))
             }
         }
-    }
-
-    /// Returns the order for an instance whose work failed, and its delay; `None` if it is a dead letter now.
-    async fn again(&self, notice: Notice) -> Option<(String, Duration)> {
-        let failures = notice.failures.saturating_add(1);
-        if failures >= FAILURES_MAX {
-            // If it is redriven, it begins anew.
-            let plain = Notice { announced: None, failures: 0, ..notice.clone() };
-            let why =
-                format!("the work on it has failed {failures} times: put right what the log names, then redrive it");
-            if self.events.bury(&plain.to_order(), &why).await {
-                return None;
-            }
-        }
-        let wait = back_off(failures, FAILED_RETRY_MAX);
-        Some((Notice { failures, ..notice }.to_order(), wait))
     }
 }

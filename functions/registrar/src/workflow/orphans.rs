@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     balancer::TargetGroupId,
+    call_error::CallError,
     decide::orphan::{self, Fate, Orphan},
     network::Whose,
     observed::{AddressTarget, Target},
@@ -23,11 +24,9 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::sweep::Order;
 use crate::{
+    aws::parts::{in_parts, of_each},
     config::{Mode, Orphans},
-    engine::{
-        Look,
-        parts::{TARGETS_PER_CALL_MAX, in_parts},
-    },
+    engine::{Look, parts::TARGETS_PER_CALL_MAX},
 };
 
 /// What identifies a target among those of all groups.
@@ -114,7 +113,9 @@ impl Look<'_> {
             let targets: Vec<Target> = part.into_iter().map(|((_, target), _)| target).collect();
             groups.deregister(&group, &targets).await.map(|()| true)
         };
-        for ((place, orphan), result) in in_parts(orphans, TARGETS_PER_CALL_MAX, call).await {
+        for ((place, orphan), result) in
+            of_each(in_parts(orphans, TARGETS_PER_CALL_MAX, CallError::is_of_one, call).await)
+        {
             match result {
                 Ok(true) => self.notes.journal.orphan(Orphan { fate: Fate::Pruned, ..orphan }),
                 Ok(false) => {

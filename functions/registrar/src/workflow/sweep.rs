@@ -272,7 +272,7 @@ impl Look<'_> {
         };
         let part = Part { after, until: order.until() };
         let ScannedPart { scan, addresses, stopped_after } = balancers.scan_part(seen, &part).await;
-        let found = self.found_by(scan, seen);
+        let found = self.found_by(scan, seen).await;
         let taken_out = self.take(balancers, &found, out).await;
         if taken_out.is_any {
             so_far.given_back.add(self.look_after_taking(out).await.given_back);

@@ -7,7 +7,7 @@ use super::{
     interface::{Facts as InterfaceFacts, change, remove},
     lifecycle,
 };
-use crate::{history::History, wire::ApiError, world::World};
+use crate::{clock::Timestamp, history::History, wire::ApiError, world::World};
 
 /// A tag of the sandbox's own: with the value `renewed` at the launch, the instance gets other private addresses at each restart,
 /// as in EC2-Classic. It stays visible.
@@ -61,6 +61,8 @@ pub(super) struct Facts {
     pub(super) client_token: String,
     /// Its number among those of one RunInstances call.
     pub(super) launch_index: usize,
+    /// When it was launched: a restart renews its `launchTime`, and not this.
+    pub(super) first_launched: Option<Timestamp>,
     /// Whether it ever reached `running`: before, it cannot be stopped.
     pub(super) has_run: bool,
     /// The interfaces that were released at the last stop, with the addresses that they had.
@@ -176,6 +178,7 @@ fn insert(world: &mut World, id: &str, launch: &Launch, reservation_id: &str, la
         instance_type: launch.instance_type.clone(),
         client_token: launch.client_token.clone(),
         launch_index,
+        first_launched: Some(now),
         ..Facts::default()
     };
     world.ec2.launches.insert(id.to_owned(), facts);

@@ -258,6 +258,47 @@ async fn tags_come_and_go_twenty_names_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn listeners_come_and_go_and_a_port_has_one() {
+    let sandbox = shop();
+    let listener = |port, instance_port| {
+        [
+            BALANCER,
+            ("Listeners.member.1.Protocol", "tcp"),
+            ("Listeners.member.1.LoadBalancerPort", port),
+            ("Listeners.member.1.InstancePort", instance_port),
+        ]
+    };
+    elb(&sandbox, "CreateLoadBalancerListeners", &listener("9000", "9000")).await.unwrap();
+    elb(&sandbox, "CreateLoadBalancerListeners", &listener("9000", "9000")).await.expect("it is there already");
+    assert_eq!(
+        code(elb(&sandbox, "CreateLoadBalancerListeners", &listener("9000", "9001")).await),
+        "DuplicateListener"
+    );
+    let body = elb(&sandbox, "DescribeLoadBalancers", &[]).await.unwrap();
+    assert_eq!(texts(&body, "InstancePort"), ["80", "9000"]);
+    elb(&sandbox, "DeleteLoadBalancerListeners", &[BALANCER, ("LoadBalancerPorts.member.1", "80")]).await.unwrap();
+    let body = elb(&sandbox, "DescribeLoadBalancers", &[]).await.unwrap();
+    assert_eq!(texts(&body, "LoadBalancerPort"), ["9000"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_has_no_policies() {
+    let sandbox = shop();
+    let body = elb(&sandbox, "DescribeLoadBalancerPolicies", &[BALANCER]).await.unwrap();
+    assert!(
+        body.contains("<PolicyDescriptions/>") || body.contains("<PolicyDescriptions></PolicyDescriptions>"),
+        "{body}"
+    );
+    for (fields, expected) in [
+        (vec![BALANCER, ("PolicyNames.member.1", "sticky")], "PolicyNotFound"),
+        (vec![("LoadBalancerName", "gone")], "LoadBalancerNotFound"),
+        (vec![], "NotModelledBySandbox"),
+    ] {
+        assert_eq!(code(elb(&sandbox, "DescribeLoadBalancerPolicies", &fields).await), expected, "{fields:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn unmodelled_calls_fail_loudly() {
     let sandbox = shop();
     let check = [

@@ -38,6 +38,9 @@ pub fn answer(world: &mut World, request: &Request, as_of: Timestamp) -> Result<
         }
         "DescribeInstanceHealth" => describe_instance_health(world, params, as_of),
         "ConfigureHealthCheck" => configure_health_check(world, params),
+        "CreateLoadBalancerListeners" => create_listeners(world, params),
+        "DeleteLoadBalancerListeners" => delete_listeners(world, params),
+        "DescribeLoadBalancerPolicies" => describe_policies(world, params),
         "DescribeLoadBalancerAttributes" => {
             let balancer = balancer(world, &params.required("LoadBalancerName")?)?;
             Ok(Element::result().child(show_attributes(balancer)))
@@ -98,6 +101,53 @@ fn listener(params: &Params) -> Result<Listener, ApiError> {
         instance_port: params.parsed("InstancePort")?.ok_or_else(missing)?,
         protocol,
     })
+}
+
+/// Adds listeners. If one is refused, none is added: *not verified*.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/API_CreateLoadBalancerListeners.html>
+fn create_listeners(world: &mut World, params: &Params) -> Result<Element, ApiError> {
+    let balancer = balancer_mut(world, &params.required("LoadBalancerName")?)?;
+    let mut listeners = balancer.spec.listeners.clone();
+    for asked in params.list("Listeners") {
+        let new = listener(&asked)?;
+        match listeners.iter().find(|present| present.port == new.port) {
+            // "otherwise, the properties of the new listener must match the properties of the existing listener"
+            Some(present) if *present != new => {
+                let message =
+                    format!("A listener already exists for {} with LoadBalancerPort {}", balancer.spec.name, new.port);
+                return Err(ApiError::sender("DuplicateListener", message));
+            }
+            Some(_) => {}
+            None => listeners.push(new),
+        }
+    }
+    balancer.spec.listeners = listeners;
+    Ok(Element::result())
+}
+
+/// <https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/API_DeleteLoadBalancerListeners.html>
+fn delete_listeners(world: &mut World, params: &Params) -> Result<Element, ApiError> {
+    let balancer = balancer_mut(world, &params.required("LoadBalancerName")?)?;
+    let ports = params.texts("LoadBalancerPorts");
+    balancer.spec.listeners.retain(|listener| !ports.contains(&listener.port.to_string()));
+    Ok(Element::result())
+}
+
+/// Policies cannot be created here, so a load balancer has none. AWS's sample policies, which a call without a load balancer
+/// describes, are not modelled.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/API_DescribeLoadBalancerPolicies.html>
+fn describe_policies(world: &mut World, params: &Params) -> Result<Element, ApiError> {
+    let Some(name) = params.optional("LoadBalancerName") else {
+        return Err(ApiError::not_modelled("the sample policies of DescribeLoadBalancerPolicies"));
+    };
+    balancer(world, &name)?;
+    match params.texts("PolicyNames").first() {
+        Some(policy) => Err(ApiError::sender(
+            "PolicyNotFound",
+            format!("There is no policy with name {policy} for load balancer {name}"),
+        )),
+        None => Ok(Element::result().list("PolicyDescriptions", [])),
+    }
 }
 
 fn describe_load_balancers(world: &mut World, params: &Params, as_of: Timestamp) -> Result<Element, ApiError> {

@@ -181,10 +181,14 @@ impl TargetGroup {
     }
 }
 
+/// Checks the form of an ARN, with its id of 16 hexadecimal digits
+/// (<https://github.com/hashicorp/terraform-provider-aws/issues/4552> has the refusal).
 fn check_arn(arn: &str, kind: &str) -> Result<(), ApiError> {
     let mut parts = arn.splitn(6, ':');
     let service = (parts.next(), parts.nth(1));
-    if service == (Some("arn"), Some("elasticloadbalancing")) && arn.contains(&format!(":{kind}/")) {
+    let id = arn.rsplit('/').next().unwrap_or_default();
+    let is_id = id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if service == (Some("arn"), Some("elasticloadbalancing")) && arn.contains(&format!(":{kind}/")) && is_id {
         return Ok(());
     }
     Err(ApiError::sender("ValidationError", format!("'{arn}' is not a valid {kind} ARN")))

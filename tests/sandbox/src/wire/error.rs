@@ -46,7 +46,7 @@ impl ApiError {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let kind = if self.status < 500 { "Sender" } else { "Receiver" };
         match service {
-            Service::Sqs | Service::Events => {
+            Service::Sqs | Service::Events | Service::Tagging => {
                 let prefix = if service == Service::Sqs { "com.amazonaws.sqs#" } else { "" };
                 let body = json!({ "__type": format!("{prefix}{}", self.code), "message": self.message });
                 let mut response = response(status, service.content_type(), request_id, body.to_string());
@@ -65,7 +65,7 @@ impl ApiError {
                     Element::new("Response").child(Element::new("Errors").child(error)).text("RequestID", request_id);
                 response(status, service.content_type(), request_id, root.render())
             }
-            Service::Elb | Service::ElbV2 | Service::AutoScaling => {
+            Service::Elb | Service::ElbV2 | Service::AutoScaling | Service::Sts => {
                 let error =
                     Element::new("Error").text("Type", kind).text("Code", &self.code).text("Message", &self.message);
                 let root = Element::new("ErrorResponse").child(error).text("RequestId", request_id);

@@ -30,6 +30,10 @@ pub enum Service {
     Sqs,
     /// Amazon EventBridge.
     Events,
+    /// AWS Resource Groups Tagging API.
+    Tagging,
+    /// AWS Security Token Service.
+    Sts,
 }
 
 impl Service {
@@ -41,14 +45,16 @@ impl Service {
             Self::AutoScaling => "autoscaling",
             Self::Sqs => "sqs",
             Self::Events => "events",
+            Self::Tagging => "tag",
+            Self::Sts => "sts",
         }
     }
 
     fn content_type(self) -> &'static str {
         match self {
-            Self::Ec2 | Self::Elb | Self::ElbV2 | Self::AutoScaling => "text/xml",
+            Self::Ec2 | Self::Elb | Self::ElbV2 | Self::AutoScaling | Self::Sts => "text/xml",
             Self::Sqs => "application/x-amz-json-1.0",
-            Self::Events => "application/x-amz-json-1.1",
+            Self::Events | Self::Tagging => "application/x-amz-json-1.1",
         }
     }
 
@@ -58,7 +64,8 @@ impl Service {
             Self::Elb => "http://elasticloadbalancing.amazonaws.com/doc/2012-06-01/",
             Self::ElbV2 => "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
             Self::AutoScaling => "http://autoscaling.amazonaws.com/doc/2011-01-01/",
-            Self::Sqs | Self::Events => "",
+            Self::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
+            Self::Sqs | Self::Events | Self::Tagging => "",
         }
     }
 }
@@ -114,6 +121,7 @@ impl Request {
             let service = match prefix {
                 "AmazonSQS" => Service::Sqs,
                 "AWSEvents" => Service::Events,
+                "ResourceGroupsTaggingAPI_20170126" => Service::Tagging,
                 _ => return Err(ApiError::not_modelled(format!("the JSON service {prefix}"))),
             };
             let body = serde_json::from_slice(request.body())
@@ -128,6 +136,7 @@ impl Request {
             ("elasticloadbalancing" | "", "2012-06-01") => Service::Elb,
             ("elasticloadbalancing" | "", "2015-12-01") => Service::ElbV2,
             ("autoscaling" | "", "2011-01-01") => Service::AutoScaling,
+            ("sts" | "", "2011-06-15") => Service::Sts,
             _ => return Err(ApiError::not_modelled(format!("service {scope:?} in version {version}"))),
         };
         Ok(Self { service, action, body: Body::Query(params), access_key, host })
@@ -231,7 +240,7 @@ mod tests {
         for (target, content_type) in
             [(None, "text/xml"), (Some("DynamoDB_20120810.ListTables"), "application/x-amz-json-1.1")]
         {
-            let mut request = http::Request::new(Bytes::from_static(b"Action=GetCallerIdentity&Version=2011-06-15"));
+            let mut request = http::Request::new(Bytes::from_static(b"Action=ListUsers&Version=2010-05-08"));
             if let Some(target) = target {
                 request.headers_mut().insert("x-amz-target", HeaderValue::from_static(target));
             }

@@ -20,11 +20,11 @@ fn clb(name: &str) -> Registration {
 }
 
 fn target(id: &str) -> Target {
-    Target { id: id.into(), port: None, zone: None, quic_id: None }
+    Target { id: id.into(), port: None, zone: None, quic_id: None, vpc: None }
 }
 
 fn found(name: &str) -> Found {
-    Found { instance: "i-1".into(), registration: clb(name), target: target("i-1"), owner: None, is_far: false }
+    Found { instance: "i-1".into(), registration: clb(name), target: target("i-1"), owner: None, doubt: None }
 }
 
 /// Creates an instance in a state, whose tags hold registrations that were held at some seconds.

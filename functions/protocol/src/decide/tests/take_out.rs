@@ -10,8 +10,7 @@ use crate::{
 
 #[test]
 fn registrations_of_a_stopped_instance_are_held_and_deregistered() {
-    let decision =
-        take_out(&holding(State::Stopped, &[]), at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
+    let decision = take_out(&holding(State::Stopped, &[]), at(100), &[found("a"), found("b")], &Attached::default());
     assert_eq!(decision.take, [(clb("a"), target("i-1")), (clb("b"), target("i-1"))]);
     assert_eq!(decision.hold, [clb("a"), clb("b")].into());
 }
@@ -19,7 +18,7 @@ fn registrations_of_a_stopped_instance_are_held_and_deregistered() {
 #[test]
 fn a_registration_held_a_moment_ago_is_not_held_twice() {
     let instance = holding(State::Stopped, &[(61, &["a"])]);
-    let decision = take_out(&instance, at(100), &[found("a"), found("b")], &Attached::default(), |_| false);
+    let decision = take_out(&instance, at(100), &[found("a"), found("b")], &Attached::default());
     assert_eq!(decision.hold, [clb("b")].into());
     assert_eq!(decision.superseded, []);
 }
@@ -28,7 +27,7 @@ fn a_registration_held_a_moment_ago_is_not_held_twice() {
 fn a_registration_held_long_ago_is_held_anew() {
     // An invocation that saw the instance run with everything in place may be about to delete the old tag.
     let instance = holding(State::Stopped, &[(60, &["a", "c"])]);
-    let decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
+    let decision = take_out(&instance, at(100), &[found("a")], &Attached::default());
     assert_eq!(decision.hold, [clb("a"), clb("c")].into());
     assert_eq!(decision.superseded.len(), 1);
 }
@@ -36,7 +35,7 @@ fn a_registration_held_long_ago_is_held_anew() {
 #[test]
 fn a_registration_is_held_anew_when_its_tag_is_fresh_no_more() {
     let instance = holding(State::Stopped, &[(61, &["a"])]);
-    let mut decision = take_out(&instance, at(100), &[found("a")], &Attached::default(), |_| false);
+    let mut decision = take_out(&instance, at(100), &[found("a")], &Attached::default());
     assert_eq!(decision.hold, [].into());
     decision.decide_holding(&instance, at(101));
     assert_eq!((decision.hold, decision.superseded.len()), ([clb("a")].into(), 1));
@@ -44,25 +43,25 @@ fn a_registration_is_held_anew_when_its_tag_is_fresh_no_more() {
 
 #[test]
 fn a_dying_instance_is_deregistered_and_nothing_is_held() {
-    let decision =
-        take_out(&holding(State::ShuttingDown, &[]), at(100), &[found("a")], &Attached::default(), |_| false);
+    let decision = take_out(&holding(State::ShuttingDown, &[]), at(100), &[found("a")], &Attached::default());
     assert_eq!(decision.take.len(), 1);
     assert!(decision.hold.is_empty());
 }
 
 #[test]
 fn foreign_registrations_are_neither_held_nor_deregistered() {
+    let not_unique = Reason::AddressNotUnique("10.9.0.10".parse().unwrap());
     let foreign = [
         Found { owner: Some(Owner::Ignored), ..found("ignored") },
         Found { owner: Some(Owner::Kubernetes), ..found("kubernetes") },
         found("attached"),
-        Found { is_far: true, ..found("far") },
+        Found { doubt: Some(not_unique.clone()), ..found("far") },
     ];
     let attached =
         Attached { group: Some("asg".into()), balancers: [(BalancerId::Classic("attached".into()), None)].into() };
-    let decision = take_out(&holding(State::Stopped, &[]), at(100), &foreign, &attached, |_| true);
+    let decision = take_out(&holding(State::Stopped, &[]), at(100), &foreign, &attached);
     assert_eq!((decision.take, decision.hold), (vec![], BTreeSet::new()));
     let reasons: Vec<Reason> = decision.left_alone.into_iter().map(|(_, reason)| reason).collect();
     let asg = Reason::AttachedToGroup("asg".into());
-    assert_eq!(reasons, [Reason::Ignored, Reason::Kubernetes, asg, Reason::AddressNotUnique("i-1".into())]);
+    assert_eq!(reasons, [Reason::Ignored, Reason::Kubernetes, asg, not_unique]);
 }

@@ -21,10 +21,9 @@ use protocol::{
     names::Name,
     observed::{Deregistration, Drain, Found, Health, Reason, Standing, Target, Wanted},
     registration::Registration,
-    tag::Owner,
 };
 
-use super::{Kind, Marks, Part, Scan, ScannedPart, marks, of_existing};
+use super::{ByName, Kind, Marks, Owners, Part, Scan, ScannedPart, by_name, marks};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
@@ -38,7 +37,8 @@ pub(super) struct ClassicLoadBalancers {
     budget: Arc<Budget>,
 }
 
-type Described = BTreeMap<LoadBalancerName, LoadBalancerDescription>;
+/// Load balancers that exist, or of which that is not known.
+type Described = BTreeMap<LoadBalancerName, Result<LoadBalancerDescription, CallError>>;
 
 /// A registration that is asked for, with its load balancer.
 type Question<'w> = (&'w LoadBalancerName, Wanted<'w>);
@@ -88,24 +88,26 @@ impl ClassicLoadBalancers {
     }
 
     /// Describes those of some load balancers that exist.
-    async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Result<Described, CallError> {
+    async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Described {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let described = of_existing(&names, |names| self.describe_all(Some(names.to_vec())).boxed()).await?;
-        Ok(described.into_iter().filter_map(|found| Some((found.load_balancer_name()?.into(), found))).collect())
+        let ByName { existing, unread } = by_name(&names, |names| self.describe_all(Some(names)).boxed()).await;
+        let existing = existing.into_iter().filter_map(|found| Some((found.load_balancer_name()?.into(), Ok(found))));
+        existing.chain(unread.into_iter().map(|(name, error)| (name.into(), Err(error)))).collect()
     }
 
     /// Reads the tags of load balancers. Those that do not exist any more have none.
-    async fn marks(&self, names: &BTreeSet<LoadBalancerName>) -> Result<Marks<LoadBalancerName>, CallError> {
+    async fn marks(&self, names: &BTreeSet<LoadBalancerName>) -> Marks<LoadBalancerName> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let tagged = of_existing(&names, |names| self.describe_tags(names).boxed()).await?;
-        Ok(marks(tagged.iter().filter_map(|found| {
-            let keys = found.tags().iter().map(aws_sdk_elasticloadbalancing::types::Tag::key).collect();
-            Some((found.load_balancer_name()?.into(), keys))
-        })))
+        let ByName { existing, unread } = by_name(&names, |names| self.describe_tags(names).boxed()).await;
+        let tagged = existing.iter().filter_map(|found| {
+            let keys = found.tags().iter().map(|tag| tag.key().to_owned()).collect();
+            Some((found.load_balancer_name()?.into(), Ok(keys)))
+        });
+        marks(tagged.chain(unread.into_iter().map(|(name, error)| (name.into(), Err(error)))))
     }
 
-    async fn describe_tags(&self, names: &[String]) -> Result<Vec<TagDescription>, CallError> {
-        let call = self.client.describe_tags().set_load_balancer_names(Some(names.to_vec()));
+    async fn describe_tags(&self, names: Vec<String>) -> Result<Vec<TagDescription>, CallError> {
+        let call = self.client.describe_tags().set_load_balancer_names(Some(names));
         let answer = self
             .budget
             .call(ApiSet::ClassicDescribe, "elasticloadbalancing:DescribeTags", || call.clone().send())
@@ -129,7 +131,7 @@ impl ClassicLoadBalancers {
             Ok(answer) => answer.instance_states().iter().any(|state| state.state() == Some("InService")),
             // The instance was never a member, or EC2 does not know it any more, or the load balancer was deleted just
             // now.
-            Err(error) if error.is_gone() || error.is_spoilt() => false,
+            Err(error) if error.is_gone() || error.is_of_no_member() => false,
             Err(error) => return Err(error),
         };
         let delay = if is_under_way { self.draining_timeout(name).await } else { None };
@@ -205,21 +207,21 @@ impl ClassicLoadBalancers {
             let ours = balancer.instances().iter().filter_map(|member| by_id.get(member.instance_id()?));
             members.extend(ours.map(|instance| (name.into(), *instance)));
         }
-        match self.marks(&members.iter().map(|(name, _)| name.clone()).collect()).await {
-            Ok(Marks { owners, odd_tags }) => {
-                let found = members.into_iter().map(|(name, instance)| Found {
-                    instance: instance.id.clone(),
-                    owner: owners.get(&name).copied(),
-                    registration: Registration::classic(name),
-                    target: target(&instance.id),
-                    is_far: false,
-                });
-                let odd_tags = odd_tags.into_iter().map(|(name, key)| (BalancerId::Classic(name), key)).collect();
-                Scan { found: found.collect(), odd_tags, ..Scan::default() }
-            }
-            // Without the tags it is not known what is foreign. So no registration here is touched.
-            Err(error) => Scan { failures: vec![error], ..Scan::default() },
+        let Marks { owners, odd_tags } = self.marks(&members.iter().map(|(name, _)| name.clone()).collect()).await;
+        let mut scan = Scan::default();
+        for (name, instance) in members {
+            let owner = match owners.get(&name) {
+                // Without the tags it is not known whether it is foreign. So it is not touched.
+                Some(Err(_)) => continue,
+                Some(Ok(owner)) => Some(*owner),
+                None => None,
+            };
+            let (instance, target) = (instance.id.clone(), target(&instance.id));
+            scan.found.push(Found { instance, owner, registration: Registration::classic(name), target, doubt: None });
         }
+        scan.failures.extend(owners.into_values().filter_map(Result::err));
+        scan.odd_tags.extend(odd_tags.into_iter().map(|(name, key)| (BalancerId::Classic(name), key)));
+        scan
     }
 
     /// Reads all load balancers with the first part of a sweep: one listing is the whole scan.
@@ -232,17 +234,11 @@ impl ClassicLoadBalancers {
 
     /// Reads how registrations stand.
     pub(super) async fn look<'w>(&self, wanted: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Standing)> {
-        let described = match self.describe(&names_of(&wanted)).await {
-            Ok(described) => described,
-            Err(error) => {
-                return wanted.into_iter().map(|(_, wanted)| (wanted, Standing::Unreadable(error.clone()))).collect();
-            }
-        };
+        let described = self.describe(&names_of(&wanted)).await;
         let (there, open): (Vec<Question<'_>>, Vec<Question<'_>>) =
             wanted.iter().partition(|asked| is_in_place(asked, &described));
-        let open = open.iter().map(|(name, _)| *name).filter(|name| described.contains_key(*name));
-        let marks = self.marks(&open.cloned().collect()).await;
-        let owners = marks.map(|marks| marks.owners);
+        let open = open.iter().map(|(name, _)| *name).filter(|name| described.get(*name).is_some_and(Result::is_ok));
+        let owners = self.marks(&open.cloned().collect()).await.owners;
         let mut present: BTreeMap<LoadBalancerName, Vec<InstanceId>> = BTreeMap::new();
         for (name, wanted) in there {
             present.entry(name.clone()).or_default().push(wanted.instance.id.clone());
@@ -253,10 +249,12 @@ impl ClassicLoadBalancers {
 
     /// Reads whether registrations that were just made are in place.
     pub(super) async fn sees<'w>(&self, given: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Result<bool, CallError>)> {
-        match self.describe(&names_of(&given)).await {
-            Ok(described) => given.into_iter().map(|given| (given.1, Ok(is_in_place(&given, &described)))).collect(),
-            Err(error) => given.into_iter().map(|(_, given)| (given, Err(error.clone()))).collect(),
-        }
+        let described = self.describe(&names_of(&given)).await;
+        let seen = |given: &Question<'_>| match described.get(given.0) {
+            Some(Err(error)) => Err(error.clone()),
+            _ => Ok(is_in_place(given, &described)),
+        };
+        given.iter().map(|given| (given.1, seen(given))).collect()
     }
 
     /// Reads whether load balancers still drain an instance.
@@ -265,11 +263,7 @@ impl ClassicLoadBalancers {
         asked: Vec<(&'p LoadBalancerName, Deregistration<'p>)>,
     ) -> Vec<(Deregistration<'p>, Result<Drain, CallError>)> {
         let names: BTreeSet<_> = asked.iter().map(|(name, _)| (*name).clone()).collect();
-        let described = match self.describe(&names).await {
-            Ok(described) => described,
-            Err(error) => return asked.into_iter().map(|(_, asked)| (asked, Err(error.clone()))).collect(),
-        };
-        let described = &described;
+        let described = &self.describe(&names).await;
         let mut calls = Vec::new();
         for (name, asked) in asked {
             // Boxed: the compiler cannot see that a future with these borrows is `Send`.
@@ -277,9 +271,10 @@ impl ClassicLoadBalancers {
                 let drain = match described.get(name) {
                     // The load balancer is deleted, with its connections, or the instance is (again) a member: then
                     // nothing is draining.
-                    Some(found) if !has_member(found, &asked.instance.id) => {
+                    Some(Ok(found)) if !has_member(found, &asked.instance.id) => {
                         self.drain(found, &asked.instance.id).await
                     }
+                    Some(Err(error)) => Err(error.clone()),
                     _ => Ok(Drain::default()),
                 };
                 (asked, drain)
@@ -290,11 +285,8 @@ impl ClassicLoadBalancers {
     }
 
     /// Reads again which of some load balancers have another owner.
-    pub(super) async fn owners(
-        &self,
-        names: BTreeSet<LoadBalancerName>,
-    ) -> Result<BTreeMap<LoadBalancerName, Owner>, CallError> {
-        Ok(self.marks(&names).await?.owners)
+    pub(super) async fn owners(&self, names: BTreeSet<LoadBalancerName>) -> Owners<LoadBalancerName> {
+        self.marks(&names).await.owners
     }
 
     /// Waits for the turn of one more registration or deregistration.
@@ -321,10 +313,14 @@ impl ClassicLoadBalancers {
 fn standing(
     (name, wanted): &Question<'_>,
     described: &Described,
-    owners: &Result<BTreeMap<LoadBalancerName, Owner>, CallError>,
+    owners: &Owners<LoadBalancerName>,
     health: &BTreeMap<Membership, Health>,
 ) -> Standing {
-    let Some(found) = described.get(*name) else { return Standing::Never(Reason::BalancerGone) };
+    let found = match described.get(*name) {
+        None => return Standing::Never(Reason::BalancerGone),
+        Some(Err(error)) => return Standing::Unreadable(error.clone()),
+        Some(Ok(found)) => found,
+    };
     if has_member(found, &wanted.instance.id) {
         let known = health.get(&((*name).clone(), wanted.instance.id.clone())).cloned();
         return Standing::InPlace(known.unwrap_or_else(|| Health {
@@ -333,13 +329,10 @@ fn standing(
             is_in_vain: false,
         }));
     }
-    match owners {
-        Err(error) => return Standing::Unreadable(error.clone()),
-        Ok(owners) => {
-            if let Some(owner) = owners.get(*name) {
-                return Standing::Never((*owner).into());
-            }
-        }
+    match owners.get(*name) {
+        Some(Err(error)) => return Standing::Unreadable(error.clone()),
+        Some(Ok(owner)) => return Standing::Never((*owner).into()),
+        None => {}
     }
     // A load balancer of EC2-Classic has no VPC. AWS decides whether it accepts the instance.
     let instance_vpc = &wanted.instance.vpc;
@@ -352,7 +345,8 @@ fn standing(
 }
 
 fn is_in_place((name, wanted): &Question<'_>, described: &Described) -> bool {
-    described.get(*name).is_some_and(|found| has_member(found, &wanted.instance.id))
+    let found = described.get(*name).and_then(|found| found.as_ref().ok());
+    found.is_some_and(|found| has_member(found, &wanted.instance.id))
 }
 
 fn names_of(asked: &[Question<'_>]) -> BTreeSet<LoadBalancerName> {
@@ -364,7 +358,7 @@ fn has_member(found: &LoadBalancerDescription, id: &InstanceId) -> bool {
 }
 
 fn target(instance: &InstanceId) -> Target {
-    Target { id: instance.to_string(), port: None, zone: None, quic_id: None }
+    Target { id: instance.to_string(), port: None, zone: None, quic_id: None, vpc: None }
 }
 
 fn members(targets: &[Target]) -> Vec<Member> {

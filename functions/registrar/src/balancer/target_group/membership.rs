@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
 use protocol::{
     address::{Address, Family},
-    instance::Instance,
+    id::VpcId,
+    instance::{Instance, Side},
+    network::Block,
     observed::{AddressTarget, Found, Health, Reason, Standing, Target, Wanted},
     registration::{Registration, TargetName, ZONE_ALL},
     tag::Owner,
@@ -59,7 +61,9 @@ pub(super) fn can_have_one_of(group: &TargetGroup, instances: &[&Instance]) -> b
     match group.target_type {
         // EC2 may not tell any more in which VPC a terminated instance was.
         TargetType::Instance => instances.iter().any(|i| i.vpc.is_none() || i.vpc == group.vpc),
-        TargetType::Ip(family) => instances.iter().any(|i| i.addresses().any(|address| family.has(address))),
+        TargetType::Ip(family) => instances.iter().any(|i| {
+            i.addresses().any(|address| family.has(address)) || i.prefixes().any(|prefix| prefix.family() == family)
+        }),
         TargetType::Other(_) => false,
     }
 }
@@ -70,6 +74,8 @@ pub(super) struct Index<'i> {
     by_id: BTreeMap<&'i str, &'i Instance>,
     /// Several instances have one address if networks overlap.
     by_address: BTreeMap<IpAddr, Vec<&'i Instance>>,
+    /// Prefixes, whose addresses are too many to be listed.
+    by_prefix: Vec<(&'i Block, &'i Instance)>,
 }
 
 impl<'i> Index<'i> {
@@ -80,30 +86,64 @@ impl<'i> Index<'i> {
                 by_address.entry(address).or_default().push(instance);
             }
         }
-        Self { by_id: instances.iter().map(|instance| (instance.id.as_str(), *instance)).collect(), by_address }
+        let by_id = instances.iter().map(|instance| (instance.id.as_str(), *instance)).collect();
+        let prefixes = instances.iter().flat_map(|instance| instance.prefixes().map(|prefix| (prefix, *instance)));
+        Self { by_id, by_address, by_prefix: prefixes.collect() }
+    }
+
+    /// Returns the instances that have an address, each with the side on which it has it, seen from a group's VPC.
+    fn with_address(&self, address: IpAddr, vpc: Option<&VpcId>) -> impl Iterator<Item = (&'i Instance, Side)> {
+        let listed = self.by_address.get(&address).into_iter().flatten().copied();
+        let in_prefix = self.by_prefix.iter().filter(move |(prefix, _)| prefix.contains(address));
+        let all = listed.chain(in_prefix.map(|(_, instance)| *instance));
+        all.filter_map(move |instance| Some((instance, instance.side(address, vpc)?)))
     }
 }
 
 /// Returns the instance that a member is, if it is one of these.
 pub(super) fn claim(group: &TargetGroup, member: &Member, index: &Index<'_>) -> Option<Found> {
-    let (instance, address, is_far) = match group.target_type {
-        TargetType::Instance => (*index.by_id.get(member.id.as_str())?, None, false),
+    let (instance, address, side) = match group.target_type {
+        TargetType::Instance => (*index.by_id.get(member.id.as_str())?, None, Side::Near),
         TargetType::Ip(_) => {
             let address: IpAddr = member.id.parse().ok()?;
-            let is_far = member.zone.as_deref() == Some(ZONE_ALL);
-            // An equal address does not make it the instance's target, because networks overlap. For an address inside
-            // the group's VPC, AWS reports a zone of its own and refuses `all`. So `all` means an address outside, and
-            // anything else one inside.
-            let mut with_address = index.by_address.get(&address)?.iter();
-            let instance = *with_address.find(|instance| (instance.vpc == group.vpc) != is_far)?;
-            (instance, Some(instance.name_of(address)?), is_far)
+            let (instance, side) = owner_of(address, group, member, index)?;
+            (instance, Some(instance.name_of(address)?), side)
         }
         TargetType::Other(_) => return None,
     };
-    let (port, zone, quic_id) = (Some(member.port), is_far.then(|| ZONE_ALL.to_owned()), member.quic_id.clone());
-    let target = Target { id: member.id.clone(), port, zone: zone.clone(), quic_id: quic_id.clone() };
+    // AWS finds the zone of an address inside the group's VPC by itself, and reports it, too. An address outside was
+    // registered with its zone, and has to be registered with the same one again.
+    let zone = member.zone.clone().filter(|_| side == Side::Far);
+    let (port, quic_id) = (Some(member.port), member.quic_id.clone());
+    let vpc = address.and(group.vpc.clone());
+    let target = Target { id: member.id.clone(), port, zone: zone.clone(), quic_id: quic_id.clone(), vpc };
     let registration = Registration::in_group(group.id.clone(), TargetName { port, address, zone, quic_id });
-    Some(Found { instance: instance.id.clone(), registration, target, owner: None, is_far })
+    Some(Found { instance: instance.id.clone(), registration, target, owner: None, doubt: None })
+}
+
+/// Returns the instance that an address in a group can be, and the side on which the instance has it.
+///
+/// An equal address does not make it the instance's target, because networks overlap. The instance with an interface in
+/// the group's VPC has it. If there is none, it can be an instance's in another VPC, which is asked for later
+/// ([`protocol::decide::doubt`]). AWS refuses the zone `all` for an address inside.
+fn owner_of<'i>(
+    address: IpAddr,
+    group: &TargetGroup,
+    member: &Member,
+    index: &Index<'i>,
+) -> Option<(&'i Instance, Side)> {
+    let on = |side: Side| index.with_address(address, group.vpc.as_ref()).find(|(_, its)| *its == side);
+    match member.zone.as_deref() {
+        None => on(Side::Near),
+        Some(ZONE_ALL) => on(Side::Far),
+        Some(_) => on(Side::Near).or_else(|| on(Side::Far)),
+    }
+}
+
+/// Returns whether a draining member is certainly one of these instances': it is an address inside the group's VPC, or
+/// says itself that it is outside.
+pub(super) fn is_certain(found: &Found) -> bool {
+    found.target.zone.as_deref().is_none_or(|zone| zone == ZONE_ALL)
 }
 
 /// Returns the address that a member is, if it is one in the VPC of its group. The zone `all` says that it is outside.
@@ -122,7 +162,7 @@ pub(super) fn address_target(group: &TargetGroup, member: &Member) -> Option<Add
     };
     let registration = Registration::in_group(group.id.clone(), name);
     // Inside the VPC, AWS has found the zone itself, and a target is identified by its id and port alone.
-    let target = Target { id: member.id.clone(), port: Some(member.port), zone: None, quic_id };
+    let target = Target { id: member.id.clone(), port: Some(member.port), zone: None, quic_id, vpc: Some(vpc.clone()) };
     let (group, vpc, health) = (group.id.clone(), vpc.clone(), member.health.clone());
     Some(AddressTarget { group, vpc, address, target, registration, health })
 }
@@ -156,16 +196,21 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
         return Standing::Never(owner.into());
     }
     let instance = wanted.instance;
-    let is_near = instance.vpc == group.vpc;
-    if !is_near && zone.is_none() {
-        return Standing::Never(Reason::OtherVpc { balancer: group.vpc.clone(), instance: instance.vpc.clone() });
-    }
-    let id = match (&group.target_type, address) {
-        (TargetType::Instance, None) => instance.id.to_string(),
-        (TargetType::Ip(family), Some(address)) => match instance.look_up(*address, *family) {
-            Some(ip) => ip.to_string(),
-            None => return no_address(instance, *address, *family),
-        },
+    let other_vpc =
+        |instance: Option<VpcId>| Standing::Never(Reason::OtherVpc { balancer: group.vpc.clone(), instance });
+    let (id, zone, vpc) = match (&group.target_type, address) {
+        (TargetType::Instance, None) if instance.vpc == group.vpc => (instance.id.to_string(), None, None),
+        (TargetType::Instance, None) => return other_vpc(instance.vpc.clone()),
+        (TargetType::Ip(family), Some(address)) => {
+            let Some(ip) = instance.look_up(*address, *family) else { return no_address(instance, *address, *family) };
+            let zone = match (instance.side(ip, group.vpc.as_ref()), zone) {
+                // Inside the VPC, AWS finds the zone itself, and refuses a request that names another one.
+                (Some(Side::Near), _) => None,
+                (_, Some(zone)) => Some(zone.clone()),
+                (_, None) => return other_vpc(instance.vpc_of(ip).cloned()),
+            };
+            (ip.to_string(), zone, group.vpc.clone())
+        }
         (other, _) => return Standing::Never(Reason::WrongTargetType(other.clone())),
     };
     // "You must wait for the deregistration delay to complete before you can register the same IP address again". The
@@ -174,9 +219,7 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
     if members.iter().any(is_same_address) {
         return Standing::Draining { delay: None };
     }
-    // Inside the VPC, AWS finds the zone itself, and refuses a request that names it.
-    let zone = if is_near { None } else { zone.clone() };
-    Standing::Absent(Target { id, port: *port, zone, quic_id: quic_id.clone() })
+    Standing::Absent(Target { id, port: *port, zone, quic_id: quic_id.clone(), vpc })
 }
 
 fn no_address(instance: &Instance, address: Address, family: Family) -> Standing {

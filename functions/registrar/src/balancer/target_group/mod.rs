@@ -29,11 +29,10 @@ use protocol::{
     names::Name,
     observed::{Deregistration, Drain, Health, Reason, Standing, Target, Unresolved, Wanted},
     registration::{Registration, TargetName},
-    tag::Owner,
     target_group::{TargetGroup, TargetType},
 };
 
-use super::{Kind, Marks, marks, of_existing};
+use super::{ByName, Kind, Marks, Owners, by_name, marks};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     account::Account,
@@ -70,6 +69,9 @@ struct Described {
 type Question<'w> = (&'w TargetGroupId, Wanted<'w>);
 
 type Members = Result<Vec<Member>, CallError>;
+
+/// Groups that could not be read, each with why.
+type Unread = BTreeMap<TargetGroupId, CallError>;
 
 impl Kind for TargetGroups {
     type Id = TargetGroupId;
@@ -196,17 +198,19 @@ impl TargetGroups {
         }
     }
 
-    /// Describes those of some groups that exist and were not described yet.
-    async fn describe(&self, groups: &BTreeSet<TargetGroupId>) -> Result<(), CallError> {
-        let unknown: Vec<&TargetGroupId> = groups.iter().filter(|group| self.recall(group).is_none()).collect();
-        let arns: Vec<String> = unknown.iter().map(|group| self.arn(group)).collect();
-        let found = of_existing(&arns, |arns| self.describe_all(Some(arns.to_vec())).boxed()).await?;
-        found.into_iter().for_each(|group| self.remember(group));
+    /// Describes those of some groups that exist and were not described yet. Returns those that could not be described.
+    async fn describe(&self, groups: &BTreeSet<TargetGroupId>) -> Unread {
+        let unknown = groups.iter().filter(|group| self.recall(group).is_none());
+        let unknown: BTreeMap<String, &TargetGroupId> = unknown.map(|group| (self.arn(group), group)).collect();
+        let arns: Vec<String> = unknown.keys().cloned().collect();
+        let ByName { existing, unread } = by_name(&arns, |arns| self.describe_all(Some(arns)).boxed()).await;
+        existing.into_iter().for_each(|group| self.remember(group));
         let mut described = self.described();
-        for group in unknown {
-            described.groups.entry(group.clone()).or_insert(None);
+        let answered = unknown.iter().filter(|(arn, _)| !unread.contains_key(*arn));
+        for (_, group) in answered {
+            described.groups.entry((*group).clone()).or_insert(None);
         }
-        Ok(())
+        unread.into_iter().map(|(arn, error)| (unknown[&arn].clone(), error)).collect()
     }
 
     async fn members(&self, group: &TargetGroupId) -> Members {
@@ -294,36 +298,37 @@ impl TargetGroups {
         }
     }
 
-    /// Returns those of some groups that exist.
-    async fn existing(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Vec<TargetGroup>, CallError> {
-        self.describe(groups).await?;
-        Ok(groups.iter().filter_map(|group| self.recall(group).flatten()).collect())
-    }
-
-    /// Reads which groups have another owner, by their own tags, or by those of the load balancers in front of them.
-    async fn owners_of(&self, groups: &[&TargetGroup]) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
-        Ok(self.marks(groups).await?.owners)
+    /// Returns those of some groups that exist, and those that could not be read.
+    async fn existing(&self, groups: &BTreeSet<TargetGroupId>) -> (Vec<TargetGroup>, Unread) {
+        let unread = self.describe(groups).await;
+        (groups.iter().filter_map(|group| self.recall(group).flatten()).collect(), unread)
     }
 
     /// Reads the tags of groups, and those of the load balancers in front of them.
-    async fn marks(&self, groups: &[&TargetGroup]) -> Result<Marks<TargetGroupId>, CallError> {
+    async fn marks(&self, groups: &[&TargetGroup]) -> Marks<TargetGroupId> {
         let arns = groups.iter().flat_map(|g| g.load_balancer_arns.iter().cloned().chain([self.arn(&g.id)]));
         let arns: Vec<String> = arns.collect::<BTreeSet<_>>().into_iter().collect();
-        let tagged = of_existing(&arns, |arns| self.describe_tags(arns).boxed()).await?;
+        let ByName { existing, unread } = by_name(&arns, |arns| self.describe_tags(arns).boxed()).await;
         let keys = |found: &'_ TagDescription| {
             found.tags().iter().filter_map(|tag| tag.key().map(str::to_owned)).collect::<Vec<String>>()
         };
         let keys: BTreeMap<String, Vec<String>> =
-            tagged.iter().filter_map(|found| Some((found.resource_arn()?.to_owned(), keys(found)))).collect();
-        Ok(marks(groups.iter().map(|group| {
-            let arns = [self.arn(&group.id)].into_iter().chain(group.load_balancer_arns.iter().cloned());
-            let of_group = arns.filter_map(|arn| keys.get(&arn)).flatten().map(String::as_str);
-            (group.id.clone(), of_group.collect())
-        })))
+            existing.iter().filter_map(|found| Some((found.resource_arn()?.to_owned(), keys(found)))).collect();
+        marks(groups.iter().map(|group| {
+            let mut of_group = Ok(Vec::new());
+            for arn in [self.arn(&group.id)].iter().chain(&group.load_balancer_arns) {
+                match (unread.get(arn), &mut of_group) {
+                    (Some(error), _) => of_group = Err(error.clone()),
+                    (None, Ok(of_group)) => of_group.extend(keys.get(arn).into_iter().flatten().cloned()),
+                    (None, Err(_)) => {}
+                }
+            }
+            (group.id.clone(), of_group)
+        }))
     }
 
-    async fn describe_tags(&self, arns: &[String]) -> Result<Vec<TagDescription>, CallError> {
-        let call = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
+    async fn describe_tags(&self, arns: Vec<String>) -> Result<Vec<TagDescription>, CallError> {
+        let call = self.client.describe_tags().set_resource_arns(Some(arns));
         let answer =
             self.budget.call(ApiSet::Describe, "elasticloadbalancing:DescribeTags", || call.clone().send()).await?;
         Ok(answer.tag_descriptions.unwrap_or_default())
@@ -353,8 +358,14 @@ impl TargetGroups {
         &self,
         groups: BTreeSet<TargetGroupId>,
     ) -> Result<BTreeMap<BalancerId, u16>, CallError> {
-        let groups = self.existing(&groups).await?.into_iter();
-        Ok(groups.filter_map(|group| Some((BalancerId::TargetGroup(group.id), group.port?))).collect())
+        let (groups, unread) = self.existing(&groups).await;
+        match unread.into_values().next() {
+            Some(error) => Err(error),
+            None => Ok(groups
+                .into_iter()
+                .filter_map(|group| Some((BalancerId::TargetGroup(group.id), group.port?)))
+                .collect()),
+        }
     }
 
     /// Reads the names of groups, and of the load balancers in front of them.
@@ -389,26 +400,23 @@ impl TargetGroups {
             members_of(group).as_ref().is_ok_and(is_open)
         };
         let open: BTreeSet<TargetGroupId> = wanted.iter().filter(is_open).map(|(group, _)| (*group).clone()).collect();
-        let described = self.describe(&open).await;
-        let existing: Vec<TargetGroup> = open.iter().filter_map(|group| self.recall(group).flatten()).collect();
-        let owners = match described {
-            Ok(()) => self.owners_of(&existing.iter().collect::<Vec<_>>()).await,
-            Err(error) => Err(error),
-        };
-        let standing_of = |group: &TargetGroupId, wanted: Wanted<'_>| match (members_of(group), &owners) {
-            (Err(error), _) if error.is_gone() => Standing::Never(Reason::BalancerGone),
-            (Err(error), _) => Standing::Unreadable(error.clone()),
-            (Ok(members), owners) => match (in_place(wanted, members), owners) {
+        let owners = self.owners(open).await;
+        let standing_of = |group: &TargetGroupId, wanted: Wanted<'_>| match members_of(group) {
+            Err(error) if error.is_gone() => Standing::Never(Reason::BalancerGone),
+            Err(error) => Standing::Unreadable(error.clone()),
+            Ok(members) => match (in_place(wanted, members), owners.get(group)) {
                 (Some(health), _) => {
                     let is_used =
                         self.recall(group).flatten().is_some_and(|found| !found.load_balancer_arns.is_empty());
                     let is_in_vain = health.is_in_vain && !(is_used && may_be_of_a_zone(&health));
                     Standing::InPlace(Health { is_in_vain, ..health })
                 }
-                (None, Err(error)) => Standing::Unreadable(error.clone()),
-                (None, Ok(owners)) => match self.recall(group).flatten() {
+                (None, Some(Err(error))) => Standing::Unreadable(error.clone()),
+                (None, owner) => match self.recall(group).flatten() {
                     None => Standing::Never(Reason::BalancerGone),
-                    Some(found) => standing(wanted, &found, members, owners.get(group).copied()),
+                    Some(found) => {
+                        standing(wanted, &found, members, owner.and_then(|owner| owner.as_ref().ok()).copied())
+                    }
                 },
             },
         };
@@ -438,13 +446,13 @@ impl TargetGroups {
         asked: Vec<(&'p TargetGroupId, Deregistration<'p>)>,
     ) -> Vec<(Deregistration<'p>, Result<Drain, CallError>)> {
         let groups: BTreeSet<TargetGroupId> = asked.iter().map(|(group, _)| (*group).clone()).collect();
-        if let Err(error) = self.describe(&groups).await {
-            return asked.into_iter().map(|(_, asked)| (asked, Err(error.clone()))).collect();
-        }
-        let existing = groups.into_iter().filter(|group| self.recall(group).flatten().is_some()).collect();
-        let members = self.members_of_all(existing).await;
+        let (existing, unread) = self.existing(&groups).await;
+        let members = self.members_of_all(existing.into_iter().map(|group| group.id).collect()).await;
         let drain = |(group, asked): (&'p TargetGroupId, Deregistration<'p>)| {
-            let drain = self.drain(group, asked.instance, &members);
+            let drain = match unread.get(group) {
+                Some(error) => Err(error.clone()),
+                None => self.drain(group, asked.instance, &members),
+            };
             (group, asked, drain)
         };
         let mut drains: Vec<_> = asked.into_iter().map(drain).collect();
@@ -459,13 +467,13 @@ impl TargetGroups {
         drains.into_iter().map(|(_, asked, drain)| (asked, drain)).collect()
     }
 
-    /// Reads again which of some groups have another owner.
-    pub(super) async fn owners(
-        &self,
-        groups: BTreeSet<TargetGroupId>,
-    ) -> Result<BTreeMap<TargetGroupId, Owner>, CallError> {
-        let existing = self.existing(&groups).await?;
-        self.owners_of(&existing.iter().collect::<Vec<_>>()).await
+    /// Reads which of some groups have another owner, by their own tags, or by those of the load balancers in front of
+    /// them.
+    pub(super) async fn owners(&self, groups: BTreeSet<TargetGroupId>) -> Owners<TargetGroupId> {
+        let (existing, unread) = self.existing(&groups).await;
+        let mut owners = self.marks(&existing.iter().collect::<Vec<_>>()).await.owners;
+        owners.extend(unread.into_iter().map(|(group, error)| (group, Err(error))));
+        owners
     }
 
     /// Waits for the turn of one more registration or deregistration.

@@ -7,7 +7,7 @@ use protocol::{
     balancer::{BalancerId, TargetGroupId},
     call_error::CallError,
     instance::Instance,
-    observed::AddressTarget,
+    observed::{AddressTarget, Found},
     registration::Registration,
     tag::Owner,
     target_group::{TargetGroup, TargetType},
@@ -16,7 +16,7 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::{
     TargetGroups,
-    membership::{Index, address_target, can_have_one_of, claim},
+    membership::{Index, address_target, can_have_one_of, claim, is_certain},
 };
 use crate::balancer::{Kind, Marks, Part, Scan, ScannedPart};
 
@@ -91,7 +91,7 @@ impl TargetGroups {
                     scanned.scan.found.extend(present().filter_map(|member| claim(group, member, &index)));
                     scanned.addresses.extend(present().filter_map(|member| address_target(group, member)));
                     let draining = members.iter().filter(|member| member.is_draining);
-                    let draining = draining.filter_map(|member| claim(group, member, &index));
+                    let draining = draining.filter_map(|member| claim(group, member, &index)).filter(is_certain);
                     let balancer = BalancerId::TargetGroup(id.clone());
                     scanned.scan.draining.extend(draining.map(|found| (found.instance, balancer.clone())));
                 }
@@ -107,19 +107,17 @@ impl TargetGroups {
     async fn add_owners(&self, scan: &mut Scan, groups: &BTreeMap<&TargetGroupId, &TargetGroup>) {
         let with_ours: Vec<&TargetGroup> =
             scan.found.iter().filter_map(|found| groups.get(group_of(&found.registration)?).copied()).collect();
-        match self.marks(&with_ours).await {
-            Ok(Marks { owners, odd_tags }) => {
-                for found in &mut scan.found {
-                    found.owner = group_of(&found.registration).and_then(|group| owners.get(group).copied());
-                }
-                scan.odd_tags = odd_tags.into_iter().map(|(id, key)| (BalancerId::TargetGroup(id), key)).collect();
-            }
-            // Without the tags it is not known what is foreign. So no registration here is touched.
-            Err(error) => {
-                scan.found.clear();
-                scan.failures.push(error);
-            }
+        let Marks { owners, odd_tags } = self.marks(&with_ours).await;
+        scan.odd_tags = odd_tags.into_iter().map(|(id, key)| (BalancerId::TargetGroup(id), key)).collect();
+        // Without the tags it is not known whether a group is foreign. So no registration there is touched.
+        let is_known =
+            |found: &Found| group_of(&found.registration).is_none_or(|id| !matches!(owners.get(id), Some(Err(_))));
+        scan.found.retain(is_known);
+        for found in &mut scan.found {
+            let owner = group_of(&found.registration).and_then(|group| owners.get(group));
+            found.owner = owner.and_then(|owner| owner.as_ref().ok()).copied();
         }
+        scan.failures.extend(owners.into_values().filter_map(Result::err));
     }
 
     /// Reads which addresses some groups list now, and which of these groups have another owner.
@@ -127,8 +125,12 @@ impl TargetGroups {
     /// # Errors
     /// If a call fails: then nothing is known.
     pub(crate) async fn look_again(&self, groups: &BTreeSet<TargetGroupId>) -> Result<SecondLook, CallError> {
-        let existing = self.existing(groups).await?;
-        let owners = self.owners_of(&existing.iter().collect::<Vec<_>>()).await?;
+        let (existing, unread) = self.existing(groups).await;
+        if let Some(error) = unread.into_values().next() {
+            return Err(error);
+        }
+        let owners = self.marks(&existing.iter().collect::<Vec<_>>()).await.owners;
+        let owners = owners.into_iter().map(|(id, owner)| Ok((id, owner?))).collect::<Result<_, CallError>>()?;
         let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = existing.iter().map(|group| (&group.id, group)).collect();
         let mut look = SecondLook { owners, ..SecondLook::default() };
         for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {

@@ -81,7 +81,7 @@ fn traffic_sources(params: &Params) -> Result<Vec<TrafficSource>, ApiError> {
     Ok(classic.chain(groups).chain(read_sources(params)?).collect())
 }
 
-fn read_tag(params: &Params, group_name: &str) -> Result<GroupTag, ApiError> {
+pub(super) fn read_tag(params: &Params, group_name: &str) -> Result<GroupTag, ApiError> {
     let of_group = params.optional("ResourceId").is_none_or(|id| id == group_name);
     let of_kind = params.optional("ResourceType").is_none_or(|kind| kind == "auto-scaling-group");
     if !of_group || !of_kind {
@@ -154,7 +154,7 @@ fn group_element(world: &World, group: &Group) -> Element {
         .append(&pool_element(group, warmed))
 }
 
-fn tag_element(group_name: &str, tag: &GroupTag) -> Element {
+pub(super) fn tag_element(group_name: &str, tag: &GroupTag) -> Element {
     member()
         .text("ResourceId", group_name)
         .text("ResourceType", "auto-scaling-group")

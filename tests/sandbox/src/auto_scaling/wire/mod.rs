@@ -6,6 +6,7 @@ mod hooks;
 mod members;
 mod refreshes;
 mod sources;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod warm_pools;
@@ -48,6 +49,9 @@ pub fn answer(world: &mut World, request: &Request, _as_of: Timestamp) -> Result
         "StartInstanceRefresh" => refreshes::start(world, params),
         "CancelInstanceRefresh" => refreshes::cancel(world, params),
         "DescribeInstanceRefreshes" => refreshes::describe(world, params),
+        "CreateOrUpdateTags" => tags::create_or_update(world, params),
+        "DeleteTags" => tags::delete(world, params),
+        "DescribeTags" => tags::describe(world, params),
         "DescribeAutoScalingInstances" => members::describe(world, params),
         "AttachInstances" => members::attach(world, params),
         "DetachInstances" => members::detach(world, params),

@@ -263,6 +263,39 @@ async fn processes_are_suspended_and_resumed_by_name_or_all_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tags_of_groups_are_written_over_filtered_and_deleted() {
+    let aws = Fixture::new().await;
+    aws.create("api", "").await;
+    let tag = |group: &str, key: &str, value: &str| {
+        format!(
+            "Tags.member.1.ResourceId={group}&Tags.member.1.ResourceType=auto-scaling-group&Tags.member.1.Key={key}\
+             &Tags.member.1.Value={value}&Tags.member.1.PropagateAtLaunch=false"
+        )
+    };
+    for (group, key, value) in [("web", "team", "red"), ("web", "team", "blue"), ("api", "team", "red")] {
+        aws.ok(&format!("CreateOrUpdateTags&{}", tag(group, key, value))).await;
+    }
+    let body = aws.ok("DescribeTags").await;
+    assert_eq!(
+        (all(&body, "ResourceId"), all(&body, "Value")),
+        (vec!["api".into(), "web".into()], vec!["red".into(), "blue".into()])
+    );
+    let filter = "DescribeTags&Filters.member.1.Name=auto-scaling-group&Filters.member.1.Values.member.1=web";
+    assert_eq!(all(&aws.ok(filter).await, "Value"), ["blue"]);
+    aws.ok(&format!("DeleteTags&{}", tag("web", "team", "blue"))).await;
+    assert_eq!(all(&aws.ok("DescribeTags").await, "ResourceId"), ["api"]);
+    assert_eq!(aws.code(&format!("CreateOrUpdateTags&{}", tag("gone", "team", "red"))).await, "ValidationError");
+    assert_eq!(aws.code(&format!("CreateOrUpdateTags&{}", tag("web", "aws:team", "red"))).await, "ValidationError");
+    assert_eq!(aws.code("DescribeTags&Filters.member.1.Name=colour").await, "ValidationError");
+    for n in 0..50 {
+        let key = n.to_string();
+        aws.ok(&format!("CreateOrUpdateTags&{}", tag("web", key.as_str(), ""))).await;
+    }
+    assert_eq!(aws.code(&format!("CreateOrUpdateTags&{}", tag("web", "50", ""))).await, "LimitExceeded");
+    aws.ok(&format!("CreateOrUpdateTags&{}", tag("web", "49", "again"))).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_warm_pool_is_shown_where_aws_shows_it() {
     let aws = Fixture::new().await;
     aws.ok("PutWarmPool&AutoScalingGroupName=web&MinSize=1&MaxGroupPreparedCapacity=0&PoolState=Stopped").await;

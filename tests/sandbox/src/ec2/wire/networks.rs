@@ -24,7 +24,7 @@ pub(super) fn create_vpc(world: &mut World, params: &Params) -> Result<Element, 
 
 pub(super) fn describe_vpcs(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let ids = params.texts("VpcId");
-    let filters = Filters::read(params, &["vpc-id", "cidr", "state", "tag-key"])?;
+    let filters = Filters::read(params, &["vpc-id", "cidr", "state", "isDefault", "is-default", "tag-key"])?;
     let window = Window::read(world, params, &ids, "vpcSet")?;
     if let Some(unknown) = ids.iter().find(|id| !world.ec2.vpcs.contains_key(*id)) {
         return Err(vpc_not_found(unknown));
@@ -35,6 +35,8 @@ pub(super) fn describe_vpcs(world: &mut World, params: &Params) -> Result<Elemen
             "vpc-id" => vec![vpc.id.clone()],
             "cidr" => vec![format!("{}/{}", vpc.cidr.0, vpc.cidr.1)],
             "state" => vec!["available".to_owned()],
+            // "is-default | isDefault" (API reference, DescribeVpcs). The sandbox has no default VPC.
+            "is-default" | "isDefault" => vec!["false".to_owned()],
             name => tag_values(&tags::of(world, &vpc.id), name),
         })
     });

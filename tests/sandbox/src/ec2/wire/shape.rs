@@ -14,6 +14,9 @@ use crate::{
     world::{ACCOUNT, World},
 };
 
+/// The device of the volume that an instance boots from.
+const ROOT_DEVICE: &str = "/dev/xvda";
+
 /// The order of one answer's elements.
 pub(super) struct Order(Option<Rng>);
 
@@ -65,7 +68,8 @@ pub(super) fn reservation(world: &World, id: &str, instances: &[Instance], order
 
 fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
     let facts = world.ec2.launches.get(&instance.id).cloned().unwrap_or_default();
-    let launch::Facts { image_id, instance_type, client_token, launch_index, .. } = facts;
+    let launch::Facts { image_id, instance_type, client_token, launch_index, first_launched, .. } = facts;
+    let attached = first_launched.unwrap_or(instance.launch_time);
     // A terminated instance is described without its place in the network.
     let placed = instance.state != InstanceState::Terminated;
     let eth0 = instance.eth0().filter(|_| placed);
@@ -97,8 +101,8 @@ fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
         .append(&state_reason(instance))
         .text("architecture", "x86_64")
         .text("rootDeviceType", "ebs")
-        .text("rootDeviceName", "/dev/xvda")
-        .list("blockDeviceMapping", [])
+        .text("rootDeviceName", ROOT_DEVICE)
+        .list("blockDeviceMapping", placed.then(|| root_volume(instance, attached)))
         .text("virtualizationType", "hvm")
         .text("clientToken", client_token)
         // An instance without tags does not even have an empty list, and many programs have failed at that
@@ -106,6 +110,18 @@ fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
         .append(&if instance.tags.is_empty() { Element::result() } else { tag_set(&instance.tags, order) })
         .text("hypervisor", "xen")
         .list("networkInterfaceSet", interfaces)
+}
+
+/// Returns the volume that an instance boots from. It stays attached while the instance is stopped, and is deleted with it: an
+/// instance without any cannot be stopped, and Cloud Custodian starts none that has none (c7n, resources/ec2.py, `Start`).
+/// Its elements: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceBlockDeviceMapping.html>.
+fn root_volume(instance: &Instance, attached: Timestamp) -> Element {
+    let ebs = Element::new("ebs")
+        .text("volumeId", instance.id.replacen("i-", "vol-", 1))
+        .text("status", "attached")
+        .text("attachTime", time(attached))
+        .text("deleteOnTermination", true);
+    item().text("deviceName", ROOT_DEVICE).child(ebs)
 }
 
 /// Says how it was stopped: `StateTransitionReason` with its time is not always there, but this usually is.

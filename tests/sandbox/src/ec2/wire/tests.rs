@@ -475,3 +475,33 @@ async fn a_launch_that_fails_half_way_leaves_nothing_behind() {
     assert_eq!(all(&aws.ok("DescribeInstances").await, "instanceId").len(), 0);
     assert_eq!(all(&aws.ok("DescribeNetworkInterfaces").await, "networkInterfaceId").len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_root_volume_stays_over_a_restart_and_goes_with_its_instance() {
+    let aws = Fixture::new();
+    let id = aws.running();
+    let body = aws.ok("DescribeInstances").await;
+    let (volume, attached, launched) = (all(&body, "volumeId"), all(&body, "attachTime"), all(&body, "launchTime"));
+    assert_eq!((all(&body, "deviceName"), volume.len(), &attached), (vec!["/dev/xvda".to_owned()], 1, &launched));
+    for change in ["StopInstances", "StartInstances"] {
+        aws.ok(&format!("{change}&InstanceId.1={id}")).await;
+        aws.seconds(300).await;
+    }
+    let body = aws.ok("DescribeInstances").await;
+    assert_eq!((all(&body, "volumeId"), all(&body, "attachTime")), (volume, attached));
+    assert_ne!(all(&body, "launchTime"), launched);
+    aws.ok(&format!("TerminateInstances&InstanceId.1={id}")).await;
+    aws.seconds(300).await;
+    assert_eq!(all(&aws.ok("DescribeInstances").await, "volumeId").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_no_default_vpc() {
+    let aws = Fixture::new();
+    for filter in ["isDefault", "is-default"] {
+        let body = aws.ok(&format!("DescribeVpcs&Filter.1.Name={filter}&Filter.1.Value.1=true")).await;
+        assert_eq!(all(&body, "vpcId").len(), 0, "{filter}");
+        let body = aws.ok(&format!("DescribeVpcs&Filter.1.Name={filter}&Filter.1.Value.1=false")).await;
+        assert_eq!(all(&body, "vpcId"), [aws.vpc.as_str()], "{filter}");
+    }
+}

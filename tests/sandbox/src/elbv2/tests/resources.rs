@@ -106,6 +106,51 @@ async fn odd_attributes_are_refused_and_nothing_changed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_health_check_is_changed_as_far_as_a_call_names_it() {
+    let (sandbox, arn) = group(instances());
+    let group = ("TargetGroupArn", arn.as_str());
+    let change = [group, ("HealthCheckPath", "/health"), ("Matcher.HttpCode", "200-299")];
+    let body = elbv2(&sandbox, "ModifyTargetGroup", &change).await.unwrap();
+    for (name, value) in [("HealthCheckPath", "/health"), ("HttpCode", "200-299"), ("HealthCheckTimeoutSeconds", "6")] {
+        assert_eq!(texts(&body, name), [value], "{name}");
+    }
+    let off = [group, ("HealthCheckEnabled", "false"), ("HealthCheckPath", "/off")];
+    assert_eq!(code(elbv2(&sandbox, "ModifyTargetGroup", &off).await), "ValidationError");
+    let body = elbv2(&sandbox, "DescribeTargetGroups", &[]).await.unwrap();
+    assert_eq!(texts(&body, "HealthCheckPath"), ["/health"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_tells_its_attributes_and_its_default_rules() {
+    let (sandbox, arn) = group(instances());
+    let (front, network) = sandbox.with(|world| {
+        let network = create_load_balancer(world, Kind::Network, "network", "vpc-1").unwrap();
+        (arn_of(world, "front").unwrap(), network)
+    });
+    for (balancer, cross_zone, idle) in [(&front, "true", 1), (&network, "false", 0)] {
+        let body = elbv2(&sandbox, "DescribeLoadBalancerAttributes", &[("LoadBalancerArn", balancer)]).await.unwrap();
+        let said = format!("<Key>load_balancing.cross_zone.enabled</Key><Value>{cross_zone}</Value>");
+        assert!(body.contains(&said), "{body}");
+        assert_eq!(texts(&body, "Key").iter().filter(|key| *key == "idle_timeout.timeout_seconds").count(), idle);
+    }
+    let body = elbv2(&sandbox, "DescribeListeners", &[("LoadBalancerArn", &front)]).await.unwrap();
+    let listener = texts(&body, "ListenerArn").remove(0);
+    let body = elbv2(&sandbox, "DescribeRules", &[("ListenerArn", &listener)]).await.unwrap();
+    assert_eq!((texts(&body, "Priority"), texts(&body, "IsDefault")), (vec!["default".into()], vec!["true".into()]));
+    assert!(texts(&body, "TargetGroupArn").contains(&arn), "{body}");
+    let rule = texts(&body, "RuleArn").remove(0);
+    let again = elbv2(&sandbox, "DescribeRules", &[("RuleArns.member.1", &rule)]).await.unwrap();
+    assert_eq!(texts(&again, "RuleArn"), [rule.as_str()]);
+    let gone = rule.replace("/front/", "/gone/");
+    for (field, value, expected) in
+        [("RuleArns.member.1", gone.as_str(), "RuleNotFound"), ("ListenerArn", gone.as_str(), "ListenerNotFound")]
+    {
+        assert_eq!(code(elbv2(&sandbox, "DescribeRules", &[(field, value)]).await), expected);
+    }
+    assert_eq!(code(elbv2(&sandbox, "DescribeRules", &[]).await), "ValidationError");
+}
+
+#[tokio::test(start_paused = true)]
 async fn checks_of_instances_cannot_be_switched_off() {
     let sandbox = sandbox(Options::default());
     let fields =
@@ -157,5 +202,5 @@ async fn unmodelled_calls_fail_loudly() {
     let (sandbox, arn) = group(instances());
     let include = [("TargetGroupArn", arn.as_str()), ("Include.member.1", "AnomalyDetection")];
     assert_eq!(code(elbv2(&sandbox, "DescribeTargetHealth", &include).await), "NotModelledBySandbox");
-    assert_eq!(code(elbv2(&sandbox, "DescribeRules", &[]).await), "NotModelledBySandbox");
+    assert_eq!(code(elbv2(&sandbox, "CreateRule", &[]).await), "NotModelledBySandbox");
 }

@@ -87,6 +87,88 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Element, ApiE
     Ok(Element::result())
 }
 
+/// The attributes are those of a new load balancer, since none can be changed here.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeLoadBalancerAttributes.html>
+pub(super) fn describe_attributes(world: &mut World, params: &Params) -> Result<Element, ApiError> {
+    let attributes = usual(&world.elbv2.load_balancer(&params.required("LoadBalancerArn")?)?.spec);
+    let attributes = attributes.iter().map(|(key, value)| Element::new("member").text("Key", key).text("Value", value));
+    Ok(Element::result().list("Attributes", attributes))
+}
+
+/// Every listener has its default rule, and no other can be made here.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeRules.html>
+pub(super) fn describe_rules(world: &mut World, params: &Params) -> Result<Element, ApiError> {
+    let page = Page::asked(params, &world.options)?;
+    let listeners = &world.elbv2.listeners;
+    let (listener, arns) = (params.optional("ListenerArn"), params.texts("RuleArns"));
+    if let Some(arn) = listener.iter().find(|arn| !listeners.contains_key(*arn)) {
+        return Err(no_listener(arn));
+    }
+    if let Some(arn) = arns.iter().find(|arn| !listeners.values().any(|listener| default_rule(listener) == **arn)) {
+        return Err(ApiError::sender("RuleNotFound", format!("Rules '{arn}' not found")));
+    }
+    if listener.is_some() != arns.is_empty() {
+        return Err(invalid("Specify either a listener ARN or rule ARNs"));
+    }
+    let wanted = |one: &Listener| listener.as_ref() == Some(&one.arn) || arns.contains(&default_rule(one));
+    let (found, marker) = page.cut(listeners.iter().filter(|(_, listener)| wanted(listener)));
+    let rules = found.into_iter().map(|listener| {
+        Element::new("member")
+            .text("RuleArn", default_rule(listener))
+            .text("Priority", "default")
+            .list("Conditions", [])
+            .list("Actions", [show_forward(listener)])
+            .text("IsDefault", true)
+    });
+    Ok(Element::result().list("Rules", rules.collect::<Vec<_>>()).optional("NextMarker", marker))
+}
+
+/// Returns the ARN of a listener's default rule. Its last part is invented.
+fn default_rule(listener: &Listener) -> String {
+    format!("{}/{:016x}", listener.arn.replacen(":listener/", ":listener-rule/", 1), 0)
+}
+
+/// Returns the attributes of a new load balancer, with their defaults
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html>).
+fn usual(spec: &LoadBalancerSpec) -> Vec<(&'static str, &'static str)> {
+    let cross_zone = if spec.kind == Kind::Application { "true" } else { "false" };
+    let internal = if spec.scheme == "internal" { "true" } else { "false" };
+    let mut attributes =
+        vec![("deletion_protection.enabled", "false"), ("load_balancing.cross_zone.enabled", cross_zone)];
+    if spec.kind != Kind::Gateway {
+        attributes.extend([
+            ("access_logs.s3.enabled", "false"),
+            ("access_logs.s3.bucket", ""),
+            ("access_logs.s3.prefix", ""),
+            ("ipv6.deny_all_igw_traffic", internal),
+            ("zonal_shift.config.enabled", "false"),
+        ]);
+    }
+    match spec.kind {
+        Kind::Application => attributes.extend([
+            ("idle_timeout.timeout_seconds", "60"),
+            ("client_keep_alive.seconds", "3600"),
+            ("connection_logs.s3.enabled", "false"),
+            ("connection_logs.s3.bucket", ""),
+            ("connection_logs.s3.prefix", ""),
+            ("routing.http.desync_mitigation_mode", "defensive"),
+            ("routing.http.drop_invalid_header_fields.enabled", "false"),
+            ("routing.http.preserve_host_header.enabled", "false"),
+            ("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false"),
+            ("routing.http.xff_client_port.enabled", "false"),
+            ("routing.http.xff_header_processing.mode", "append"),
+            ("routing.http2.enabled", "true"),
+            ("waf.fail_open.enabled", "false"),
+        ]),
+        Kind::Network => attributes.extend([
+            ("dns_record.client_routing_policy", "any_availability_zone"),
+            ("secondary_ips.auto_assigned.per_subnet", "0"),
+        ]),
+        Kind::Gateway => {}
+    }
+    attributes
+}
+
 pub(super) fn create_listener(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let mut target_groups = Vec::new();
     for action in params.list("DefaultActions") {
@@ -169,6 +251,17 @@ fn show(world: &World, balancer: &LoadBalancer) -> Element {
 
 fn show_listener(listener: &Listener) -> Element {
     let spec = &listener.spec;
+    Element::new("member")
+        .text("ListenerArn", &listener.arn)
+        .text("LoadBalancerArn", &spec.load_balancer_arn)
+        .optional("Port", spec.port)
+        .optional("Protocol", spec.protocol.as_ref())
+        .list("DefaultActions", [show_forward(listener)])
+}
+
+/// Returns the action of a listener: it forwards to its target groups.
+fn show_forward(listener: &Listener) -> Element {
+    let spec = &listener.spec;
     let groups = spec
         .target_groups
         .iter()
@@ -179,11 +272,5 @@ fn show_listener(listener: &Listener) -> Element {
         [(arn, _)] => Some(arn),
         _ => None,
     };
-    let action = Element::new("member").text("Type", "forward").optional("TargetGroupArn", only).child(forward);
-    Element::new("member")
-        .text("ListenerArn", &listener.arn)
-        .text("LoadBalancerArn", &spec.load_balancer_arn)
-        .optional("Port", spec.port)
-        .optional("Protocol", spec.protocol.as_ref())
-        .list("DefaultActions", [action])
+    Element::new("member").text("Type", "forward").optional("TargetGroupArn", only).child(forward)
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::super::{
-    IpAddressType, Target, TargetGroup, TargetGroupSpec, TargetType, TargetView, create_target_group,
+    HealthCheck, IpAddressType, Target, TargetGroup, TargetGroupSpec, TargetType, TargetView, create_target_group,
     delete_target_group, deregister_all, invalid, register_all, set_attributes,
     targets::{views, views_of},
 };
@@ -35,7 +35,14 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiE
         Some(other) => return Err(invalid(format!("IP address type '{other}' is not valid"))),
     };
     spec.protocol_version = params.optional("ProtocolVersion").or(spec.protocol_version);
-    let check = &mut spec.health_check;
+    change_check(&mut spec.health_check, params)?;
+    spec.tags = tags::read(params)?;
+    let arn = create_target_group(world, spec)?;
+    Ok(Element::result().list("TargetGroups", [show(world, world.elbv2.target_group(&arn)?)]))
+}
+
+/// Changes the settings of a health check that a call names; the others stay.
+fn change_check(check: &mut HealthCheck, params: &Params) -> Result<(), ApiError> {
     check.enabled = params.parsed("HealthCheckEnabled")?.unwrap_or(check.enabled);
     check.protocol = params.optional("HealthCheckProtocol").or(check.protocol.take());
     check.port = params.optional("HealthCheckPort").or(check.port.take());
@@ -49,8 +56,20 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiE
             check.matcher = Some((code.to_owned(), codes));
         }
     }
-    spec.tags = tags::read(params)?;
-    let arn = create_target_group(world, spec)?;
+    Ok(())
+}
+
+/// Changes a group's health check, the only thing that can be changed so.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ModifyTargetGroup.html>
+pub(super) fn modify(world: &mut World, params: &Params) -> Result<Element, ApiError> {
+    let arn = params.required("TargetGroupArn")?;
+    let group = world.elbv2.target_group_mut(&arn)?;
+    let mut check = group.spec.health_check.clone();
+    change_check(&mut check, params)?;
+    if !check.enabled && group.spec.target_type != TargetType::Lambda {
+        return Err(invalid("Health checks cannot be disabled for this target type"));
+    }
+    group.spec.health_check = check;
     Ok(Element::result().list("TargetGroups", [show(world, world.elbv2.target_group(&arn)?)]))
 }
 
