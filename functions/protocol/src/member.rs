@@ -48,11 +48,6 @@ impl LifecycleState {
         ["Terminating", "Terminated", "Warmed:", REPLACING_ROOT_VOLUME].iter().any(|start| self.0.starts_with(start))
     }
 
-    /// Returns whether the group ends the member. Then it can return to service only through a warm pool.
-    pub fn is_ending(&self) -> bool {
-        self.0.starts_with("Terminat")
-    }
-
     /// Returns whether the member is entering its group, or comes back with a new root volume.
     pub fn is_entering(&self) -> bool {
         self.0.starts_with("Pending") || self.is_replacing_root_volume() || self.0 == ROOT_VOLUME_REPLACED
@@ -68,7 +63,9 @@ impl LifecycleState {
         self.0.starts_with(REPLACING_ROOT_VOLUME)
     }
 
-    /// Returns whether the member should get no traffic for now, even if it runs well.
+    /// Returns whether the member should get no traffic for now, even if it runs well. "Instances that are on standby
+    /// are still part of the Auto Scaling group, but they do not actively handle load balancer traffic"
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-enter-exit-standby.html>).
     pub fn is_out_of_service(&self) -> bool {
         self.is_leaving() || matches!(self.0.as_str(), "Standby" | "EnteringStandby")
     }

@@ -151,6 +151,13 @@ pub struct Health {
 }
 
 impl Health {
+    /// Returns whether the balancer still makes its first checks. They end by themselves, well or badly: "the load
+    /// balancer is in the process of registering the target or performing the initial health checks on the target"
+    /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html>).
+    pub fn is_first_check(&self) -> bool {
+        self.state == "initial"
+    }
+
     /// Returns whether the registration gets traffic.
     pub fn is_healthy(&self) -> bool {
         matches!(self.state.as_str(), "healthy" | "InService")

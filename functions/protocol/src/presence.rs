@@ -58,6 +58,9 @@ pub enum WhyOut {
     State(State),
     /// The instance is leaving its Auto Scaling group, and a hook waits until it is drained.
     LeavesGroup(LifecycleState),
+    /// The instance runs, and its Auto Scaling group keeps it out of service: in Standby, in its warm pool, or on its
+    /// way out. No hook of ours waits for it.
+    KeptOutOfService(LifecycleState),
 }
 
 /// Why it is not decided whether an instance is in or out.
@@ -67,8 +70,8 @@ pub enum WhyUndecided {
     Starting,
     /// This version does not know the instance's state.
     UnknownState,
-    /// The instance's Auto Scaling group keeps it out of service, and looks after its own load balancers.
-    KeptOutOfService(LifecycleState),
+    /// The instance's Auto Scaling group replaces its root volume.
+    ReplacesRootVolume(LifecycleState),
 }
 
 impl<'m> Membership<'m> {
@@ -100,15 +103,22 @@ impl<'f> Facts<'f> {
     pub fn presence(&self) -> Presence {
         match (self.state, self.membership) {
             (state, _) if state.is_out() => Presence::Out(WhyOut::State(state)),
-            // The group may have begun to end the instance since its launch hook's event. An end is final.
-            (State::Running, Membership::Member(state)) if self.hooks.register_it && !state.is_ending() => Presence::In,
+            // A launch hook's event may come late or twice. By then the member may be in Standby, or leaving again.
+            (State::Running, Membership::Member(state)) if self.hooks.register_it && state.is_entering() => {
+                Presence::In
+            }
             // A terminate hook counts only while the group agrees: an old event may name an instance that has come
             // back.
             (_, Membership::Member(state)) if self.hooks.deregister_it && state.is_leaving() => {
                 Presence::Out(WhyOut::LeavesGroup(state.clone()))
             }
+            // It is not documented in which of these states a launch hook meets the member again, and may be registering
+            // it at this moment.
+            (State::Running, Membership::Member(state)) if state.is_replacing_root_volume() => {
+                Presence::Undecided(WhyUndecided::ReplacesRootVolume(state.clone()))
+            }
             (State::Running, Membership::Member(state)) if state.is_out_of_service() => {
-                Presence::Undecided(WhyUndecided::KeptOutOfService(state.clone()))
+                Presence::Out(WhyOut::KeptOutOfService(state.clone()))
             }
             (State::Running, _) => Presence::In,
             (State::Pending, _) => Presence::Undecided(WhyUndecided::Starting),
@@ -134,6 +144,7 @@ impl fmt::Display for WhyOut {
         match self {
             Self::State(state) => write!(f, "the instance is {}", state.name()),
             Self::LeavesGroup(state) => write!(f, "its Auto Scaling group takes it out of service ({state})"),
+            Self::KeptOutOfService(state) => write!(f, "its Auto Scaling group keeps it out of service ({state})"),
         }
     }
 }
@@ -143,7 +154,7 @@ impl fmt::Display for WhyUndecided {
         match self {
             Self::Starting => f.write_str("the instance is starting: another event tells when it runs"),
             Self::UnknownState => f.write_str("the instance is in a state that this version does not know"),
-            Self::KeptOutOfService(state) => write!(f, "its Auto Scaling group keeps it out of service ({state})"),
+            Self::ReplacesRootVolume(state) => write!(f, "its Auto Scaling group replaces its root volume ({state})"),
         }
     }
 }
@@ -184,10 +195,12 @@ mod tests {
             assert_eq!(of_member(state, NO_HOOK), Presence::In, "{state}");
             assert_eq!(of_member(state, DEREGISTER), Presence::In, "{state}: the hook's event is an old one");
         }
-        for state in ["Standby", "EnteringStandby", "Terminating:Wait", "Warmed:Running", "ReplacingRootVolume:Wait"] {
-            let kept = Presence::Undecided(WhyUndecided::KeptOutOfService(state.into()));
+        for state in ["Standby", "EnteringStandby", "Terminating:Wait", "Terminating:Retained", "Warmed:Running"] {
+            let kept = Presence::Out(WhyOut::KeptOutOfService(state.into()));
             assert_eq!(of_member(state, NO_HOOK), kept, "{state}");
         }
+        let replaced = Presence::Undecided(WhyUndecided::ReplacesRootVolume("ReplacingRootVolume:Wait".into()));
+        assert_eq!(of_member("ReplacingRootVolume:Wait", NO_HOOK), replaced);
     }
 
     #[test]
@@ -201,11 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn a_launch_hook_registers_a_member_that_its_group_does_not_end() {
-        for state in ["Pending:Wait", "ReplacingRootVolume:Wait", "Standby"] {
+    fn a_launch_hook_registers_a_member_that_enters_or_is_in_service() {
+        for state in ["Pending:Wait", "ReplacingRootVolume:Wait", "RootVolumeReplaced", "InService"] {
             assert_eq!(of_member(state, REGISTER), Presence::In, "{state}");
         }
-        assert!(!of_member("Terminating:Wait", REGISTER).is_in());
+        for state in ["Standby", "EnteringStandby", "Warmed:Running", "Warmed:Pending:Wait", "Terminating:Wait"] {
+            assert!(of_member(state, REGISTER).is_out(), "{state}");
+        }
     }
 
     #[test]

@@ -207,6 +207,13 @@ pub const SERVED_REMEMBERED_FOR: Duration = Duration::from_secs(600);
 /// late.
 pub const LOOK_MIN: Duration = Duration::from_secs(5);
 
+/// How long after the end of a wait the next look records its heartbeat at the latest. Lambda "might wait for up to 20
+/// seconds" until it serves a message of a queue
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>), and the look reads for some seconds first.
+///
+/// Too small: a hook of half a minute ends before its next heartbeat. Too large: such a hook is looked at all the time.
+pub const NEXT_LOOK_WITHIN: Duration = Duration::from_secs(25);
+
 /// The longest wait within the first hour: what is ready is noticed that much later at most.
 ///
 /// Too small: an hour of waiting costs more invocations. Too large: an instance that is ready gets its traffic later.
@@ -249,7 +256,7 @@ pub const NETWORK_DRAIN_DEFAULT: Duration = Duration::from_secs(120);
 /// at least.
 ///
 /// Too small: a throttled account is throttled more. Too large: a short hook ends before its next heartbeat.
-pub const ACTION_FAILED_RETRY: Duration = Duration::from_secs(15);
+pub const ACTION_FAILED_RETRY: Duration = Duration::from_secs(5);
 
 // Invocations, and their end.
 

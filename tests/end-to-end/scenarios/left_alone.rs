@@ -2,8 +2,8 @@
 
 use end_to_end::{Stage, state_change};
 use sandbox::{
-    auto_scaling::{self, LifecycleState},
-    elbv2,
+    auto_scaling::{self, GroupSpec, HookSpec, LifecycleState, TrafficSourceKind},
+    ec2, elbv2,
 };
 use serde_json::{Value, json};
 
@@ -140,6 +140,66 @@ async fn balancers_that_a_group_attached_are_left_to_the_group() {
     stage.start_and_rest("web-1").await;
     assert_eq!(stage.places("web-1"), ["clb:classic", "tg:attached:80", "tg:other:443=eth0"]);
     assert_eq!(stage.held("web-1"), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_port_of_an_attached_group_is_not_the_groups_affair() {
+    let stage = fleet(LifecycleState::InService).await;
+    stage.registered("web-1", "tg:attached:8080").stop_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), ["clb:classic", "tg:attached:80"], "{}", stage.describe());
+    assert_eq!(stage.held("web-1"), ["tg:attached:8080"]);
+    stage.start_and_rest("web-1").await;
+    assert_eq!(stage.places("web-1"), ["clb:classic", "tg:attached:80", "tg:attached:8080"], "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_takes_out_another_port_of_an_attached_group() {
+    let stage = fleet(LifecycleState::InService).await;
+    stage.deliver_only(&[]).registered("web-1", "tg:attached:8080").stop_and_rest("web-1").await;
+    stage.sweep().await.expect("a sweep");
+    assert_eq!(stage.places("web-1"), ["clb:classic", "tg:attached:80"], "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_port_of_an_attached_group_is_drained_at_the_hook() {
+    let stage = Stage::new();
+    stage.instances_group("web").drains("web", 60);
+    let arn = stage.world(|world| elbv2::arn_of(world, "web")).expect("a group");
+    let spec = GroupSpec::new("fleet", &stage.subnet)
+        .attached(TrafficSourceKind::TargetGroup, &arn)
+        .hook(HookSpec::terminating("elb-registrar-out").heartbeat(300))
+        .desired(1);
+    stage.fleet(spec).rest().await;
+    let id = stage.member_states("fleet").remove(0).0;
+    stage.world(|world| elbv2::register(world, &arn, elbv2::Target::new(&id).on(8080))).expect("registered");
+    stage.wants("fleet", 0);
+    stage.until("the end of the action", |world| !world.auto_scaling.ended_actions.is_empty()).await;
+    assert_eq!(stage.members("tg:web"), Vec::<String>::new(), "let go, and still served");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_group_attached_is_left_alone_though_its_tag_lags() {
+    for declared in [r#"{"register": ["tg:web"]}"#, r#"{"register": ["tg:web:80"]}"#] {
+        let stage = Stage::new();
+        stage.instances_group("web").drains("web", 30);
+        let arn = stage.world(|world| elbv2::arn_of(world, "web")).expect("a group");
+        let spec = GroupSpec::new("fleet", &stage.subnet)
+            .attached(TrafficSourceKind::TargetGroup, &arn)
+            .hook(HookSpec::launching("elb-registrar-in").heartbeat(300).metadata(declared))
+            .hook(HookSpec::terminating("elb-registrar-out").heartbeat(300))
+            .desired(1);
+        stage.fleet(spec);
+        // EC2's description of the tag lags.
+        stage.until("launched", |world| !world.ec2.instances.is_empty()).await;
+        let id = stage.world(|world| world.ec2.instances.keys().next().cloned()).expect("an instance");
+        stage.world(|world| ec2::remove_tag(world, &id, "aws:autoscaling:groupName"));
+        stage.rest().await;
+        assert_eq!(stage.members("tg:web").len(), 1, "{}", stage.describe());
+        stage.wants("fleet", 0).rest().await;
+        let writes = |call: &sandbox::Call| ["RegisterTargets", "DeregisterTargets"].contains(&call.action.as_str());
+        let touched: Vec<String> = stage.all_calls().into_iter().filter(writes).map(|call| call.action).collect();
+        assert_eq!(touched, Vec::<String>::new(), "{declared}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -258,7 +258,7 @@ async fn the_hook_waits_for_drains_of_balancers_that_the_group_attached() {
 }
 
 /// Returns a bare event of an open action, as EventBridge would deliver it.
-fn event_of(action: &Action) -> Value {
+pub(crate) fn event_of(action: &Action) -> Value {
     let (name, word) = match action.hook.transition {
         Transition::Launching => ("launch", "LAUNCHING"),
         Transition::Terminating => ("terminate", "TERMINATING"),
@@ -280,7 +280,7 @@ fn event_of(action: &Action) -> Value {
 }
 
 /// Waits until some action is open, and returns it.
-async fn open_action(stage: &Stage) -> Action {
+pub(crate) async fn open_action(stage: &Stage) -> Action {
     stage.until("an open action", |world| !world.auto_scaling.actions.is_empty()).await;
     stage.world(|world| world.auto_scaling.actions[0].clone())
 }
@@ -687,6 +687,94 @@ async fn a_member_restarted_in_standby_is_back_when_in_service_again() {
     let report = stage.sweep().await.expect("a sweep");
     let places = stage.world(|world| places(world, &id));
     assert_eq!(places, PLACES, "no event tells of it, so the sweep gives back: {report:#}");
+}
+
+/// Returns a stage with a group of one member, whose launch hook waits for five minutes without a heartbeat. Its address drains for so long.
+async fn member_with_an_address(drain: u64) -> Stage {
+    let stage = Stage::new();
+    stage.addresses_group("edge").drains("edge", drain);
+    let spec = GroupSpec::new("fleet", &stage.subnet)
+        .tag("elb-registrar:register", "tg:edge")
+        .hook(HookSpec::launching(LAUNCH).heartbeat(300))
+        .desired(1);
+    stage.fleet(spec).rest().await;
+    stage
+}
+
+fn endings_since(stage: &Stage, before: usize) -> Vec<String> {
+    let ended = stage.ended_actions();
+    let since = ended.iter().skip(before);
+    since.map(|e| format!("{:?} after {} s", e.ending, (e.ended - e.action.begun).num_seconds())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_from_the_warm_pool_waits_for_its_address_to_drain() {
+    let stage = member_with_an_address(900).await;
+    let pool = WarmPool { state: PoolState::Stopped, reuse_on_scale_in: true, ..WarmPool::default() };
+    let pool = WarmPool { max_group_prepared_capacity: Some(1), ..pool };
+    stage.world(|world| auto_scaling::put_warm_pool(world, "fleet", pool)).expect("a pool");
+    stage.rest().await;
+    let before = stage.ended_actions().len();
+    stage.wants("fleet", 0);
+    let is_warm = |state: LifecycleState| state == LifecycleState::WarmedStopped;
+    stage
+        .until("warm", |world| world.auto_scaling.groups["fleet"].members.values().any(|m| is_warm(m.lifecycle_state)))
+        .await;
+    stage.sandbox.advance(Duration::from_secs(30)).await;
+    stage.wants("fleet", 1);
+    stage.sandbox.advance(Duration::from_secs(1500)).await;
+    let endings = endings_since(&stage, before);
+    assert!(
+        !endings.is_empty() && endings.iter().all(|end| end.contains("Continue")),
+        "900 s of draining: {endings:?}"
+    );
+    assert_eq!(stage.members("tg:edge").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_waits_for_its_address_that_an_earlier_host_leaves_draining() {
+    let stage = Stage::new();
+    stage.addresses_group("edge").drains("edge", 600);
+    let spec = GroupSpec::new("fleet", &stage.subnet)
+        .tag("elb-registrar:register", "tg:edge")
+        .hook(HookSpec::launching(LAUNCH).heartbeat(120));
+    stage.fleet(spec);
+    // The next addresses of the subnet were registered, and are drained.
+    stage.world(|world| {
+        let arn = elbv2::arn_of(world, "edge").expect("a group");
+        for last in 4..40 {
+            let target = elbv2::Target::new(format!("10.0.0.{last}")).on(443);
+            elbv2::register(world, &arn, target.clone()).expect("registered");
+            elbv2::deregister(world, &arn, target).expect("deregistered");
+        }
+    });
+    stage.wants("fleet", 1);
+    stage.sandbox.advance(Duration::from_secs(1200)).await;
+    let endings = endings_since(&stage, 0);
+    assert!(!endings.is_empty() && endings.iter().all(|end| end.contains("Continue")), "{endings:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_fails_after_a_draining_ends_by_its_hooks_default() {
+    let stage = member_with_an_address(400).await;
+    let before = stage.ended_actions().len();
+    let pool = WarmPool { state: PoolState::Stopped, reuse_on_scale_in: true, ..WarmPool::default() };
+    let pool = WarmPool { max_group_prepared_capacity: Some(1), ..pool };
+    stage.world(|world| auto_scaling::put_warm_pool(world, "fleet", pool)).expect("a pool");
+    stage.rest().await;
+    stage.wants("fleet", 0);
+    let is_warm = |state: LifecycleState| state == LifecycleState::WarmedStopped;
+    stage
+        .until("warm", |world| world.auto_scaling.groups["fleet"].members.values().any(|m| is_warm(m.lifecycle_state)))
+        .await;
+    let id = stage.member_states("fleet").remove(0).0;
+    let address =
+        stage.world(|world| world.ec2.instance(&id).and_then(ec2::Instance::primary_ipv4)).expect("an address");
+    fails_health_checks(&stage, &address.to_string());
+    stage.wants("fleet", 1);
+    stage.sandbox.advance(Duration::from_secs(1200)).await;
+    let endings = endings_since(&stage, before);
+    assert!(endings.first().is_some_and(|end| end.contains("Abandon")), "{endings:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -403,3 +403,64 @@ async fn a_storm_that_outlasts_its_sweeps_stays_one_storm() {
     let done = stage.all_calls().iter().filter(is_done).count();
     assert!(done <= 130, "{done} calls for 100 groups: what a sweep left was worked on in parts");
 }
+
+/// Returns a stage with so many groups, and with instances that have an address in one group each.
+fn addresses(instances: usize, groups: usize, launch: impl Fn(&str) -> Launch) -> (Stage, Vec<String>) {
+    let stage = Stage::new();
+    for number in 0..groups {
+        stage.addresses_group(&format!("edge-{number:03}"));
+    }
+    let subnet = stage.world(|world| ec2::create_subnet(world, &stage.vpc, "us-east-1b", "10.0.8.0/21"));
+    let names: Vec<String> = (0..instances).map(|number| format!("web-{number:03}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        stage.launch(name, launch(&subnet)).registered(name, &format!("tg:edge-{:03}:443=eth0", number % groups));
+    }
+    (stage, names)
+}
+
+fn addresses_left(stage: &Stage, groups: usize) -> usize {
+    (0..groups).map(|number| stage.members(&format!("tg:edge-{number:03}")).len()).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_is_terminated_in_turn_leaves_no_address() {
+    // A fleet at once, in parts, and one by one.
+    for (instances, groups, part, step) in [(300, 85, 25, 5), (120, 85, 120, 5), (90, 40, 1, 1)] {
+        let (stage, names) = addresses(instances, groups, Launch::new);
+        stage.forget_calls();
+        let begun = stage.world(|world| world.now());
+        for part in names.chunks(part) {
+            for name in part {
+                stage.terminate(name);
+            }
+            stage.sandbox.advance(Duration::from_secs(step)).await;
+        }
+        stage.rest().await;
+        let calls = stage.all_calls();
+        let first = calls.iter().find(|call| call.action == "DeregisterTargets").expect("a deregistration").at;
+        let waited = (first - begun).num_seconds();
+        assert!(waited < 20, "the first of {instances} was served for {waited} s");
+        let calls = calls.len();
+        assert_eq!(addresses_left(&stage, groups), 0, "{instances} in {groups} groups, {calls} calls");
+        println!("{instances} terminated in {groups} groups, {part} every {step} s: {calls} calls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_loses_its_addresses_is_held_as_a_whole() {
+    let (instances, groups) = (300, 85);
+    let (stage, names) = addresses(instances, groups, |subnet| Launch::new(subnet).renewed());
+    for part in names.chunks(25) {
+        for name in part {
+            stage.stop(name);
+        }
+        stage.sandbox.advance(Duration::from_secs(5)).await;
+    }
+    stage.rest().await;
+    let held = names.iter().filter(|name| !stage.held(name).is_empty()).count();
+    assert_eq!(
+        (addresses_left(&stage, groups), held),
+        (0, instances),
+        "addresses left, and instances that hold theirs"
+    );
+}

@@ -48,6 +48,7 @@ async fn a_quiet_sweep_changes_nothing_and_reads_each_address_group_once() {
     let mut actions: Vec<String> = stage.sweep_calls().into_iter().map(|call| call.action).collect();
     actions.sort();
     let expected = [
+        "DescribeAutoScalingInstances",
         "DescribeInstances",
         "DescribeInstances",
         "DescribeLoadBalancers",

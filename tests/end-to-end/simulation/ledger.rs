@@ -42,6 +42,8 @@ pub struct Ledger {
     pub leaving: BTreeMap<String, Timestamp>,
     /// Since when Auto Scaling groups have kept members out of service: in Standby, or at rest in the warm pool.
     pub kept_out: BTreeMap<String, Timestamp>,
+    /// When members were last seen kept out of service: a sweep takes out those that run.
+    pub kept_out_at: BTreeMap<String, Timestamp>,
     /// Since when instances and balancers have been marked to be left alone.
     pub guarded: BTreeMap<String, Timestamp>,
     /// Places that an instance got together with an address of another, and when.
@@ -168,6 +170,11 @@ impl Ledger {
         self.leaving.get(instance).is_some_and(|leaving| now - *leaving <= ACTS_LATE)
     }
 
+    /// Returns whether an instance's group kept it out of service so lately that a sweep may still take it out.
+    pub fn was_kept_out_lately(&self, instance: &str, now: Timestamp) -> bool {
+        self.kept_out_at.get(instance).is_some_and(|kept_out| now - *kept_out <= ACTS_LATE)
+    }
+
     /// Looks only at the instances that run: that is cheap enough for every moment at which nothing else can have changed.
     pub fn look_at_instances(&mut self, world: &World) {
         let now = world.now();
@@ -186,6 +193,9 @@ impl Ledger {
             }
             if view::is_leaving(world, &instance.id) {
                 self.leaving.insert(instance.id.clone(), now);
+            }
+            if view::is_kept_out(world, &instance.id) {
+                self.kept_out_at.insert(instance.id.clone(), now);
             }
             match view::is_kept_out(world, &instance.id) {
                 true => drop(self.kept_out.entry(instance.id.clone()).or_insert(now)),

@@ -5,11 +5,16 @@
 
 use chrono::SecondsFormat;
 
-use crate::{instance::Instance, registration::Registration, time::Timestamp, timing::EVENT_UNDER_WAY};
+use crate::{
+    instance::Instance, presence::WhyOut, registration::Registration, time::Timestamp, timing::EVENT_UNDER_WAY,
+};
 
 /// Explains why an instance that is out can still be registered.
-pub fn registered_though_out(instance: &Instance, now: Timestamp) -> String {
-    let state = instance.state.name();
+pub fn registered_though_out(instance: &Instance, why_out: &WhyOut, now: Timestamp) -> String {
+    let state = match why_out {
+        WhyOut::State(state) => state.name(),
+        why => return format!("registered though {why}: no event tells of that, or it was missed"),
+    };
     match instance.stop_time {
         Some(stop) if now - stop < EVENT_UNDER_WAY => {
             format!("registered though {state} since {}: its event may still be under way", utc(stop))
@@ -89,8 +94,9 @@ mod tests {
         assert!(held_though_settled(&instance, &clb, at(300)).contains("its event was missed"));
         (instance.state, instance.stop_time) = (State::Stopped, Some(at(10)));
         let start = "registered though stopped since 2026-01-05T08:00:10Z: ";
-        assert_eq!(registered_though_out(&instance, at(309)), format!("{start}its event may still be under way"));
-        let late = registered_though_out(&instance, at(310));
+        let why = WhyOut::State(State::Stopped);
+        assert_eq!(registered_though_out(&instance, &why, at(309)), format!("{start}its event may still be under way"));
+        let late = registered_though_out(&instance, &why, at(310));
         assert!(late.starts_with(start) && late.contains("missed"), "{late}");
     }
 
@@ -98,7 +104,14 @@ mod tests {
     fn if_ec2_tells_no_time_the_sentence_says_so() {
         let mut instance = instance("i-1");
         (instance.state, instance.launch_time) = (State::Stopping, None);
-        assert!(registered_though_out(&instance, at(0)).contains("since when EC2 does not say"));
+        let why = WhyOut::State(State::Stopping);
+        assert!(registered_though_out(&instance, &why, at(0)).contains("since when EC2 does not say"));
+        let why = WhyOut::KeptOutOfService("Standby".into());
+        let kept = registered_though_out(&instance, &why, at(0));
+        assert_eq!(
+            kept,
+            "registered though its Auto Scaling group keeps it out of service (Standby): no event tells of that, or it was missed"
+        );
         let clb = Registration::classic("shop");
         assert!(missing_though_running(&instance, &clb, at(0)).contains("though running: "));
         assert!(held_though_settled(&instance, &clb, at(0)).contains("in place and running: "));

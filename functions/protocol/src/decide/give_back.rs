@@ -21,8 +21,8 @@ pub struct GiveBack {
     pub register: Vec<(Registration, Target)>,
     /// Registrations that are in place, each with its health.
     pub in_place: Vec<(Registration, Health)>,
-    /// Registrations that have to wait, each with how long.
-    pub draining: Vec<(Registration, Duration)>,
+    /// Registrations that have to wait until the same address is drained no more.
+    pub draining: Vec<(Registration, Drained)>,
     /// Registrations that are given up, with a warning, and that the tags need not hold any more.
     pub let_go: Vec<(Registration, Reason)>,
     /// Registrations that are declared, and that an operator, a controller or a group looks after.
@@ -39,6 +39,15 @@ pub struct GiveBack {
     pub forget_when_given: Vec<HeldTag>,
     /// When to look again; `None` if all is settled.
     pub look_again: Option<Duration>,
+}
+
+/// How long an address is still drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// The time that is left, if it is known.
+    pub left: Option<Duration>,
+    /// When to look again.
+    pub look_again: Duration,
 }
 
 /// Decides about a running instance that was read at `now`.
@@ -78,7 +87,7 @@ pub fn give_back(
             }
             (Standing::Absent(target), None) => decision.register.push((registration, target)),
             (Standing::Draining { delay }, None) => {
-                let left = draining_left(&held, &registration, delay, now);
+                let left = drained(&held, &registration, delay, now);
                 decision.draining.push((registration, left));
             }
             (Standing::Stuck(reason), None) => decision.stuck.push((registration, reason)),
@@ -192,17 +201,17 @@ fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
 
 /// Returns how long an address will still be drained: until its delay after it was held has passed, if both are known.
 /// If only the delay is known, the next look comes after a part of it.
-fn draining_left(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Duration {
+fn drained(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Drained {
     let taken_at = held.taken_at(registration, now);
     let end = taken_at.zip(delay).map(|(taken, delay)| taken + delay);
     // The deregistration came shortly after the holding. So if the end seems to be in the past, it is near.
     let left = end.and_then(|end| (end - now).to_std().ok()).map(|left| left.max(DESCRIPTION_RETRY));
     let part = delay.filter(|_| taken_at.is_none()).unwrap_or_default() / DRAINING_LOOKS;
-    left.unwrap_or_else(|| part.max(DRAINING_RETRY))
+    Drained { left, look_again: left.unwrap_or_else(|| part.max(DRAINING_RETRY)) }
 }
 
 fn look_again(decision: &GiveBack, settled_in: Duration) -> Option<Duration> {
-    let drained = decision.draining.iter().map(|(_, left)| *left).min();
+    let drained = decision.draining.iter().map(|(_, left)| left.look_again).min();
     let forgotten: BTreeSet<&Registration> =
         decision.forget_when_given.iter().flat_map(|tag| &tag.registrations).collect();
     let is_checked = decision.register.iter().any(|(registration, _)| !forgotten.contains(registration));

@@ -14,7 +14,10 @@ use crate::{
     instance::{Instance, State},
     member::{ActionResult, Member},
     time::Timestamp,
-    timing::{DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY, DRAINED_SLACK, LAST_MOMENT, LONG_LOOK_MAX, LOOK_MAX, LOOK_MIN},
+    timing::{
+        DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY, DRAINED_SLACK, LAST_MOMENT, LONG_LOOK_MAX, LOOK_MAX, LOOK_MIN,
+        NEXT_LOOK_WITHIN,
+    },
 };
 
 /// What the instance of a lifecycle action needs, as far as its registrations are concerned.
@@ -69,7 +72,9 @@ pub fn course(
     }
     // It is not documented in which state a launch hook finds an instance with a new root volume.
     let is_back = is_launch && action.is_for_root_volume && member.lifecycle_state.is_replacing_root_volume();
-    if member.lifecycle_state.is_leaving() == is_launch && !is_back {
+    let state = &member.lifecycle_state;
+    let is_elsewhere = if is_launch { state.is_out_of_service() } else { !state.is_leaving() };
+    if is_elsewhere && !is_back {
         return unless_young(Course::Over("its instance is on another way by now"));
     }
     match (is_launch, instance.map(|instance| instance.state)) {
@@ -108,6 +113,8 @@ pub enum WaitsFor {
     Draining(Option<Duration>),
     /// A tag that EC2 may not show for this long. Until then nothing else may tell that a balancer drains the instance.
     Tag(Duration),
+    /// The end of a balancer's first health checks, which comes by itself.
+    FirstChecks,
     /// Health, a balancer that cannot be read or written, or a person. It may never come.
     Anything,
     /// The next look at what this look has registered.
@@ -157,8 +164,9 @@ pub fn verdict(
     let waited = (now - action.started_at).max(TimeDelta::zero());
     let last_moment = delta(hook.global_timeout) - LAST_MOMENT;
     let is_of_drain = |open: &&Open| matches!(open.waits_for, WaitsFor::Draining(_) | WaitsFor::Tag(_));
-    let is_drained_only = open.iter().all(is_of_drain);
-    let limit = match is_drained_only {
+    // After a long draining, a registration is young when the time for health is over.
+    let ends_by_itself = |open: &&Open| is_of_drain(open) || open.waits_for == WaitsFor::FirstChecks;
+    let limit = match open.iter().all(ends_by_itself) {
         true => last_moment,
         // 0 means the same at the hook as in the setting: as long as the hook waits.
         false => last_moment.min(delta(timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(hook.heartbeat_timeout))),
@@ -173,7 +181,26 @@ pub fn verdict(
     }
     let left = limit - waited;
     let left = if left > TimeDelta::zero() { left } else { last_moment - waited };
-    Verdict::Hold(next_look(&open, waited).min(hook.heartbeat_timeout / 2).min(left.to_std().unwrap_or(LOOK_MIN)))
+    let wait = next_look(&open, waited).min(longest_wait(hook));
+    // What a balancer drains silently is told by a tag alone, and the tag may not show before this.
+    let wait = wait.max(until_tags_show(open.iter().copied()));
+    Verdict::Hold(wait.min(left.to_std().unwrap_or(LOOK_MIN)))
+}
+
+/// Returns how long a look may leave an action alone that has just had a heartbeat: half of the heartbeat timeout, and
+/// so long that the next look comes in time even if its event is served late.
+pub fn longest_wait(hook: &Hook) -> Duration {
+    let in_time = hook.heartbeat_timeout.saturating_sub(NEXT_LOOK_WITHIN);
+    (hook.heartbeat_timeout / 2).min(in_time).max(LOOK_MIN)
+}
+
+/// Returns how long it takes until EC2 must show the tags that a look has written.
+pub fn until_tags_show<'o>(open: impl Iterator<Item = &'o Open>) -> Duration {
+    let left = |open: &Open| match open.waits_for {
+        WaitsFor::Tag(left) => Some(left),
+        _ => None,
+    };
+    open.filter_map(left).max().unwrap_or_default()
 }
 
 fn give_up(action: &LifecycleAction, hook: &Hook, open: &[&Open], waited: TimeDelta) -> Verdict {
@@ -199,16 +226,11 @@ fn next_look(open: &[&Open], waited: TimeDelta) -> Duration {
     let cadence = (waited / 6).clamp(LOOK_MIN, LOOK_MAX.max((waited / 40).min(LONG_LOOK_MAX)));
     let end = |open: &&Open| match open.waits_for {
         WaitsFor::Draining(Some(left)) => Some((left + DRAINED_SLACK).max(LOOK_MIN).min(LONG_LOOK_MAX)),
-        WaitsFor::Draining(None) | WaitsFor::Anything => Some(cadence),
+        WaitsFor::Draining(None) | WaitsFor::FirstChecks | WaitsFor::Anything => Some(cadence),
         WaitsFor::Registered => Some(LOOK_MIN),
         WaitsFor::Tag(_) | WaitsFor::Nothing => None,
     };
-    let shows = |open: &&Open| match open.waits_for {
-        WaitsFor::Tag(left) => Some(left),
-        _ => None,
-    };
-    let shown = open.iter().filter_map(shows).max().unwrap_or_default();
-    open.iter().filter_map(end).min().unwrap_or(LOOK_MIN).max(shown)
+    open.iter().filter_map(end).min().unwrap_or(LOOK_MIN).max(until_tags_show(open.iter().copied()))
 }
 
 fn delta(duration: Duration) -> TimeDelta {
@@ -389,6 +411,30 @@ mod tests {
     }
 
     #[test]
+    fn first_checks_are_waited_for_after_a_long_draining() {
+        let checked = Open { waits_for: WaitsFor::FirstChecks, ..unhealthy() };
+        let ends = |open: &[Open], second| {
+            matches!(verdict(&launch(), &HOOK, open, None, at(second)), Verdict::Complete { .. })
+        };
+        assert!(!ends(std::slice::from_ref(&checked), 900), "they end by themselves");
+        assert!(ends(&[checked.clone(), unhealthy()], 900), "the other one has failed for too long");
+        assert!(ends(&[checked], 59_940), "the hook's global limit");
+    }
+
+    #[test]
+    fn the_next_look_comes_in_time_though_its_event_is_served_late() {
+        let longest = |seconds| longest_wait(&Hook { heartbeat_timeout: Duration::from_secs(seconds), ..HOOK.clone() });
+        for (heartbeat, longest_seconds) in [(30, 5), (40, 15), (50, 25), (60, 30), (3_600, 1_800)] {
+            assert_eq!(longest(heartbeat), Duration::from_secs(longest_seconds), "a heartbeat of {heartbeat} s");
+        }
+        let hook = Hook { heartbeat_timeout: Duration::from_secs(30), ..HOOK.clone() };
+        let tag = Open { waits_for: WaitsFor::Tag(Duration::from_secs(15)), ..unhealthy() };
+        let held = |open: &[Open]| verdict(&terminate(), &hook, open, None, at(10));
+        assert_eq!(held(&[draining(None)]), Verdict::Hold(LOOK_MIN));
+        assert_eq!(held(&[draining(None), tag]), Verdict::Hold(Duration::from_secs(15)), "the tag must show first");
+    }
+
+    #[test]
     fn a_timeout_of_0_is_as_long_as_the_hook() {
         let ends_at = |second| {
             let verdict = verdict(&launch(), &HOOK, &[unhealthy()], Some(Duration::ZERO), at(second));
@@ -422,11 +468,11 @@ mod tests {
             Verdict::Complete { .. } => 0,
         };
         let short = Hook {
-            heartbeat_timeout: Duration::from_secs(30),
+            heartbeat_timeout: Duration::from_secs(60),
             global_timeout: Duration::from_secs(3_000),
             ..HOOK.clone()
         };
-        assert_eq!(wait(&short, draining(Some(300)), 0), 15);
+        assert_eq!(wait(&short, draining(Some(300)), 0), 30);
         assert_eq!(wait(&HOOK, unhealthy(), 590), 10);
         assert_eq!(wait(&HOOK, unhealthy(), 0), 5);
         assert_eq!(wait(&HOOK, unhealthy(), 300), 50);

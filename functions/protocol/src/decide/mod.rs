@@ -14,11 +14,11 @@ pub mod storm;
 mod take_out;
 mod weigh;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::{balancer::BalancerId, id::AutoScalingGroupName, observed::Reason, registration::Registration};
 
-pub use give_back::{GiveBack, give_back, is_surely_absent};
+pub use give_back::{Drained, GiveBack, give_back, is_surely_absent};
 pub use ownership::{doubt, heir, is_doubtful, is_heir};
 pub use take_out::{TakeOut, take_out};
 pub use weigh::{Weight, look_again_at_older, weigh};
@@ -28,15 +28,21 @@ pub use weigh::{Weight, look_again_at_older, weigh};
 pub struct Attached {
     /// The group that the instance is a member of.
     pub group: Option<AutoScalingGroupName>,
-    /// The balancers that are attached to that group.
-    pub balancers: BTreeSet<BalancerId>,
+    /// The balancers that are attached to that group. With a target group goes its own port, on which the Auto Scaling
+    /// group registers its members, if the port was read.
+    pub balancers: BTreeMap<BalancerId, Option<u16>>,
 }
 
 impl Attached {
     /// Returns why a registration is its group's affair; `None` if it is not.
+    ///
+    /// The group registers and deregisters its members on the target group's own port. It knows of no other one: "the
+    /// target group's port is used" for instances that the group registers
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/attach-load-balancer-asg.html>).
     pub fn reason(&self, registration: &Registration) -> Option<Reason> {
-        let group = self.group.as_ref()?;
-        self.balancers.contains(&registration.balancer).then(|| Reason::AttachedToGroup(group.clone()))
+        let (group, own_port) = (self.group.as_ref()?, self.balancers.get(&registration.balancer)?);
+        let is_on_another = own_port.is_some() && registration.target.port != *own_port;
+        (!is_on_another).then(|| Reason::AttachedToGroup(group.clone()))
     }
 }
 

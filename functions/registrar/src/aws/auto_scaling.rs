@@ -32,6 +32,9 @@ const NAMES_PER_CALL_MAX: usize = 50;
 /// Ids in one DescribeAutoScalingInstances call (API reference).
 const IDS_PER_CALL_MAX: usize = 50;
 
+/// Members on one page of DescribeAutoScalingInstances, the most that it allows (API reference).
+const MEMBERS_PER_PAGE_MAX: i32 = 50;
+
 /// The code for every lifecycle action that is over, or that never was: "No active Lifecycle Action found with...".
 const VALIDATION_ERROR: &str = "ValidationError";
 
@@ -93,6 +96,24 @@ impl AutoScaling {
         Ok(members)
     }
 
+    /// Reads all instances that are members of a group of the account, or of its warm pool: a call for 50 of them.
+    /// "If you omit this property, all Auto Scaling instances are described", and "the maximum value is 50"
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeAutoScalingInstances.html>).
+    ///
+    /// # Errors
+    /// If a call fails. Then it is not known which instances should get traffic.
+    pub async fn all_members(&self) -> Result<BTreeMap<InstanceId, Member>, CallError> {
+        let mut members = BTreeMap::new();
+        let call = self.client.describe_auto_scaling_instances().max_records(MEMBERS_PER_PAGE_MAX);
+        let page = |token| call.clone().set_next_token(token).send();
+        let see = |page: DescribeAutoScalingInstancesOutput| {
+            members.extend(page.auto_scaling_instances().iter().filter_map(member));
+        };
+        let next = DescribeAutoScalingInstancesOutput::next_token;
+        self.budget.pages(None, "autoscaling:DescribeAutoScalingInstances", page, next, see).await?;
+        Ok(members)
+    }
+
     /// Reads a lifecycle hook; `None` if the hook or its group does not exist (any more).
     ///
     /// # Errors
@@ -112,6 +133,24 @@ impl AutoScaling {
         };
         let found = answer.lifecycle_hooks().iter().find(|found| found.lifecycle_hook_name() == Some(name.as_str()));
         Ok(found.map(|found| Hook::of(name, &described(found))))
+    }
+
+    /// Returns whether a group has a lifecycle hook whose name begins so. A group that does not exist (any more) has none.
+    ///
+    /// One call tells all hooks of a group, which has 50 at the most
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-quotas.html>).
+    ///
+    /// # Errors
+    /// If the call fails.
+    pub async fn has_hook(&self, group: &AutoScalingGroupName, prefix: &str) -> Result<bool, CallError> {
+        let call = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
+        let answer = match once("autoscaling:DescribeLifecycleHooks", call.send()).await {
+            Ok(answer) => answer,
+            Err(error) if error.code() == Some(VALIDATION_ERROR) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut names = answer.lifecycle_hooks().iter().filter_map(LifecycleHook::lifecycle_hook_name);
+        Ok(names.any(|name| name.starts_with(prefix)))
     }
 
     /// Restarts the heartbeat timeout of an action. Returns whether the action is still there.

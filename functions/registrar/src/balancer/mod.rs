@@ -137,6 +137,15 @@ impl Balancers {
         parts.into_iter().fold(ScannedPart::default(), ScannedPart::and)
     }
 
+    /// Reads the ports on which some target groups register targets that name none. Those that do not exist are left
+    /// out, and so are other balancers.
+    ///
+    /// # Errors
+    /// If a call fails.
+    pub async fn own_ports(&self, balancers: &BTreeSet<BalancerId>) -> Result<BTreeMap<BalancerId, u16>, CallError> {
+        self.target_groups.own_ports(self.target_groups.own_ids(balancers)).await
+    }
+
     /// Reads how registrations stand.
     pub async fn look<'w>(&self, wanted: impl IntoIterator<Item = Wanted<'w>>) -> Vec<(Wanted<'w>, Standing)> {
         let wanted = by_balancer(wanted);

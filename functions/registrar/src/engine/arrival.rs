@@ -1,6 +1,9 @@
 //! How far running instances have come with what they should have: what is registered, healthy, or still missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use protocol::{because::Because, decide::GiveBack, id::InstanceId, observed::Reason, registration::Registration};
 use tokio::time::Instant as MonotonicTime;
@@ -11,6 +14,10 @@ pub(crate) struct Arrival {
     /// What is not registered or not healthy yet, with why. It includes what only a person can put right. If a launch
     /// went on without it, an instance would be in service that gets no traffic.
     pub(crate) unready: Vec<Because>,
+    /// What waits until the same address is drained no more, each with how long that lasts, if it is known.
+    pub(crate) draining: Vec<(Because, Option<Duration>)>,
+    /// What is registered, and waits for its balancer's first health checks. They end by themselves.
+    pub(crate) being_checked: Vec<Because>,
     /// What this look has registered. A look that changed something never ends an action.
     pub(crate) registered: Vec<Because>,
     /// What is not as it should be, and is not waited for: it can never be healthy, is given up, or has another owner.
@@ -55,7 +62,11 @@ impl Arrival {
         let is_in_place = !decision.in_place.is_empty();
         let mut arrival = Self { unready: unnamed, is_in_place, ..Self::default() };
         for (registration, health) in decision.in_place.iter().filter(|(_, health)| !health.is_healthy()) {
-            let list = if health.is_in_vain { &mut arrival.unwaited } else { &mut arrival.unready };
+            let list = match health {
+                health if health.is_in_vain => &mut arrival.unwaited,
+                health if health.is_first_check() => &mut arrival.being_checked,
+                _ => &mut arrival.unready,
+            };
             list.push(Because::of(registration, health));
         }
         let (given, absent): (Vec<&Registration>, Vec<&Registration>) =
@@ -64,12 +75,19 @@ impl Arrival {
         let absent = absent.into_iter();
         arrival.unready.extend(absent.map(|registration| Because::of(registration, "it is not registered yet")));
         let draining = decision.draining.iter();
-        let drained = draining.map(|(registration, _)| Because::of(registration, "the same address is being drained"));
-        arrival.unready.extend(drained);
+        let drained =
+            draining.map(|(registration, left)| (Because::of(registration, drained_for(left.left)), left.left));
+        arrival.draining.extend(drained);
         arrival.unready.extend(decision.stuck.iter().map(because));
         let is_stuck = |registration: &Registration| decision.stuck.iter().any(|(stuck, _)| stuck == registration);
         let given_up = decision.let_go.iter().chain(&decision.left_alone).chain(&decision.away);
         arrival.unwaited.extend(given_up.filter(|(registration, _)| !is_stuck(registration)).map(because));
         arrival
     }
+}
+
+/// Returns why a registration waits for the end of a draining, which may be known.
+pub(super) fn drained_for(left: Option<Duration>) -> String {
+    let for_about = left.map(|left| format!(", for about {} s", left.as_secs())).unwrap_or_default();
+    format!("the same address is still being drained{for_about}")
 }

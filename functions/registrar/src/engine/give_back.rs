@@ -15,10 +15,10 @@ use tokio::time::Instant as MonotonicTime;
 
 use super::{
     Look,
-    arrival::{Arrival, GivenBack},
+    arrival::{Arrival, GivenBack, drained_for},
     desired::{Desired, is_wanting},
     forget::forget_why,
-    giving::{Given, REGISTER_WHY},
+    giving::REGISTER_WHY,
     hints::Hints,
 };
 use crate::{balancer::Balancers, config::Mode, report::Action};
@@ -39,9 +39,17 @@ impl Look<'_> {
         let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
         let mut hints = Hints::new(&balancers);
         let in_service = self.in_service(wanting).await;
-        for (instance, attached) in self.attached(&in_service).await {
+        let mut desired = BTreeMap::new();
+        for instance in &in_service {
             let Desired { declared, unnamed } = self.desired(instance, &balancers, &mut hints).await;
-            wanted.push((instance, instance.held().registrations().union(&declared).cloned().collect()));
+            let all: BTreeSet<Registration> = instance.held().registrations().union(&declared).cloned().collect();
+            desired.insert(&instance.id, (all, declared, unnamed));
+        }
+        let all = desired.values().flat_map(|(all, ..)| all);
+        let concerned = all.map(|registration| registration.balancer.clone()).collect();
+        for (instance, attached) in self.attached(&balancers, &in_service, &concerned).await {
+            let (all, declared, unnamed) = desired.remove(&instance.id).unwrap_or_default();
+            wanted.push((instance, all));
             receivers.push((instance, attached, declared, unnamed));
         }
         // A sweep looks for what is wrong, and `observe` has to report it. So both always ask the balancers.
@@ -67,12 +75,12 @@ impl Look<'_> {
         }
         let mut given = BTreeSet::new();
         if self.engine.mode == Mode::Enforce {
-            let Given { registered, due } = self.register(&balancers, &mut decisions).await;
-            given = registered;
+            let now_given = self.register(&balancers, &mut decisions).await;
             let given_at = MonotonicTime::now();
-            given_back.due = due.iter().map(|id| (id.clone(), given_at)).collect();
-            self.look_after_giving(&balancers, due, &given, &mut decisions).await;
+            given_back.due = now_given.due().into_iter().map(|id| (id, given_at)).collect();
+            self.look_after_giving(&balancers, &now_given, &mut decisions).await;
             self.forget(&mut decisions).await;
+            given = now_given.registered;
         } else {
             self.rehearse_give_back(&decisions);
         }
@@ -94,8 +102,7 @@ impl Look<'_> {
             self.notes.journal.health(id, registration, health.clone());
         }
         for (registration, left) in &decision.draining {
-            let why = format!("the same address is still being drained, for about {} s", left.as_secs());
-            self.notes.waiting(id, Because::of(registration, why));
+            self.notes.waiting(id, Because::of(registration, drained_for(left.left)));
         }
         for (registration, reason) in &decision.let_go {
             self.notes.journal.let_go(id, Because::of(registration, reason));

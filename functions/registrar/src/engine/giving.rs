@@ -5,21 +5,24 @@ use std::{
     sync::Arc,
 };
 
+use futures::FutureExt;
 use protocol::{
     balancer::BalancerId,
     because::Because,
     call_error::CallError,
-    decide::GiveBack,
+    decide::{GiveBack, TakeOut},
     held::HeldTag,
     id::InstanceId,
     instance::{Instance, Side, State},
     observed::{Target, Wanted},
+    presence::Facts,
     registration::Registration,
     tag,
+    time::Timestamp,
     timing::{AT_ONCE, CHECK_AFTER},
 };
 
-use super::{Item, Look, parts::in_chunks, reading::Age};
+use super::{Item, Look, last_seen::with_what_it_had, parts::in_chunks, reading::Age};
 use crate::{aws::budget::Budget, balancer::Balancers, report::Action};
 
 /// Why a registration is made.
@@ -38,8 +41,15 @@ const BALANCERS_A_LOOK: usize = 100;
 pub(super) struct Given {
     /// What is registered now.
     pub(super) registered: BTreeSet<(InstanceId, Registration)>,
-    /// Instances that have to be read again: a registration was made for them, or may have been made by a call without an answer.
-    pub(super) due: BTreeSet<InstanceId>,
+    /// What was registered, or may have been by a call without an answer. The instances have to be read again.
+    pub(super) items: Vec<Item>,
+}
+
+impl Given {
+    /// Returns the instances for which a registration was made, or may have been.
+    pub(super) fn due(&self) -> BTreeSet<InstanceId> {
+        self.items.iter().map(|(id, _, _)| id.clone()).collect()
+    }
 }
 
 impl Look<'_> {
@@ -82,8 +92,8 @@ impl Look<'_> {
                         } else {
                             self.notes.journal.deed(id, Action::Register, registration, FOLLOW_WHY);
                         }
-                        given.due.insert(item.0.clone());
-                        given.registered.insert((item.0, item.1));
+                        given.registered.insert((item.0.clone(), item.1.clone()));
+                        given.items.push(item);
                     }
                     Err(error) if error.is_gone() => {
                         self.notes.waiting(id, Because::of(registration, "its balancer was deleted just now"));
@@ -96,7 +106,7 @@ impl Look<'_> {
                     Err(error) => {
                         self.notes.call_failed(id, Some(registration), &error);
                         if error.is_unanswered() {
-                            given.due.insert(item.0);
+                            given.items.push(item);
                         }
                     }
                 }
@@ -109,6 +119,10 @@ impl Look<'_> {
             self.notes.waiting(&id, Because::of(&registration, "the time of this invocation is up"));
             self.notes.look_again(&id, AT_ONCE);
         }
+        // What was remembered of a stop was true before this.
+        let due = given.due();
+        due.iter().for_each(|id| self.engine.served.forget_one(id));
+        self.engine.last_seen.remember(due.iter().map(|id| instances[id]));
         given
     }
 
@@ -144,19 +158,19 @@ impl Look<'_> {
 
     /// Looks again after registering, for two reasons.
     ///
-    /// First, an instance for which registrations were due may have been stopped meanwhile, and the stop's event may
-    /// have found nothing a moment ago. Second, tags may be deleted at once if all that they hold is seen in place and
+    /// First, an instance for which registrations were due may have been stopped or terminated meanwhile, and the
+    /// event of that may have found nothing a moment ago. What it was given in vain is taken back. Second, tags may be deleted at once if all that they hold is seen in place and
     /// the instance still runs.
     ///
     /// If the process dies here, all is in place and held. The redelivery deletes the tags.
     pub(super) async fn look_after_giving(
         &mut self,
         balancers: &Balancers,
-        mut due: BTreeSet<InstanceId>,
-        given: &BTreeSet<(InstanceId, Registration)>,
+        given: &Given,
         decisions: &mut [(&Instance, GiveBack)],
     ) {
-        let seen = self.seen_back(balancers, given, decisions).await;
+        let mut due = given.due();
+        let seen = self.seen_back(balancers, &given.registered, decisions).await;
         for (instance, decision) in decisions.iter_mut() {
             let is_back = |registration: &Registration| {
                 let in_place = decision.in_place.iter().map(|(other, _)| other);
@@ -178,7 +192,7 @@ impl Look<'_> {
         if due.is_empty() {
             return;
         }
-        let still_running = self.read_still_running(due, decisions).await;
+        let still_running = self.read_still_running(balancers, due, &given.items, decisions).await;
         for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| !decision.forget_when_given.is_empty())
         {
             let tags = std::mem::take(&mut decision.forget_when_given);
@@ -224,24 +238,66 @@ impl Look<'_> {
         seen
     }
 
-    /// Returns those of some instances that still run after registrations were made for them.
+    /// Returns those of some instances that still run after registrations were made for them. From those that are out
+    /// by now, the items that were given are taken back.
     async fn read_still_running(
         &mut self,
+        balancers: &Balancers,
         ids: BTreeSet<InstanceId>,
+        given: &[Item],
         decisions: &[(&Instance, GiveBack)],
     ) -> BTreeSet<InstanceId> {
+        let age = Age::new();
         let Some(reading) = self.read_again(&ids).await else { return BTreeSet::new() };
         let mut still_running = BTreeSet::new();
+        let mut out: Vec<(Instance, &Instance)> = Vec::new();
         for (instance, _) in decisions.iter().filter(|(instance, _)| ids.contains(&instance.id)) {
-            if reading.instances.get(&instance.id).is_some_and(|now| is_same_run(instance, now)) {
+            let now = reading.instances.get(&instance.id);
+            if now.is_some_and(|now| is_same_run(instance, now)) {
                 still_running.insert(instance.id.clone());
                 continue;
+            }
+            if let Some(now) = now.filter(|now| Facts::of(now).presence().is_out()) {
+                out.push((with_what_it_had(instance, now), now));
             }
             let why = "it was stopped while it was given back";
             self.notes.waiting(&instance.id, Because::all(why));
             self.notes.look_again(&instance.id, AT_ONCE);
         }
+        if !out.is_empty() {
+            self.take_back(balancers, (age, reading.at), given, &out).await;
+        }
         still_running
+    }
+
+    /// Takes back what was given to instances that are out by now, each with the description that says so.
+    ///
+    /// The events of the stop, or of the end, may have found nothing a moment before. After an end, no description
+    /// tells the addresses any more. So what is taken back is what was given, by the targets that were registered.
+    /// What is not held yet is held first, as for any other instance that is out.
+    async fn take_back(
+        &mut self,
+        balancers: &Balancers,
+        (age, at): (Age, Timestamp),
+        given: &[Item],
+        out: &[(Instance, &Instance)],
+    ) {
+        let before = self.reading.times();
+        self.reading.renew(age, at);
+        let mut decisions = Vec::new();
+        for (instance, _) in out {
+            let own = given.iter().filter(|(id, _, _)| *id == instance.id);
+            let take = own.map(|(_, registration, target)| (registration.clone(), target.clone())).collect();
+            let mut decision = TakeOut { take, ..TakeOut::default() };
+            decision.decide_holding(instance, at);
+            decisions.push((instance, decision));
+        }
+        let by_id: BTreeMap<&InstanceId, &Instance> = out.iter().map(|(_, now)| (&now.id, *now)).collect();
+        let is_lost = |instance: &Instance, address| !by_id[&instance.id].owns(address);
+        let decisions = self.without_addresses_of_others(decisions, is_lost).await;
+        // Boxed, or the future is too deep for the compiler's default limits in the callers that await it.
+        self.take_by_waves(balancers, decisions).boxed().await;
+        self.reading.set_times(before);
     }
 }
 

@@ -4,8 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
-    balancer::BalancerId, because::Because, call_error::CallError, decide::Attached, id::InstanceId,
-    instance::Instance, observed::Reason,
+    balancer::BalancerId,
+    because::Because,
+    call_error::CallError,
+    decide::Attached,
+    id::InstanceId,
+    instance::{Instance, State},
+    observed::Reason,
+    presence::{Facts, Hooks},
 };
 
 use super::{Item, Look};
@@ -26,8 +32,9 @@ impl Look<'_> {
         let ids: BTreeSet<&InstanceId> = items.iter().map(|(id, _, _)| id).collect();
         let instances: Vec<&Instance> = ids.into_iter().map(|id| instances[id]).collect();
         self.reading.groups.clear();
+        let attached = self.attached(balancers, &instances, &of_items).await;
         let attached: BTreeMap<InstanceId, Attached> =
-            self.attached(&instances).await.into_iter().map(|(i, attached)| (i.id.clone(), attached)).collect();
+            attached.into_iter().map(|(i, attached)| (i.id.clone(), attached)).collect();
         let mut left = Vec::new();
         for item in items {
             let (id, registration, _) = &item;
@@ -49,12 +56,18 @@ impl Look<'_> {
         left
     }
 
-    /// Reads again what their groups say of the instances at terminate hooks.
+    /// Reads again what their groups say of the instances at terminate hooks, and of those whose groups were read.
     pub(crate) async fn renew_leaving(&mut self) -> Result<(), CallError> {
-        let ids = &self.asked.leaving;
+        // A member that its group keeps out of service may be back by now.
+        let is_kept_out = |id: &&InstanceId| {
+            let membership = self.reading.membership(id);
+            Facts { state: State::Running, membership, hooks: Hooks::default() }.presence().is_out()
+        };
+        let kept_out = self.reading.members().filter(is_kept_out);
+        let ids: BTreeSet<InstanceId> = self.asked.leaving.iter().chain(kept_out).cloned().collect();
         if !ids.is_empty() {
-            let members = self.engine.clients.auto_scaling.members(ids).await?;
-            self.reading.set_members(ids, members);
+            let members = self.engine.clients.auto_scaling.members(&ids).await?;
+            self.reading.set_members(&ids, members);
         }
         Ok(())
     }

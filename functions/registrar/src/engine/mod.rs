@@ -35,6 +35,7 @@ pub(crate) mod give_back;
 mod giving;
 mod guards;
 mod hints;
+mod last_seen;
 pub(crate) mod notes;
 mod ownership;
 pub(crate) mod parts;
@@ -49,14 +50,17 @@ use std::{
     sync::Arc,
 };
 
+use futures::{StreamExt, stream};
 use protocol::{
+    balancer::BalancerId,
     because::Because,
     decide::Attached,
     declaration::Declaration,
     id::{AutoScalingGroupName, InstanceId},
     instance::Instance,
+    member::AttachedBalancers,
     observed::Target,
-    presence::{Facts, Hooks, Membership, Presence},
+    presence::{Facts, Hooks, Membership, Presence, WhyOut},
     registration::Registration,
     tag,
 };
@@ -64,11 +68,12 @@ use protocol::{
 use crate::{
     aws::{clients::Clients, ec2::Described},
     balancer::{Balancers, TargetGroups},
-    config::{Mode, Orphans, Scope},
+    config::{Config, Mode, Orphans, Scope},
     report::Journal,
 };
 
 use desired::broken_tags;
+use last_seen::LastSeen;
 use notes::Notes;
 use reading::{Age, Reading};
 use served::Served;
@@ -81,8 +86,10 @@ pub struct Engine {
     pub(crate) mode: Mode,
     pub(crate) scope: Scope,
     pub(crate) orphans: Orphans,
+    pub(crate) hook_prefix: String,
     pub(crate) served: Served,
     pub(crate) storms: Storms,
+    pub(crate) last_seen: LastSeen,
 }
 
 /// A registration that was made or removed, or is to be.
@@ -91,7 +98,9 @@ pub(crate) type Item = (InstanceId, Registration, Target);
 impl Engine {
     /// Creates an engine that calls AWS through some clients.
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
-        Self { clients, mode, scope, orphans: Orphans::Report, served: Served::default(), storms: Storms::default() }
+        let (served, storms, last_seen) = (Served::default(), Storms::default(), LastSeen::default());
+        let (orphans, hook_prefix) = (Orphans::Report, Config::default().lifecycle_hook_prefix);
+        Self { clients, mode, scope, orphans, hook_prefix, served, storms, last_seen }
     }
 
     /// Returns the same engine, with what it should do about orphans.
@@ -100,10 +109,23 @@ impl Engine {
         Self { orphans, ..self }
     }
 
+    /// Returns the same engine, with the beginning of the names of lifecycle hooks that are ours.
+    #[must_use]
+    pub fn with_hook_prefix(self, hook_prefix: String) -> Self {
+        Self { hook_prefix, ..self }
+    }
+
     /// Forgets which stops, starts and storms it has worked on, so that the next event of each is worked on again.
     pub fn forget_stops(&self) {
         self.served.forget();
         self.storms.forget();
+    }
+
+    /// Returns the reading of some instances that were just described. Instances that are out and have lost their
+    /// addresses get those of their last description.
+    pub(crate) fn reading_of(&self, age: Age, described: &mut Described) -> Reading {
+        let remembered = self.last_seen.complete(described);
+        Reading::new(age, described).with_remembered(remembered)
     }
 
     /// Begins a look: some instances were read for it, and something is asked of it.
@@ -199,10 +221,7 @@ impl Look<'_> {
     /// Returns whether an instance is in or out, by its description, by what was read of its group, and by what its
     /// hooks ask for.
     pub(crate) fn presence(&self, instance: &Instance) -> Presence {
-        self.presence_of_member(instance, self.reading.membership(&instance.id))
-    }
-
-    fn presence_of_member(&self, instance: &Instance, membership: Membership<'_>) -> Presence {
+        let membership = self.reading.membership(&instance.id);
         let hooks = Hooks {
             register_it: self.asked.entering.contains_key(&instance.id),
             deregister_it: self.asked.leaving.contains(&instance.id),
@@ -224,19 +243,58 @@ impl Look<'_> {
             return false;
         }
         let in_scope = self.is_in_scope(instance);
-        if !in_scope {
-            let why = format!("the scope is `tagged`, and it does not bear the tag {}", tag::REGISTER);
-            self.notes.journal.nothing_to_do(&instance.id, &why);
+        match in_scope {
+            true => drop(self.reading.in_scope.insert(instance.id.clone())),
+            false => {
+                let why = format!(
+                    "the scope is `tagged`, it does not bear the tag {}, and it is in no group with a hook {}...",
+                    tag::REGISTER,
+                    self.engine.hook_prefix
+                );
+                self.notes.journal.nothing_to_do(&instance.id, &why);
+            }
         }
         in_scope
     }
 
-    /// Returns whether an instance is one of those that the operator has chosen. What is held was ours when it was
-    /// held, even if the scope has changed.
+    /// Returns whether an instance is one of those that the operator has chosen: by a tag, or by a hook of ours on the
+    /// instance's group. What is held was ours when it was held, even if the scope has changed.
     pub(crate) fn is_in_scope(&self, instance: &Instance) -> bool {
+        let was_in_scope = || instance.state.is_dying() && self.reading.in_scope.contains(&instance.id);
+        let has_hook = || self.group_of(instance).is_some_and(|group| self.reading.hooked.get(&group) == Some(&true));
         match self.asked.scope {
             Scope::All => true,
-            Scope::Tagged => instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty(),
+            Scope::Tagged => is_tagged(instance) || has_hook() || was_in_scope(),
+        }
+    }
+
+    /// Reads whether the groups of some instances have a hook of ours. What the hook's metadata declares for them is
+    /// registered without any tag, and all functions have to agree on what is theirs.
+    ///
+    /// Reads nothing if a tag says it already, or if all instances are in scope.
+    pub(crate) async fn read_scope(&mut self, instances: impl Iterator<Item = &Instance>) {
+        if self.asked.scope == Scope::All {
+            return;
+        }
+        let untagged: Vec<&Instance> = instances.filter(|i| !i.is_ignored() && !is_tagged(i)).collect();
+        let groups: BTreeSet<AutoScalingGroupName> =
+            untagged.iter().filter_map(|instance| self.group_of(instance)).collect();
+        let unknown = groups.into_iter().filter(|group| !self.reading.hooked.contains_key(group));
+        let auto_scaling = &self.engine.clients.auto_scaling;
+        let asked = unknown.map(|group| async {
+            let has_hook = auto_scaling.has_hook(&group, &self.engine.hook_prefix).await;
+            (group, has_hook)
+        });
+        // One after the other: Auto Scaling says nothing of how many calls it allows.
+        for (group, has_hook) in stream::iter(asked).buffered(1).collect::<Vec<_>>().await {
+            match has_hook {
+                Ok(has_hook) => drop(self.reading.hooked.insert(group, has_hook)),
+                Err(error) => {
+                    let its = |instance: &&&Instance| self.group_of(instance).as_ref() == Some(&group);
+                    let its: Vec<InstanceId> = untagged.iter().filter(its).map(|i| i.id.clone()).collect();
+                    its.iter().for_each(|id| self.notes.call_failed(id, Some(&group), &error));
+                }
+            }
         }
     }
 
@@ -257,12 +315,54 @@ impl Look<'_> {
         }
     }
 
-    /// Reads which balancers Auto Scaling looks after, for the instances that are in a group.
+    /// Returns the group that an instance is a member of: by what Auto Scaling says, if that was read, and else by the
+    /// tag that Auto Scaling writes. EC2's description of the tag may lag.
+    pub(crate) fn group_of(&self, instance: &Instance) -> Option<AutoScalingGroupName> {
+        self.reading.group(&instance.id).cloned().or_else(|| instance.auto_scaling_group())
+    }
+
+    /// Reads which of some balancers Auto Scaling looks after, and on which port, for the instances that are in a
+    /// group.
     ///
-    /// An instance whose group could not be read is left out and marked as failed: it is not known which balancers are
-    /// foreign to it.
-    pub(crate) async fn attached<'i>(&mut self, instances: &[&'i Instance]) -> Vec<(&'i Instance, Attached)> {
-        let names = instances.iter().filter_map(|instance| instance.auto_scaling_group());
+    /// An instance is left out and marked as failed if its group could not be read, or the port of what is attached
+    /// there: it is not known which registrations are foreign to it.
+    pub(crate) async fn attached<'i>(
+        &mut self,
+        balancers: &Balancers,
+        instances: &[&'i Instance],
+        concerned: &BTreeSet<BalancerId>,
+    ) -> Vec<(&'i Instance, Attached)> {
+        let known = self.attached_balancers(instances).await;
+        let attached = known.iter().flat_map(|(_, _, attached)| attached).filter(|id| concerned.contains(*id));
+        let attached: BTreeSet<BalancerId> = attached.cloned().collect();
+        let ports = match attached.is_empty() {
+            true => Ok(BTreeMap::new()),
+            false => balancers.own_ports(&attached).await,
+        };
+        let mut with_ports = Vec::new();
+        for (instance, group, balancers) in known {
+            let concerns_it = |id: &BalancerId| attached.contains(id);
+            match &ports {
+                Err(error) if balancers.iter().any(concerns_it) => {
+                    self.notes.call_failed(&instance.id, group.as_ref().map(|name| name as _), error);
+                }
+                ports => {
+                    let port = |id: &BalancerId| ports.as_ref().ok().and_then(|ports| ports.get(id).copied());
+                    let balancers = balancers.into_iter().map(|id| (id.clone(), port(&id))).collect();
+                    with_ports.push((instance, Attached { group, balancers }));
+                }
+            }
+        }
+        with_ports
+    }
+
+    /// Reads the balancers that are attached to the groups of some instances. Instances whose group could not be read
+    /// are left out, and marked as failed.
+    pub(crate) async fn attached_balancers<'i>(
+        &mut self,
+        instances: &[&'i Instance],
+    ) -> Vec<(&'i Instance, Option<AutoScalingGroupName>, AttachedBalancers)> {
+        let names = instances.iter().filter_map(|instance| self.group_of(instance));
         let unknown: BTreeSet<AutoScalingGroupName> =
             names.filter(|name| !self.reading.groups.contains_key(name)).collect();
         let mut failure = None;
@@ -278,12 +378,12 @@ impl Look<'_> {
         }
         let mut known = Vec::new();
         for instance in instances {
-            match (instance.auto_scaling_group(), &failure) {
-                (None, _) => known.push((*instance, Attached::default())),
+            match (self.group_of(instance), &failure) {
+                (None, _) => known.push((*instance, None, AttachedBalancers::new())),
                 (Some(name), failure) => match (self.reading.groups.get(&name), failure) {
                     (Some(balancers), _) => {
                         let balancers = balancers.clone();
-                        known.push((*instance, Attached { group: Some(name), balancers }));
+                        known.push((*instance, Some(name), balancers));
                     }
                     (None, Some(error)) => self.notes.call_failed(&instance.id, Some(&name), error),
                     (None, None) => {}
@@ -297,26 +397,33 @@ impl Look<'_> {
     /// Instances whose group could not be read wait, too.
     pub(crate) async fn in_service<'i>(&mut self, instances: Vec<&'i Instance>) -> Vec<&'i Instance> {
         let is_open = |instance: &&&Instance| {
-            instance.auto_scaling_group().is_some()
-                && matches!(self.reading.membership(&instance.id), Membership::NotRead)
+            let may_be_member = instance.auto_scaling_group().is_some() || self.reading.was_member(&instance.id);
+            may_be_member && matches!(self.reading.membership(&instance.id), Membership::NotRead)
         };
         let asked: BTreeSet<InstanceId> = instances.iter().filter(is_open).map(|i| i.id.clone()).collect();
         let members = match asked.is_empty() {
             true => Ok(BTreeMap::new()),
             false => self.engine.clients.auto_scaling.members(&asked).await,
         };
+        let failure = match members {
+            Ok(members) => {
+                self.reading.set_members(&asked, members);
+                None
+            }
+            Err(error) => Some(error),
+        };
         let mut in_service = Vec::new();
         for instance in instances {
-            let membership = match &members {
-                _ if !asked.contains(&instance.id) => self.reading.membership(&instance.id),
-                Ok(members) => Membership::of(members.get(&instance.id)),
-                Err(error) => {
-                    self.notes.call_failed(&instance.id, instance.auto_scaling_group().as_ref().map(|n| n as _), error);
-                    continue;
-                }
-            };
-            match self.presence_of_member(instance, membership) {
+            if let Some(error) = failure.as_ref().filter(|_| asked.contains(&instance.id)) {
+                let group = self.group_of(instance);
+                self.notes.call_failed(&instance.id, group.as_ref().map(|name| name as _), error);
+                continue;
+            }
+            match self.presence(instance) {
                 Presence::In => in_service.push(instance),
+                Presence::Out(why @ WhyOut::KeptOutOfService(_)) => {
+                    self.notes.waiting(&instance.id, Because::all(why));
+                }
                 // This very look deregisters the instance.
                 Presence::Out(_) => {}
                 Presence::Undecided(why) => self.notes.waiting(&instance.id, Because::all(why)),
@@ -332,4 +439,9 @@ impl Look<'_> {
             Presence::In | Presence::Undecided(_) => format!("the instance is {}", instance.state.name()),
         }
     }
+}
+
+/// Returns whether the operator has chosen an instance by a tag, or whether its tags hold anything.
+fn is_tagged(instance: &Instance) -> bool {
+    instance.tags.contains_key(tag::REGISTER) || !instance.held().is_empty()
 }

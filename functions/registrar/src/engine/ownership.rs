@@ -153,7 +153,9 @@ impl Look<'_> {
         };
         let mut followed: BTreeMap<&InstanceId, Vec<(Registration, Standing)>> = BTreeMap::new();
         for (instance, registration, target) in &away {
-            let heir = heirs.iter().find(|heir| decide::is_heir(heir, target, instance.held().taken_at(registration, self.reading.at)));
+            let heir = heirs
+                .iter()
+                .find(|heir| decide::is_heir(heir, target, instance.held().taken_at(registration, self.reading.at)));
             let Some(heir) = heir else { continue };
             let asked = [(heir, BTreeSet::from([registration.clone()]))];
             let of_heir = look(balancers, &asked, None).await.remove(&heir.id).unwrap_or_default();
@@ -165,7 +167,8 @@ impl Look<'_> {
         }
         let instances: Vec<&Instance> = wanted.iter().map(|(instance, _)| *instance).collect();
         let mut decisions = Vec::new();
-        for (instance, attached) in self.attached(&instances).await {
+        let concerned = followed.values().flatten().map(|(registration, _)| registration.balancer.clone()).collect();
+        for (instance, attached) in self.attached(balancers, &instances, &concerned).await {
             let Some(standings) = followed.remove(&instance.id) else { continue };
             let decision = decide::give_back(instance, self.reading.at, standings, &BTreeSet::new(), &attached);
             self.note(instance, &decision);

@@ -67,13 +67,58 @@ pub(crate) struct Reading {
     pub(super) groups: BTreeMap<AutoScalingGroupName, AttachedBalancers>,
     /// Instances that were read as members of groups; `None` for an instance that is in no group.
     members: BTreeMap<InstanceId, Option<Member>>,
+    /// Instances that were members of a group when they were read, even if that is too old by now.
+    were_members: BTreeSet<InstanceId>,
+    /// Whether the Auto Scaling groups that were read have a hook of ours.
+    pub(super) hooked: BTreeMap<AutoScalingGroupName, bool>,
+    /// Instances that were in scope in this look. The tags of an instance that ends fade away.
+    pub(super) in_scope: BTreeSet<InstanceId>,
+    /// Instances whose addresses are those of an earlier description, because they have lost them since.
+    remembered: BTreeSet<InstanceId>,
+}
+
+/// How old a reading is, and when it was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    age: Age,
+    at: Timestamp,
+    running: Age,
 }
 
 impl Reading {
     /// Creates a reading of described instances, with nothing known of balancers and groups yet.
     pub(crate) fn new(age: Age, described: &Described) -> Self {
         let (balancers, groups, members) = (None, BTreeMap::new(), BTreeMap::new());
-        Self { age, at: described.at, running: age, balancers, groups, members }
+        let (were_members, remembered, in_scope, hooked) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let (at, running) = (described.at, age);
+        Self { age, at, running, balancers, groups, members, were_members, hooked, in_scope, remembered }
+    }
+
+    /// Returns the same reading, with the instances whose addresses are those of an earlier description.
+    #[must_use]
+    pub(crate) fn with_remembered(self, remembered: BTreeSet<InstanceId>) -> Self {
+        Self { remembered, ..self }
+    }
+
+    /// Adds instances whose addresses are those of an earlier description.
+    pub(crate) fn add_remembered(&mut self, remembered: BTreeSet<InstanceId>) {
+        self.remembered.extend(remembered);
+    }
+
+    /// Returns whether the addresses of an instance are those of an earlier description.
+    pub(super) fn is_remembered(&self, id: &InstanceId) -> bool {
+        self.remembered.contains(id)
+    }
+
+    /// Returns how old the reading is.
+    pub(super) fn times(&self) -> Times {
+        Times { age: self.age, at: self.at, running: self.running }
+    }
+
+    /// Makes the reading as old again as it was: what was read again served one step only.
+    pub(super) fn set_times(&mut self, Times { age, at, running }: Times) {
+        (self.age, self.at, self.running) = (age, at, running);
     }
 
     /// Returns the same reading, with balancers that remember what was read of them.
@@ -95,12 +140,28 @@ impl Reading {
 
     /// Notes that some instances were read as members of groups.
     pub(crate) fn set_members(&mut self, ids: &BTreeSet<InstanceId>, mut read: BTreeMap<InstanceId, Member>) {
+        self.were_members.extend(ids.iter().filter(|id| read.contains_key(*id)).cloned());
         self.members.extend(ids.iter().map(|id| (id.clone(), read.remove(id))));
     }
 
     /// Forgets what was read of some instances as members of groups, because it is too old by now.
     pub(super) fn forget_members(&mut self, ids: &BTreeSet<InstanceId>) {
         self.members.retain(|id, _| !ids.contains(id));
+    }
+
+    /// Returns whether an instance was a member of a group when that was last read.
+    pub(super) fn was_member(&self, id: &InstanceId) -> bool {
+        self.were_members.contains(id)
+    }
+
+    /// Returns the instances that were read as members of groups.
+    pub(super) fn members(&self) -> impl Iterator<Item = &InstanceId> {
+        self.members.keys()
+    }
+
+    /// Returns the group that an instance is a member of, if that was read.
+    pub(super) fn group(&self, id: &InstanceId) -> Option<&AutoScalingGroupName> {
+        self.members.get(id)?.as_ref().map(|member| &member.group)
     }
 
     /// Returns what is known of an instance as a member of a group.

@@ -64,6 +64,14 @@ impl Served {
         self.is_any(&instance.id, |stop| Some(stop.storm) == storm && stop.launch_time == instance.launch_time)
     }
 
+    /// Returns whether an event tells again of the stop or the termination of an instance that was worked on.
+    ///
+    /// The event decides which of the two is meant. A description may lag, and show the stop before the termination.
+    pub(crate) fn has_seen(&self, notice: &Notice, instance: &Instance) -> bool {
+        let announced = notice.announced.and_then(|(state, _)| Storm::of(state));
+        announced == Storm::of(instance.state) && self.has_stop_of(instance)
+    }
+
     /// Returns whether an event tells of a stop or start that was worked on, by its time alone.
     pub(crate) fn has(&self, notice: &Notice) -> bool {
         let is_told = |change: &Change| {
@@ -101,6 +109,9 @@ mod tests {
         assert!(served.has_stop_of(&stopped));
         assert!(!served.has_stop_of(&Instance { launch_time: Some(at(60)), ..stopped.clone() }), "another run");
         assert!(!served.has_stop_of(&Instance { state: State::Terminated, ..stopped.clone() }), "it has ended since");
+        let notice = |state| Notice { instance: "i-1".into(), announced: Some((state, at(1))), failures: 0 };
+        assert!(served.has_seen(&notice(State::Stopped), &stopped));
+        assert!(!served.has_seen(&notice(State::ShuttingDown), &stopped), "the description lags");
         served.forget();
         assert!(!served.has_stop_of(&stopped));
         served.remember(&stopped);

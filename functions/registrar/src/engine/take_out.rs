@@ -1,6 +1,9 @@
 //! Instances that are out: their registrations are looked up, held, and then deregistered ([`super::waves`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use protocol::{
     balancer::BalancerId,
@@ -8,11 +11,12 @@ use protocol::{
     decide::{self, TakeOut, explain},
     id::InstanceId,
     instance::Instance,
-    observed::Found,
-    presence::Facts,
+    observed::{Found, Target},
+    presence::{Facts, Presence},
+    registration::Registration,
 };
 
-use super::{Look, arrival::GivenBack, ownership::can_move};
+use super::{Item, Look, arrival::GivenBack, ownership::can_move};
 use crate::{
     balancer::{Balancers, Scan},
     config::Mode,
@@ -82,25 +86,56 @@ impl Look<'_> {
             self.notes.journal.nothing_to_do(&instance.id, "it is registered nowhere");
         }
         let mut decisions = Vec::new();
-        for (instance, attached) in self.attached(&with_any).await {
+        let concerned = by_instance.values().flatten().map(|found| found.registration.balancer.clone()).collect();
+        for (instance, attached) in self.attached(balancers, &with_any, &concerned).await {
             let own = &by_instance[&instance.id];
             let decision = decide::take_out(instance, self.reading.at, own, &attached);
             for (registration, reason) in &decision.left_alone {
                 self.notes.journal.left_alone(&instance.id, Because::of(registration, reason));
             }
-            if self.asked.is_sweep {
+            if let (true, Presence::Out(why_out)) = (self.asked.is_sweep, self.presence(instance)) {
                 for (registration, _) in &decision.take {
-                    let why = explain::registered_though_out(instance, self.reading.at);
+                    let why = explain::registered_though_out(instance, &why_out, self.reading.at);
                     self.notes.journal.wrong(&instance.id, Because::of(registration, why));
                 }
             }
             decisions.push((instance, decision));
         }
+        let ids = decisions.iter().map(|(instance, _)| &instance.id);
+        let remembered: BTreeSet<InstanceId> = ids.filter(|id| self.reading.is_remembered(id)).cloned().collect();
+        let is_lost = |instance: &Instance, _| remembered.contains(&instance.id);
+        let decisions = self.without_addresses_of_others(decisions, is_lost).await;
         if self.engine.mode == Mode::Observe {
             self.rehearse(&decisions);
             return TakenOut::default();
         }
         self.take_by_waves(balancers, decisions).await
+    }
+
+    /// Leaves out registrations at addresses that their instances have lost, if another interface has the address by
+    /// now. An address is free as soon as its instance is terminated.
+    pub(super) async fn without_addresses_of_others<'i>(
+        &mut self,
+        mut decisions: Vec<(&'i Instance, TakeOut)>,
+        is_lost: impl Fn(&Instance, IpAddr) -> bool,
+    ) -> Vec<(&'i Instance, TakeOut)> {
+        let lost = decisions.iter().flat_map(|(instance, decision)| {
+            let is_its = |target: &Target| target.address().is_some_and(|address| is_lost(instance, address));
+            let lost = decision.take.iter().filter(move |(_, target)| is_its(target));
+            lost.map(|(registration, target)| (instance.id.clone(), registration.clone(), target.clone()))
+        });
+        let lost: Vec<Item> = lost.collect();
+        if lost.is_empty() {
+            return decisions;
+        }
+        let instances: BTreeMap<InstanceId, &Instance> =
+            decisions.iter().map(|(instance, _)| (instance.id.clone(), *instance)).collect();
+        let others: BTreeSet<(InstanceId, Registration)> = self.not_owned(lost, &instances).await.into_iter().collect();
+        for (instance, decision) in &mut decisions {
+            decision.take.retain(|(registration, _)| !others.contains(&(instance.id.clone(), registration.clone())));
+            decision.decide_holding(instance, self.reading.at);
+        }
+        decisions
     }
 
     /// Collects what a scan found, asks whose it is, and notes it.

@@ -46,7 +46,9 @@ struct Base {
 impl Base {
     fn new(function: &'static str, sdk: &SdkConfig, config: &Config) -> Self {
         let clients = Arc::new(Clients::new(sdk));
-        let engine = Engine::new(clients.clone(), config.mode, config.scope).with_orphans(config.orphans);
+        let engine = Engine::new(clients.clone(), config.mode, config.scope)
+            .with_orphans(config.orphans)
+            .with_hook_prefix(config.lifecycle_hook_prefix.clone());
         let source = Source { stack: config.stack.clone(), function };
         Self { clients, engine, source, has_metrics: config.has_metrics }
     }

@@ -18,7 +18,7 @@ use futures::{FutureExt, future::join_all, try_join};
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::hook::{Course, Open, Verdict, WaitsFor, course, verdict},
+    decide::hook::{Course, Open, Verdict, WaitsFor, course, longest_wait, until_tags_show, verdict},
     declaration::Declaration,
     event::{LifecycleAction, Transition},
     hook::Hook,
@@ -26,20 +26,17 @@ use protocol::{
     instance::Instance,
     member::{ActionResult, Member},
     presence::{Facts, Membership},
-    timing::ACTION_FAILED_RETRY,
+    timing::{ACTION_FAILED_RETRY, HEARTBEAT_TIMEOUT_DEFAULT, LOOK_MIN},
 };
 
 use super::{
     Converged, Outcome,
+    heartbeats::Heartbeats,
     leaving::{Leaving, Progress, anything},
 };
 use crate::{
     config::{Mode, Scope},
-    engine::{
-        Asked, Engine, Look,
-        arrival::Arrival,
-        reading::{Age, Reading},
-    },
+    engine::{Asked, Engine, Look, arrival::Arrival, reading::Age},
     report::ActionReport,
 };
 
@@ -74,14 +71,21 @@ impl Engine {
     ) -> Result<Converged, CallError> {
         let age = Age::new();
         let named: BTreeSet<InstanceId> = actions.iter().map(|action| action.instance.clone()).collect();
-        let (described, members, hooks) = try_join!(
+        let read = try_join!(
             self.clients.ec2.read(&named),
             self.clients.auto_scaling.members(&named),
             self.hooks(actions).map(Ok),
-        )?;
+        );
+        let (mut described, members, hooks) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.keep_alive_unread(actions).await;
+                return Err(error);
+            }
+        };
         // An operator who puts a hook of ours on a group wants all its members converged, with a tag or without.
         let asked = Asked { scope: Scope::All, ..Asked::default() };
-        let mut look = self.look(Reading::new(age, &described), asked);
+        let mut look = self.look(self.reading_of(age, &mut described), asked);
         // An event that came twice is one action.
         let by_token: BTreeMap<&str, &LifecycleAction> =
             actions.iter().map(|action| (action.token.as_str(), action)).collect();
@@ -93,6 +97,7 @@ impl Engine {
             match &hooks[&(action.group.clone(), action.hook.clone())] {
                 Err(error) => {
                     look.notes.call_failed(&action.instance, Some(&action.hook), error);
+                    self.keep_alive_unread(std::slice::from_ref(action)).await;
                     outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
                 }
                 Ok(hook) => {
@@ -108,17 +113,57 @@ impl Engine {
                 }
             }
         }
-        let seen = look.steer(&mut under_way, &described.instances, members, settings).boxed().await;
+        let is_kept_alive = |under_way: &&UnderWay<'_>| {
+            let is_held = under_way.course.is_moving() || matches!(under_way.course, Course::TooEarly(_));
+            is_held && self.may_act_on(described.instances.get(&under_way.action.instance))
+        };
+        let kept_alive = under_way.iter().filter(is_kept_alive);
+        let kept_alive = kept_alive.filter_map(|action| Some((action.action, action.hook?.heartbeat_timeout)));
+        let kept_alive: Vec<_> = kept_alive.collect();
+        let heartbeats = Heartbeats::begin(self.clients.auto_scaling.clone(), kept_alive.into_iter()).await;
+        let seen = heartbeats.during(look.steer(&mut under_way, &described.instances, members, settings)).await;
+        let open_of = |id: &InstanceId| seen.open.get(id).map_or(&[][..], Vec::as_slice);
+        // A tag has to show before the next look, which a short hook does not wait for.
+        let stays = under_way.iter().filter_map(|UnderWay { action, hook, .. }| {
+            let until_shown = until_tags_show(open_of(&action.instance).iter());
+            Some(until_shown.saturating_sub(longest_wait((*hook)?)))
+        });
+        let stay = stays.max().filter(|stay| !stay.is_zero() && self.mode == Mode::Enforce);
+        if let Some(stay) = stay {
+            heartbeats.during(tokio::time::sleep(stay)).await;
+        }
         for UnderWay { action, hook, course } in &under_way {
-            let open = seen.open.get(&action.instance).map_or(&[][..], Vec::as_slice);
-            let verdict = look.weigh_action(action, *hook, course, open, settings);
+            let verdict = match look.weigh_action(action, *hook, course, open_of(&action.instance), settings) {
+                Step::Hold(wait, open) => Step::Hold(wait.saturating_sub(stay.unwrap_or_default()).max(LOOK_MIN), open),
+                step => step,
+            };
             let is_in_place = seen.in_place.contains(&action.instance);
-            let outcome = look.act_on(action, verdict, is_in_place).boxed().await;
+            let is_out = |instance: &Instance| Facts::of(instance).presence().is_out();
+            let has_failed = described.instances.get(&action.instance).is_some_and(is_out)
+                && !look.notes.again().of(&action.instance).failed.is_empty();
+            let outcome = match look.act_on(action, *hook, verdict, is_in_place, &heartbeats).boxed().await {
+                // The action is over, and what its instance was given in vain may still be registered.
+                Outcome::Done if has_failed && action.transition == Transition::Launching => Outcome::Failed,
+                outcome => outcome,
+            };
             outcomes.insert(&action.token, outcome);
         }
         let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()].clone()).collect();
         let (report, has_failed) = look.notes.into_report();
         Ok(Converged { report, outcomes, has_failed })
+    }
+
+    /// Records a heartbeat of actions of which too little could be read. Their hooks' clocks go on until the next look.
+    async fn keep_alive_unread(&self, actions: &[LifecycleAction]) {
+        if self.mode == Mode::Observe {
+            return;
+        }
+        let actions: BTreeMap<&str, &LifecycleAction> =
+            actions.iter().map(|action| (action.token.as_str(), action)).collect();
+        let beats = actions.into_values().map(|action| self.clients.auto_scaling.record_heartbeat(action));
+        for error in join_all(beats).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(why = error.to_sentence(), "no heartbeat, and nothing could be read");
+        }
     }
 
     /// Returns whether anything may be done with an instance at all.
@@ -149,12 +194,18 @@ impl Look<'_> {
     ) -> Progress {
         let mut leaving: BTreeMap<&InstanceId, Leaving<'_>> = BTreeMap::new();
         let mut arriving: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
+        let mut given_in_vain: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
         let declares = |instance: &Instance| (instance.id.clone(), declared_by_hooks(instance, under_way, &members));
         let mut declared: BTreeMap<InstanceId, Vec<Declaration>> = instances.values().map(declares).collect();
         for UnderWay { action, hook, course } in under_way.iter_mut() {
             let Some(instance) = instances.get(&action.instance) else { continue };
             if course.is_moving() && !self.is_ours(instance) {
                 *course = Course::Complete(ActionResult::Continue, "its instance is left alone".to_owned());
+            }
+            // Its launch may have been registered a moment ago, and the events of its stop may have found nothing.
+            let is_launch = action.transition == Transition::Launching;
+            if is_launch && Facts::of(instance).presence().is_out() && self.is_ours(instance) {
+                given_in_vain.insert(&instance.id, instance);
             }
             let membership = Membership::of(members.get(&action.instance));
             let is_in = Facts::of(instance).with_membership(membership).presence().is_in();
@@ -181,13 +232,21 @@ impl Look<'_> {
             }
         }
         self.asked.leaving = leaving.keys().map(|id| (*id).clone()).collect();
-        self.reading.set_members(&instances.keys().cloned().collect(), members);
-        for instance in leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied()) {
+        let is_in_turn = |id: &&InstanceId| !leaving.contains_key(id);
+        let given_in_vain: Vec<&Instance> =
+            given_in_vain.into_iter().filter(|(id, _)| is_in_turn(id)).map(|(_, instance)| instance).collect();
+        let moving = leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied());
+        for instance in moving.chain(given_in_vain.iter().copied()) {
             self.notes.journal.held(instance);
             self.name_wrong_tags(instance);
         }
+        // What is dying does not wait: it soon loses its addresses.
+        let out = given_in_vain.iter().copied().filter(|instance| !self.engine.served.has_stop_of(instance));
+        self.converge_out(&out.collect::<Vec<_>>()).await;
+        self.reading.set_members(&instances.keys().cloned().collect(), members);
         let mut seen = self.register_entering(&arriving.into_values().collect::<Vec<_>>()).await;
         let deregistered = self.deregister_leaving(leaving.into_values().collect()).await;
+        seen.open.extend(given_in_vain.iter().map(|instance| (instance.id.clone(), Vec::new())));
         seen.open.extend(deregistered.open);
         seen.in_place.extend(deregistered.in_place);
         for (id, open) in &mut seen.open {
@@ -201,14 +260,27 @@ impl Look<'_> {
         let mut given_back = self.give_back(arriving).await;
         let in_place = given_back.in_place();
         let open = arriving.iter().map(|instance| {
-            let Arrival { unready, registered, unwaited, .. } =
+            let Arrival { unready, draining, being_checked, registered, unwaited, .. } =
                 given_back.arrivals.remove(&instance.id).unwrap_or_default();
+            let draining =
+                draining.into_iter().map(|(because, left)| Open { because, waits_for: WaitsFor::Draining(left) });
+            let checked = being_checked.into_iter().map(|because| Open { because, waits_for: WaitsFor::FirstChecks });
             for because in &unwaited {
                 tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "not waited for");
             }
             let registered = registered.into_iter().map(|because| Open { because, waits_for: WaitsFor::Registered });
             let unwaited = unwaited.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
-            (instance.id.clone(), unready.into_iter().map(anything).chain(registered).chain(unwaited).collect())
+            (
+                instance.id.clone(),
+                unready
+                    .into_iter()
+                    .map(anything)
+                    .chain(draining)
+                    .chain(checked)
+                    .chain(registered)
+                    .chain(unwaited)
+                    .collect(),
+            )
         });
         Progress { open: open.collect(), in_place }
     }
@@ -252,8 +324,16 @@ impl Look<'_> {
     }
 
     /// Completes an action, or keeps it alive until the next look.
-    async fn act_on(&mut self, action: &LifecycleAction, step: Step, is_in_place: bool) -> Outcome {
+    async fn act_on(
+        &mut self,
+        action: &LifecycleAction,
+        hook: Option<&Hook>,
+        step: Step,
+        is_in_place: bool,
+        heartbeats: &Heartbeats<'_>,
+    ) -> Outcome {
         let auto_scaling = &self.engine.clients.auto_scaling;
+        let heartbeat_timeout = hook.map_or(HEARTBEAT_TIMEOUT_DEFAULT, |hook| hook.heartbeat_timeout);
         let id = &action.instance;
         // A step may have asked for another look. When that comes, only the action decides.
         self.notes.look_no_more(id);
@@ -262,7 +342,7 @@ impl Look<'_> {
                 self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, why));
                 Outcome::Done
             }
-            Step::Hold(wait, open) => match auto_scaling.record_heartbeat(action).await {
+            Step::Hold(wait, open) => match heartbeats.leave_alone(action, wait, heartbeat_timeout).await {
                 Ok(true) => {
                     let why = open.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                     self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, format!("held: {why}")));

@@ -121,10 +121,10 @@ impl Look<'_> {
         let balancers = self.engine.balancers();
         let instances: Vec<&Instance> = leaving.iter().map(|leaving| leaving.instance).collect();
         let attached: BTreeMap<InstanceId, BTreeSet<BalancerId>> = self
-            .attached(&instances)
+            .attached_balancers(&instances)
             .await
             .into_iter()
-            .map(|(i, attached)| (i.id.clone(), attached.balancers))
+            .map(|(instance, _, balancers)| (instance.id.clone(), balancers))
             .collect();
         let mut asked: Vec<(&Leaving<'_>, BalancerId)> = Vec::new();
         for leaving in leaving {

@@ -1,5 +1,6 @@
 //! What each function does with its input: events of instances, lifecycle actions, sweeps.
 
+mod heartbeats;
 mod hooks;
 mod leaving;
 mod orphans;

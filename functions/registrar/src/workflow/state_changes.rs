@@ -15,11 +15,7 @@ use protocol::{
 use super::{Converged, Outcome, storm::Together};
 use crate::{
     aws::ec2::Described,
-    engine::{
-        Asked, Engine, Look,
-        notes::Notes,
-        reading::{Age, Reading},
-    },
+    engine::{Asked, Engine, Look, notes::Notes, reading::Age},
     report::Journal,
 };
 
@@ -62,9 +58,10 @@ impl Engine {
     async fn look_at(&self, notices: &[Notice], together: Together) -> Result<(Notes, Vec<Outcome>), CallError> {
         let age = Age::new();
         let named = notices.iter().map(|notice| notice.instance.clone()).collect();
-        let described = self.clients.ec2.read(&named).await?;
+        let mut described = self.clients.ec2.read(&named).await?;
         let asked = Asked { scope: self.scope, ..Asked::default() };
-        let mut look = self.look(Reading::new(age, &described), asked);
+        let mut look = self.look(self.reading_of(age, &mut described), asked);
+        look.read_scope(described.instances.values()).await;
         let weights = look.weigh(notices, &described);
         let storms = match together {
             Together::Here => BTreeSet::new(),
@@ -122,7 +119,7 @@ impl Look<'_> {
     /// Returns whether an event tells again of a stop on which another event was worked already.
     fn is_seen_through(&self, notice: &Notice, instance: Option<&Instance>) -> bool {
         let is_known =
-            |instance: &Instance| self.presence(instance).is_out() && self.engine.served.has_stop_of(instance);
+            |instance: &Instance| self.presence(instance).is_out() && self.engine.served.has_seen(notice, instance);
         notice.tells_of_a_stop() && instance.is_some_and(is_known)
     }
 
@@ -151,15 +148,20 @@ impl Look<'_> {
     pub(super) async fn converge(&mut self, instances: &[&Instance]) {
         let (out, running) = self.sort_by_state(instances);
         self.give_back(&running).await;
-        let still_out = match self.take_out(&out).await.is_any {
+        self.converge_out(&out).await;
+        self.remember_served(running.into_iter());
+    }
+
+    /// Takes out instances that are out, and gives back to those that run by then.
+    pub(super) async fn converge_out(&mut self, out: &[&Instance]) {
+        let still_out = match self.take_out(out).await.is_any {
             true => {
                 // An address may move once its host is down. So the second event of the stop is not left alone.
-                let looked = self.look_after_taking(&out).await;
+                let looked = self.look_after_taking(out).await;
                 looked.still_out.difference(&looked.may_move).cloned().collect()
             }
             false => out.iter().map(|instance| instance.id.clone()).collect::<BTreeSet<_>>(),
         };
-        let out = out.into_iter().filter(|instance| still_out.contains(&instance.id));
-        self.remember_served(out.chain(running));
+        self.remember_served(out.iter().copied().filter(|instance| still_out.contains(&instance.id)));
     }
 }

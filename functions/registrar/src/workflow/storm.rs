@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::select};
 use protocol::{
     balancer::BalancerId,
     call_error::CallError,
@@ -29,15 +29,17 @@ use tokio::time::Instant as MonotonicTime;
 use super::{Converged, Outcome};
 use crate::{
     aws::ec2::Described,
-    engine::{
-        Asked, Engine, Look,
-        desired::is_wanting,
-        reading::{Age, Reading},
-    },
+    engine::{Asked, Engine, Look, desired::is_wanting, reading::Age},
 };
 
 /// How often a sweep asks EC2 whether a storm still grows.
 const LOOKS_EVERY: Duration = Duration::from_secs(STORM_GROWS_WITHIN.num_seconds().unsigned_abs());
+
+/// How often a sweep of a storm reads which instances are on their way out by now, while it works on others.
+///
+/// Too small: a sweep makes more calls. Too large: an instance that is terminated within seconds has lost its addresses
+/// before they were read.
+const LEAVING_READ_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the storm of a batch of events is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,13 +113,15 @@ impl Engine {
     pub async fn converge_together(&self, notices: &[Notice]) -> Result<Converged, CallError> {
         let named: BTreeSet<InstanceId> = notices.iter().map(|notice| notice.instance.clone()).collect();
         let asked = || Asked { scope: self.scope, ..Asked::default() };
-        if notices.len() < LOOKS_AN_ORDER_MAX {
+        // What is dying does not wait: it keeps its addresses only while it is shutting down.
+        let is_dying = |notice: &Notice| notice.announced.is_some_and(|(state, _)| state.is_dying());
+        if notices.len() < LOOKS_AN_ORDER_MAX && !notices.iter().any(is_dying) {
             // More orders are about to come. A full one gathered while another sweep was at work.
             tokio::time::sleep(ORDERS_GATHERED_FOR).await;
         }
         let begun = MonotonicTime::now();
-        let (mut age, mut described) = (Age::new(), self.clients.ec2.read(&named).await?);
-        let mut look = self.look(Reading::new(age, &described), asked());
+        let (age, mut described) = (Age::new(), self.clients.ec2.read(&named).await?);
+        let mut look = self.look(self.reading_of(age, &mut described), asked());
         let mut weights = look.weigh(notices, &described);
         let mut others: BTreeMap<InstanceId, Instance> = BTreeMap::new();
         for storm in Storm::ALL {
@@ -127,16 +131,17 @@ impl Engine {
             }
             let since = notices.iter().filter(|notice| own.contains_key(&notice.instance));
             let since = since.filter_map(|notice| Some(notice.announced?.1)).min();
-            let joined = self.gather(storm, own.values().copied().collect(), since).await?;
+            let (joined, remembered) = self.gather(storm, own.values().copied().collect(), since).await?;
+            look.reading.add_remembered(remembered);
             others.extend(joined.into_iter().map(|other| (other.id.clone(), other)));
         }
         if begun.elapsed() >= LOOKS_EVERY {
             // The instances may have changed while the storm was gathered.
-            age = Age::new();
+            let age = Age::new();
             described = self.clients.ec2.read(&others.keys().chain(&named).cloned().collect()).await?;
+            look = self.look(self.reading_of(age, &mut described), asked());
             others.retain(|id, _| described.instances.contains_key(id));
             others.iter_mut().for_each(|(id, other)| *other = described.instances[id].clone());
-            look = self.look(Reading::new(age, &described), asked());
             weights = look.weigh(notices, &described);
         }
         let named_to_converge = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
@@ -144,36 +149,58 @@ impl Engine {
         let own: BTreeMap<&InstanceId, &Instance> = own.collect();
         others.retain(|id, _| !named.contains(id));
         let all: Vec<&Instance> = own.into_values().chain(others.values()).collect();
+        look.read_scope(all.iter().copied()).await;
+        let is_any_out = all.iter().any(|instance| Facts::of(instance).presence().is_out());
         // Boxed, or the future is too deep for the compiler's default limits in the caller.
-        look.converge(&all).boxed().await;
+        let work = look.converge(&all).boxed();
+        match is_any_out {
+            true => drop(select(work, self.watch_those_on_their_way_out().boxed()).await),
+            false => work.await,
+        }
         let outcomes: Vec<Outcome> = weights.iter().map(|(notice, weight)| look.outcome(notice, weight)).collect();
         let (report, has_failed) = look.notes.into_report();
         Ok(Converged { report, outcomes, has_failed })
     }
 
-    /// Waits while more instances join a storm that takes long, and returns the other instances of it.
+    /// Reads every few seconds which instances are on their way out by now, and remembers their addresses. They wait
+    /// for the next sweep, and some of them lose their addresses before it begins. Never ends by itself.
+    async fn watch_those_on_their_way_out(&self) {
+        loop {
+            tokio::time::sleep(LEAVING_READ_EVERY).await;
+            match self.clients.ec2.read_on_their_way_out().await {
+                Ok(reading) => self.last_seen.note(&reading),
+                Err(error) => tracing::info!(why = error.to_sentence(), "it is not known which instances stop now"),
+            }
+        }
+    }
+
+    /// Waits while more instances join a storm that takes long, and returns the other instances of it. Some of them
+    /// have the addresses of their last description.
     async fn gather(
         &self,
         storm: Storm,
         own: Vec<&Instance>,
         since: Option<Timestamp>,
-    ) -> Result<Vec<Instance>, CallError> {
+    ) -> Result<(Vec<Instance>, BTreeSet<InstanceId>), CallError> {
         // If groups cannot be listed, the scan says so.
         let groups = match storm {
-            Storm::Start => 0,
-            Storm::Stop | Storm::Termination => self.target_groups().count(&own).await.unwrap_or_default(),
+            Storm::Start | Storm::Termination => 0,
+            Storm::Stop => self.target_groups().count(&own).await.unwrap_or_default(),
         };
         let begun = MonotonicTime::now();
         loop {
-            let reading = match storm {
+            let mut reading = match storm {
                 Storm::Start => self.clients.ec2.read_holders_up().await?,
                 Storm::Stop | Storm::Termination => self.clients.ec2.read_out().await?,
             };
+            let remembered = self.last_seen.complete(&mut reading);
             let now = reading.at;
             // The last instances are waited for if it takes long to go through the balancers. For a start, the tags name them.
             let is_long = match storm {
                 Storm::Start => count_held_at(reading.instances.values()) >= MANY_BALANCERS / 4,
-                Storm::Stop | Storm::Termination => groups >= MANY_BALANCERS,
+                Storm::Stop => groups >= MANY_BALANCERS,
+                // What is dying does not wait for others.
+                Storm::Termination => false,
             };
             let is_alike = |other: &Instance| Storm::of(other.state) == Some(storm);
             let (alike, others): (Vec<Instance>, Vec<Instance>) = reading.instances.into_values().partition(is_alike);
@@ -190,7 +217,8 @@ impl Engine {
             }
             let is_part = |other: &Instance| storm.time_of(other).is_some_and(|time| is_of_storm(time, since, now));
             let is_open = |other: &Instance| !(Facts::of(other).presence().is_out() && self.served.has_stop_of(other));
-            return Ok(alike.into_iter().filter(|other| is_part(other) && is_open(other)).collect());
+            let joined = alike.into_iter().filter(|other| is_part(other) && is_open(other)).collect();
+            return Ok((joined, remembered));
         }
     }
 }

@@ -24,23 +24,19 @@ use protocol::{
     because::Because,
     call_error::CallError,
     id::InstanceId,
-    instance::Instance,
+    instance::{Instance, State},
+    member::Member,
     observed::{Found, Reason, Standing},
-    presence::Facts,
+    presence::{Facts, Hooks, Membership},
     registration::Registration,
     timing::{AT_ONCE, SHOWS_WITHIN, SWEEP_RESERVE},
 };
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
+    aws::ec2::Described,
     balancer::{Balancers, Part, ScannedPart},
-    engine::{
-        Asked, Engine, Look,
-        arrival::GivenBack,
-        desired::is_wanting,
-        give_back::look,
-        reading::{Age, Reading},
-    },
+    engine::{Asked, Engine, Look, arrival::GivenBack, desired::is_wanting, give_back::look, reading::Age},
     report::Report,
 };
 
@@ -119,15 +115,21 @@ impl Engine {
     /// If the instances cannot be described: nothing was done.
     pub async fn sweep(&self, order: &Order) -> Result<Swept, CallError> {
         let age = Age::new();
-        let described = match order.detail {
+        let mut described = match order.detail {
             Detail::Converged => self.clients.ec2.read_for_sweep().await?,
             Detail::All => self.clients.ec2.read_all().await?,
         };
+        let kept_out = self.members_out_of_service(&mut described).await;
         let balancers = Arc::new(self.balancers().remembering());
         let asked = Asked { scope: self.scope, is_sweep: true, ..Asked::default() };
-        let mut look = self.look(Reading::new(age, &described).with_balancers(balancers.clone()), asked);
-        let instances: Vec<&Instance> =
-            described.instances.values().filter(|instance| !is_done_with(instance, order)).collect();
+        let mut look = self.look(self.reading_of(age, &mut described).with_balancers(balancers.clone()), asked);
+        match kept_out {
+            Ok(members) => look.reading.set_members(&members.keys().cloned().collect(), members),
+            Err(error) => look.notes.sweep_call_failed(None, &error),
+        }
+        look.read_scope(described.instances.values()).await;
+        let is_left = |instance: &&Instance| !look.is_done_with(instance, order);
+        let instances: Vec<&Instance> = described.instances.values().filter(is_left).collect();
         instances.iter().for_each(|instance| look.notes.journal.seen(instance));
         let (out, running) = look.sort_by_state(&instances);
         let mut so_far = SoFar::default();
@@ -144,6 +146,31 @@ impl Engine {
         look_at.extend(so_far.to_be_checked());
         let (report, has_failed) = look.notes.into_report();
         Ok(Swept { report, resume, look_at, has_failed })
+    }
+}
+
+impl Engine {
+    /// Reads the members that their groups keep out of service, and adds those that run to what is described.
+    ///
+    /// No event of EventBridge tells that a member enters Standby or leaves it
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-event-reference.html>), and the event
+    /// of a lifecycle action may be lost. Such a member need not hold or declare anything.
+    async fn members_out_of_service(
+        &self,
+        described: &mut Described,
+    ) -> Result<BTreeMap<InstanceId, Member>, CallError> {
+        let mut members = self.clients.auto_scaling.all_members().await?;
+        let is_kept_out = |member: &Member| {
+            let membership = Membership::of(Some(member));
+            Facts { state: State::Running, membership, hooks: Hooks::default() }.presence().is_out()
+        };
+        members.retain(|_, member| is_kept_out(member));
+        let unknown: BTreeSet<InstanceId> =
+            members.keys().filter(|id| !described.instances.contains_key(*id)).cloned().collect();
+        if !unknown.is_empty() {
+            described.instances.extend(self.clients.ec2.read(&unknown).await?.instances);
+        }
+        Ok(members)
     }
 }
 
@@ -164,20 +191,20 @@ impl SoFar {
     }
 }
 
-/// Returns whether an earlier part of the sweep has converged an instance. Instances that are out are part of what
-/// balancers are read for.
-fn is_done_with(instance: &Instance, order: &Order) -> bool {
-    if Facts::of(instance).presence().is_out() || order.detail == Detail::All {
-        return false;
-    }
-    match &order.resume {
-        None => false,
-        Some(Resume::Instances(after)) => instance.id <= *after,
-        Some(Resume::Balancers(_)) => true,
-    }
-}
-
 impl Look<'_> {
+    /// Returns whether an earlier part of the sweep has converged an instance. Instances that are out are part of what
+    /// balancers are read for.
+    fn is_done_with(&self, instance: &Instance, order: &Order) -> bool {
+        if self.presence(instance).is_out() || order.detail == Detail::All {
+            return false;
+        }
+        match &order.resume {
+            None => false,
+            Some(Resume::Instances(after)) => instance.id <= *after,
+            Some(Resume::Balancers(_)) => true,
+        }
+    }
+
     /// Converges running instances, a chunk at a time. Returns where to go on, if the time is up.
     async fn sweep_running(&mut self, running: &[&Instance], order: &Order, so_far: &mut SoFar) -> Option<Resume> {
         let after = match &order.resume {
@@ -268,7 +295,8 @@ impl Look<'_> {
         let others: Vec<&Instance> =
             seen.iter().copied().filter(|i| !self.presence(i).is_out() && by_instance.contains_key(&i.id)).collect();
         let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
-        for (instance, attached) in self.attached(&others).await {
+        let concerned = found.iter().map(|found| found.registration.balancer.clone()).collect();
+        for (instance, attached) in self.attached(balancers, &others, &concerned).await {
             for found in &by_instance[&instance.id] {
                 let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
                 if let Some(reason) = reason {

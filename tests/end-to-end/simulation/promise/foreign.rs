@@ -25,7 +25,9 @@ pub fn taken_without_right(world: &World, ledger: &Ledger, changes: &Changes) ->
         if let Some(guard) = guard_of(world, ledger, owned) {
             return violation(entry, &guard);
         }
-        if ledger.was_leaving_lately(&owned.instance, world.now()) {
+        if ledger.was_leaving_lately(&owned.instance, world.now())
+            || ledger.was_kept_out_lately(&owned.instance, world.now())
+        {
             continue;
         }
         let was_out = ledger.out.get(&owned.instance).is_some_and(|out| world.now() - *out <= ACTS_LATE);

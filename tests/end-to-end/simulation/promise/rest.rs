@@ -27,7 +27,8 @@ fn served(world: &World, ledger: &Ledger, reference: &Reference) -> Option<Viola
     for (entry, known) in &ledger.entries {
         let Some(owned) = &known.owner else { continue };
         let instance = world.ec2.instance(&owned.instance);
-        let is_out = instance.is_none_or(|instance| view::is_out(instance.state));
+        let is_out =
+            instance.is_none_or(|instance| view::is_out(instance.state)) || view::is_kept_out(world, &owned.instance);
         if is_out && !may_stay(world, ledger, reference, (entry, known), owned) {
             let state = instance.map_or("gone", |instance| instance.state.name());
             let what = format!("{} is {state} and still at {}", owned.instance, owned.place);

@@ -1,4 +1,7 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::*;
 use crate::{
@@ -28,7 +31,7 @@ fn a_settled_tag_may_be_deleted_as_soon_as_all_is_registered() {
     let standings = || vec![(clb("a"), healthy()), (clb("b"), Standing::Absent(target("i-1")))];
     let decision = give_back(&instance, at(20), standings(), &BTreeSet::new(), &Attached::default());
     assert_eq!((decision.forget.len(), decision.forget_when_given.len(), decision.look_again), (1, 1, None));
-    let member = Attached { group: Some("asg".into()), balancers: BTreeSet::new() };
+    let member = Attached { group: Some("asg".into()), balancers: BTreeMap::new() };
     let decision = give_back(&instance, at(20), standings(), &BTreeSet::new(), &member);
     assert_eq!(
         (decision.forget.len(), decision.forget_when_given.len()),
@@ -88,7 +91,8 @@ fn each_tag_is_deleted_by_itself_and_a_broken_one_never() {
 #[test]
 fn a_registration_that_can_never_be_made_is_given_up() {
     let instance = holding(State::Running, &[(-100, &["gone", "attached"])]);
-    let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
+    let attached =
+        Attached { group: Some("asg".into()), balancers: [(BalancerId::Classic("attached".into()), None)].into() };
     let standings =
         vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("attached"), Standing::Absent(target("i-1")))];
     let decision = give_back(&instance, at(500), standings, &BTreeSet::new(), &attached);
@@ -148,4 +152,13 @@ fn a_tag_younger_than_the_sweeps_first_reading_is_not_deleted() {
         let decision = give_back(&instance, at(100), standings, &BTreeSet::new(), &Attached::default());
         assert_eq!(!decision.forget.is_empty(), is_forgotten, "taken at {taken_at}");
     }
+}
+
+#[test]
+fn an_attached_groups_own_port_is_the_groups_affair_and_no_other() {
+    let on = |port: u16| format!("tg:web/0123456789abcdef:{port}").parse::<Registration>().unwrap();
+    let with = |own_port| Attached { group: Some("asg".into()), balancers: [(on(80).balancer, own_port)].into() };
+    assert!(with(Some(80)).reason(&on(80)).is_some());
+    assert_eq!(with(Some(80)).reason(&on(8080)), None);
+    assert!(with(None).reason(&on(8080)).is_some(), "its own port was not read");
 }

@@ -57,7 +57,8 @@ fn foreign_registrations_are_neither_held_nor_deregistered() {
         found("attached"),
         Found { doubt: Some(not_unique.clone()), ..found("far") },
     ];
-    let attached = Attached { group: Some("asg".into()), balancers: [BalancerId::Classic("attached".into())].into() };
+    let attached =
+        Attached { group: Some("asg".into()), balancers: [(BalancerId::Classic("attached".into()), None)].into() };
     let decision = take_out(&holding(State::Stopped, &[]), at(100), &foreign, &attached);
     assert_eq!((decision.take, decision.hold), (vec![], BTreeSet::new()));
     let reasons: Vec<Reason> = decision.left_alone.into_iter().map(|(_, reason)| reason).collect();

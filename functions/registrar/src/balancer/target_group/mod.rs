@@ -353,6 +353,21 @@ impl TargetGroups {
         }
     }
 
+    /// Reads the ports of groups, on which they register targets that name none.
+    pub(super) async fn own_ports(
+        &self,
+        groups: BTreeSet<TargetGroupId>,
+    ) -> Result<BTreeMap<BalancerId, u16>, CallError> {
+        let (groups, unread) = self.existing(&groups).await;
+        match unread.into_values().next() {
+            Some(error) => Err(error),
+            None => Ok(groups
+                .into_iter()
+                .filter_map(|group| Some((BalancerId::TargetGroup(group.id), group.port?)))
+                .collect()),
+        }
+    }
+
     /// Reads the names of groups, and of the load balancers in front of them.
     pub(super) async fn names(&self) -> Result<Vec<Name>, CallError> {
         let groups = self.list().await?;
