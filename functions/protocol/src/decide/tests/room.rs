@@ -36,7 +36,7 @@ fn all_is_held_at_once_if_it_fits_twice() {
 }
 
 #[test]
-fn a_wave_holds_its_own_and_fills_its_tags_if_there_is_less_room() {
+fn a_wave_fills_its_tags_if_there_is_less_room() {
     // Six of these names fit into a tag.
     let names: Vec<String> = (0..14).map(long).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
