@@ -185,8 +185,8 @@ async fn a_launch_whose_declaration_is_left_alone_does_not_report_success() {
     for (mark, declared) in [
         ("elb-registrar:ignore", r#"{"register": ["tg:web"]}"#),
         ("elbv2.k8s.aws/cluster", r#"{"register": ["tg:web"]}"#),
-        // The group registers its members at the target group's own port, and when they are in service.
-        ("attached", r#"{"register": ["tg:web"]}"#),
+        // The group registers its members at the target group's own port, and at no other.
+        ("attached", r#"{"register": ["tg:web:9090"]}"#),
     ] {
         let stage = shop(&[]);
         let spec = spec(&stage, Some(declared), &[]);

@@ -179,7 +179,9 @@ async fn another_port_of_an_attached_group_is_drained_at_the_hook() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_group_attached_is_left_alone_though_its_tag_lags() {
-    for declared in [r#"{"register": ["tg:web"]}"#, r#"{"register": ["tg:web:80"]}"#] {
+    for declared in
+        [r#"{"register": ["tg:web"]}"#, r#"{"register": ["tg:web:80"]}"#, r#"{"register": ["tg:web:8080"]}"#]
+    {
         let stage = Stage::new();
         stage.instances_group("web").drains("web", 30);
         let arn = stage.world(|world| elbv2::arn_of(world, "web")).expect("a group");

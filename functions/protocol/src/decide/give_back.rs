@@ -65,7 +65,11 @@ pub fn give_back(
     let is_held = held.registrations();
     let mut decision = GiveBack::default();
     for (registration, standing) in standings {
-        match (standing, attached.reason(&registration)) {
+        let of_group = match is_held.contains(&registration) {
+            true => attached.reason(&registration),
+            false => attached.reason_if_declared(&registration),
+        };
+        match (standing, of_group) {
             (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
             (_, Some(reason)) | (Standing::Never(reason), None) => {
                 let is_held = is_held.contains(&registration);

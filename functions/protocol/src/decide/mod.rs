@@ -44,6 +44,13 @@ impl Attached {
         let is_on_another = own_port.is_some() && registration.target.port != *own_port;
         (!is_on_another).then(|| Reason::AttachedToGroup(group.clone()))
     }
+
+    /// Returns why a registration is not made that is only declared: who is a member of an attached balancer is the
+    /// group's affair, on every port. What is held was there, so another port comes back.
+    pub fn reason_if_declared(&self, registration: &Registration) -> Option<Reason> {
+        let group = self.group.as_ref()?;
+        self.balancers.contains_key(&registration.balancer).then(|| Reason::AttachedToGroup(group.clone()))
+    }
 }
 
 #[cfg(test)]
