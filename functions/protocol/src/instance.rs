@@ -23,6 +23,13 @@ pub struct Instance {
     pub state: State,
     /// The start of the present run, or of the last one. Every start renews it, not only the launch.
     pub launch_time: Option<Timestamp>,
+    /// When the instance itself was made: the time at which `eth0` was attached, since no start renews that. `eth0` can
+    /// be neither detached nor replaced (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>). Every
+    /// start renews the launch time, and a replaced root volume is attached anew
+    /// (<https://github.com/servian/aws-auto-cleanup/issues/129>,
+    /// <https://dev.classmethod.jp/articles/ec2-describe-instances-state-transition-reason/>). A terminated instance has
+    /// no `eth0` any more, and so `None`.
+    pub made_at: Option<Timestamp>,
     /// When the instance was told to stop, if EC2 says so. EC2 usually does, and not always (cloud-custodian issue
     /// 6924).
     pub stop_time: Option<Timestamp>,
@@ -200,9 +207,13 @@ impl Instance {
         self.interfaces.iter().flat_map(|interface| &interface.prefixes)
     }
 
-    /// Reads the registrations that the instance's tags hold.
+    /// Reads the registrations that the instance's tags hold. What is older than the instance, it does not hold.
     pub fn held(&self) -> Held {
-        Held::of(&self.tags)
+        let held = Held::of(&self.tags);
+        match self.made_at {
+            Some(made_at) => held.of_one_made_at(made_at),
+            None => held,
+        }
     }
 
     /// Returns whether the operator wants the instance left alone.
@@ -283,6 +294,7 @@ pub(crate) mod tests {
             id: id.into(),
             state: State::Running,
             launch_time: Some(at(0)),
+            made_at: None,
             stop_time: None,
             vpc: Some("vpc-1".into()),
             interfaces: vec![interface(0, 0, &["10.0.0.10"], &[])],

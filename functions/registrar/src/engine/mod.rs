@@ -68,7 +68,7 @@ use crate::{
     report::Journal,
 };
 
-use desired::broken_tags;
+use desired::{broken_tags, copied_tags};
 use notes::Notes;
 use reading::{Age, Reading};
 use served::Served;
@@ -240,10 +240,10 @@ impl Look<'_> {
         }
     }
 
-    /// Names what a person should correct in an instance's tags: texts that are no registrations, and keys that are
-    /// nearly one of ours.
+    /// Names what a person should correct in an instance's tags: texts that are no registrations, tags that were copied
+    /// from another instance, and keys that are nearly one of ours.
     pub(crate) fn name_wrong_tags(&mut self, instance: &Instance) {
-        for because in broken_tags(instance) {
+        for because in broken_tags(instance).into_iter().chain(copied_tags(instance)) {
             self.notes.journal.needs_a_person(&instance.id, because);
         }
         for key in instance.tags.keys() {
