@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     address::{Address, Family},
+    controller::Controller,
     held::Held,
     id::{AutoScalingGroupName, InstanceId, InterfaceId, VpcId},
     network::Block,
@@ -78,6 +79,8 @@ pub struct Interface {
     pub ipv4: Vec<(Ipv4Addr, bool)>,
     /// IPv6 addresses, each with whether it is the primary one.
     pub ipv6: Vec<(Ipv6Addr, bool)>,
+    /// The controller that made the interface, for what it runs on the instance.
+    pub controller: Option<Controller>,
     /// Prefixes that were delegated to the interface. All addresses in a prefix are the interface's, and none of them
     /// is listed.
     pub prefixes: Vec<Block>,
@@ -221,6 +224,13 @@ impl Instance {
         self.tags.contains_key(tag::IGNORE)
     }
 
+    /// Returns the controller that registers and deregisters what runs on the instance, by the instance's tags and
+    /// interfaces.
+    pub fn controller(&self) -> Option<Controller> {
+        let by_tag = self.tags.keys().find_map(|key| Controller::of_instance(key));
+        by_tag.or_else(|| self.interfaces.iter().find_map(|interface| interface.controller))
+    }
+
     /// Returns the Auto Scaling group that the instance is a member of.
     pub fn auto_scaling_group(&self) -> Option<AutoScalingGroupName> {
         self.tags.get(tag::AUTO_SCALING_GROUP).map(|name| name.as_str().into())
@@ -307,8 +317,8 @@ pub(crate) mod tests {
         let ipv4 = ipv4.iter().enumerate().map(|(i, a)| (a.parse().unwrap(), i == 0)).collect();
         let ipv6 = ipv6.iter().map(|a| (a.parse().unwrap(), false)).collect();
         let id = format!("eni-{device_index}{network_card_index}");
-        let (id, vpc, prefixes) = (id.as_str().into(), Some("vpc-1".into()), Vec::new());
-        Interface { id, vpc, device_index, network_card_index, ipv4, ipv6, prefixes }
+        let (id, vpc, prefixes, controller) = (id.as_str().into(), Some("vpc-1".into()), Vec::new(), None);
+        Interface { id, vpc, controller, device_index, network_card_index, ipv4, ipv6, prefixes }
     }
 
     /// Returns a time, in seconds of an arbitrary clock.

@@ -33,7 +33,7 @@ async fn stopped_and_copied(stage: &Stage, seconds: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_of_a_stopped_instance_gets_no_traffic_by_event_or_sweep() {
+async fn a_copy_of_a_stopped_instance_gets_no_traffic() {
     for seconds in [0, 5, 86_400] {
         let stage = Stage::new();
         stopped_and_copied(&stage, seconds).await;
@@ -66,7 +66,7 @@ async fn a_copy_gets_its_own_registrations_back_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_is_older_than_its_originals_stop_holds_only_its_own() {
+async fn a_copy_from_before_its_originals_stop_holds_only_its_own() {
     let stage = Stage::new();
     stage.instances_group("web").instance("web-1").registered("web-1", "tg:web");
     stage.launch("copy", copy_of(&stage, "web-1")).registered("copy", "tg:web:8080");

@@ -14,6 +14,7 @@ use aws_smithy_types::DateTime as SdkDateTime;
 use chrono::{DateTime, NaiveDateTime};
 use protocol::{
     call_error::CallError,
+    controller::Controller,
     id::InstanceId,
     instance::{Instance, Interface, State},
     network::Block,
@@ -232,6 +233,10 @@ fn interface(found: &aws_sdk_ec2::types::InstanceNetworkInterface, vpc: Option<&
     Some(Interface {
         id: found.network_interface_id()?.into(),
         vpc: found.vpc_id().or(vpc).map(Into::into),
+        controller: Controller::of_interface(
+            found.description().unwrap_or_default(),
+            found.interface_type().unwrap_or_default(),
+        ),
         prefixes: blocks(ipv4_prefixes.chain(ipv6_prefixes)).collect(),
         device_index: u32::try_from(attachment.device_index()?).ok()?,
         // Instance types with one card may leave the index out.

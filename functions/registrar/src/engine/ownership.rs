@@ -153,7 +153,9 @@ impl Look<'_> {
         };
         let mut followed: BTreeMap<&InstanceId, Vec<(Registration, Standing)>> = BTreeMap::new();
         for (instance, registration, target) in &away {
-            let heir = heirs.iter().find(|heir| decide::is_heir(heir, target, instance.held().taken_at(registration, self.reading.at)));
+            let heir = heirs
+                .iter()
+                .find(|heir| decide::is_heir(heir, target, instance.held().taken_at(registration, self.reading.at)));
             let Some(heir) = heir else { continue };
             let asked = [(heir, BTreeSet::from([registration.clone()]))];
             let of_heir = look(balancers, &asked, None).await.remove(&heir.id).unwrap_or_default();
