@@ -8,14 +8,15 @@
 //!
 //! The stamp is the time of EC2's answer on which the holding was decided, and a few random digits. The time is for
 //! people, and tells how old the holding is. No part of it belongs to one instance, so one CreateTags call serves a
-//! thousand.
+//! thousand. So the key does not tell whose a tag is, and a new instance may be made with all tags of another. A tag that
+//! is older than its instance gives nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 
 use crate::{
     malformed::Malformed,
@@ -36,6 +37,8 @@ const TAGS_MAX: usize = 50;
 pub struct Held {
     /// The tags in the order of their keys, which is the order of their times.
     pub tags: Vec<HeldTag>,
+    /// Tags that are older than the instance: they were copied from another one, and give nothing.
+    pub copied: Vec<HeldTag>,
 }
 
 /// One tag that holds registrations.
@@ -57,7 +60,14 @@ impl Held {
     /// Reads what is held from an instance's tags.
     pub fn of(tags: &BTreeMap<String, String>) -> Self {
         let ours = tags.range(tag::HELD.to_owned()..).take_while(|(key, _)| key.starts_with(tag::HELD));
-        Self { tags: ours.filter_map(|(key, value)| HeldTag::of(key, value)).collect() }
+        Self { tags: ours.filter_map(|(key, value)| HeldTag::of(key, value)).collect(), copied: Vec::new() }
+    }
+
+    /// Sets the tags apart that are older than the instance that bears them.
+    #[must_use]
+    pub fn of_one_made_at(mut self, made_at: Timestamp) -> Self {
+        self.copied.extend(self.tags.extract_if(.., |tag| tag.is_older_than(made_at)));
+        self
     }
 
     /// Returns whether nothing is held.
@@ -94,6 +104,14 @@ impl HeldTag {
     /// A sweep counts from its first reading, and reads tags later, which can be a little younger.
     pub fn taken_at(&self, now: Timestamp) -> Option<Timestamp> {
         self.stamp.filter(|stamp| *stamp <= now + YOUNGER_THAN_A_SWEEP)
+    }
+
+    /// Returns whether the holding was decided before an instance was made that bears the tag.
+    ///
+    /// Both times are EC2's own. A stamp has whole seconds, so a tag of the very second counts as the instance's: it can
+    /// be no older. A key that a person made up has no time, and was made for this instance.
+    fn is_older_than(&self, made_at: Timestamp) -> bool {
+        self.stamp.is_some_and(|stamp| stamp < made_at.trunc_subsecs(0))
     }
 }
 
@@ -186,6 +204,21 @@ mod tests {
         assert_eq!(names, ["clb:a", "clb:b", "clb:c"]);
         assert_eq!(held.taken_at(&Registration::classic("c"), at(60)), Some(at(0)));
         assert_eq!(held.taken_at(&Registration::classic("a"), at(60)), None);
+    }
+
+    #[test]
+    fn a_tag_from_before_its_instance_is_a_copy() {
+        let key = "elb-registrar:held.2026-01-05T08:00:00Z.0000beef";
+        for (made_at, is_copy) in [(-60_000, false), (0, false), (999, false), (1_000, true), (60_000, true)] {
+            let made_at = at(0) + chrono::TimeDelta::milliseconds(made_at);
+            let held = held(&[(key, "clb:a"), ("elb-registrar:held.mine", "clb:b")]).of_one_made_at(made_at);
+            let names: Vec<String> = held.registrations().iter().map(ToString::to_string).collect();
+            let own: &[&str] = if is_copy { &["clb:b"] } else { &["clb:a", "clb:b"] };
+            assert_eq!(
+                (names, held.copied.len()),
+                (own.iter().map(|name| (*name).to_owned()).collect(), is_copy.into())
+            );
+        }
     }
 
     #[test]

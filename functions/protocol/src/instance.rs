@@ -7,11 +7,13 @@ use std::{
 
 use crate::{
     address::{Address, Family},
+    controller::Controller,
     held::Held,
     id::{AutoScalingGroupName, InstanceId, InterfaceId, VpcId},
     network::Block,
     tag,
     time::Timestamp,
+    timing::EVENT_UNDER_WAY,
 };
 
 /// An EC2 instance, as one DescribeInstances call showed it.
@@ -23,6 +25,13 @@ pub struct Instance {
     pub state: State,
     /// The start of the present run, or of the last one. Every start renews it, not only the launch.
     pub launch_time: Option<Timestamp>,
+    /// When the instance itself was made: the time at which `eth0` was attached, since no start renews that. `eth0` can
+    /// be neither detached nor replaced (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>). Every
+    /// start renews the launch time, and a replaced root volume is attached anew
+    /// (<https://github.com/servian/aws-auto-cleanup/issues/129>,
+    /// <https://dev.classmethod.jp/articles/ec2-describe-instances-state-transition-reason/>). A terminated instance has
+    /// no `eth0` any more, and so `None`.
+    pub made_at: Option<Timestamp>,
     /// When the instance was told to stop, if EC2 says so. EC2 usually does, and not always (cloud-custodian issue
     /// 6924).
     pub stop_time: Option<Timestamp>,
@@ -71,6 +80,8 @@ pub struct Interface {
     pub ipv4: Vec<(Ipv4Addr, bool)>,
     /// IPv6 addresses, each with whether it is the primary one.
     pub ipv6: Vec<(Ipv6Addr, bool)>,
+    /// The controller that made the interface, for what it runs on the instance.
+    pub controller: Option<Controller>,
     /// Prefixes that were delegated to the interface. All addresses in a prefix are the interface's, and none of them
     /// is listed.
     pub prefixes: Vec<Block>,
@@ -200,14 +211,30 @@ impl Instance {
         self.interfaces.iter().flat_map(|interface| &interface.prefixes)
     }
 
-    /// Reads the registrations that the instance's tags hold.
+    /// Reads the registrations that the instance's tags hold. What is older than the instance, it does not hold.
     pub fn held(&self) -> Held {
-        Held::of(&self.tags)
+        let held = Held::of(&self.tags);
+        match self.made_at {
+            Some(made_at) => held.of_one_made_at(made_at),
+            None => held,
+        }
+    }
+
+    /// Returns whether the instance was made a moment before `now`, so that not all of its tags may show.
+    pub fn is_new(&self, now: Timestamp) -> bool {
+        self.made_at.is_some_and(|made_at| now - made_at < EVENT_UNDER_WAY)
     }
 
     /// Returns whether the operator wants the instance left alone.
     pub fn is_ignored(&self) -> bool {
         self.tags.contains_key(tag::IGNORE)
+    }
+
+    /// Returns the controller that registers and deregisters what runs on the instance, by the instance's tags and
+    /// interfaces.
+    pub fn controller(&self) -> Option<Controller> {
+        let by_tag = self.tags.keys().find_map(|key| Controller::of_instance(key));
+        by_tag.or_else(|| self.interfaces.iter().find_map(|interface| interface.controller))
     }
 
     /// Returns the Auto Scaling group that the instance is a member of.
@@ -283,6 +310,7 @@ pub(crate) mod tests {
             id: id.into(),
             state: State::Running,
             launch_time: Some(at(0)),
+            made_at: None,
             stop_time: None,
             vpc: Some("vpc-1".into()),
             interfaces: vec![interface(0, 0, &["10.0.0.10"], &[])],
@@ -295,8 +323,8 @@ pub(crate) mod tests {
         let ipv4 = ipv4.iter().enumerate().map(|(i, a)| (a.parse().unwrap(), i == 0)).collect();
         let ipv6 = ipv6.iter().map(|a| (a.parse().unwrap(), false)).collect();
         let id = format!("eni-{device_index}{network_card_index}");
-        let (id, vpc, prefixes) = (id.as_str().into(), Some("vpc-1".into()), Vec::new());
-        Interface { id, vpc, device_index, network_card_index, ipv4, ipv6, prefixes }
+        let (id, vpc, prefixes, controller) = (id.as_str().into(), Some("vpc-1".into()), Vec::new(), None);
+        Interface { id, vpc, controller, device_index, network_card_index, ipv4, ipv6, prefixes }
     }
 
     /// Returns a time, in seconds of an arbitrary clock.

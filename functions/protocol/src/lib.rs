@@ -4,6 +4,7 @@
 //! - what instances, groups and balancers are: [`id`], [`address`], [`instance`], [`member`], [`hook`], [`network`],
 //!   [`target_group`];
 //! - what was observed of balancers: [`observed`]; whether an instance is in or out: [`presence`];
+//! - who else looks after targets: [`controller`];
 //! - what tags remember: [`tag`], [`registration`], [`held`], [`declaration`];
 //! - what an event tells: [`event`];
 //! - what follows from all of it: [`decide`]; and why, for people: [`decide::explain`], [`because`], [`names`],
@@ -18,6 +19,7 @@ pub mod balancer;
 pub mod balancer_kind;
 pub mod because;
 pub mod call_error;
+pub mod controller;
 pub mod decide;
 pub mod declaration;
 pub mod event;

@@ -13,6 +13,7 @@ use crate::{
     balancer::{BalancerId, TargetGroupId},
     balancer_kind::BalancerKind,
     call_error::CallError,
+    controller::Controller,
     declaration::DoesNotFit,
     id::{AutoScalingGroupName, InstanceId, InterfaceId, VpcId},
     instance::Instance,
@@ -170,9 +171,15 @@ pub enum Reason {
     /// The operator's tag says `ignore`.
     #[error("the balancer (or the load balancer in front of it) bears the tag elb-registrar:ignore")]
     Ignored,
-    /// The balancer belongs to a Kubernetes controller.
-    #[error("a Kubernetes controller looks after the balancer")]
-    Kubernetes,
+    /// The balancer belongs to a controller.
+    #[error("{0} looks after the balancer")]
+    Controller(Controller),
+    /// A controller registers what runs on the instance.
+    #[error(
+        "{0} looks after what runs on the instance: tag the instance elb-registrar:manage to overrule that, or declare \
+         what is yours in elb-registrar:register"
+    )]
+    ControllersHost(Controller),
     /// Auto Scaling registers and deregisters there.
     #[error("the balancer is attached to the Auto Scaling group {0}, which looks after it")]
     AttachedToGroup(AutoScalingGroupName),
@@ -254,7 +261,7 @@ pub enum Reason {
 impl Reason {
     /// Returns whether an operator, a controller or a group looks after the balancer, so that nothing is wrong.
     pub fn is_foreign(&self) -> bool {
-        matches!(self, Self::Ignored | Self::Kubernetes | Self::AttachedToGroup(_))
+        matches!(self, Self::Ignored | Self::Controller(_) | Self::ControllersHost(_) | Self::AttachedToGroup(_))
     }
 }
 
@@ -262,7 +269,7 @@ impl From<Owner> for Reason {
     fn from(owner: Owner) -> Self {
         match owner {
             Owner::Ignored => Self::Ignored,
-            Owner::Kubernetes => Self::Kubernetes,
+            Owner::Controller(controller) => Self::Controller(controller),
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use crate::nearest::nearest;
+use crate::{controller::Controller, nearest::nearest};
 
 /// Prefix of the keys under which the functions hold registrations. See [`crate::held`].
 pub const HELD: &str = "elb-registrar:held";
 
 /// Registrations that the instance should have whenever it runs. The operator writes it.
 pub const REGISTER: &str = "elb-registrar:register";
+
+/// Converge this instance as any other one, although a controller registers what runs on it. The operator writes it.
+pub const MANAGE: &str = "elb-registrar:manage";
 
 /// Leave this instance, load balancer (with its target groups) or target group alone, whatever the value is. The
 /// operator writes it.
@@ -20,14 +23,11 @@ pub const NAME: &str = "Name";
 /// The name of the Auto Scaling group of which the instance is a member. Auto Scaling writes it.
 pub const AUTO_SCALING_GROUP: &str = "aws:autoscaling:groupName";
 
-/// Returns the owner of a balancer with these tags: a controller of Kubernetes, or an operator who wrote `ignore`.
+/// Returns the owner of a balancer with these tags: a controller, or an operator who wrote `ignore`.
 pub fn owner<'k>(keys: impl IntoIterator<Item = &'k str>) -> Option<Owner> {
     keys.into_iter().find_map(|key| match key {
         IGNORE => Some(Owner::Ignored),
-        // The AWS Load Balancer Controller's own mark, and that of the in-tree cloud provider.
-        "elbv2.k8s.aws/cluster" => Some(Owner::Kubernetes),
-        _ if key.starts_with("kubernetes.io/cluster/") => Some(Owner::Kubernetes),
-        _ => None,
+        _ => Controller::of_balancer(key).map(Owner::Controller),
     })
 }
 
@@ -45,7 +45,7 @@ pub struct Odd {
 /// one after that nearly a name of ours. Any other name after exactly `elb-registrar` is odd as well.
 pub fn odd(key: &str) -> Option<Odd> {
     let is_held = key.strip_prefix(HELD).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    if is_held || [REGISTER, IGNORE].contains(&key) {
+    if is_held || [REGISTER, IGNORE, MANAGE].contains(&key) {
         return None;
     }
     let lower = key.to_lowercase();
@@ -76,7 +76,7 @@ fn is_nearly_elb(word: &str) -> bool {
 /// Returns the key that a word most likely means. Slips are seldom in the first letter, and `deregister` means the
 /// opposite.
 fn name_meant(word: &str) -> Option<&'static str> {
-    let names = [(REGISTER, "register"), (IGNORE, "ignore"), (HELD, "held")];
+    let names = [(REGISTER, "register"), (IGNORE, "ignore"), (MANAGE, "manage"), (HELD, "held")];
     let near =
         nearest(word, names.map(|(_, name)| name).into_iter().filter(|name| name[..1] == word[..word.len().min(1)]))?;
     names.into_iter().find(|(_, name)| *name == near).map(|(key, _)| key)
@@ -91,7 +91,7 @@ impl fmt::Display for Odd {
         f.write_str("the key of this tag means nothing to elb-registrar")?;
         match self.meant {
             Some(meant) => write!(f, ": did you mean `{meant}`?"),
-            None => write!(f, ", which knows `{REGISTER}`, `{IGNORE}`, and `{HELD}.…` of its own"),
+            None => write!(f, ", which knows `{REGISTER}`, `{IGNORE}`, `{MANAGE}`, and `{HELD}.…` of its own"),
         }
     }
 }
@@ -102,7 +102,7 @@ pub enum Owner {
     /// The operator wants the balancer left alone.
     Ignored,
     /// A controller registers and deregisters there by itself.
-    Kubernetes,
+    Controller(Controller),
 }
 
 #[cfg(test)]
@@ -121,6 +121,7 @@ mod tests {
             ("elb-registrar:registered", REGISTER),
             ("ELB-REGISTRAR:REGISTER", REGISTER),
             ("elb-registrar:hold", HELD),
+            ("elb-registrar:managed", MANAGE),
             ("Elb-registrar:held.2026-01-05T08:00:00Z.0000beef", HELD),
         ] {
             assert_eq!(odd(key).map(|odd| odd.meant), Some(Some(meant)), "{key}");
@@ -168,6 +169,7 @@ mod tests {
         for key in [
             REGISTER,
             IGNORE,
+            MANAGE,
             HELD,
             "elb-registrar:held.2",
             "elb-registrar:held.x.2",

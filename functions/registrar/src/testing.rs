@@ -19,6 +19,7 @@ pub(crate) fn instance(id: &str) -> Instance {
         id: id.into(),
         state: State::Running,
         launch_time: Some(at(0)),
+        made_at: None,
         stop_time: None,
         vpc: Some("vpc-1".into()),
         interfaces: Vec::new(),

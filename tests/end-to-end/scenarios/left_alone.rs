@@ -2,10 +2,13 @@
 
 use end_to_end::{Stage, state_change};
 use sandbox::{
-    auto_scaling::{self, GroupSpec, HookSpec, LifecycleState, TrafficSourceKind},
-    ec2, elbv2,
+    auto_scaling::{self, ActionResult, GroupSpec, HookSpec, LifecycleState, TrafficSourceKind},
+    ec2::{self, InstanceState, Ipv4Wish, Launch, NewInterface},
+    elbv2::{self, TargetGroupSpec},
 };
 use serde_json::{Value, json};
+
+use super::lifecycle::{LAUNCH, TERMINATE};
 
 #[tokio::test(start_paused = true)]
 async fn an_ignored_instance_keeps_everything() {
@@ -77,6 +80,14 @@ async fn balancers_with_an_owner_keep_the_instance_and_others_do_not() {
         ("tg:mine", "elb-registrar:ignore"),
         ("tg:mine", "elbv2.k8s.aws/cluster"),
         ("lb:mine-alb", "elb-registrar:ignore"),
+        // The cloud provider of Kubernetes, the AWS Load Balancer Controller, EKS Auto Mode, and ECS.
+        ("clb:mine", "KubernetesCluster"),
+        ("tg:mine", "ingress.k8s.aws/stack"),
+        ("lb:mine-alb", "service.k8s.aws/stack"),
+        ("tg:mine", "eks:eks-cluster-name"),
+        ("tg:mine", "service.eks.amazonaws.com/stack"),
+        ("lb:mine-alb", "ingress.eks.amazonaws.com/stack"),
+        ("lb:mine-alb", "AmazonECSManaged"),
     ] {
         let stage = Stage::new();
         stage.classic("mine").instances_group("mine").classic("shop").instances_group("web").instance("web-1");
@@ -86,6 +97,152 @@ async fn balancers_with_an_owner_keep_the_instance_and_others_do_not() {
         assert_eq!(stage.places("web-1"), [kept], "{what} {key}\n{}", stage.describe());
         assert_eq!(stage.held("web-1"), ["clb:shop", "tg:web:80"], "{what} {key}");
     }
+}
+
+/// Keys of instances on which a controller registers what runs there.
+const NODES: [&str; 5] = [
+    "AmazonECSManaged",
+    "kubernetes.io/cluster/prod",
+    "eks:nodegroup-name",
+    "aws:eks:cluster-name",
+    "karpenter.sh/nodepool",
+];
+
+/// Returns what a report leaves alone of an instance.
+fn left_alone(report: &Value, id: &str) -> usize {
+    report["instances"][id]["left_alone"].as_array().map_or(0, Vec::len)
+}
+
+/// ECS registers a task of the network mode `bridge` on a port that Docker chooses
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html>, "hostPort").
+#[tokio::test(start_paused = true)]
+async fn what_a_controller_registers_on_its_node_is_left_to_it() {
+    for key in NODES {
+        let stage = Stage::new();
+        stage.instances_group("svc-a").instances_group("svc-b").addresses_group("edge").instance("node");
+        stage.tagged("node", key, "x").registered_at("node", &["tg:svc-a:32768", "tg:edge:443=eth0"]);
+        stage.stop_and_rest("node").await;
+        assert_eq!(stage.places("node"), ["tg:edge:443=eth0", "tg:svc-a:32768"], "{key}: {:?}", stage.held("node"));
+        let (report, id) = (stage.sweep().await.expect("a report"), stage.id("node"));
+        assert_eq!(left_alone(&report, &id), 2, "{key}: {report:#}");
+        // The controller gives the port to another service.
+        let target = || elbv2::Target { port: Some(32_768), ..elbv2::Target::new(&id) };
+        let arn = |group: &str| stage.world(|world| elbv2::arn_of(world, group)).expect("a group");
+        let (svc_a, svc_b) = (arn("svc-a"), arn("svc-b"));
+        stage.world(|world| elbv2::deregister(world, &svc_a, target())).expect("a target");
+        stage.start("node").until_it_is("node", InstanceState::Running).await;
+        stage.world(|world| elbv2::register(world, &svc_b, target())).expect("a running instance");
+        stage.rest().await;
+        assert_eq!(stage.places("node"), ["tg:edge:443=eth0", "tg:svc-b:32768"], "{key}\n{}", stage.describe());
+        assert_eq!(stage.count("CreateTags"), 0, "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_a_controllers_node_says_what_is_left_alone() {
+    for state in ["stopping", "shutting-down"] {
+        let stage = Stage::new();
+        stage.deliver_only(&[]).classic("shop").instances_group("web").instance("node").tagged(
+            "node",
+            "AmazonECSManaged",
+            "",
+        );
+        stage.registered_at("node", &["clb:shop", "tg:web:32768"]);
+        match state {
+            "stopping" => stage.stop("node"),
+            _ => stage.terminate("node"),
+        };
+        stage.sandbox.advance(std::time::Duration::from_secs(5)).await;
+        let report = stage.invoke(state_change(&stage, "node", state)).await.expect("a report");
+        assert_eq!(left_alone(&report, &stage.id("node")), 2, "{state}: {report:#}");
+        assert_eq!((stage.count("DeregisterTargets"), stage.count("CreateTags")), (0, 0), "{state}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_of_a_task_or_a_pod_tells_of_its_controller() {
+    for (description, interface_type) in [
+        ("arn:aws:ecs:us-east-1:123456789012:attachment/8c1b9c3e", "interface"),
+        ("aws-K8S-i-0123456789abcdef0", "interface"),
+        ("ECS trunk", "trunk"),
+    ] {
+        let stage = Stage::new();
+        let launch = Launch::new(&stage.subnet).interface(0, 0, NewInterface::default());
+        let (description, interface_type) = (description.to_owned(), interface_type.to_owned());
+        let ipv4 = Ipv4Wish::Exactly([10, 0, 0, 77].into());
+        let of_task =
+            NewInterface { description: description.clone(), interface_type, ipv4, ..NewInterface::default() };
+        stage.launch("node", launch.interface(1, 0, of_task)).addresses_group("task").instances_group("web");
+        stage.registered_at("node", &["tg:task:443=10.0.0.77", "tg:web"]);
+        stage.stop_and_rest("node").await;
+        let members = (stage.members("tg:task"), stage.members("tg:web"));
+        let all = (vec!["10.0.0.77:443".to_owned()], vec!["node:80".to_owned()]);
+        assert_eq!(members, all, "{description}\n{}", stage.describe());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_overrules_a_controller_for_an_instance() {
+    for key in NODES {
+        let stage = Stage::new();
+        stage.instances_group("web").classic("shop").instance("node").registered_at("node", &["tg:web", "clb:shop"]);
+        stage.tagged("node", key, "x").tagged("node", "elb-registrar:manage", "").stop_and_rest("node").await;
+        assert_eq!((stage.places("node").len(), stage.held("node").len()), (0, 2), "{key}");
+        stage.start_and_rest("node").await;
+        assert_eq!((stage.places("node").len(), stage.held("node").len()), (2, 0), "{key}\n{}", stage.describe());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_declared_on_a_controllers_node_is_the_operators() {
+    for declared in ["tg:exporter", "tg:exporter:9100"] {
+        let stage = Stage::new();
+        stage.instances_group("svc-a").group(TargetGroupSpec::instances("exporter", &stage.vpc, 9100)).instance("node");
+        stage.tagged("node", "AmazonECSManaged", "").tagged("node", "elb-registrar:register", declared);
+        stage.registered_at("node", &["tg:svc-a:32768", "tg:exporter:9100"]);
+        stage.stop_and_rest("node").await;
+        assert_eq!(stage.places("node"), ["tg:svc-a:32768"], "{declared}\n{}", stage.describe());
+        stage.start_and_rest("node").await;
+        assert_eq!(stage.places("node"), ["tg:exporter:9100", "tg:svc-a:32768"], "{declared}\n{}", stage.describe());
+        assert_eq!(stage.held("node"), Vec::<String>::new());
+    }
+}
+
+/// The hooks of a capacity provider's group are ended, whatever ECS has registered.
+#[tokio::test(start_paused = true)]
+async fn hooks_of_a_controllers_nodes_leave_its_registrations_alone() {
+    let stage = Stage::new();
+    stage.instances_group("svc-a");
+    let launch = HookSpec::launching(LAUNCH).heartbeat(300).metadata(r#"{"register": ["tg:svc-a:32769"]}"#);
+    let spec = GroupSpec::new("fleet", &stage.subnet)
+        .tag("AmazonECSManaged", "true")
+        .hook(launch.by_default(ActionResult::Abandon))
+        .hook(HookSpec::terminating(TERMINATE).heartbeat(300).by_default(ActionResult::Continue))
+        .desired(1);
+    stage.fleet(spec).rest().await;
+    assert_eq!((stage.ended_actions().len(), stage.members("tg:svc-a")), (1, Vec::new()), "{}", stage.describe());
+    let id = stage.member_states("fleet").remove(0).0;
+    let arn = stage.world(|world| elbv2::arn_of(world, "svc-a")).expect("a group");
+    let target = elbv2::Target { port: Some(32_768), ..elbv2::Target::new(&id) };
+    stage.world(|world| elbv2::register(world, &arn, target)).expect("a running instance");
+    stage.wants("fleet", 0).rest().await;
+    assert_eq!((stage.ended_actions().len(), stage.count("DeregisterTargets")), (2, 0), "{}", stage.describe());
+}
+
+/// An earlier version held what the controller had registered.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_on_a_controllers_node_stays_held_until_overruled() {
+    let stage = Stage::new();
+    stage.instances_group("svc-a").instance("node").registered("node", "tg:svc-a:32768").stop_and_rest("node").await;
+    assert_eq!(stage.held("node"), ["tg:svc-a:32768"]);
+    stage.tagged("node", "AmazonECSManaged", "").start_and_rest("node").await;
+    let report = stage.sweep().await.expect("a report");
+    assert_eq!(left_alone(&report, &stage.id("node")), 1, "{report:#}");
+    assert_eq!((stage.places("node").len(), stage.held("node").len()), (0, 1), "{}", stage.describe());
+    stage.tagged("node", "elb-registrar:manage", "");
+    stage.sweep().await.expect("a report");
+    stage.rest().await;
+    assert_eq!((stage.places("node").len(), stage.held("node").len()), (1, 0), "{}", stage.describe());
 }
 
 #[tokio::test(start_paused = true)]

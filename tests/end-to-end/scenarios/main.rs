@@ -2,6 +2,7 @@
 
 mod binary;
 mod calls;
+mod copies;
 mod courses;
 mod crashes;
 mod declared;

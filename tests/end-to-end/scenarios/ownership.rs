@@ -405,7 +405,7 @@ async fn a_tag_that_holds_a_bare_position_is_read_as_before() {
     stage.stop_and_rest("node").await;
     let arn = stage.world(|world| elbv2::arn_of(world, "shop")).expect("a group");
     let (_, group) = arn.split_once(":targetgroup/").expect("an ARN");
-    stage.tagged("node", "elb-registrar:held.2026-01-01T00:00:00Z.1", &format!("tg:{group}:443=eth1"));
+    stage.tagged("node", "elb-registrar:held.2026-01-05T08:00:00Z.1", &format!("tg:{group}:443=eth1"));
     stage.start_and_rest("node").await;
     assert_eq!((stage.members("tg:shop"), stage.held("node").len()), (vec!["10.0.0.70:443".to_owned()], 0));
 }

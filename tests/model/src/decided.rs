@@ -139,6 +139,7 @@ impl Told {
                 State::Out => InstanceState::Stopped,
             },
             launch_time: Some(time_of(self.seen.launch)),
+            made_at: None,
             stop_time: Some(time_of(self.seen.stop)),
             vpc: None,
             interfaces: Vec::new(),

@@ -116,6 +116,7 @@ mod tests {
             id: id.clone(),
             state: State::Stopped,
             launch_time: None,
+            made_at: None,
             stop_time: None,
             vpc: None,
             interfaces: Vec::new(),

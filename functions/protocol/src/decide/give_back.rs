@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::Attached;
+use super::{Attached, controller_of_wanted};
 use crate::{
     address::Address,
     call_error::CallError,
@@ -25,7 +25,7 @@ pub struct GiveBack {
     pub draining: Vec<(Registration, Drained)>,
     /// Registrations that are given up, with a warning, and that the tags need not hold any more.
     pub let_go: Vec<(Registration, Reason)>,
-    /// Registrations that are declared, and that an operator, a controller or a group looks after.
+    /// Registrations that are declared or held, and that an operator, a controller or a group looks after.
     pub left_alone: Vec<(Registration, Reason)>,
     /// Registrations that cannot be made until a person does something.
     pub stuck: Vec<(Registration, Reason)>,
@@ -69,8 +69,15 @@ pub fn give_back(
             true => attached.reason(&registration),
             false => attached.reason_if_declared(&registration),
         };
+        let of_controller = controller_of_wanted(instance, &registration, declared);
         match (standing, of_group) {
             (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
+            // What is held stays held: the operator may say that it is not the controller's.
+            (Standing::Absent(_) | Standing::Away(_) | Standing::Draining { .. } | Standing::Stuck(_), None)
+                if of_controller.is_some() =>
+            {
+                decision.left_alone.extend(of_controller.map(|reason| (registration, reason)));
+            }
             (_, Some(reason)) | (Standing::Never(reason), None) => {
                 let is_held = is_held.contains(&registration);
                 // A declaration stands in the operator's own tag, so no function can delete it, whether it is held as

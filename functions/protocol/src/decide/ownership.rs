@@ -3,21 +3,26 @@
 //! A target group lists an address and knows no instance. Inside the group's VPC an address is that of the interface
 //! that has it. Outside, networks may overlap. There an address is the instance's only while no other interface of the
 //! account has it, whatever zone the target is listed with.
+//!
+//! On an instance where a controller runs tasks or pods, a registration is the controller's, unless the operator says that
+//! it is not.
+
+use std::collections::BTreeSet;
 
 use crate::{
     address::Address,
+    balancer::{BalancerId, Declared},
+    controller::Controller,
+    declaration::Declaration,
     holder::Holders,
     id::InstanceId,
     instance::{Instance, Side},
     observed::{Reason, Target},
     presence::Facts,
-    registration::Registration,
+    registration::{Registration, TargetName},
+    tag,
     time::Timestamp,
 };
-
-/// How the keys of tags begin that a node of a Kubernetes cluster bears: those of its cluster, of EKS's managed node
-/// groups, and of EKS Auto Mode. <https://docs.aws.amazon.com/eks/latest/userguide/eks-using-tags.html>
-const OF_NODES: [&str; 3] = ["kubernetes.io/cluster/", "eks:", "aws:eks:"];
 
 /// Returns whether the instance's own description is not enough to tell whose a target is: it is outside its group's
 /// VPC, the instance does not have its address (any more), or it is an address that can move to another interface at
@@ -59,13 +64,69 @@ pub fn heir<'h>(instance: &'h Instance, target: &Target, holders: &'h Holders) -
 }
 
 /// Returns whether an instance has certainly got an address from another one: it runs, it ran already when the address
-/// was taken from the other's balancers at `taken_at`, and it is no node whose addresses Kubernetes hands out.
+/// was taken from the other's balancers at `taken_at`, and it is none on which a controller hands addresses out.
 pub fn is_heir(instance: &Instance, target: &Target, taken_at: Option<Timestamp>) -> bool {
     let side = target.address().and_then(|address| instance.side(address, target.vpc.as_ref()));
     let is_there = side == Some(if target.is_far() { Side::Far } else { Side::Near });
     let ran_already = instance.launch_time.zip(taken_at).is_some_and(|(launch, taken)| launch <= taken);
-    let is_node = instance.tags.keys().any(|key| OF_NODES.iter().any(|prefix| key.starts_with(prefix)));
+    let is_node = instance.controller().is_some();
     is_there && ran_already && !is_node && !instance.is_ignored() && Facts::of(instance).presence().is_in()
+}
+
+/// Returns the controller that may have made one of an instance's registrations, or may make another in its place;
+/// `None` if no controller runs there, or the operator says that this registration is not its own.
+///
+/// A port or an interface does not tell what a controller made: a port that ECS chooses, and one that a person registers,
+/// can be the same (<https://github.com/aws/amazon-ecs-agent/issues/500>), and what is given back wrongly is another
+/// service's traffic. What is left alone costs a dead entry while the instance is stopped.
+pub fn controller_of(instance: &Instance, registration: &Registration) -> Option<Reason> {
+    let controller = master(instance)?;
+    let value = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
+    let is_declared = Declaration::all_in(value).0.iter().any(|declared| may_mean(instance, declared, registration));
+    (!is_declared).then_some(Reason::ControllersHost(controller))
+}
+
+/// Returns the same of a registration that an instance should have. What is declared was completed by then, and has to
+/// be this very one.
+pub fn controller_of_wanted(
+    instance: &Instance,
+    registration: &Registration,
+    declared: &BTreeSet<Registration>,
+) -> Option<Reason> {
+    let is_open = || master(instance).filter(|_| !declared.contains(registration)).map(Reason::ControllersHost);
+    controller_of(instance, registration).or_else(is_open)
+}
+
+/// Returns the controller on an instance that no operator has overruled.
+fn master(instance: &Instance) -> Option<Controller> {
+    instance.controller().filter(|_| !instance.tags.contains_key(tag::MANAGE))
+}
+
+/// Returns whether a registration can be a declared one. What the declaration leaves out may be anything, except that a
+/// missing address is `eth0`, or the instance itself.
+fn may_mean(instance: &Instance, declared: &Declaration, registration: &Registration) -> bool {
+    let is_balancer = match (&declared.balancer, &registration.balancer) {
+        (Declared::Classic(declared), BalancerId::Classic(name)) => declared == name,
+        (Declared::TargetGroup(declared), BalancerId::TargetGroup(group)) => {
+            declared.name == group.name && declared.id.as_ref().is_none_or(|id| *id == group.id)
+        }
+        _ => false,
+    };
+    let TargetName { port, address, .. } = &registration.target;
+    let is_port = declared.target.port.is_none() || declared.target.port == *port;
+    let is_address = match (&declared.target.address, address) {
+        (None, None) => true,
+        (Some(_), None) => false,
+        (meant, Some(address)) => {
+            let meant = meant.as_ref().unwrap_or(&Address::ETH0);
+            match (meant, address) {
+                (Address::Interface(position), Address::Attached { index, .. }) => position == index,
+                (Address::Interface(_), Address::Literal(literal)) => instance.can_mean(meant, *literal),
+                _ => meant == address,
+            }
+        }
+    };
+    is_balancer && is_port && is_address
 }
 
 #[cfg(test)]
@@ -127,6 +188,30 @@ mod tests {
             let mut inside = holders("10.0.0.10", &[own]);
             inside.note_inside((VpcId::from("vpc-2"), address));
             assert_eq!(doubt(&instance, &target, &inside), Some(Reason::AddressOfGroupsVpc(address)));
+        }
+    }
+
+    #[test]
+    fn a_declaration_means_registrations_with_all_that_it_says() {
+        let own = "tg:api/00000000000000aa:9100";
+        let (eth0, eth1) = (format!("{own}=eth0"), format!("{own}=eth1.eni-0123456789abcdef0"));
+        for (declared, registration, means) in [
+            ("tg:api:9100", own, true),
+            ("tg:api", own, true),
+            ("tg:api/00000000000000aa:9100", own, true),
+            ("tg:api/00000000000000bb:9100", own, false),
+            ("tg:api:9101", own, false),
+            ("tg:apis:9100", own, false),
+            ("clb:api", own, false),
+            ("clb:api", "clb:api", true),
+            ("tg:api", &eth0, true),
+            ("tg:api", &eth1, false),
+            ("tg:api=eth1", &eth1, true),
+            ("tg:api=eth1", own, false),
+        ] {
+            let (declaration, registration): (Declaration, Registration) =
+                (declared.parse().unwrap(), registration.parse().unwrap());
+            assert_eq!(may_mean(&instance("i-1"), &declaration, &registration), means, "{declared} {registration}");
         }
     }
 }

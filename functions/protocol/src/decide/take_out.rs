@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Attached;
+use super::{Attached, controller_of};
 use crate::{
     held::{HeldTag, room},
     instance::Instance,
@@ -32,6 +32,7 @@ pub fn take_out(instance: &Instance, now: Timestamp, found: &[Found], attached: 
     let mut decision = TakeOut::default();
     for found in found {
         let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
+        let reason = reason.or_else(|| controller_of(instance, &found.registration));
         match reason.or_else(|| found.doubt.clone()) {
             Some(reason) => decision.left_alone.push((found.registration.clone(), reason)),
             None => decision.take.push((found.registration.clone(), found.target.clone())),

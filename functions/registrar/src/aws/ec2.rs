@@ -14,6 +14,7 @@ use aws_smithy_types::DateTime as SdkDateTime;
 use chrono::{DateTime, NaiveDateTime};
 use protocol::{
     call_error::CallError,
+    controller::Controller,
     id::InstanceId,
     instance::{Instance, Interface, State},
     network::Block,
@@ -205,6 +206,7 @@ fn instance(found: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
         id: found.instance_id()?.into(),
         state: State::from_name(state),
         launch_time: found.launch_time().and_then(timestamp),
+        made_at: found.network_interfaces().iter().find_map(attached_at_launch),
         stop_time: found.state_transition_reason().and_then(time_in_reason),
         vpc: found.vpc_id().map(Into::into),
         interfaces: found.network_interfaces().iter().filter_map(|one| interface(one, found.vpc_id())).collect(),
@@ -212,6 +214,13 @@ fn instance(found: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
             .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
             .collect(),
     })
+}
+
+/// Returns when an interface was attached, if it is `eth0`, which is attached by the launch.
+fn attached_at_launch(found: &aws_sdk_ec2::types::InstanceNetworkInterface) -> Option<Timestamp> {
+    let attachment = found.attachment()?;
+    let is_eth0 = attachment.device_index() == Some(0) && attachment.network_card_index().unwrap_or(0) == 0;
+    attachment.attach_time().filter(|_| is_eth0).and_then(timestamp)
 }
 
 /// Reads an interface. `eth0` is in its instance's VPC, and any other one may be in another.
@@ -224,6 +233,10 @@ fn interface(found: &aws_sdk_ec2::types::InstanceNetworkInterface, vpc: Option<&
     Some(Interface {
         id: found.network_interface_id()?.into(),
         vpc: found.vpc_id().or(vpc).map(Into::into),
+        controller: Controller::of_interface(
+            found.description().unwrap_or_default(),
+            found.interface_type().unwrap_or_default(),
+        ),
         prefixes: blocks(ipv4_prefixes.chain(ipv6_prefixes)).collect(),
         device_index: u32::try_from(attachment.device_index()?).ok()?,
         // Instance types with one card may leave the index out.

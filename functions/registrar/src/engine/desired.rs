@@ -73,6 +73,16 @@ pub(crate) fn broken_tags(instance: &Instance) -> Vec<Because> {
     instance.held().tags.into_iter().flat_map(broken).collect()
 }
 
+/// Returns the held tags of an instance that are older than the instance itself, each with what to do about it.
+pub(crate) fn copied_tags(instance: &Instance) -> Vec<Because> {
+    let name = |held: HeldTag| {
+        let why = "the tag is older than the instance, so it was copied from another one, and it gives nothing. Delete it; \
+                   what this instance should have, declare in the tag elb-registrar:register";
+        Because::of(&format!("tag {}", held.key), why)
+    };
+    instance.held().copied.into_iter().map(name).collect()
+}
+
 /// Returns the tags of an instance that declare something under a key that is nearly one of ours. The value decides: a
 /// tag of another tool has no registration in it.
 fn misspelt_declarations(instance: &Instance) -> impl Iterator<Item = Because> {
@@ -81,9 +91,11 @@ fn misspelt_declarations(instance: &Instance) -> impl Iterator<Item = Because> {
     declaring.map(|(key, _, odd)| Because::of(&format!("tag {key}"), odd))
 }
 
-/// Returns whether an instance should have anything, by its tags.
+/// Returns whether an instance should have anything, by its tags, or seems to.
 pub(crate) fn is_wanting(instance: &Instance) -> bool {
-    !instance.held().is_empty()
+    let held = instance.held();
+    !held.is_empty()
+        || !held.copied.is_empty()
         || instance.tags.contains_key(tag::REGISTER)
         || misspelt_declarations(instance).next().is_some()
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant as MonotonicTime;
 use super::{
     Look,
     arrival::{Arrival, GivenBack, drained_for},
-    desired::{Desired, is_wanting},
+    desired::{Desired, copied_tags, is_wanting},
     forget::forget_why,
     giving::REGISTER_WHY,
     hints::Hints,
@@ -87,7 +87,8 @@ impl Look<'_> {
         for (instance, decision) in &decisions {
             let (unnamed, absent) = before.remove(&instance.id).unwrap_or_default();
             let is_given = |registration: &Registration| given.contains(&(instance.id.clone(), registration.clone()));
-            let arrival = Arrival::of(decision, unnamed, &absent, is_given);
+            let mut arrival = Arrival::of(decision, unnamed, &absent, is_given);
+            arrival.unwaited.extend(copied_tags(instance));
             given_back.arrivals.insert(instance.id.clone(), arrival);
         }
         given_back

@@ -72,7 +72,7 @@ use crate::{
     report::Journal,
 };
 
-use desired::broken_tags;
+use desired::{broken_tags, copied_tags};
 use last_seen::LastSeen;
 use notes::Notes;
 use reading::{Age, Reading};
@@ -298,10 +298,10 @@ impl Look<'_> {
         }
     }
 
-    /// Names what a person should correct in an instance's tags: texts that are no registrations, and keys that are
-    /// nearly one of ours.
+    /// Names what a person should correct in an instance's tags: texts that are no registrations, tags that were copied
+    /// from another instance, and keys that are nearly one of ours.
     pub(crate) fn name_wrong_tags(&mut self, instance: &Instance) {
-        for because in broken_tags(instance) {
+        for because in broken_tags(instance).into_iter().chain(copied_tags(instance)) {
             self.notes.journal.needs_a_person(&instance.id, because);
         }
         for key in instance.tags.keys() {
@@ -395,9 +395,13 @@ impl Look<'_> {
 
     /// Leaves out instances that their groups keep out of service. They wait for another event, or for the sweep.
     /// Instances whose group could not be read wait, too.
+    ///
+    /// Of a new instance, EC2 may not show the tag yet that tells of a group. A restart costs no call for that.
     pub(crate) async fn in_service<'i>(&mut self, instances: Vec<&'i Instance>) -> Vec<&'i Instance> {
         let is_open = |instance: &&&Instance| {
-            let may_be_member = instance.auto_scaling_group().is_some() || self.reading.was_member(&instance.id);
+            let may_be_member = instance.auto_scaling_group().is_some()
+                || self.reading.was_member(&instance.id)
+                || instance.is_new(self.reading.at);
             may_be_member && matches!(self.reading.membership(&instance.id), Membership::NotRead)
         };
         let asked: BTreeSet<InstanceId> = instances.iter().filter(is_open).map(|i| i.id.clone()).collect();

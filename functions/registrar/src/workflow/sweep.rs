@@ -23,6 +23,7 @@ use protocol::{
     balancer::TargetGroupId,
     because::Because,
     call_error::CallError,
+    decide,
     id::InstanceId,
     instance::{Instance, State},
     member::Member,
@@ -299,6 +300,7 @@ impl Look<'_> {
         for (instance, attached) in self.attached(balancers, &others, &concerned).await {
             for found in &by_instance[&instance.id] {
                 let reason = found.owner.map(Reason::from).or_else(|| attached.reason(&found.registration));
+                let reason = reason.or_else(|| decide::controller_of(instance, &found.registration));
                 if let Some(reason) = reason {
                     self.notes.journal.left_alone(&instance.id, Because::of(&found.registration, reason));
                 }

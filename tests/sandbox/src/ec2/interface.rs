@@ -158,8 +158,10 @@ pub fn attach_interface(
         let message = format!("Instance '{instance_id}' is not in a state in which an interface can be attached");
         return Err(ApiError::sender("IncorrectInstanceState", message));
     }
-    let attachment = Attachment { instance_id: instance_id.to_owned(), device_index, network_card_index };
-    if instance.interfaces.iter().any(|other| other.attachment.as_ref() == Some(&attachment)) {
+    let attached_at = world.now();
+    let attachment = Attachment { instance_id: instance_id.to_owned(), device_index, network_card_index, attached_at };
+    let is_at_its_place = |other: &Interface| other.attachment.as_ref().is_some_and(|a| a.is_at_place_of(&attachment));
+    if instance.interfaces.iter().any(is_at_its_place) {
         let message =
             format!("Instance '{instance_id}' already has an interface attached at device index '{device_index}'.");
         return Err(ApiError::sender("InvalidParameterValue", message));

@@ -120,6 +120,17 @@ pub struct Attachment {
     pub device_index: u32,
     /// 0 is the card that every instance has.
     pub network_card_index: u32,
+    /// When it was attached. Neither a stop nor a start renews it
+    /// (<https://dev.classmethod.jp/articles/ec2-describe-instances-state-transition-reason/>).
+    pub attached_at: Timestamp,
+}
+
+impl Attachment {
+    /// Returns whether both are at the same place of the same instance.
+    pub(super) fn is_at_place_of(&self, other: &Self) -> bool {
+        let place = |one: &Self| (one.instance_id.clone(), one.network_card_index, one.device_index);
+        place(self) == place(other)
+    }
 }
 
 /// States of an instance, in the words of DescribeInstances and of the events.

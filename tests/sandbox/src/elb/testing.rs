@@ -50,7 +50,8 @@ pub(crate) fn sandbox(options: Options) -> Sandbox {
 /// A new running instance with one interface.
 pub(crate) fn run(world: &mut World, id: &str, subnet_id: &str, address: [u8; 4]) {
     let subnet = world.ec2.subnets[subnet_id].clone();
-    let attachment = Some(Attachment { instance_id: id.into(), device_index: 0, network_card_index: 0 });
+    let attached_at = world.now();
+    let attachment = Some(Attachment { instance_id: id.into(), device_index: 0, network_card_index: 0, attached_at });
     let interface = Interface {
         id: id.replacen("i-", "eni-", 1),
         subnet_id: subnet_id.into(),

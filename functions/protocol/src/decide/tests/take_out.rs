@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{
     balancer::BalancerId,
+    controller::Controller,
     decide::{Attached, take_out},
     observed::Reason,
     tag::Owner,
@@ -53,7 +54,7 @@ fn foreign_registrations_are_neither_held_nor_deregistered() {
     let not_unique = Reason::AddressNotUnique("10.9.0.10".parse().unwrap());
     let foreign = [
         Found { owner: Some(Owner::Ignored), ..found("ignored") },
-        Found { owner: Some(Owner::Kubernetes), ..found("kubernetes") },
+        Found { owner: Some(Owner::Controller(Controller::Kubernetes)), ..found("kubernetes") },
         found("attached"),
         Found { doubt: Some(not_unique.clone()), ..found("far") },
     ];
@@ -63,5 +64,5 @@ fn foreign_registrations_are_neither_held_nor_deregistered() {
     assert_eq!((decision.take, decision.hold), (vec![], BTreeSet::new()));
     let reasons: Vec<Reason> = decision.left_alone.into_iter().map(|(_, reason)| reason).collect();
     let asg = Reason::AttachedToGroup("asg".into());
-    assert_eq!(reasons, [Reason::Ignored, Reason::Kubernetes, asg, not_unique]);
+    assert_eq!(reasons, [Reason::Ignored, Reason::Controller(Controller::Kubernetes), asg, not_unique]);
 }

@@ -220,6 +220,7 @@ fn attachment(world: &World, one: &Interface, owner: AttachmentOwner) -> Element
         .text("deviceIndex", attachment.device_index)
         .text("networkCardIndex", attachment.network_card_index)
         .text("status", "attached")
+        .text("attachTime", time(attachment.attached_at))
         .text("deleteOnTermination", facts.is_none_or(|facts| facts.delete_on_termination))
         .optional("instanceId", shown.then_some(&attachment.instance_id))
         .optional("instanceOwnerId", shown.then_some(ACCOUNT));
