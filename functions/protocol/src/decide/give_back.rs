@@ -39,6 +39,8 @@ pub struct GiveBack {
     pub forget_when_given: Vec<HeldTag>,
     /// When to look again; `None` if all is settled.
     pub look_again: Option<Duration>,
+    /// Whether the registrations follow their addresses, from another instance that holds them.
+    pub is_followed: bool,
 }
 
 /// How long an address is still drained.

@@ -62,7 +62,9 @@ pub fn course(
     let is_entering_pool = member.is_some_and(|member| member.lifecycle_state.is_entering_warm_pool());
     if is_launch && (action.is_to_warm_pool || is_entering_pool) {
         let why = "it enters the warm pool, where it must get no traffic";
-        return Course::Complete(ActionResult::Continue, why.to_owned());
+        let course = Course::Complete(ActionResult::Continue, why.to_owned());
+        // The description may be of the action before, by which the instance entered the pool.
+        return if action.is_to_warm_pool { course } else { unless_young(course) };
     }
     let Some(member) = member else {
         return unless_young(Course::Over("its instance is not a member of the group any more"));
@@ -348,6 +350,11 @@ mod tests {
     fn an_instance_that_enters_the_warm_pool_is_not_waited_for() {
         let action = LifecycleAction { is_to_warm_pool: true, ..launch() };
         let course = course_of(&action, State::Running, "Warmed:Pending:Wait", 1);
+        assert!(matches!(course, Course::Complete(ActionResult::Continue, _)));
+        // It may have left the pool since, and the description may be of its way into it.
+        let early = course_of(&launch(), State::Running, "Warmed:Pending:Proceed", 1);
+        assert_eq!(early, Course::TooEarly(DESCRIPTION_RETRY));
+        let course = course_of(&launch(), State::Running, "Warmed:Pending:Wait", 60);
         assert!(matches!(course, Course::Complete(ActionResult::Continue, _)));
     }
 

@@ -21,7 +21,6 @@ use crate::{
     presence::Facts,
     registration::{Registration, TargetName},
     tag,
-    time::Timestamp,
 };
 
 /// Returns whether the instance's own description is not enough to tell whose a target is: it is outside its group's
@@ -63,12 +62,14 @@ pub fn heir<'h>(instance: &'h Instance, target: &Target, holders: &'h Holders) -
     holder.instance.as_ref().filter(|_| is_moved)
 }
 
-/// Returns whether an instance has certainly got an address from another one: it runs, it ran already when the address
-/// was taken from the other's balancers at `taken_at`, and it is none on which a controller hands addresses out.
-pub fn is_heir(instance: &Instance, target: &Target, taken_at: Option<Timestamp>) -> bool {
+/// Returns whether an instance has certainly got an address from another one: it runs, it ran already when the other
+/// one was told to stop, and it is none on which a controller hands addresses out.
+///
+/// The time in a held tag does not tell, since a tag is renewed if more is taken.
+pub fn is_heir(instance: &Instance, target: &Target, of: &Instance) -> bool {
     let side = target.address().and_then(|address| instance.side(address, target.vpc.as_ref()));
     let is_there = side == Some(if target.is_far() { Side::Far } else { Side::Near });
-    let ran_already = instance.launch_time.zip(taken_at).is_some_and(|(launch, taken)| launch <= taken);
+    let ran_already = instance.launch_time.zip(of.stop_time).is_some_and(|(launch, stop)| launch <= stop);
     let is_node = instance.controller().is_some();
     is_there && ran_already && !is_node && !instance.is_ignored() && Facts::of(instance).presence().is_in()
 }

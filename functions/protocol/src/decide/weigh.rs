@@ -23,7 +23,8 @@ pub enum Weight {
 
 /// Weighs an event against the description of its instance, which was read at `now`.
 pub fn weigh(notice: &Notice, instance: Option<&Instance>, now: Timestamp) -> Weight {
-    let young = |time: Timestamp| now - time < DESCRIPTION_LAG_MAX;
+    // A person made up a time that lies ahead: an event that waits for it would come back for years.
+    let young = |time: Timestamp| (now - time).abs() < DESCRIPTION_LAG_MAX;
     let Some(instance) = instance else {
         return match notice.announced {
             Some((state, time)) if !state.is_dying() && young(time) => Weight::TooEarly(DESCRIPTION_RETRY),

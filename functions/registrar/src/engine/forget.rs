@@ -41,13 +41,17 @@ impl Look<'_> {
             true => timeout_at(self.reading.running.ends_at(), self.untag(tags)).await.ok(),
             false => None,
         };
+        // What may be deleted counts as deleted, whatever the answer was.
+        let mut forgotten: BTreeMap<InstanceId, BTreeSet<Registration>> = BTreeMap::new();
         let Some(results) = results else {
-            for (id, _) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
+            for (id, decision) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
                 self.notes.look_again(id, AT_ONCE);
+                let of_tags = decision.forget.iter().flat_map(|tag| tag.registrations.iter().cloned());
+                forgotten.entry((*id).clone()).or_default().extend(of_tags.filter(|_| has_time));
             }
+            self.hold_again_unless_running(forgotten, &instances).await;
             return;
         };
-        let mut forgotten: BTreeMap<InstanceId, BTreeSet<Registration>> = BTreeMap::new();
         for (id, registrations, result) in results {
             match result {
                 Ok(()) => {
@@ -57,7 +61,10 @@ impl Look<'_> {
                     }
                     forgotten.entry(id).or_default().extend(registrations);
                 }
-                Err(error) => self.notes.call_failed(&id, None, &error),
+                Err(error) => {
+                    self.notes.call_failed(&id, None, &error);
+                    forgotten.entry(id).or_default().extend(registrations);
+                }
             }
         }
         self.hold_again_unless_running(forgotten, &instances).await;

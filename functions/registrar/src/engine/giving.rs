@@ -62,6 +62,8 @@ impl Look<'_> {
     pub(super) async fn register(&mut self, balancers: &Balancers, decisions: &mut [(&Instance, GiveBack)]) -> Given {
         let instances: BTreeMap<&InstanceId, &Instance> =
             decisions.iter().map(|(instance, _)| (&instance.id, *instance)).collect();
+        let followed = decisions.iter().filter(|(_, decision)| decision.is_followed);
+        let followed: BTreeSet<InstanceId> = followed.map(|(instance, _)| instance.id.clone()).collect();
         let items = decisions.iter_mut().flat_map(|(instance, decision)| {
             let id = &instance.id;
             decision.register.drain(..).map(|(registration, target)| (id.clone(), registration, target))
@@ -85,12 +87,11 @@ impl Look<'_> {
                 match result {
                     Ok(false) => left.push(item),
                     Ok(true) => {
-                        if has_target(instances[id], &item.2) {
-                            self.notes.journal.deed(id, Action::Register, registration, REGISTER_WHY);
+                        let why = if followed.contains(id) { FOLLOW_WHY } else { REGISTER_WHY };
+                        self.notes.journal.deed(id, Action::Register, registration, why);
+                        if !followed.contains(id) {
                             let started_at = instances[id].launch_time;
                             self.notes.journal.seconds_to_back(id, self.reading.seconds_since(started_at));
-                        } else {
-                            self.notes.journal.deed(id, Action::Register, registration, FOLLOW_WHY);
                         }
                         given.registered.insert((item.0.clone(), item.1.clone()));
                         given.items.push(item);

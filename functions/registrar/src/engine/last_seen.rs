@@ -65,7 +65,11 @@ fn has_lost_addresses(now: &Instance) -> bool {
 
 /// Returns an instance that is out, with the network that it had before. The tags of a terminated instance fade away,
 /// too: a tag of the operator's counts until the end.
+///
+/// Prefixes are left out. Another interface can have one by now, and no call finds it by an address in the prefix.
 pub(super) fn with_what_it_had(before: &Instance, now: &Instance) -> Instance {
     let tags = if now.state.is_dying() { before.tags.clone() } else { now.tags.clone() };
-    Instance { vpc: before.vpc.clone(), interfaces: before.interfaces.clone(), tags, ..now.clone() }
+    let mut interfaces = before.interfaces.clone();
+    interfaces.iter_mut().for_each(|interface| interface.prefixes.clear());
+    Instance { vpc: before.vpc.clone(), interfaces, tags, ..now.clone() }
 }

@@ -396,12 +396,12 @@ impl Look<'_> {
     /// Leaves out instances that their groups keep out of service. They wait for another event, or for the sweep.
     /// Instances whose group could not be read wait, too.
     ///
-    /// Of a new instance, EC2 may not show the tag yet that tells of a group. A restart costs no call for that.
+    /// Of a new instance, EC2 may not show the tag yet that tells of a group, and may show a declaration already.
     pub(crate) async fn in_service<'i>(&mut self, instances: Vec<&'i Instance>) -> Vec<&'i Instance> {
         let is_open = |instance: &&&Instance| {
             let may_be_member = instance.auto_scaling_group().is_some()
                 || self.reading.was_member(&instance.id)
-                || instance.is_new(self.reading.at);
+                || (instance.is_new(self.reading.at) && instance.tags.contains_key(tag::REGISTER));
             may_be_member && matches!(self.reading.membership(&instance.id), Membership::NotRead)
         };
         let asked: BTreeSet<InstanceId> = instances.iter().filter(is_open).map(|i| i.id.clone()).collect();

@@ -7,12 +7,13 @@ use protocol::{
     address::Address,
     because::Because,
     call_error::CallError,
-    decide,
+    decide::{self, GiveBack},
     holder::Holders,
     id::InstanceId,
     instance::Instance,
     observed::{Found, Reason, Standing, Target},
     registration::{Registration, ZONE_ALL},
+    timing::DRAINING_RETRY,
 };
 
 use super::{Item, Look, give_back::look};
@@ -151,35 +152,44 @@ impl Look<'_> {
                 return;
             }
         };
-        let mut followed: BTreeMap<&InstanceId, Vec<(Registration, Standing)>> = BTreeMap::new();
+        let ours: Vec<&Instance> = heirs.iter().filter(|heir| self.is_ours(heir)).collect();
+        let mut asked: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
         for (instance, registration, target) in &away {
-            let heir = heirs
-                .iter()
-                .find(|heir| decide::is_heir(heir, target, instance.held().taken_at(registration, self.reading.at)));
-            let Some(heir) = heir else { continue };
-            let asked = [(heir, BTreeSet::from([registration.clone()]))];
-            let of_heir = look(balancers, &asked, None).await.remove(&heir.id).unwrap_or_default();
-            let is_followed = |standing: &Standing| {
-                matches!(standing, Standing::InPlace(_) | Standing::Absent(_) | Standing::Draining { .. })
-            };
-            let of_heir = of_heir.into_iter().filter(|(_, standing)| is_followed(standing));
-            followed.entry(&instance.id).or_default().extend(of_heir);
+            let heir = ours.iter().copied().find(|heir| decide::is_heir(heir, target, instance));
+            asked.extend(heir.map(|heir| (heir, BTreeSet::from([registration.clone()]))));
         }
-        let instances: Vec<&Instance> = wanted.iter().map(|(instance, _)| *instance).collect();
+        let standings = look(balancers, &asked, None).await;
+        let concerned = standings.values().flatten().map(|(registration, _)| registration.balancer.clone()).collect();
+        let instances: Vec<&Instance> = heirs.iter().filter(|heir| standings.contains_key(&heir.id)).collect();
         let mut decisions = Vec::new();
-        let concerned = followed.values().flatten().map(|(registration, _)| registration.balancer.clone()).collect();
-        for (instance, attached) in self.attached(balancers, &instances, &concerned).await {
-            let Some(standings) = followed.remove(&instance.id) else { continue };
-            let decision = decide::give_back(instance, self.reading.at, standings, &BTreeSet::new(), &attached);
-            self.note(instance, &decision);
-            decisions.push((instance, decision));
+        for (heir, attached) in self.attached(balancers, &instances, &concerned).await {
+            let mut decision = GiveBack { is_followed: true, ..GiveBack::default() };
+            for (registration, standing) in &standings[&heir.id] {
+                match (standing, attached.reason_if_declared(registration)) {
+                    (Standing::Absent(target), None) => decision.register.push((registration.clone(), target.clone())),
+                    (Standing::Draining { .. }, None) => self.wait_for_heir(&away, registration),
+                    _ => {}
+                }
+            }
+            decisions.push((heir, decision));
         }
         match self.engine.mode {
+            // The held tag stays until its own instance runs again, and is let go then.
             Mode::Enforce => {
-                drop(self.register(balancers, &mut decisions).await);
-                self.forget(&mut decisions).await;
+                let given = self.register(balancers, &mut decisions).await;
+                self.look_after_giving(balancers, &given, &mut decisions).await;
             }
             Mode::Observe => self.rehearse_give_back(&decisions),
+        }
+    }
+
+    /// Notes that an address still drains which another instance has by now. The event of the one that held it comes
+    /// again.
+    fn wait_for_heir(&mut self, away: &[(&Instance, Registration, Target)], registration: &Registration) {
+        for (instance, _, _) in away.iter().filter(|(_, other, _)| other == registration) {
+            let why = "its address has another host by now, and is still being drained";
+            self.notes.waiting(&instance.id, Because::of(registration, why));
+            self.notes.look_again(&instance.id, DRAINING_RETRY);
         }
     }
 

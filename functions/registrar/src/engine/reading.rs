@@ -79,7 +79,7 @@ pub(crate) struct Reading {
 
 /// How old a reading is, and when it was made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(crate) struct Times {
     age: Age,
     at: Timestamp,
     running: Age,
@@ -112,12 +112,12 @@ impl Reading {
     }
 
     /// Returns how old the reading is.
-    pub(super) fn times(&self) -> Times {
+    pub(crate) fn times(&self) -> Times {
         Times { age: self.age, at: self.at, running: self.running }
     }
 
     /// Makes the reading as old again as it was: what was read again served one step only.
-    pub(super) fn set_times(&mut self, Times { age, at, running }: Times) {
+    pub(crate) fn set_times(&mut self, Times { age, at, running }: Times) {
         (self.age, self.at, self.running) = (age, at, running);
     }
 

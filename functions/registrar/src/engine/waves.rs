@@ -97,6 +97,8 @@ impl Look<'_> {
                 self.look_before_taking(balancers, &wave, &mut open).await;
             }
             is_first = false;
+            // An instance may be dropped while its own items are deregistered: its next tags could not be written.
+            ready.retain(|item| is_open(&open, item));
             let described: BTreeMap<InstanceId, &Instance> =
                 open.iter().map(|(id, (instance, _))| (id.clone(), *instance)).collect();
             self.drop_moved(&mut open, ready.clone(), |id| described[id]).await;
@@ -133,7 +135,11 @@ impl Look<'_> {
     ///
     /// Returns the balancers whose wave has to come again, because its tags are too old by now to be relied on.
     async fn renew(&mut self, open: &mut Open<'_>, ready: &mut Vec<Item>) -> BTreeSet<BalancerId> {
-        if open.is_empty() || !self.reading.age.is_to_be_renewed() {
+        // A member that runs may be back in service at any moment, whatever its reading's age.
+        let is_kept_out =
+            |instance: &Instance| matches!(self.presence(instance), Presence::Out(WhyOut::KeptOutOfService(_)));
+        let may_be_back = open.values().any(|(instance, _)| is_kept_out(instance));
+        if open.is_empty() || !(may_be_back || self.reading.age.is_to_be_renewed()) {
             return BTreeSet::new();
         }
         let age = Age::new();

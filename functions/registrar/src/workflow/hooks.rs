@@ -121,6 +121,11 @@ impl Engine {
         let kept_alive = kept_alive.filter_map(|action| Some((action.action, action.hook?.heartbeat_timeout)));
         let kept_alive: Vec<_> = kept_alive.collect();
         let heartbeats = Heartbeats::begin(self.clients.auto_scaling.clone(), kept_alive.into_iter()).await;
+        for UnderWay { action, course, .. } in &mut under_way {
+            if heartbeats.is_over(action) {
+                *course = Course::Over(OVER);
+            }
+        }
         let seen = heartbeats.during(look.steer(&mut under_way, &described.instances, members, settings)).await;
         let open_of = |id: &InstanceId| seen.open.get(id).map_or(&[][..], Vec::as_slice);
         // A tag has to show before the next look, which a short hook does not wait for.
@@ -242,7 +247,10 @@ impl Look<'_> {
         }
         // What is dying does not wait: it soon loses its addresses.
         let out = given_in_vain.iter().copied().filter(|instance| !self.engine.served.has_stop_of(instance));
+        // The others were not read again meanwhile.
+        let before = self.reading.times();
         self.converge_out(&out.collect::<Vec<_>>()).await;
+        self.reading.set_times(before);
         self.reading.set_members(&instances.keys().cloned().collect(), members);
         let mut seen = self.register_entering(&arriving.into_values().collect::<Vec<_>>()).await;
         let deregistered = self.deregister_leaving(leaving.into_values().collect()).await;

@@ -73,3 +73,10 @@ fn an_instance_that_starts_is_left_to_the_next_event() {
     let instance = holding(State::Pending, &[]);
     assert!(matches!(weigh(&notice(State::Pending, 100), Some(&instance), at(101)), Weight::Nothing(_)));
 }
+
+#[test]
+fn an_event_whose_time_lies_ahead_is_not_waited_for() {
+    let notice = notice(State::Stopping, 7_200);
+    assert_eq!(weigh(&notice, Some(&holding(State::Running, &[])), at(0)), Weight::Converge);
+    assert!(matches!(weigh(&notice, None, at(0)), Weight::Nothing(_)));
+}
