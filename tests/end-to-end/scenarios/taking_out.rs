@@ -395,6 +395,8 @@ async fn what_was_held_before_a_crash_can_be_held_again() {
         let stage = Stage::new();
         in_many_groups(&stage, groups, tags);
         let _fault = stage.sandbox.fault(kth(action, kth_call, Verdict::KillAfter));
+        // The event comes again after half an hour, and no other one comes.
+        stage.deliver_only(&["stopping", "running"]);
         stage.stop("web-1").sandbox.advance(Duration::from_secs(3 * 3_600)).await;
         let context = format!("{groups} groups, {tags} tags, {action} {kth_call}");
         assert_eq!(stage.places("web-1"), Vec::<String>::new(), "{context}\n{:?}", stage.tags("web-1"));

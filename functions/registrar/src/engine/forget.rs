@@ -43,29 +43,24 @@ impl Look<'_> {
         };
         // What may be deleted counts as deleted, whatever the answer was.
         let mut forgotten: BTreeMap<InstanceId, BTreeSet<Registration>> = BTreeMap::new();
-        let Some(results) = results else {
+        if results.is_none() {
             for (id, decision) in decisions.iter().filter(|(_, decision)| !decision.forget.is_empty()) {
                 self.notes.look_again(id, AT_ONCE);
                 let of_tags = decision.forget.iter().flat_map(|tag| tag.registrations.iter().cloned());
                 forgotten.entry((*id).clone()).or_default().extend(of_tags.filter(|_| has_time));
             }
-            self.hold_again_unless_running(forgotten, &instances).await;
-            return;
-        };
-        for (id, registrations, result) in results {
+        }
+        for (id, registrations, result) in results.into_iter().flatten() {
             match result {
                 Ok(()) => {
                     for registration in &registrations {
                         let why = forget_why(decisions[&id], registration);
                         self.notes.journal.deed(&id, Action::Forget, registration, why);
                     }
-                    forgotten.entry(id).or_default().extend(registrations);
                 }
-                Err(error) => {
-                    self.notes.call_failed(&id, None, &error);
-                    forgotten.entry(id).or_default().extend(registrations);
-                }
+                Err(error) => self.notes.call_failed(&id, None, &error),
             }
+            forgotten.entry(id).or_default().extend(registrations);
         }
         self.hold_again_unless_running(forgotten, &instances).await;
     }
