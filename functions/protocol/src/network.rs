@@ -31,6 +31,10 @@ pub struct Subnet {
     pub owner: String,
     /// Its ranges, of either family.
     pub blocks: Vec<Block>,
+    /// The service that uses it, if EC2 says so: `Elastic VMware Service`, whose hosts have no interfaces of EC2
+    /// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Subnet.html>, `type`). A word that AWS adds later means
+    /// that another one does.
+    pub service: Option<String>,
 }
 
 /// What was read of some VPCs.
@@ -60,6 +64,11 @@ pub enum Whose {
     Unknown {
         /// The account that owns the subnet.
         owner: String,
+    },
+    /// Perhaps a host of a service that uses the subnet without interfaces.
+    OfService {
+        /// The service.
+        service: String,
     },
     /// None: a subnet can give the address to the next host.
     Free,
@@ -102,9 +111,10 @@ impl Networks {
         }
         // "Participants cannot view ... resources that belong to other participants or the VPC owner"; the owner "can view
         // the details for all the network interfaces" (VPC guide, "Share your VPC subnets with other accounts").
-        match subnet.owner == self.account {
-            true => Whose::Free,
-            false => Whose::Unknown { owner: subnet.owner.clone() },
+        match &subnet.service {
+            _ if subnet.owner != self.account => Whose::Unknown { owner: subnet.owner.clone() },
+            Some(service) => Whose::OfService { service: service.clone() },
+            None => Whose::Free,
         }
     }
 
@@ -168,7 +178,8 @@ mod tests {
 
     fn networks(owner: &str) -> Networks {
         let blocks = ["10.0.0.0/24", "2600:1f18::/64"].map(|text| text.parse().unwrap()).to_vec();
-        let subnets = BTreeMap::from([("vpc-1".into(), vec![Subnet { owner: owner.to_owned(), blocks }])]);
+        let subnets =
+            BTreeMap::from([("vpc-1".into(), vec![Subnet { owner: owner.to_owned(), blocks, service: None }])]);
         let delegated = ["10.0.0.32/28", "2600:1f18::5:0:0:0/80"].map(|text| text.parse().unwrap());
         let mut networks = Networks::of(ACCOUNT, subnets);
         networks.note(&"vpc-1".into(), None, ["10.0.0.10".parse().unwrap()], delegated);

@@ -245,6 +245,20 @@ pub enum Reason {
         /// The family that the group takes.
         family: Family,
     },
+    /// The target is registered with another server id for QUIC than the one that is wanted. "You must deregister the
+    /// target and then provide a new server ID when you register the target again"
+    /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetDescription.html>), and no
+    /// function deregisters an instance that runs.
+    #[error(
+        "the target is registered with the QUIC server id {found}, and not with {wanted}: deregister it and register it \
+         anew, or delete what is wrong in the instance's tags"
+    )]
+    OtherQuicId {
+        /// The id that is registered.
+        found: String,
+        /// The id that is held or declared.
+        wanted: String,
+    },
     /// Two networks may use the same addresses.
     #[error(
         "{0} is the address of another interface, too, and a target outside its group's VPC does not say whose it is"

@@ -52,6 +52,16 @@ impl Registration {
     pub fn in_group(group: TargetGroupId, target: TargetName) -> Self {
         Self { balancer: BalancerId::TargetGroup(group), target }
     }
+
+    /// Returns whether two registrations are the same but for their ids for QUIC.
+    pub fn has_other_quic_id_than(&self, other: &Self) -> bool {
+        let without_id = |of: &Self| {
+            let target = TargetName { quic_id: None, ..of.target.clone() };
+            Self { target, ..of.clone() }
+        };
+        let (Some(id), Some(other_id)) = (&self.target.quic_id, &other.target.quic_id) else { return false };
+        id != other_id && without_id(self) == without_id(other)
+    }
 }
 
 impl fmt::Display for Registration {

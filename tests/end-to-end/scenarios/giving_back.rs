@@ -405,3 +405,66 @@ async fn a_refusal_that_hits_a_whole_fleet_costs_few_calls() {
     stage.rest().await;
     assert_eq!(stage.members("tg:web").len(), 100, "{}", stage.describe());
 }
+
+const QUIC_ID: &str = "0x0123456789abcdef";
+const OTHER_QUIC_ID: &str = "0xfedcba9876543210";
+
+/// Creates an instance in the group `quic`, with a server id.
+fn quic(stage: &Stage) {
+    let (instances, protocol) = (elbv2::TargetType::Instance, Some("QUIC"));
+    let spec = elbv2::TargetGroupSpec::new("quic", instances, protocol, Some(443), Some(&stage.vpc));
+    stage
+        .world(|world| {
+            let group = elbv2::create_target_group(world, spec)?;
+            let balancer = elbv2::create_load_balancer(world, elbv2::Kind::Network, "quic-nlb", &stage.vpc)?;
+            elbv2::attach(world, &group, &balancer, 443)
+        })
+        .expect("a group that Elastic Load Balancing accepts");
+    stage.instance("web-1").registered("web-1", &format!("tg:quic:443+{QUIC_ID}"));
+}
+
+/// "You must deregister the target and then provide a new server ID when you register the target again"
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetDescription.html>).
+#[tokio::test(start_paused = true)]
+async fn a_target_with_another_quic_id_is_named_and_left() {
+    let stage = Stage::new();
+    quic(&stage);
+    stage.stop_and_rest("web-1").await.deliver_only(&[]);
+    stage.sandbox.advance(Duration::from_secs(3_600)).await;
+    stage.start("web-1").until_it_is("web-1", ec2::InstanceState::Running).await;
+    stage.registered("web-1", &format!("tg:quic:443+{OTHER_QUIC_ID}"));
+    for _ in 0..2 {
+        let report = stage.sweep().await.expect("a report");
+        let named = report["instances"][stage.id("web-1")]["needs_a_person"].to_string();
+        assert!(named.contains(QUIC_ID) && named.contains(OTHER_QUIC_ID), "{report:#}");
+        stage.sandbox.advance(Duration::from_secs(900)).await;
+    }
+    let (other, held) = (format!("web-1:443+{OTHER_QUIC_ID}"), format!("tg:quic:443+{QUIC_ID}"));
+    assert_eq!((stage.members("tg:quic"), stage.held("web-1")), (vec![other], vec![held]), "{}", stage.describe());
+    assert_eq!(stage.count("DeregisterTargets"), 1, "a running instance is never deregistered for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_quic_id_that_was_registered_last_is_given_back() {
+    let stage = Stage::new();
+    quic(&stage);
+    stage.stop_and_rest("web-1").await.deliver_only(&["stopping", "stopped"]);
+    stage.sandbox.advance(Duration::from_secs(3_600)).await;
+    stage.start("web-1").until_it_is("web-1", ec2::InstanceState::Running).await;
+    stage.registered("web-1", &format!("tg:quic:443+{OTHER_QUIC_ID}"));
+    stage.sandbox.advance(Duration::from_secs(900)).await;
+    stage.stop_and_rest("web-1").await.deliver_only(&["running"]);
+    stage.sandbox.advance(Duration::from_secs(3_600)).await;
+    stage.start_and_rest("web-1").await;
+    let other = format!("web-1:443+{OTHER_QUIC_ID}");
+    assert_eq!((stage.members("tg:quic"), stage.held("web-1")), (vec![other], Vec::new()), "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declaration_without_a_quic_id_is_met_by_any() {
+    let stage = Stage::new();
+    quic(&stage);
+    stage.tagged("web-1", "elb-registrar:register", "tg:quic:443");
+    let report = stage.sweep_with(serde_json::json!({ "report": "all" })).await.expect("a report");
+    assert_eq!(report["instances"][stage.id("web-1")]["needs_a_person"], serde_json::Value::Null, "{report:#}");
+}

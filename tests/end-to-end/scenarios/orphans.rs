@@ -136,6 +136,20 @@ async fn in_a_subnet_that_another_account_shares_no_orphan_is_found() {
     assert_eq!(stage.members("tg:edge").len(), 3);
 }
 
+/// Hosts of Amazon Elastic VMware Service have no interfaces of EC2, and are reached by `ip` targets
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Subnet.html>, `type`).
+#[tokio::test(start_paused = true)]
+async fn in_a_subnet_of_vmware_no_orphan_is_found() {
+    for settings in [&PRUNING[..], &[("PruneOrphans", "prune-unattached")]] {
+        let stage = bereft(settings).await;
+        stage.world(|world| ec2::use_subnet_for_vmware(world, &stage.subnet));
+        let report = sweep(&stage).await;
+        assert_eq!(fates(&report), ["cannot-tell", "cannot-tell"], "{report}");
+        assert!(report["orphans"][0]["why"].as_str().is_some_and(|why| why.contains("VMware")), "{report}");
+        assert_eq!(stage.members("tg:edge").len(), 3);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn orphans_in_groups_with_a_guardian_are_left_to_it() {
     for (what, key) in [

@@ -54,7 +54,7 @@ pub enum Fate {
     Unattached,
     /// An operator or a controller looks after its target group.
     LeftAlone,
-    /// An interface of another account may have it, so it stays registered.
+    /// An interface of another account may have it, or a host without any, so it stays registered.
     CannotTell,
 }
 
@@ -87,8 +87,7 @@ pub fn places(listed: &[AddressTarget]) -> BTreeSet<(VpcId, std::net::IpAddr)> {
 /// Returns the targets whose address no interface is known to have, or one that is attached to nothing, by networks that were read after the targets.
 pub fn among<'t>(listed: &'t [AddressTarget], networks: &Networks) -> Vec<(&'t AddressTarget, Whose)> {
     let whose = |target: &'t AddressTarget| (target, networks.whose(&target.vpc, target.address));
-    let is_orphan =
-        |(_, whose): &(_, Whose)| matches!(whose, Whose::Free | Whose::Unattached(_) | Whose::Unknown { .. });
+    let is_orphan = |(_, whose): &(_, Whose)| !matches!(whose, Whose::Interface | Whose::Outside);
     listed.iter().map(whose).filter(is_orphan).collect()
 }
 
@@ -100,6 +99,13 @@ pub fn judge(target: &AddressTarget, whose: &Whose, owners: &BTreeMap<TargetGrou
             format!(
                 "no interface that this account can see has the address, and its subnet belongs to the account {owner}: \
                  what other accounts have there is not shown"
+            ),
+        ),
+        (Whose::OfService { service }, _) => (
+            Fate::CannotTell,
+            format!(
+                "no interface has the address, and its subnet is one of {service}, whose hosts have no interfaces that \
+                 EC2 shows"
             ),
         ),
         (_, Some(owner)) => (Fate::LeftAlone, Reason::from(*owner).to_string()),

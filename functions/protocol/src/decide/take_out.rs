@@ -74,6 +74,11 @@ impl TakeOut {
         if !self.hold.is_empty() {
             // Otherwise an instance that is stopped again and again before it settles would collect a tag each time.
             self.superseded = older.into_iter().filter(|tag| tag.malformed.is_empty()).collect();
+            for tag in &mut self.superseded {
+                // A target has one id for QUIC at a time: the one that is taken now has replaced the older one.
+                let is_replaced = |old: &Registration| self.take.iter().any(|(now, _)| now.has_other_quic_id_than(old));
+                tag.registrations.retain(|registration| !is_replaced(registration));
+            }
             self.hold.extend(self.superseded.iter().flat_map(|tag| tag.registrations.iter().cloned()));
         }
     }

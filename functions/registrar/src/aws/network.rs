@@ -60,7 +60,8 @@ impl Ec2 {
                     let blocks = found.cidr_block().into_iter().chain(ipv6);
                     let blocks = blocks.filter_map(|text| text.parse().ok()).collect();
                     let owner = found.owner_id().unwrap_or_default().to_owned();
-                    subnets.entry(vpc.into()).or_default().push(Subnet { owner, blocks });
+                    let service = found.r#type().filter(|text| !text.is_empty()).map(str::to_owned);
+                    subnets.entry(vpc.into()).or_default().push(Subnet { owner, blocks, service });
                 }
             };
             let next = DescribeSubnetsOutput::next_token;

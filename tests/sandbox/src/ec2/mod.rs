@@ -23,7 +23,7 @@ pub use interface::{
 };
 pub use launch::{InterfaceSource, Launch, LaunchInterface, launch, launch_running};
 pub use lifecycle::{shut_itself_down, start, stop, terminate};
-pub use network::{create_dual_stack_vpc, create_subnet, create_vpc, share_subnet_from};
+pub use network::{create_dual_stack_vpc, create_subnet, create_vpc, share_subnet_from, use_subnet_for_vmware};
 pub(crate) use tags::resource_type;
 pub use tags::{remove_tag, set_tag};
 pub use wire::answer;
@@ -81,6 +81,8 @@ pub struct Subnet {
     pub ipv6_cidr: Option<(Ipv6Addr, u8)>,
     /// The account that owns it: another one, if it is shared with the account of the sandbox.
     pub owner: String,
+    /// Its type: `Elastic VMware Service`, or none (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Subnet.html>).
+    pub kind: Option<String>,
 }
 
 /// A network interface.

@@ -54,6 +54,15 @@ pub fn share_subnet_from(world: &mut World, subnet_id: &str, owner: &str) {
     world.ec2.subnets.get_mut(subnet_id).expect("the fixture's subnet exists").owner = owner.to_owned();
 }
 
+/// Makes a subnet one of Amazon Elastic VMware Service. Its hosts have no network interfaces of EC2 there.
+///
+/// # Panics
+/// If there is no such subnet: a fixture's mistake.
+pub fn use_subnet_for_vmware(world: &mut World, subnet_id: &str) {
+    let subnet = world.ec2.subnets.get_mut(subnet_id).expect("the fixture's subnet exists");
+    subnet.kind = Some("Elastic VMware Service".to_owned());
+}
+
 pub(super) fn add_vpc(world: &mut World, cidr: &str, dual_stack: bool) -> Result<String, ApiError> {
     let cidr = v4_block(cidr)?;
     if !(16..=28).contains(&cidr.1) {
@@ -96,7 +105,7 @@ pub(super) fn add_subnet(
     }
     let id = world.invent_id("subnet");
     let (vpc_id, zone) = (vpc_id.to_owned(), zone.to_owned());
-    let subnet = Subnet { id: id.clone(), vpc_id, zone, cidr, ipv6_cidr, owner: ACCOUNT.to_owned() };
+    let subnet = Subnet { id: id.clone(), vpc_id, zone, cidr, ipv6_cidr, owner: ACCOUNT.to_owned(), kind: None };
     world.ec2.subnets.insert(id.clone(), subnet);
     Ok(id)
 }

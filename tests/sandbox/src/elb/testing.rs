@@ -37,6 +37,7 @@ pub(crate) fn sandbox(options: Options) -> Sandbox {
                 cidr: (net.into(), 24),
                 ipv6_cidr: None,
                 owner: crate::ACCOUNT.to_owned(),
+                kind: None,
             };
             world.ec2.subnets.insert(id, subnet);
         }

@@ -167,9 +167,22 @@ pub(super) fn address_target(group: &TargetGroup, member: &Member) -> Option<Add
     Some(AddressTarget { group, vpc, address, target, registration, health })
 }
 
-/// Returns the health of a wanted registration, if it is in place. The group's type and family need not be known: a
-/// group has targets of one sort only, so any target of the instance that is listed there is the one.
+/// Returns the health of a wanted registration, if it is in place. A target with another id for QUIC is not: a client
+/// that has the wanted one would not reach the instance.
 pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health> {
+    let found = member_of(wanted, members)?;
+    other_quic_id(wanted, found).is_none().then(|| found.health.clone())
+}
+
+/// Returns the id for QUIC that a target has, if another one is wanted.
+fn other_quic_id<'m>(wanted: Wanted<'_>, member: &'m Member) -> Option<&'m String> {
+    let wanted = wanted.registration.target.quic_id.as_ref()?;
+    member.quic_id.as_ref().filter(|found| !found.eq_ignore_ascii_case(wanted))
+}
+
+/// Returns the target of a wanted registration, whatever its id for QUIC is. The group's type and family need not be
+/// known: a group has targets of one sort only, so any target of the instance that is listed there is the one.
+fn member_of<'m>(wanted: Wanted<'_>, members: &'m [Member]) -> Option<&'m Member> {
     let TargetName { port, address, .. } = &wanted.registration.target;
     let is_it = |member: &&Member| {
         let is_target = match address {
@@ -178,7 +191,7 @@ pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health>
         };
         is_target && Some(member.port) == *port && !member.is_draining
     };
-    members.iter().find(is_it).map(|member| member.health.clone())
+    members.iter().find(is_it)
 }
 
 /// Returns whether the group has to be described before a health can be judged. A zone that is not enabled needs a
@@ -213,6 +226,10 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
         }
         (other, _) => return Standing::Never(Reason::WrongTargetType(other.clone())),
     };
+    if let Some(found) = member_of(wanted, members).and_then(|member| other_quic_id(wanted, member)) {
+        let wanted = quic_id.clone().unwrap_or_default();
+        return Standing::Stuck(Reason::OtherQuicId { found: found.clone(), wanted });
+    }
     // "You must wait for the deregistration delay to complete before you can register the same IP address again". The
     // sentence does not mention ports, so any port of the address counts. An instance id need not wait.
     let is_same_address = |member: &Member| address.is_some() && member.is_draining && same_address(&member.id, &id);

@@ -259,6 +259,7 @@ pub(super) fn subnet(world: &World, name: &str, subnet: &Subnet, order: &mut Ord
         .text("subnetId", &subnet.id)
         .text("vpcId", &subnet.vpc_id)
         .text("ownerId", &subnet.owner)
+        .optional("type", subnet.kind.as_ref())
         .text("state", "available")
         .text("availabilityZone", &subnet.zone)
         .text("cidrBlock", format!("{}/{}", subnet.cidr.0, subnet.cidr.1))
