@@ -85,7 +85,7 @@ impl Told {
         let found: Vec<Found> = in_place.each().map(found).collect();
         let decision = take_out(&instance, functions_now(), &found, &Attached::default());
         // The same again, as it is decided after the reading was renewed.
-        let mut renewed = TakeOut { take: decision.take.clone(), ..TakeOut::default() };
+        let mut renewed = TakeOut::of(decision.take.clone());
         renewed.decide_holding(&instance, functions_now());
         [decision, renewed].into_iter().all(|decision| {
             let keys: Vec<String> = decision.superseded.into_iter().map(|tag| tag.key).collect();

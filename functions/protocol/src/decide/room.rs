@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::TakeOut;
+use super::{TakeOut, take_out::Written};
 use crate::{
     balancer::BalancerId,
     held::{HeldTag, tags_needed},
@@ -71,9 +71,11 @@ impl TakeOut {
         self.room += deleted.len();
     }
 
-    /// Notes that registrations were written into so many new tags. Returns the older tags that say nothing more.
-    pub fn note_held(&mut self, held: &BTreeSet<Registration>, tags: usize) -> Vec<HeldTag> {
-        self.room = self.room.saturating_sub(tags);
+    /// Notes that registrations were written into new tags with some keys, as decided at `taken_at`. Returns the older
+    /// tags that say nothing more.
+    pub fn note_held(&mut self, held: &BTreeSet<Registration>, keys: Vec<String>, taken_at: Timestamp) -> Vec<HeldTag> {
+        self.room = self.room.saturating_sub(keys.len());
+        self.written.push(Written { keys, taken_at, registrations: held.clone() });
         self.hold.retain(|registration| !held.contains(registration));
         let is_covered = |tag: &HeldTag| !tag.registrations.iter().any(|registration| self.hold.contains(registration));
         let (covered, left) = std::mem::take(&mut self.superseded).into_iter().partition(is_covered);

@@ -23,8 +23,18 @@ pub struct TakeOut {
     pub superseded: Vec<HeldTag>,
     /// How many more tags the instance can have.
     pub room: usize,
+    /// What this decision has written so far, and the descriptions may not show yet.
+    pub(super) written: Vec<Written>,
     /// Registrations that stay, each with why.
     pub left_alone: Vec<(Registration, Reason)>,
+}
+
+/// Registrations that were written into tags a moment ago.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) keys: Vec<String>,
+    pub(super) taken_at: Timestamp,
+    pub(super) registrations: BTreeSet<Registration>,
 }
 
 /// Decides about an instance that is out and was read at `now`, with all that a scan found of it.
@@ -48,6 +58,11 @@ fn is_fresh(taken_at: Timestamp, now: Timestamp) -> bool {
 }
 
 impl TakeOut {
+    /// Returns a decision to deregister some registrations, of which nothing is held yet.
+    pub fn of(take: Vec<(Registration, Target)>) -> Self {
+        Self { take, ..Self::default() }
+    }
+
     /// Returns whether a registration has to be deregistered.
     pub fn takes(&self, registration: &Registration) -> bool {
         self.take.iter().any(|(other, _)| other == registration)
@@ -58,16 +73,22 @@ impl TakeOut {
     /// That is the time of the reading that entitles to deregister. A tag that was fresh at an earlier reading need not
     /// be fresh any more.
     pub fn decide_holding(&mut self, instance: &Instance, now: Timestamp) {
-        self.room = room(&instance.tags);
+        // EC2's description lags behind what it has answered.
+        let is_shown = |key: &String| instance.tags.contains_key(key);
+        self.written.retain(|written| !written.keys.iter().all(is_shown));
+        let unseen = self.written.iter().flat_map(|written| &written.keys).filter(|key| !is_shown(key)).count();
+        self.room = room(&instance.tags).saturating_sub(unseen);
         if instance.state.is_dying() {
             // The instance never runs again, so no registration has to be restored.
             (self.hold, self.superseded) = Default::default();
             return;
         }
         let held = instance.held();
-        let is_fresh = |tag: &HeldTag| tag.taken_at(now).is_some_and(|taken_at| is_fresh(taken_at, now));
-        let (fresh, older): (Vec<_>, Vec<_>) = held.tags.into_iter().partition(is_fresh);
-        let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).collect();
+        let is_fresh_tag = |tag: &HeldTag| tag.taken_at(now).is_some_and(|taken_at| is_fresh(taken_at, now));
+        let (fresh, older): (Vec<_>, Vec<_>) = held.tags.into_iter().partition(is_fresh_tag);
+        let written = self.written.iter().filter(|written| is_fresh(written.taken_at, now));
+        let written = written.flat_map(|written| &written.registrations);
+        let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).chain(written).collect();
         let taken = self.take.iter().map(|(registration, _)| registration);
         self.hold = taken.filter(|registration| !safe.contains(registration)).cloned().collect();
         self.superseded = Vec::new();

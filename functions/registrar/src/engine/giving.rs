@@ -289,7 +289,7 @@ impl Look<'_> {
         for (instance, _) in out {
             let own = given.iter().filter(|(id, _, _)| *id == instance.id);
             let take = own.map(|(_, registration, target)| (registration.clone(), target.clone())).collect();
-            let mut decision = TakeOut { take, ..TakeOut::default() };
+            let mut decision = TakeOut::of(take);
             decision.decide_holding(instance, at);
             decisions.push((instance, decision));
         }

@@ -59,8 +59,8 @@ struct Holding {
     ids: Vec<InstanceId>,
 }
 
-/// The result of holding, for each set of registrations, with the number of its tags.
-type Held = Vec<(BTreeSet<Registration>, usize, Results<InstanceId, ()>)>;
+/// The result of holding, for each set of registrations, with the keys of its tags.
+type Held = Vec<(BTreeSet<Registration>, Vec<String>, Results<InstanceId, ()>)>;
 
 /// The result of deregistering: `false` if there was no time left for it.
 type Deregistered = Results<Item, bool>;
@@ -283,7 +283,7 @@ impl Look<'_> {
     /// Notes what is held by now, and drops the instances whose tags could not be written.
     async fn note_held(&mut self, held: Held, open: &mut Open<'_>) {
         let mut superseded = BTreeMap::new();
-        for (registrations, tags, results) in &held {
+        for (registrations, keys, results) in &held {
             for (id, result) in results {
                 let Some((instance, decision)) = open.get_mut(id) else { continue };
                 match result {
@@ -292,7 +292,7 @@ impl Look<'_> {
                         for registration in registrations {
                             self.notes.journal.deed(id, Action::Hold, registration, &why);
                         }
-                        superseded.insert(id.clone(), decision.note_held(registrations, *tags));
+                        superseded.insert(id.clone(), decision.note_held(registrations, keys.clone(), self.reading.at));
                     }
                     Err(error) => {
                         let why = format!("cannot hold, so nothing was deregistered: {}", error.to_sentence());
@@ -378,7 +378,7 @@ async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Held {
             let Holding { registrations, tags, ids } = holding;
             let call = async |ids: Vec<InstanceId>| ec2.tag(&ids, &tags).await;
             let results = of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await);
-            (registrations, tags.len(), results)
+            (registrations, tags.into_iter().map(|(key, _)| key).collect(), results)
         }
         .boxed()
     });

@@ -18,6 +18,11 @@ fn wave(names: &[&str]) -> BTreeSet<BalancerId> {
     names.iter().map(|name| BalancerId::Classic((*name).into())).collect()
 }
 
+/// Returns the keys of so many tags.
+fn keys(tags: usize) -> Vec<String> {
+    (0..tags).map(|tag| format!("elb-registrar:held.x.{tag}")).collect()
+}
+
 fn texts(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
@@ -43,11 +48,11 @@ fn a_wave_fills_its_tags_if_there_is_less_room() {
     let mut short = decision(holding(State::Stopped, &[]), 47, &names, 100);
     let held = short.next_to_hold(&wave(&names[12..]));
     assert_eq!((held.len(), held.contains(&clb(names[12])), held.contains(&clb(names[13]))), (6, true, true));
-    assert_eq!(short.note_held(&held, 1), []);
+    assert_eq!(short.note_held(&held, keys(1), at(100)), []);
     let all = wave(&names);
     let held = short.next_to_hold(&all);
     assert_eq!(held.len(), 8, "the rest");
-    short.note_held(&held, 2);
+    short.note_held(&held, keys(2), at(100));
     assert_eq!((short.next_to_hold(&all), short.unheld_of(&all)), ([].into(), [].into()));
 }
 
@@ -58,7 +63,7 @@ fn what_fits_is_held_if_there_is_no_room_for_all() {
     let mut short = decision(holding(State::Stopped, &[]), 48, &names, 100);
     let held = short.next_to_hold(&wave(&names));
     assert_eq!(held.len(), 12);
-    short.note_held(&held, 2);
+    short.note_held(&held, keys(2), at(100));
     assert_eq!(short.next_to_hold(&wave(&names)), [].into());
     assert_eq!(short.unheld_of(&wave(&names)).len(), 2);
 }
@@ -74,7 +79,7 @@ fn a_tag_that_is_written_anew_makes_room_for_the_next() {
     for _ in 0..2 {
         let held = short.next_to_hold(&wave(&names));
         assert_eq!(held.len(), 6);
-        let covered = short.note_held(&held, 1);
+        let covered = short.note_held(&held, keys(1), at(100));
         assert_eq!(covered.len(), 1);
         short.note_deleted(&covered);
     }
@@ -94,4 +99,22 @@ fn a_settled_tag_whose_registrations_are_in_place_makes_way() {
     assert_eq!(settled.next_to_hold(&all), [clb("a"), clb("b")].into());
     assert_eq!(of(81, &["a", "b"]).in_the_way(&all, at(200)), [], "an invocation may rely on it");
     assert_eq!(of(80, &["a"]).in_the_way(&wave(&["a"]), at(200)), [], "b is out");
+}
+
+#[test]
+fn what_was_written_a_moment_ago_counts_though_no_description_shows_it() {
+    let names: Vec<String> = (0..14).map(long).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let instance = holding(State::Stopped, &[]);
+    let mut short = decision(instance.clone(), 47, &names, 100);
+    let held = short.next_to_hold(&wave(&names[..6]));
+    short.note_held(&held, keys(1), at(100));
+    let before = (short.room, short.unheld_of(&wave(&names)).len());
+    // The next reading is older than the tag.
+    let mut described = instance;
+    described.tags.extend((0..47).map(|n| (format!("cost-centre-{n}"), "x".to_owned())));
+    short.decide_holding(&described, at(115));
+    assert_eq!((short.room, short.unheld_of(&wave(&names)).len()), before);
+    short.decide_holding(&described, at(140));
+    assert_eq!(short.unheld_of(&wave(&names)).len(), 14, "the tag is fresh no more");
 }
