@@ -17,8 +17,12 @@ use crate::{
 
 impl TakeOut {
     /// Returns what should be written into tags before a wave is deregistered. It is empty if nothing has to be
-    /// written, or if nothing fits.
-    pub fn next_to_hold(&self, wave: &BTreeSet<BalancerId>) -> BTreeSet<Registration> {
+    /// written, or if nothing fits. Tags are filled up with registrations of the `following` waves.
+    pub fn next_to_hold<'w>(
+        &self,
+        wave: &BTreeSet<BalancerId>,
+        following: impl IntoIterator<Item = &'w BTreeSet<BalancerId>>,
+    ) -> BTreeSet<Registration> {
         let mut next = self.unheld_of(wave);
         if next.is_empty() {
             return next;
@@ -29,7 +33,7 @@ impl TakeOut {
         let touched: Vec<&HeldTag> = self.superseded_with_any(&next).collect();
         next.extend(touched.iter().flat_map(|tag| tag.registrations.iter().cloned()));
         if tags_needed(&next) <= self.room {
-            return self.filled_up(next);
+            return self.filled_up(next, following);
         }
         // A tag that is written anew makes room for the next one.
         let moved = touched.iter().map(|tag| tag.registrations.iter().cloned().collect::<BTreeSet<_>>());
@@ -98,19 +102,21 @@ impl TakeOut {
         self.superseded.iter().filter(|tag| tag.registrations.iter().any(|registration| of.contains(registration)))
     }
 
-    /// Adds registrations of later waves, as many as need no further tag.
-    fn filled_up(&self, mut next: BTreeSet<Registration>) -> BTreeSet<Registration> {
+    /// Adds registrations of the waves that follow, as many as need no further tag. Those of a wave that comes much later
+    /// would have to be held again by then.
+    fn filled_up<'w>(
+        &self,
+        mut next: BTreeSet<Registration>,
+        following: impl IntoIterator<Item = &'w BTreeSet<BalancerId>>,
+    ) -> BTreeSet<Registration> {
         let tags = tags_needed(&next);
-        let others = self.hold.iter().filter(|other| self.takes(other) && !next.contains(*other)).cloned();
-        let mut added = BTreeSet::new();
-        for other in others {
-            let with_it: BTreeSet<Registration> = next.iter().chain(&added).cloned().chain([other.clone()]).collect();
-            if tags_needed(&with_it) > tags {
+        for other in following.into_iter().flat_map(|wave| self.unheld_of(wave)) {
+            let is_new = next.insert(other.clone());
+            if is_new && tags_needed(&next) > tags {
+                next.remove(&other);
                 break;
             }
-            added.insert(other);
         }
-        next.extend(added);
         next
     }
 }

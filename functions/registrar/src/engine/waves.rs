@@ -104,7 +104,7 @@ impl Look<'_> {
             self.drop_moved(&mut open, ready.clone(), |id| described[id]).await;
             ready.retain(|item| is_open(&open, item));
             self.make_room(&mut open, &wave).await;
-            let holdings = self.holdings(&mut open, &wave);
+            let holdings = self.holdings(&mut open, &wave, &waves);
             let ec2 = self.engine.clients.ec2.clone();
             taken_out.is_any |= !ready.is_empty();
             let (deregistered, held) = join(deregister(balancers, ready, self.reading.age), hold(ec2, holdings)).await;
@@ -255,12 +255,17 @@ impl Look<'_> {
 
     /// Returns what has to be written into tags before a wave is deregistered, with one call for all instances that get
     /// the same. Drops what does not fit.
-    fn holdings(&mut self, open: &mut Open<'_>, wave: &BTreeSet<BalancerId>) -> Vec<Holding> {
+    fn holdings(
+        &mut self,
+        open: &mut Open<'_>,
+        wave: &BTreeSet<BalancerId>,
+        following: &VecDeque<BTreeSet<BalancerId>>,
+    ) -> Vec<Holding> {
         let stamp = Stamp { taken_at: self.reading.at, nonce: fastrand::u32(..) };
         let mut by_content: BTreeMap<BTreeSet<Registration>, Vec<InstanceId>> = BTreeMap::new();
         let mut full: Vec<(InstanceId, BTreeSet<Registration>)> = Vec::new();
         for (id, (_, decision)) in open.iter() {
-            let (unheld, next) = (decision.unheld_of(wave), decision.next_to_hold(wave));
+            let (unheld, next) = (decision.unheld_of(wave), decision.next_to_hold(wave, following));
             match (unheld.is_empty(), next.is_empty()) {
                 (true, _) => {}
                 (false, true) => full.push((id.clone(), unheld)),

@@ -58,11 +58,6 @@ impl<'a> Heartbeats<'a> {
         heartbeats
     }
 
-    /// Returns whether the last heartbeat of an action was refused because the action is over.
-    pub(super) fn is_over(&self, action: &LifecycleAction) -> bool {
-        self.lock().get(action.token.as_str()).is_some_and(|beat| !beat.may_be_there())
-    }
-
     /// Works, and keeps the actions alive meanwhile.
     pub(super) async fn during<T>(&self, work: impl Future<Output = T> + Send) -> T {
         let (work, beating) = (work.boxed(), self.keep_alive().boxed());

@@ -121,11 +121,6 @@ impl Engine {
         let kept_alive = kept_alive.filter_map(|action| Some((action.action, action.hook?.heartbeat_timeout)));
         let kept_alive: Vec<_> = kept_alive.collect();
         let heartbeats = Heartbeats::begin(self.clients.auto_scaling.clone(), kept_alive.into_iter()).await;
-        for UnderWay { action, course, .. } in &mut under_way {
-            if heartbeats.is_over(action) {
-                *course = Course::Over(OVER);
-            }
-        }
         let seen = heartbeats.during(look.steer(&mut under_way, &described.instances, members, settings)).await;
         let open_of = |id: &InstanceId| seen.open.get(id).map_or(&[][..], Vec::as_slice);
         // A tag has to show before the next look, which a short hook does not wait for.

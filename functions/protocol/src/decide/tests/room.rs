@@ -34,10 +34,10 @@ fn long(n: usize) -> String {
 #[test]
 fn all_is_held_at_once_if_it_fits_twice() {
     let fits = decision(holding(State::Stopped, &[]), 48, &["a", "b"], 100);
-    assert_eq!(fits.next_to_hold(&wave(&["a"])), [clb("a"), clb("b")].into());
-    assert_eq!(fits.next_to_hold(&wave(&["c"])), [].into());
+    assert_eq!(fits.next_to_hold(&wave(&["a"]), []), [clb("a"), clb("b")].into());
+    assert_eq!(fits.next_to_hold(&wave(&["c"]), []), [].into());
     let full = decision(holding(State::Stopped, &[]), 50, &["a"], 100);
-    assert_eq!(full.next_to_hold(&wave(&["a"])), [].into());
+    assert_eq!(full.next_to_hold(&wave(&["a"]), []), [].into());
 }
 
 #[test]
@@ -46,14 +46,14 @@ fn a_wave_fills_its_tags_if_there_is_less_room() {
     let names: Vec<String> = (0..14).map(long).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut short = decision(holding(State::Stopped, &[]), 47, &names, 100);
-    let held = short.next_to_hold(&wave(&names[12..]));
+    let held = short.next_to_hold(&wave(&names[12..]), [&wave(&names)]);
     assert_eq!((held.len(), held.contains(&clb(names[12])), held.contains(&clb(names[13]))), (6, true, true));
     assert_eq!(short.note_held(&held, keys(1), at(100)), []);
     let all = wave(&names);
-    let held = short.next_to_hold(&all);
+    let held = short.next_to_hold(&all, []);
     assert_eq!(held.len(), 8, "the rest");
     short.note_held(&held, keys(2), at(100));
-    assert_eq!((short.next_to_hold(&all), short.unheld_of(&all)), ([].into(), [].into()));
+    assert_eq!((short.next_to_hold(&all, []), short.unheld_of(&all)), ([].into(), [].into()));
 }
 
 #[test]
@@ -61,10 +61,10 @@ fn what_fits_is_held_if_there_is_no_room_for_all() {
     let names: Vec<String> = (0..14).map(long).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut short = decision(holding(State::Stopped, &[]), 48, &names, 100);
-    let held = short.next_to_hold(&wave(&names));
+    let held = short.next_to_hold(&wave(&names), []);
     assert_eq!(held.len(), 12);
     short.note_held(&held, keys(2), at(100));
-    assert_eq!(short.next_to_hold(&wave(&names)), [].into());
+    assert_eq!(short.next_to_hold(&wave(&names), []), [].into());
     assert_eq!(short.unheld_of(&wave(&names)).len(), 2);
 }
 
@@ -77,7 +77,7 @@ fn a_tag_that_is_written_anew_makes_room_for_the_next() {
     let mut short = decision(both, 47, &names, 1_000);
     assert_eq!(short.in_the_way(&wave(&names), at(1_000)), []);
     for _ in 0..2 {
-        let held = short.next_to_hold(&wave(&names));
+        let held = short.next_to_hold(&wave(&names), []);
         assert_eq!(held.len(), 6);
         let covered = short.note_held(&held, keys(1), at(100));
         assert_eq!(covered.len(), 1);
@@ -92,11 +92,11 @@ fn a_settled_tag_whose_registrations_are_in_place_makes_way() {
         |taken_at: i64, names: &[&str]| decision(holding(State::Stopped, &[(taken_at, &["a", "b"])]), 49, names, 200);
     let all = wave(&["a", "b"]);
     let mut settled = of(80, &["a", "b"]);
-    assert_eq!(settled.next_to_hold(&all), [].into(), "no room");
+    assert_eq!(settled.next_to_hold(&all, []), [].into(), "no room");
     let deleted = settled.in_the_way(&all, at(200));
     assert_eq!(deleted.len(), 1);
     settled.note_deleted(&deleted);
-    assert_eq!(settled.next_to_hold(&all), [clb("a"), clb("b")].into());
+    assert_eq!(settled.next_to_hold(&all, []), [clb("a"), clb("b")].into());
     assert_eq!(of(81, &["a", "b"]).in_the_way(&all, at(200)), [], "an invocation may rely on it");
     assert_eq!(of(80, &["a"]).in_the_way(&wave(&["a"]), at(200)), [], "b is out");
 }
@@ -107,7 +107,7 @@ fn what_was_written_a_moment_ago_counts_though_no_description_shows_it() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let instance = holding(State::Stopped, &[]);
     let mut short = decision(instance.clone(), 47, &names, 100);
-    let held = short.next_to_hold(&wave(&names[..6]));
+    let held = short.next_to_hold(&wave(&names[..6]), []);
     short.note_held(&held, keys(1), at(100));
     let before = (short.room, short.unheld_of(&wave(&names)).len());
     // The next reading is older than the tag.
