@@ -52,8 +52,9 @@ impl TakeOut {
 
     /// Returns older tags that can be deleted before a wave's tags are written, because there is no room for both.
     ///
-    /// All that they hold is still registered. They are so old that no invocation deregisters anything because of them.
-    /// So if the process dies after their deletion, nothing has changed.
+    /// All that they hold is still registered, or is held by another tag that stays: two invocations have held it. They
+    /// are so old that no invocation deregisters anything because of them. So if the process dies after their deletion,
+    /// nothing is lost.
     pub fn in_the_way(&self, wave: &BTreeSet<BalancerId>, now: Timestamp) -> Vec<HeldTag> {
         let next = self.unheld_of(wave);
         let needed: BTreeSet<Registration> = self
@@ -66,7 +67,19 @@ impl TakeOut {
         }
         let has_settled = |tag: &HeldTag| tag.taken_at(now).is_none_or(|taken_at| taken_at + SETTLE <= now);
         let is_in_place = |tag: &HeldTag| tag.registrations.iter().all(|registration| self.takes(registration));
-        self.superseded.iter().filter(|tag| has_settled(tag) && is_in_place(tag)).cloned().collect()
+        let (mut in_the_way, mut others): (Vec<&HeldTag>, Vec<&HeldTag>) =
+            self.superseded.iter().partition(|tag| has_settled(tag) && is_in_place(tag));
+        let mut index = 0;
+        while index < others.len() {
+            let rest = others.iter().enumerate().filter(|(other, _)| *other != index);
+            let rest: BTreeSet<&Registration> = rest.flat_map(|(_, tag)| &tag.registrations).collect();
+            let is_doubled = others[index].registrations.iter().all(|registration| rest.contains(registration));
+            match is_doubled && has_settled(others[index]) {
+                true => in_the_way.push(others.remove(index)),
+                false => index += 1,
+            }
+        }
+        in_the_way.into_iter().cloned().collect()
     }
 
     /// Notes that some older tags are deleted.

@@ -118,3 +118,16 @@ fn what_was_written_a_moment_ago_counts_though_no_description_shows_it() {
     short.decide_holding(&described, at(140));
     assert_eq!(short.unheld_of(&wave(&names)).len(), 14, "the tag is fresh no more");
 }
+
+#[test]
+fn a_tag_whose_registrations_other_tags_hold_makes_way() {
+    // Two invocations have held the same, and a and b are out.
+    let twice = holding(State::Stopped, &[(60, &["a", "b"]), (70, &["a", "b"])]);
+    let full = decision(twice.clone(), 48, &["c"], 200);
+    let deleted = full.in_the_way(&wave(&["c"]), at(200));
+    assert_eq!(deleted.len(), 1, "one of them stays");
+    assert_eq!(decision(twice, 48, &["c"], 175).in_the_way(&wave(&["c"]), at(175)), [], "an invocation may rely on it");
+    let once = holding(State::Stopped, &[(60, &["a", "b"]), (70, &["a"])]);
+    let deleted = decision(once, 48, &["c"], 200).in_the_way(&wave(&["c"]), at(200));
+    assert_eq!(deleted.iter().map(|tag| tag.registrations.len()).collect::<Vec<_>>(), [1], "b is nowhere else");
+}
