@@ -27,12 +27,23 @@ async fn registered_by_its_hook(hook: &str, settings: &[Setting]) -> (Stage, Str
     (stage, id)
 }
 
+/// Puts the member into Standby.
+fn enter_standby(stage: &Stage, id: &str) {
+    let ids = [id.to_owned()];
+    stage.world(|world| auto_scaling::enter_standby(world, "fleet", &ids, Leaving::Decrements)).expect("standby");
+}
+
+/// Terminates the member as an operator does, and lets its group have none.
+async fn terminate_by_hand(stage: &Stage, id: &str) {
+    stage.world(|world| ec2::terminate(world, id)).expect("terminated by an operator");
+    stage.world(|world| auto_scaling::set_desired(world, "fleet", 0)).expect("no member");
+    stage.rest().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn in_scope_tagged_an_event_takes_out_what_a_hook_declared() {
     let (stage, id) = registered_by_its_hook("elb-registrar-in", &[TAGGED]).await;
-    stage.world(|world| ec2::terminate(world, &id)).expect("terminated by an operator");
-    stage.world(|world| auto_scaling::set_desired(world, "fleet", 0)).expect("no member");
-    stage.rest().await;
+    terminate_by_hand(&stage, &id).await;
     assert_eq!(stage.members("tg:edge"), Vec::<String>::new(), "{}", stage.describe());
 }
 
@@ -40,9 +51,7 @@ async fn in_scope_tagged_an_event_takes_out_what_a_hook_declared() {
 async fn in_scope_tagged_a_sweep_takes_out_what_a_hook_declared() {
     let (stage, id) = registered_by_its_hook("elb-registrar-in", &[TAGGED]).await;
     stage.deliver_only(&[]);
-    stage
-        .world(|world| auto_scaling::enter_standby(world, "fleet", std::slice::from_ref(&id), Leaving::Decrements))
-        .expect("standby");
+    enter_standby(&stage, &id);
     stage.world(|world| ec2::stop(world, &id)).expect("stopped");
     stage.rest().await;
     stage.sweep().await.expect("a sweep");
@@ -53,9 +62,7 @@ async fn in_scope_tagged_a_sweep_takes_out_what_a_hook_declared() {
 #[tokio::test(start_paused = true)]
 async fn in_scope_tagged_a_sweep_takes_out_a_hooks_member_in_standby() {
     let (stage, id) = registered_by_its_hook("elb-registrar-in", &[TAGGED]).await;
-    stage
-        .world(|world| auto_scaling::enter_standby(world, "fleet", std::slice::from_ref(&id), Leaving::Decrements))
-        .expect("standby");
+    enter_standby(&stage, &id);
     stage.rest().await;
     stage.sweep().await.expect("a sweep");
     assert_eq!(stage.members("tg:edge"), Vec::<String>::new(), "{}", stage.describe());
@@ -65,9 +72,7 @@ async fn in_scope_tagged_a_sweep_takes_out_a_hooks_member_in_standby() {
 async fn the_prefix_of_hooks_decides_for_all_functions() {
     let settings = [TAGGED, ("LifecycleHookPrefix", "traffic")];
     let (stage, id) = registered_by_its_hook("traffic-in", &settings).await;
-    stage.world(|world| ec2::terminate(world, &id)).expect("terminated by an operator");
-    stage.world(|world| auto_scaling::set_desired(world, "fleet", 0)).expect("no member");
-    stage.rest().await;
+    terminate_by_hand(&stage, &id).await;
     assert_eq!(stage.members("tg:edge"), Vec::<String>::new(), "{}", stage.describe());
 }
 
@@ -79,9 +84,7 @@ async fn in_scope_tagged_members_of_groups_without_our_hooks_are_left_alone() {
     stage.fleet(spec.desired(1)).rest().await;
     let id = stage.member_states("fleet").remove(0).0;
     stage.world(|world| sandbox::elb::register(world, "shop", &id)).expect("registered");
-    stage
-        .world(|world| auto_scaling::enter_standby(world, "fleet", std::slice::from_ref(&id), Leaving::Decrements))
-        .expect("standby");
+    enter_standby(&stage, &id);
     stage.world(|world| ec2::stop(world, &id)).expect("stopped");
     stage.rest().await;
     stage.sweep().await.expect("a sweep");

@@ -31,7 +31,7 @@ impl TakeOut {
             return self.hold.clone();
         }
         let touched: Vec<&HeldTag> = self.superseded_with_any(&next).collect();
-        next.extend(touched.iter().flat_map(|tag| tag.registrations.iter().cloned()));
+        next = self.with_touched(next);
         if tags_needed(&next) <= self.room {
             return self.filled_up(next, following);
         }
@@ -57,12 +57,7 @@ impl TakeOut {
     /// nothing is lost.
     pub fn in_the_way(&self, wave: &BTreeSet<BalancerId>, now: Timestamp) -> Vec<HeldTag> {
         let next = self.unheld_of(wave);
-        let needed: BTreeSet<Registration> = self
-            .superseded_with_any(&next)
-            .flat_map(|tag| tag.registrations.iter().cloned())
-            .chain(next.clone())
-            .collect();
-        if next.is_empty() || self.fits_twice() || tags_needed(&needed) <= self.room {
+        if next.is_empty() || self.fits_twice() || tags_needed(&self.with_touched(next)) <= self.room {
             return Vec::new();
         }
         let has_settled = |tag: &HeldTag| tag.taken_at(now).is_none_or(|taken_at| taken_at + SETTLE <= now);
@@ -105,6 +100,14 @@ impl TakeOut {
         let taken = self.take.iter().map(|(registration, _)| registration);
         let own = taken.filter(|taken| wave.contains(&taken.balancer) && self.hold.contains(*taken));
         own.cloned().collect()
+    }
+
+    /// Adds everything that older tags hold which have any of some registrations.
+    fn with_touched(&self, mut next: BTreeSet<Registration>) -> BTreeSet<Registration> {
+        let touched = self.superseded_with_any(&next).flat_map(|tag| tag.registrations.iter().cloned());
+        let touched: Vec<Registration> = touched.collect();
+        next.extend(touched);
+        next
     }
 
     fn fits_twice(&self) -> bool {

@@ -10,7 +10,9 @@ use aws_sdk_autoscaling::{
     Client,
     operation::{
         describe_auto_scaling_groups::DescribeAutoScalingGroupsOutput,
-        describe_auto_scaling_instances::DescribeAutoScalingInstancesOutput,
+        describe_auto_scaling_instances::{
+            DescribeAutoScalingInstancesOutput, builders::DescribeAutoScalingInstancesFluentBuilder,
+        },
     },
     types::{AutoScalingInstanceDetails, LifecycleHook},
 };
@@ -86,12 +88,7 @@ impl AutoScaling {
         let mut members = BTreeMap::new();
         for chunk in ids.chunks(IDS_PER_CALL_MAX) {
             let call = self.client.describe_auto_scaling_instances().set_instance_ids(Some(chunk.to_vec()));
-            let page = |token| call.clone().set_next_token(token).send();
-            let see = |page: DescribeAutoScalingInstancesOutput| {
-                members.extend(page.auto_scaling_instances().iter().filter_map(member));
-            };
-            let next = DescribeAutoScalingInstancesOutput::next_token;
-            self.budget.pages(None, "autoscaling:DescribeAutoScalingInstances", page, next, see).await?;
+            members.extend(self.members_of(call).await?);
         }
         Ok(members)
     }
@@ -103,8 +100,14 @@ impl AutoScaling {
     /// # Errors
     /// If a call fails. Then it is not known which instances should get traffic.
     pub async fn all_members(&self) -> Result<BTreeMap<InstanceId, Member>, CallError> {
+        self.members_of(self.client.describe_auto_scaling_instances().max_records(MEMBERS_PER_PAGE_MAX)).await
+    }
+
+    async fn members_of(
+        &self,
+        call: DescribeAutoScalingInstancesFluentBuilder,
+    ) -> Result<BTreeMap<InstanceId, Member>, CallError> {
         let mut members = BTreeMap::new();
-        let call = self.client.describe_auto_scaling_instances().max_records(MEMBERS_PER_PAGE_MAX);
         let page = |token| call.clone().set_next_token(token).send();
         let see = |page: DescribeAutoScalingInstancesOutput| {
             members.extend(page.auto_scaling_instances().iter().filter_map(member));

@@ -160,8 +160,8 @@ impl Look<'_> {
     /// Looks again after registering, for two reasons.
     ///
     /// First, an instance for which registrations were due may have been stopped or terminated meanwhile, and the
-    /// event of that may have found nothing a moment ago. What it was given in vain is taken back. Second, tags may be deleted at once if all that they hold is seen in place and
-    /// the instance still runs.
+    /// event of that may have found nothing a moment ago. What it was given in vain is taken back. Second, tags may be
+    /// deleted at once if all that they hold is seen in place and the instance still runs.
     ///
     /// If the process dies here, all is in place and held. The redelivery deletes the tags.
     pub(super) async fn look_after_giving(

@@ -50,7 +50,6 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt, stream};
 use protocol::{
     balancer::BalancerId,
     because::Because,
@@ -279,15 +278,12 @@ impl Look<'_> {
         let untagged: Vec<&Instance> = instances.filter(|i| !i.is_ignored() && !is_tagged(i)).collect();
         let groups: BTreeSet<AutoScalingGroupName> =
             untagged.iter().filter_map(|instance| self.group_of(instance)).collect();
-        let unknown = groups.into_iter().filter(|group| !self.reading.hooked.contains_key(group));
-        let auto_scaling = &self.engine.clients.auto_scaling;
-        let asked = unknown.map(|group| async {
-            let has_hook = auto_scaling.has_hook(&group, &self.engine.hook_prefix).await;
-            (group, has_hook)
-        });
         // One after the other: Auto Scaling says nothing of how many calls it allows.
-        for (group, has_hook) in stream::iter(asked).buffered(1).collect::<Vec<_>>().await {
-            match has_hook {
+        for group in groups {
+            if self.reading.hooked.contains_key(&group) {
+                continue;
+            }
+            match self.engine.clients.auto_scaling.has_hook(&group, &self.engine.hook_prefix).await {
                 Ok(has_hook) => drop(self.reading.hooked.insert(group, has_hook)),
                 Err(error) => {
                     let its = |instance: &&&Instance| self.group_of(instance).as_ref() == Some(&group);

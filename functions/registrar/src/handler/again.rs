@@ -25,14 +25,10 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// Creates the event as it comes after a wait that is no failure.
-    pub(super) fn after(notice: Notice, wait: Duration) -> Self {
-        Self { notice, wait: Some(wait) }
-    }
-
-    /// Creates the event as it comes after one more failure.
-    pub(super) fn after_failure(notice: Notice) -> Self {
-        Self { notice: Notice { failures: notice.failures.saturating_add(1), ..notice }, wait: None }
+    /// Creates the event as it comes after a wait that is no failure; without a wait, after one more failure.
+    pub(super) fn after(notice: Notice, wait: Option<Duration>) -> Self {
+        let failures = notice.failures.saturating_add(u32::from(wait.is_none()));
+        Self { notice: Notice { failures, ..notice }, wait }
     }
 
     /// Returns the message and its delay; `None` if the event is a dead letter now.

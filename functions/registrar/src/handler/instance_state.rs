@@ -78,9 +78,6 @@ impl Work for StateChanges {
     }
 
     fn again(notice: Notice, wait: Option<Duration>) -> Option<Again> {
-        Some(match wait {
-            Some(wait) => Again::after(notice, wait),
-            None => Again::after_failure(notice),
-        })
+        Some(Again::after(notice, wait))
     }
 }

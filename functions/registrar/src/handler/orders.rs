@@ -67,12 +67,12 @@ impl Reconcile {
         };
         let mut later = Vec::new();
         for (notice, outcome) in notices.into_iter().zip(outcomes) {
-            let again = match outcome {
-                Outcome::Later(wait) => Again::after(notice, wait),
-                Outcome::Failed => Again::after_failure(notice),
+            let wait = match outcome {
+                Outcome::Later(wait) => Some(wait),
+                Outcome::Failed => None,
                 Outcome::Done | Outcome::Together(_) | Outcome::NotUnderstood(_) => continue,
             };
-            later.extend(again.into_message(&self.events).await);
+            later.extend(Again::after(notice, wait).into_message(&self.events).await);
         }
         match self.events.send_later(&later).await {
             Ok(_) => records::answer([]),
