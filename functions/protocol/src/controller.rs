@@ -12,6 +12,8 @@ pub enum Controller {
     Kubernetes,
     /// Amazon ECS.
     Ecs,
+    /// Another service of AWS that manages instances of the account.
+    Service,
 }
 
 /// Keys that a controller puts on balancers and on instances alike.
@@ -75,6 +77,16 @@ impl Controller {
         by_key(key, OF_BOTH.iter().chain(&OF_INSTANCES))
     }
 
+    /// Returns the controller that manages an instance with its interfaces, by the service's principal
+    /// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_OperatorResponse.html>).
+    pub fn of_operator(principal: &str) -> Self {
+        match principal.split('.').next() {
+            Some("eks") => Self::Kubernetes,
+            Some("ecs") => Self::Ecs,
+            _ => Self::Service,
+        }
+    }
+
     /// Returns the controller that made a network interface, by the interface's description and type. The description
     /// of an instance has neither the tags of its interfaces nor who requested them.
     ///
@@ -107,6 +119,7 @@ impl fmt::Display for Controller {
         f.write_str(match self {
             Self::Kubernetes => "a Kubernetes controller",
             Self::Ecs => "Amazon ECS",
+            Self::Service => "a service of AWS",
         })
     }
 }
@@ -136,6 +149,18 @@ mod tests {
                 (of_balancer, of_instance),
                 "{key}"
             );
+        }
+    }
+
+    #[test]
+    fn a_principal_tells_the_service_that_manages_an_instance() {
+        for (principal, controller) in [
+            ("eks.amazonaws.com", Controller::Kubernetes),
+            ("ecs.amazonaws.com", Controller::Ecs),
+            ("lambda.amazonaws.com", Controller::Service),
+            ("", Controller::Service),
+        ] {
+            assert_eq!(Controller::of_operator(principal), controller, "{principal}");
         }
     }
 

@@ -80,6 +80,12 @@ impl Held {
         self.tags.iter().flat_map(|tag| tag.registrations.iter().cloned()).collect()
     }
 
+    /// Returns when a registration was held last, by the times in the keys alone.
+    pub fn since(&self, registration: &Registration) -> Option<Timestamp> {
+        let tags = self.tags.iter().filter(|tag| tag.registrations.contains(registration));
+        tags.filter_map(|tag| tag.stamp).max()
+    }
+
     /// Returns when a registration was held last, as it was known at `now`.
     pub fn taken_at(&self, registration: &Registration, now: Timestamp) -> Option<Timestamp> {
         let tags = self.tags.iter().filter(|tag| tag.registrations.contains(registration));

@@ -44,6 +44,7 @@ impl Holder {
 pub struct Holders {
     by_address: BTreeMap<IpAddr, Vec<Holder>>,
     inside: BTreeSet<(VpcId, IpAddr)>,
+    is_partial: bool,
 }
 
 impl Holders {
@@ -55,6 +56,16 @@ impl Holders {
     /// Adds that an address is inside a subnet of a VPC.
     pub fn note_inside(&mut self, place: (VpcId, IpAddr)) {
         self.inside.insert(place);
+    }
+
+    /// Notes that EC2 may have left out interfaces. Then no address can be proven to have no other holder.
+    pub fn note_partial(&mut self) {
+        self.is_partial = true;
+    }
+
+    /// Returns whether EC2 may have left out interfaces.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Returns the interfaces with an address that are not an instance's.

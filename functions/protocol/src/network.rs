@@ -2,7 +2,7 @@
 //!
 //! An address belongs to the interface that lists it, or that a prefix around it was delegated to. In a VPC that
 //! another account shares with us, AWS does not show the interfaces of other accounts. No call can prove there that an
-//! address is free.
+//! address is free. The same holds if EC2 may leave out interfaces that a service of AWS manages.
 
 use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
 
@@ -48,6 +48,8 @@ pub struct Networks {
     /// Prefixes that were delegated to interfaces. All addresses in a prefix are the interface's, and the interface
     /// lists none of them.
     delegated: BTreeMap<VpcId, Vec<(Block, Option<InterfaceId>)>>,
+    /// Whether EC2 may have left out interfaces.
+    is_partial: bool,
 }
 
 /// The owner of an address.
@@ -70,6 +72,8 @@ pub enum Whose {
         /// The service.
         service: String,
     },
+    /// Perhaps an interface that a service of AWS manages, and that EC2 does not show.
+    MayBeHidden,
     /// None: a subnet can give the address to the next host.
     Free,
 }
@@ -94,6 +98,11 @@ impl Networks {
         self.delegated.entry(vpc.clone()).or_default().extend(delegated);
     }
 
+    /// Notes that EC2 may have left out interfaces.
+    pub fn note_partial(&mut self) {
+        self.is_partial = true;
+    }
+
     /// Returns whether an interface of the VPC lists an address.
     pub fn is_listed(&self, place: &(VpcId, IpAddr)) -> bool {
         self.taken.contains_key(place)
@@ -114,6 +123,7 @@ impl Networks {
         match &subnet.service {
             _ if subnet.owner != self.account => Whose::Unknown { owner: subnet.owner.clone() },
             Some(service) => Whose::OfService { service: service.clone() },
+            None if self.is_partial => Whose::MayBeHidden,
             None => Whose::Free,
         }
     }
@@ -209,6 +219,11 @@ mod tests {
         ] {
             let ask = |owner| networks(owner).whose(&"vpc-1".into(), address.parse().unwrap());
             assert_eq!((ask(ACCOUNT), ask("210987654321")), (whose, whose_if_shared), "{address}");
+        }
+        let mut partial = networks(ACCOUNT);
+        partial.note_partial();
+        for (address, whose) in [("10.0.0.10", Whose::Interface), ("10.0.0.11", Whose::MayBeHidden)] {
+            assert_eq!(partial.whose(&"vpc-1".into(), address.parse().unwrap()), whose, "{address}");
         }
         let elsewhere = networks(ACCOUNT).whose(&"vpc-2".into(), "10.0.0.11".parse().unwrap());
         assert_eq!(elsewhere, Whose::Outside);

@@ -5,6 +5,7 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
+use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
@@ -20,6 +21,7 @@ use crate::{
     registration::Registration,
     tag::Owner,
     target_group::TargetType,
+    time::Timestamp,
 };
 
 /// A registration that an instance should have.
@@ -29,9 +31,18 @@ pub struct Wanted<'w> {
     pub instance: &'w Instance,
     /// The registration.
     pub registration: &'w Registration,
+    /// When it was held last, if a tag with a time holds it.
+    pub held_since: Option<Timestamp>,
     /// Whether it is certainly absent and not draining, so that no call need look
     /// ([`crate::decide::is_surely_absent`]).
     pub is_surely_absent: bool,
+}
+
+impl<'w> Wanted<'w> {
+    /// Returns the question whether a registration is in place, wherever it was held.
+    pub fn at_any_time(instance: &'w Instance, registration: &'w Registration) -> Self {
+        Self { instance, registration, held_since: None, is_surely_absent: false }
+    }
 }
 
 /// An instance that was deregistered from a balancer, which may still drain it.
@@ -129,6 +140,14 @@ pub enum Standing {
         /// The group's deregistration delay, counted from the deregistration; `None` if it could not be read.
         delay: Option<Duration>,
     },
+    /// It is absent, and its balancer was created only at this time, after the instance's tag was written. So another
+    /// balancer had the name then.
+    Replaced {
+        /// The target, for a registration that is declared by the name alone.
+        target: Target,
+        /// When the balancer was created.
+        created_at: Timestamp,
+    },
     /// It can never be registered, or is not ours to register. A tag need not hold it any more, and the report warns of
     /// it.
     Never(Reason),
@@ -186,6 +205,13 @@ pub enum Reason {
     /// The balancer was deleted. A tag holds something for it, so it did exist.
     #[error("the balancer does not exist any more")]
     BalancerGone,
+    /// Another balancer has the name by now. Its owner may be a stranger.
+    #[error(
+        "a load balancer of this name was created at {}, after the tag was written, so it is another one: declare it in \
+         elb-registrar:register if it is meant",
+        .0.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )]
+    BalancerReplaced(Timestamp),
     /// The balancer is declared and was never seen: its name is misspelt, or it is still to be created.
     #[error("there is no {sought} `{name}` in this account and Region{hint}")]
     NoSuchBalancer {
@@ -264,6 +290,12 @@ pub enum Reason {
         "{0} is the address of another interface, too, and a target outside its group's VPC does not say whose it is"
     )]
     AddressNotUnique(IpAddr),
+    /// Nothing proves that the address has no other holder.
+    #[error(
+        "EC2 may not show all network interfaces here (it does not know IncludeManagedResources), so nothing tells whether \
+         {0} is the instance's alone"
+    )]
+    MayBeHidden(IpAddr),
     /// The group takes another type of target, such as `lambda`.
     #[error("the target group takes {0}, which is not what the registration is")]
     WrongTargetType(TargetType),

@@ -11,12 +11,13 @@ use std::{
 };
 
 use protocol::{
+    balancer::TargetGroupId,
     decide::{Attached, TakeOut, Weight, give_back, take_out, weigh},
     event::Notice,
     held::{Stamp, tags_to_hold},
     instance::{Instance, State as InstanceState},
     observed::{Found, Health, Standing, Target},
-    registration::Registration,
+    registration::{Registration, TargetName},
     time::Timestamp,
     timing::{DESCRIPTION_LAG_MAX, HELD_IS_FRESH_FOR, SETTLE},
 };
@@ -180,8 +181,10 @@ fn written(tag: &Tag) -> BTreeMap<String, String> {
     tags_to_hold(&registrations, stamp).into_iter().collect()
 }
 
+/// Returns one in a target group. A tag of a Classic load balancer that is out is left as it is, which only adds to what is held.
 fn registration(one: Registrations) -> Registration {
-    Registration::classic(one.to_string())
+    let group = TargetGroupId { name: one.to_string(), id: "0123456789abcdef".to_owned() };
+    Registration::in_group(group, TargetName { port: Some(80), ..TargetName::default() })
 }
 
 fn bits<'r>(registrations: impl IntoIterator<Item = &'r Registration>) -> Registrations {

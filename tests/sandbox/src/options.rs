@@ -53,6 +53,18 @@ pub struct RoutingLag {
     pub network_unhealthy: Span,
 }
 
+/// What descriptions say of resources that a service of AWS manages in the account: nodes of EKS Auto Mode, managed instances of ECS
+/// and Lambda, and their interfaces (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyManagedResourceVisibility.html>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagedResources {
+    /// They are left out, unless the caller asks for them with `IncludeManagedResources`. "Hidden resources remain fully operational".
+    Hidden,
+    /// They are shown.
+    Visible,
+    /// They are left out, and EC2 does not know the parameter: an older API of another partition.
+    HiddenForAll,
+}
+
 /// The choices.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -87,6 +99,8 @@ pub struct Options {
     pub terminate_hooks_after_failed_launch: bool,
     /// How long after its end a terminated instance is still described (without addresses and tags).
     pub terminated_visible: Duration,
+    /// See [`ManagedResources`].
+    pub managed_resources: ManagedResources,
     /// See [`RoutingLag`].
     pub routing_lag: RoutingLag,
     /// See [`SameAddressWhileDraining`].
@@ -114,6 +128,7 @@ impl Default for Options {
             groups_show_warm_pool: false,
             terminate_hooks_after_failed_launch: false,
             terminated_visible: Duration::from_secs(3_600),
+            managed_resources: ManagedResources::Hidden,
             routing_lag: RoutingLag::default(),
             same_address_while_draining: SameAddressWhileDraining::Refused,
             page_size: None,

@@ -71,6 +71,12 @@ pub fn give_back(
             true => attached.reason(&registration),
             false => attached.reason_if_declared(&registration),
         };
+        let standing = match standing {
+            // A declaration means whatever has the name.
+            Standing::Replaced { target, .. } if declared.contains(&registration) => Standing::Absent(target),
+            Standing::Replaced { created_at, .. } => Standing::Never(Reason::BalancerReplaced(created_at)),
+            standing => standing,
+        };
         let of_controller = controller_of_wanted(instance, &registration, declared);
         match (standing, of_group) {
             (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
@@ -113,6 +119,8 @@ pub fn give_back(
                 (_, None) => {}
             },
             (Standing::Unreadable(error), None) => decision.unreadable.push((registration, error)),
+            // Told apart above.
+            (Standing::Replaced { .. }, None) => {}
         }
     }
     drop_what_is_meant_by_another(instance, &mut decision, &is_held);

@@ -54,7 +54,7 @@ pub enum Fate {
     Unattached,
     /// An operator or a controller looks after its target group.
     LeftAlone,
-    /// An interface of another account may have it, or a host without any, so it stays registered.
+    /// An interface that is not shown may have it, or a host without any, so it stays registered.
     CannotTell,
 }
 
@@ -107,6 +107,12 @@ pub fn judge(target: &AddressTarget, whose: &Whose, owners: &BTreeMap<TargetGrou
                 "no interface has the address, and its subnet is one of {service}, whose hosts have no interfaces that \
                  EC2 shows"
             ),
+        ),
+        (Whose::MayBeHidden, _) => (
+            Fate::CannotTell,
+            "no interface that EC2 shows has the address, and EC2 may not show all: it does not know IncludeManagedResources \
+             here"
+                .to_owned(),
         ),
         (_, Some(owner)) => (Fate::LeftAlone, Reason::from(*owner).to_string()),
         (Whose::Unattached(interface), None) => (

@@ -14,7 +14,7 @@ use crate::{
     balancer::{BalancerId, Declared},
     controller::Controller,
     declaration::Declaration,
-    holder::Holders,
+    holder::{Holder, Holders},
     id::InstanceId,
     instance::{Instance, Side},
     observed::{Reason, Target},
@@ -38,14 +38,18 @@ pub fn is_doubtful(instance: &Instance, registration: &Registration, target: &Ta
 pub fn doubt(instance: &Instance, target: &Target, holders: &Holders) -> Option<Reason> {
     let (address, vpc) = (target.address()?, target.vpc.as_ref()?);
     let mut others = holders.others(instance, address);
+    // Absence from a partial answer proves nothing.
+    let may_be_hidden = || holders.is_partial().then_some(Reason::MayBeHidden(address));
     if !target.is_far() {
-        let other = others.find(|other| other.vpc == *vpc)?;
-        return Some(Reason::AddressMoved { address, interface: other.interface.clone() });
+        let moved = |other: &Holder| Reason::AddressMoved { address, interface: other.interface.clone() };
+        let has_it = instance.side(address, Some(vpc)) == Some(Side::Near);
+        let moved = others.find(|other| other.vpc == *vpc).map(moved);
+        return moved.or_else(|| may_be_hidden().filter(|_| !has_it));
     }
     if holders.is_inside(vpc, address) {
         return Some(Reason::AddressOfGroupsVpc(address));
     }
-    others.next().map(|_| Reason::AddressNotUnique(address))
+    others.next().map(|_| Reason::AddressNotUnique(address)).or_else(may_be_hidden)
 }
 
 /// Returns the instance that has taken over an address from an instance that is out, if it certainly has: fail-over
@@ -57,7 +61,9 @@ pub fn heir<'h>(instance: &'h Instance, target: &Target, holders: &'h Holders) -
     let mut others = holders.others(instance, target.address()?);
     let (holder, vpc) = (others.next()?, target.vpc.as_ref()?);
     let is_where_it_was = target.is_far() || holder.vpc == *vpc;
-    let is_sole = others.next().is_none() && !(target.is_far() && holders.is_inside(vpc, target.address()?));
+    let is_sole = others.next().is_none()
+        && !holders.is_partial()
+        && !(target.is_far() && holders.is_inside(vpc, target.address()?));
     let is_moved = is_where_it_was && is_sole && !holder.is_primary && !holder.is_managed;
     holder.instance.as_ref().filter(|_| is_moved)
 }
@@ -135,7 +141,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::{holder::Holder, id::VpcId, instance::tests::instance};
+    use crate::{id::VpcId, instance::tests::instance};
 
     fn target(id: &str, zone: Option<&str>) -> Target {
         let zone = zone.map(str::to_owned);
@@ -190,6 +196,22 @@ mod tests {
             inside.note_inside((VpcId::from("vpc-2"), address));
             assert_eq!(doubt(&instance, &target, &inside), Some(Reason::AddressOfGroupsVpc(address)));
         }
+    }
+
+    #[test]
+    fn a_partial_answer_proves_no_absence() {
+        let partial = |of: &[(&str, &str, Option<&str>)]| {
+            let mut holders = holders("10.0.0.10", of);
+            holders.note_partial();
+            holders
+        };
+        let (instance, near) = (instance("i-1"), target("10.0.0.10", None));
+        let hidden = Some(Reason::MayBeHidden("10.0.0.10".parse().unwrap()));
+        assert_eq!(doubt(&instance, &near, &partial(&[])), None, "its own description shows the address");
+        let terminated = Instance { interfaces: Vec::new(), ..instance.clone() };
+        assert_eq!(doubt(&terminated, &near, &partial(&[])), hidden);
+        let far = Target { vpc: Some("vpc-2".into()), ..target("10.0.0.10", Some("all")) };
+        assert_eq!(doubt(&instance, &far, &partial(&[("eni-00", "vpc-1", Some("i-1"))])), hidden);
     }
 
     #[test]

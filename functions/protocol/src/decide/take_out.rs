@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Attached, controller_of};
 use crate::{
+    balancer::BalancerId,
     held::{HeldTag, room},
     instance::Instance,
     observed::{Found, Reason, Target},
@@ -94,7 +95,14 @@ impl TakeOut {
         self.superseded = Vec::new();
         if !self.hold.is_empty() {
             // Otherwise an instance that is stopped again and again before it settles would collect a tag each time.
-            self.superseded = older.into_iter().filter(|tag| tag.malformed.is_empty()).collect();
+            // The time of a Classic load balancer's tag tells whether another one has got its name since. So that tag stays.
+            let keeps_its_time = |tag: &HeldTag| {
+                let is_out =
+                    |held: &&Registration| matches!(held.balancer, BalancerId::Classic(_)) && !self.takes(held);
+                tag.registrations.iter().any(|held| is_out(&held))
+            };
+            self.superseded =
+                older.into_iter().filter(|tag| tag.malformed.is_empty() && !keeps_its_time(tag)).collect();
             for tag in &mut self.superseded {
                 // A target has one id for QUIC at a time: the one that is taken now has replaced the older one.
                 let is_replaced = |old: &Registration| self.take.iter().any(|(now, _)| now.has_other_quic_id_than(old));

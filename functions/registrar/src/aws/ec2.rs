@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use aws_sdk_ec2::{
@@ -53,7 +56,13 @@ pub struct Ec2 {
     watch: CallWatch,
     pub(crate) budget: Arc<Budget>,
     pub(crate) account: Account,
+    /// Whether EC2 can be asked for what services of AWS manage in the account.
+    shows_all: Arc<AtomicBool>,
 }
+
+/// EC2's code for a parameter that it does not know.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
+const UNKNOWN_PARAMETER: &str = "UnknownParameter";
 
 /// What EC2 describes of some instances.
 #[derive(Debug)]
@@ -68,7 +77,27 @@ impl Ec2 {
     /// Creates EC2 behind a client, with the watch over that client's calls, their budget, and the account that EC2
     /// names.
     pub(crate) fn new(client: Client, watch: CallWatch, budget: Arc<Budget>, account: Account) -> Self {
-        Self { client, watch, budget, account }
+        Self { client, watch, budget, account, shows_all: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// Returns whether descriptions have all interfaces and instances of the account, those that services of AWS manage
+    /// (nodes of EKS Auto Mode, managed instances of ECS and Lambda) among them.
+    ///
+    /// EC2 leaves these out by default, and shows them to callers who ask
+    /// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeNetworkInterfaces.html>,
+    /// `IncludeManagedResources`). An API that does not know the parameter may leave out some.
+    pub(super) fn shows_all(&self) -> bool {
+        self.shows_all.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether EC2 has refused to be asked for all, and remembers it.
+    pub(super) fn does_not_show_all(&self, error: &CallError) -> bool {
+        let is_unknown = error.code() == Some(UNKNOWN_PARAMETER);
+        if is_unknown {
+            tracing::warn!(why = error.to_sentence(), "EC2 may leave out what services of AWS manage");
+            self.shows_all.store(false, Ordering::Relaxed);
+        }
+        is_unknown
     }
 
     /// Describes instances. Those that EC2 does not know are left out.
@@ -138,18 +167,25 @@ impl Ec2 {
         let mut at: Option<Timestamp> = None;
         for filters in filters {
             let call = self.client.describe_instances().set_filters(Some(filters)).max_results(PAGE_SIZE);
-            let page = |token| call.clone().set_next_token(token).send();
-            let see = |page: DescribeInstancesOutput| {
-                let answered_at = self.watch.service_time();
-                at = Some(at.map_or(answered_at, |earlier| earlier.min(answered_at)));
-                for reservation in page.reservations() {
-                    self.account.learn(reservation.owner_id());
-                    let described = reservation.instances().iter().filter_map(instance);
-                    instances.extend(described.map(|instance| (instance.id.clone(), instance)));
+            loop {
+                let asked = self.shows_all();
+                let call = call.clone().set_include_managed_resources(asked.then_some(true));
+                let page = |token| call.clone().set_next_token(token).send();
+                let see = |page: DescribeInstancesOutput| {
+                    let answered_at = self.watch.service_time();
+                    at = Some(at.map_or(answered_at, |earlier| earlier.min(answered_at)));
+                    for reservation in page.reservations() {
+                        self.account.learn(reservation.owner_id());
+                        let described = reservation.instances().iter().filter_map(instance);
+                        instances.extend(described.map(|instance| (instance.id.clone(), instance)));
+                    }
+                };
+                let next = DescribeInstancesOutput::next_token;
+                match self.budget.pages(ApiSet::Ec2Describe, "ec2:DescribeInstances", page, next, see).await {
+                    Err(error) if asked && self.does_not_show_all(&error) => {}
+                    read => break read?,
                 }
-            };
-            let next = DescribeInstancesOutput::next_token;
-            self.budget.pages(ApiSet::Ec2Describe, "ec2:DescribeInstances", page, next, see).await?;
+            }
         }
         Ok(Described { at: at.unwrap_or_else(|| self.watch.service_time()), instances })
     }
@@ -209,7 +245,7 @@ fn instance(found: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
         made_at: found.network_interfaces().iter().find_map(attached_at_launch),
         stop_time: found.state_transition_reason().and_then(time_in_reason),
         vpc: found.vpc_id().map(Into::into),
-        interfaces: found.network_interfaces().iter().filter_map(|one| interface(one, found.vpc_id())).collect(),
+        interfaces: found.network_interfaces().iter().filter_map(|one| interface(one, found)).collect(),
         tags: tags
             .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
             .collect(),
@@ -223,8 +259,14 @@ fn attached_at_launch(found: &aws_sdk_ec2::types::InstanceNetworkInterface) -> O
     attachment.attach_time().filter(|_| is_eth0).and_then(timestamp)
 }
 
-/// Reads an interface. `eth0` is in its instance's VPC, and any other one may be in another.
-fn interface(found: &aws_sdk_ec2::types::InstanceNetworkInterface, vpc: Option<&str>) -> Option<Interface> {
+/// Reads an interface of an instance. `eth0` is in the instance's VPC, and any other one may be in another.
+fn interface(
+    found: &aws_sdk_ec2::types::InstanceNetworkInterface,
+    of: &aws_sdk_ec2::types::Instance,
+) -> Option<Interface> {
+    let operators = [found.operator(), of.operator()].into_iter().flatten();
+    let operator = operators.filter(|operator| operator.managed() == Some(true)).map(|operator| operator.principal());
+    let by_operator = operator.map(|principal| Controller::of_operator(principal.unwrap_or_default())).next();
     let attachment = found.attachment()?;
     let ipv4 = found.private_ip_addresses().iter();
     let ipv6 = found.ipv6_addresses().iter();
@@ -232,11 +274,11 @@ fn interface(found: &aws_sdk_ec2::types::InstanceNetworkInterface, vpc: Option<&
     let ipv6_prefixes = found.ipv6_prefixes().iter().map(|prefix| prefix.ipv6_prefix());
     Some(Interface {
         id: found.network_interface_id()?.into(),
-        vpc: found.vpc_id().or(vpc).map(Into::into),
-        controller: Controller::of_interface(
-            found.description().unwrap_or_default(),
-            found.interface_type().unwrap_or_default(),
-        ),
+        vpc: found.vpc_id().or(of.vpc_id()).map(Into::into),
+        controller: by_operator.or_else(|| {
+            let description = found.description().unwrap_or_default();
+            Controller::of_interface(description, found.interface_type().unwrap_or_default())
+        }),
         prefixes: blocks(ipv4_prefixes.chain(ipv6_prefixes)).collect(),
         device_index: u32::try_from(attachment.device_index()?).ok()?,
         // Instance types with one card may leave the index out.

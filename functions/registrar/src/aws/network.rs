@@ -43,6 +43,9 @@ impl Ec2 {
         let open: BTreeSet<&VpcId> = open.map(|(vpc, _)| vpc).collect();
         self.interfaces("vpc-id", open.iter().map(ToString::to_string).collect(), |found| note(&mut networks, found))
             .await?;
+        if !self.shows_all() {
+            networks.note_partial();
+        }
         Ok(networks)
     }
 
@@ -95,6 +98,9 @@ impl Ec2 {
             }
         };
         self.interfaces_with(addresses, note).await?;
+        if !self.shows_all() {
+            holders.note_partial();
+        }
         Ok(holders)
     }
 
@@ -121,10 +127,17 @@ impl Ec2 {
         for chunk in values.chunks(FILTER_VALUES_MAX) {
             let call = self.client.describe_network_interfaces().filters(filter(name, chunk.to_vec()));
             let call = call.max_results(PAGE_SIZE);
-            let page = |token| call.clone().set_next_token(token).send();
-            let see = |page: DescribeNetworkInterfacesOutput| page.network_interfaces().iter().for_each(&mut see);
-            let next = DescribeNetworkInterfacesOutput::next_token;
-            self.budget.pages(ApiSet::Ec2Describe, "ec2:DescribeNetworkInterfaces", page, next, see).await?;
+            loop {
+                let asked = self.shows_all();
+                let call = call.clone().set_include_managed_resources(asked.then_some(true));
+                let page = |token| call.clone().set_next_token(token).send();
+                let see = |page: DescribeNetworkInterfacesOutput| page.network_interfaces().iter().for_each(&mut see);
+                let next = DescribeNetworkInterfacesOutput::next_token;
+                match self.budget.pages(ApiSet::Ec2Describe, "ec2:DescribeNetworkInterfaces", page, next, see).await {
+                    Err(error) if asked && self.does_not_show_all(&error) => {}
+                    read => break read?,
+                }
+            }
         }
         Ok(())
     }

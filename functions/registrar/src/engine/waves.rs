@@ -220,7 +220,7 @@ impl Look<'_> {
         let of_wave = open.values().flat_map(|(instance, decision)| {
             let taken = decision.take.iter().map(|(registration, _)| registration);
             let own = taken.filter(|registration| wave.contains(&registration.balancer));
-            own.map(|registration| Wanted { instance, registration, is_surely_absent: false })
+            own.map(|registration| Wanted::at_any_time(instance, registration))
         });
         for (wanted, seen) in balancers.sees(of_wave.collect::<Vec<_>>()).await {
             // If a balancer cannot be read, its registrations stay in the wave: to deregister what is not there is no

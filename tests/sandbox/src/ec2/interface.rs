@@ -51,6 +51,8 @@ pub(super) struct Facts {
     pub(super) delete_on_termination: bool,
     /// Whether a service made it for something of its own (`RequesterManaged`): it is in use, and no instance has it.
     pub(super) is_services: bool,
+    /// The service of AWS that manages it, with its instance.
+    pub(super) operator: Option<String>,
 }
 
 impl Default for Facts {
@@ -60,6 +62,7 @@ impl Default for Facts {
             description: String::new(),
             delete_on_termination: true,
             is_services: false,
+            operator: None,
         }
     }
 }
@@ -100,7 +103,13 @@ pub fn create_interface(world: &mut World, subnet_id: &str, new: NewInterface) -
         attachment: None,
     };
     let interface_type = if new.interface_type.is_empty() { "interface".to_owned() } else { new.interface_type };
-    let facts = Facts { interface_type, description: new.description, delete_on_termination: false, is_services: true };
+    let facts = Facts {
+        interface_type,
+        description: new.description,
+        delete_on_termination: false,
+        is_services: true,
+        operator: None,
+    };
     world.ec2.interface_facts.insert(id.clone(), facts);
     insert(world, interface);
     Ok(id)

@@ -67,6 +67,8 @@ pub(super) struct Facts {
     pub(super) has_run: bool,
     /// The interfaces that were released at the last stop, with the addresses that they had.
     pub(super) released: Vec<super::Interface>,
+    /// The service of AWS that manages the instance.
+    pub(super) operator: Option<String>,
 }
 
 impl Launch {
@@ -135,6 +137,21 @@ pub fn launch_running(world: &mut World, launch: Launch) -> Result<String, ApiEr
         instance.change(now, |instance| instance.state = InstanceState::Running);
     }
     Ok(id)
+}
+
+/// Lets a service of AWS manage an instance with its interfaces, or an interface.
+pub fn manage(world: &mut World, id: &str, service: &str) {
+    let operator = || Some(service.to_owned());
+    let interfaces = match world.ec2.instance(id) {
+        Some(instance) => instance.interfaces.iter().map(|interface| interface.id.clone()).collect(),
+        None => vec![id.to_owned()],
+    };
+    if let Some(facts) = world.ec2.launches.get_mut(id) {
+        facts.operator = operator();
+    }
+    for interface in interfaces {
+        world.ec2.interface_facts.entry(interface).or_default().operator = operator();
+    }
 }
 
 /// Creates the instances of one reservation, all or none. No event tells of them yet.

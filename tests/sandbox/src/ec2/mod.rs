@@ -21,7 +21,7 @@ pub use interface::{
     Ipv4Wish, NewInterface, add_interface, assign_address, attach_interface, create_interface, delegate_prefix,
     delete_interface, detach_interface, move_address, unassign_address,
 };
-pub use launch::{InterfaceSource, Launch, LaunchInterface, launch, launch_running};
+pub use launch::{InterfaceSource, Launch, LaunchInterface, launch, launch_running, manage};
 pub use lifecycle::{shut_itself_down, start, stop, terminate};
 pub use network::{create_dual_stack_vpc, create_subnet, create_vpc, share_subnet_from, use_subnet_for_vmware};
 pub(crate) use tags::resource_type;

@@ -5,7 +5,6 @@ use std::{
 
 use super::*;
 use crate::{
-    balancer::BalancerId,
     balancer_kind::BalancerKind,
     call_error::CallError,
     decide::{Attached, give_back, is_surely_absent},
@@ -16,10 +15,10 @@ use crate::{
 #[test]
 fn an_absent_registration_is_made_and_stays_held_until_it_settles() {
     let instance = holding(State::Running, &[(-30, &["a"])]);
-    let absent = || vec![(clb("a"), Standing::Absent(target("i-1")))];
+    let absent = || vec![(tg("a"), Standing::Absent(target("i-1")))];
     for (now, look_again) in [(20, 70), (80, 15)] {
         let decision = give_back(&instance, at(now), absent(), &BTreeSet::new(), &Attached::default());
-        assert_eq!(decision.register, [(clb("a"), target("i-1"))]);
+        assert_eq!(decision.register, [(tg("a"), target("i-1"))]);
         assert_eq!((decision.forget.len(), decision.forget_when_given.len()), (0, 0));
         assert_eq!(decision.look_again, Some(Duration::from_secs(look_again)), "at {now}");
     }
@@ -28,7 +27,7 @@ fn an_absent_registration_is_made_and_stays_held_until_it_settles() {
 #[test]
 fn a_settled_tag_may_be_deleted_as_soon_as_all_is_registered() {
     let instance = holding(State::Running, &[(-100, &["a", "b"]), (-110, &["a"])]);
-    let standings = || vec![(clb("a"), healthy()), (clb("b"), Standing::Absent(target("i-1")))];
+    let standings = || vec![(tg("a"), healthy()), (tg("b"), Standing::Absent(target("i-1")))];
     let decision = give_back(&instance, at(20), standings(), &BTreeSet::new(), &Attached::default());
     assert_eq!((decision.forget.len(), decision.forget_when_given.len(), decision.look_again), (1, 1, None));
     let member = Attached { group: Some("asg".into()), balancers: BTreeMap::new() };
@@ -39,7 +38,7 @@ fn a_settled_tag_may_be_deleted_as_soon_as_all_is_registered() {
         "it may leave its group while it runs"
     );
     assert_eq!(decision.look_again, Some(CHECK_AFTER));
-    let waiting = vec![(clb("a"), Standing::Draining { delay: None }), (clb("b"), Standing::Absent(target("i-1")))];
+    let waiting = vec![(tg("a"), Standing::Draining { delay: None }), (tg("b"), Standing::Absent(target("i-1")))];
     let decision = give_back(&instance, at(20), waiting, &BTreeSet::new(), &Attached::default());
     assert_eq!((decision.forget.len(), decision.forget_when_given.len()), (0, 0), "not all of it is given");
 }
@@ -47,12 +46,12 @@ fn a_settled_tag_may_be_deleted_as_soon_as_all_is_registered() {
 #[test]
 fn a_tag_is_deleted_only_when_all_is_in_place_and_settled() {
     let instance = holding(State::Running, &[(10, &["a", "b"])]);
-    let back = || vec![(clb("a"), healthy()), (clb("b"), healthy())];
+    let back = || vec![(tg("a"), healthy()), (tg("b"), healthy())];
     let early = give_back(&instance, at(129), back(), &BTreeSet::new(), &Attached::default());
     assert_eq!((early.forget.len(), early.look_again), (0, Some(Duration::from_secs(1))));
     let settled = give_back(&instance, at(130), back(), &BTreeSet::new(), &Attached::default());
     assert_eq!((settled.forget.len(), settled.look_again), (1, None));
-    let half = vec![(clb("a"), healthy()), (clb("b"), Standing::Stuck(Reason::BalancerGone))];
+    let half = vec![(tg("a"), healthy()), (tg("b"), Standing::Stuck(Reason::BalancerGone))];
     assert!(give_back(&instance, at(500), half, &BTreeSet::new(), &Attached::default()).forget.is_empty());
 }
 
@@ -74,48 +73,59 @@ fn only_the_first_look_after_a_long_stop_need_not_ask_balancers() {
         let is_surely_absent = |registration| is_surely_absent(&instance, &instance.held(), registration, at(now));
         let found = (is_surely_absent(&by_id), is_surely_absent(&by_address));
         assert_eq!(found, (is_absent, is_address_absent), "taken at {taken_at}, looked for at {now}");
-        assert!(!is_surely_absent(&clb("declared")), "nothing is known of what is not held");
+        assert!(!is_surely_absent(&tg("declared")), "nothing is known of what is not held");
     }
 }
 
 #[test]
 fn each_tag_is_deleted_by_itself_and_a_broken_one_never() {
     let mut instance = holding(State::Running, &[(-100, &["a"]), (-50, &["b"])]);
-    instance.tags.insert("elb-registrar:held.by-hand".into(), "clb:a oops".into());
-    let standings = vec![(clb("a"), healthy()), (clb("b"), Standing::Draining { delay: None })];
+    instance.tags.insert("elb-registrar:held.by-hand".into(), "tg:a/0123456789abcdef:80 oops".into());
+    let standings = vec![(tg("a"), healthy()), (tg("b"), Standing::Draining { delay: None })];
     let decision = give_back(&instance, at(500), standings, &BTreeSet::new(), &Attached::default());
     let forgotten: Vec<_> = decision.forget.iter().map(|tag| tag.value.as_str()).collect();
-    assert_eq!(forgotten, ["clb:a"]);
+    assert_eq!(forgotten, ["tg:a/0123456789abcdef:80"]);
 }
 
 #[test]
 fn a_registration_that_can_never_be_made_is_given_up() {
     let instance = holding(State::Running, &[(-100, &["gone", "attached"])]);
-    let attached =
-        Attached { group: Some("asg".into()), balancers: [(BalancerId::Classic("attached".into()), None)].into() };
+    let attached = Attached { group: Some("asg".into()), balancers: [(tg("attached").balancer, Some(80))].into() };
     let standings =
-        vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("attached"), Standing::Absent(target("i-1")))];
+        vec![(tg("gone"), Standing::Never(Reason::BalancerGone)), (tg("attached"), Standing::Absent(target("i-1")))];
     let decision = give_back(&instance, at(500), standings, &BTreeSet::new(), &attached);
     assert_eq!((decision.let_go.len(), decision.register.len(), decision.forget.len()), (2, 0, 1));
 }
 
 #[test]
+fn only_a_declaration_means_another_load_balancer_of_the_same_name() {
+    let shop = Registration::classic("shop");
+    let mut instance = holding(State::Running, &[]);
+    instance.tags.extend(tags_to_hold(&[shop.clone()].into(), Stamp { taken_at: at(-100), nonce: 7 }));
+    let replaced = || vec![(shop.clone(), Standing::Replaced { target: target("i-1"), created_at: at(-50) })];
+    let decision = give_back(&instance, at(500), replaced(), &BTreeSet::new(), &Attached::default());
+    assert_eq!((decision.let_go, decision.register), (vec![(shop.clone(), Reason::BalancerReplaced(at(-50)))], vec![]));
+    let decision = give_back(&instance, at(500), replaced(), &[shop.clone()].into(), &Attached::default());
+    assert_eq!((decision.let_go, decision.register.len()), (vec![], 1));
+}
+
+#[test]
 fn a_registration_that_is_only_declared_is_never_given_up() {
     let standings =
-        vec![(clb("gone"), Standing::Never(Reason::BalancerGone)), (clb("ignored"), Standing::Never(Reason::Ignored))];
+        vec![(tg("gone"), Standing::Never(Reason::BalancerGone)), (tg("ignored"), Standing::Never(Reason::Ignored))];
     let decision = give_back(&instance("i-1"), at(500), standings, &BTreeSet::new(), &Attached::default());
     assert_eq!(decision.let_go, []);
     let never_seen =
-        Reason::NoSuchBalancer { sought: BalancerKind::Classic, name: "gone".to_owned(), hint: String::new() };
-    assert_eq!(decision.stuck, [(clb("gone"), never_seen)], "a person has to correct it");
-    assert_eq!(decision.left_alone, [(clb("ignored"), Reason::Ignored)]);
+        Reason::NoSuchBalancer { sought: BalancerKind::TargetGroup, name: "gone".to_owned(), hint: String::new() };
+    assert_eq!(decision.stuck, [(tg("gone"), never_seen)], "a person has to correct it");
+    assert_eq!(decision.left_alone, [(tg("ignored"), Reason::Ignored)]);
 }
 
 #[test]
 fn a_stuck_or_unreadable_registration_stays_held() {
     let instance = holding(State::Running, &[(-100, &["a", "b"])]);
     let error = CallError::Refused { action: "X", code: "Y".into(), message: "Z".into() };
-    let standings = vec![(clb("a"), Standing::Stuck(Reason::BalancerGone)), (clb("b"), Standing::Unreadable(error))];
+    let standings = vec![(tg("a"), Standing::Stuck(Reason::BalancerGone)), (tg("b"), Standing::Unreadable(error))];
     let decision = give_back(&instance, at(500), standings, &BTreeSet::new(), &Attached::default());
     assert_eq!((decision.stuck.len(), decision.unreadable.len(), decision.forget.len()), (1, 1, 0));
 }
@@ -123,7 +133,7 @@ fn a_stuck_or_unreadable_registration_stays_held() {
 #[test]
 fn a_draining_address_waits_until_its_delay_is_over() {
     let instance = holding(State::Running, &[(-100, &["a"])]);
-    let draining = |delay: Option<u64>| vec![(clb("a"), Standing::Draining { delay: delay.map(Duration::from_secs) })];
+    let draining = |delay: Option<u64>| vec![(tg("a"), Standing::Draining { delay: delay.map(Duration::from_secs) })];
     for (delay, now, wait) in [(Some(300), 150, 50), (Some(300), 198, 5), (Some(300), 250, 20), (None, 150, 20)] {
         let decision = give_back(&instance, at(now), draining(delay), &BTreeSet::new(), &Attached::default());
         assert_eq!(decision.look_again, Some(Duration::from_secs(wait)), "{delay:?} at {now}");
@@ -132,13 +142,8 @@ fn a_draining_address_waits_until_its_delay_is_over() {
 
 #[test]
 fn an_instance_that_has_everything_and_holds_nothing_is_done() {
-    let decision = give_back(
-        &instance("i-1"),
-        at(500),
-        vec![(clb("declared"), healthy())],
-        &BTreeSet::new(),
-        &Attached::default(),
-    );
+    let decision =
+        give_back(&instance("i-1"), at(500), vec![(tg("declared"), healthy())], &BTreeSet::new(), &Attached::default());
     assert_eq!((decision.look_again, decision.forget.len()), (None, 0));
 }
 
@@ -148,7 +153,7 @@ fn a_tag_younger_than_the_sweeps_first_reading_is_not_deleted() {
     // two hours ahead.
     for (taken_at, is_forgotten) in [(104, false), (100 + 900, false), (100 + 7_200, true)] {
         let instance = holding(State::Running, &[(taken_at, &["a"])]);
-        let standings = vec![(clb("a"), healthy())];
+        let standings = vec![(tg("a"), healthy())];
         let decision = give_back(&instance, at(100), standings, &BTreeSet::new(), &Attached::default());
         assert_eq!(!decision.forget.is_empty(), is_forgotten, "taken at {taken_at}");
     }

@@ -6,6 +6,7 @@ mod take_out;
 mod weigh;
 
 use crate::{
+    balancer::TargetGroupId,
     event::Notice,
     held::{Stamp, tags_to_hold},
     instance::{
@@ -13,11 +14,13 @@ use crate::{
         tests::{at, instance},
     },
     observed::{Found, Health, Standing, Target},
-    registration::Registration,
+    registration::{Registration, TargetName},
 };
 
-fn clb(name: &str) -> Registration {
-    Registration::classic(name)
+/// Returns a registration in a group of this name.
+fn tg(name: &str) -> Registration {
+    let group = TargetGroupId { name: name.to_owned(), id: "0123456789abcdef".to_owned() };
+    Registration::in_group(group, TargetName { port: Some(80), ..TargetName::default() })
 }
 
 fn target(id: &str) -> Target {
@@ -25,7 +28,7 @@ fn target(id: &str) -> Target {
 }
 
 fn found(name: &str) -> Found {
-    Found { instance: "i-1".into(), registration: clb(name), target: target("i-1"), owner: None, doubt: None }
+    Found { instance: "i-1".into(), registration: tg(name), target: target("i-1"), owner: None, doubt: None }
 }
 
 /// Creates an instance in a state, whose tags hold registrations that were held at some seconds.
@@ -33,7 +36,7 @@ fn holding(state: State, held: &[(i64, &[&str])]) -> Instance {
     let mut instance = instance("i-1");
     instance.state = state;
     for (second, names) in held {
-        let registrations = names.iter().map(|name| clb(name)).collect();
+        let registrations = names.iter().map(|name| tg(name)).collect();
         instance.tags.extend(tags_to_hold(&registrations, Stamp { taken_at: at(*second), nonce: 7 }));
     }
     instance

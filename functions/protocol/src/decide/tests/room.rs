@@ -15,7 +15,7 @@ fn decision(instance: Instance, others: usize, names: &[&str], now: i64) -> Take
 }
 
 fn wave(names: &[&str]) -> BTreeSet<BalancerId> {
-    names.iter().map(|name| BalancerId::Classic((*name).into())).collect()
+    names.iter().map(|name| tg(name).balancer).collect()
 }
 
 /// Returns the keys of so many tags.
@@ -28,13 +28,13 @@ fn texts(names: &[String]) -> Vec<&str> {
 }
 
 fn long(n: usize) -> String {
-    format!("{n:032}")
+    format!("{n:013}")
 }
 
 #[test]
 fn all_is_held_at_once_if_it_fits_twice() {
     let fits = decision(holding(State::Stopped, &[]), 48, &["a", "b"], 100);
-    assert_eq!(fits.next_to_hold(&wave(&["a"]), []), [clb("a"), clb("b")].into());
+    assert_eq!(fits.next_to_hold(&wave(&["a"]), []), [tg("a"), tg("b")].into());
     assert_eq!(fits.next_to_hold(&wave(&["c"]), []), [].into());
     let full = decision(holding(State::Stopped, &[]), 50, &["a"], 100);
     assert_eq!(full.next_to_hold(&wave(&["a"]), []), [].into());
@@ -47,7 +47,7 @@ fn a_wave_fills_its_tags_if_there_is_less_room() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut short = decision(holding(State::Stopped, &[]), 47, &names, 100);
     let held = short.next_to_hold(&wave(&names[12..]), [&wave(&names)]);
-    assert_eq!((held.len(), held.contains(&clb(names[12])), held.contains(&clb(names[13]))), (6, true, true));
+    assert_eq!((held.len(), held.contains(&tg(names[12])), held.contains(&tg(names[13]))), (6, true, true));
     assert_eq!(short.note_held(&held, keys(1), at(100)), []);
     let all = wave(&names);
     let held = short.next_to_hold(&all, []);
@@ -96,7 +96,7 @@ fn a_settled_tag_whose_registrations_are_in_place_makes_way() {
     let deleted = settled.in_the_way(&all, at(200));
     assert_eq!(deleted.len(), 1);
     settled.note_deleted(&deleted);
-    assert_eq!(settled.next_to_hold(&all, []), [clb("a"), clb("b")].into());
+    assert_eq!(settled.next_to_hold(&all, []), [tg("a"), tg("b")].into());
     assert_eq!(of(81, &["a", "b"]).in_the_way(&all, at(200)), [], "an invocation may rely on it");
     assert_eq!(of(80, &["a"]).in_the_way(&wave(&["a"]), at(200)), [], "b is out");
 }

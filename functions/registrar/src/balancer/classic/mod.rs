@@ -11,6 +11,7 @@ use aws_sdk_elasticloadbalancing::{
     operation::describe_load_balancers::DescribeLoadBalancersOutput,
     types::{Instance as Member, LoadBalancerDescription, TagDescription},
 };
+use chrono::DateTime;
 use futures::{FutureExt, StreamExt, stream};
 use protocol::{
     balancer::BalancerId,
@@ -340,7 +341,18 @@ fn standing(
         Some(vpc) if instance_vpc.as_ref().is_some_and(|own| own.as_str() != vpc) => {
             Standing::Never(Reason::OtherVpc { balancer: Some(vpc.into()), instance: instance_vpc.clone() })
         }
-        _ => Standing::Absent(target(&wanted.instance.id)),
+        _ => absent(wanted, found),
+    }
+}
+
+/// Returns the standing of a registration that is absent. Two load balancers can have one name, one after the other: the
+/// time when this one was created tells whether the tag means it.
+fn absent(wanted: &Wanted<'_>, found: &LoadBalancerDescription) -> Standing {
+    let created_at = found.created_time().and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
+    let target = target(&wanted.instance.id);
+    match created_at.filter(|created_at| wanted.held_since.is_some_and(|since| since < *created_at)) {
+        Some(created_at) => Standing::Replaced { target, created_at },
+        None => Standing::Absent(target),
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     },
     Window, done,
     filter::Filters,
+    hides_managed,
     interfaces::new_interface,
     made_before, named,
     networks::tag_values,
@@ -213,9 +214,11 @@ pub(super) fn reboot(world: &mut World, params: &Params) -> Result<Element, ApiE
 
 pub(super) fn describe(world: &mut World, params: &Params, as_of: Timestamp) -> Result<Element, ApiError> {
     let ids = params.texts("InstanceId");
-    let filters = Filters::read(params, &FILTERS)?;
+    let (filters, hides_managed) = (Filters::read(params, &FILTERS)?, hides_managed(world, params)?);
     let window = Window::read(world, params, &ids, "instancesSet")?;
-    let seen = |history: &History<Instance>| history.seen_at(as_of).cloned();
+    let is_hidden =
+        |id: &str| hides_managed && world.ec2.launches.get(id).is_some_and(|facts| facts.operator.is_some());
+    let seen = |history: &History<Instance>| history.seen_at(as_of).filter(|one| !is_hidden(&one.id)).cloned();
     // A stale read answers an instance that it does not see yet as unknown, as EC2 does after a launch.
     refuse_unknown(&ids, |id| world.ec2.instances.get(id).is_some_and(|history| seen(history).is_some()))?;
     let wanted: BTreeSet<_> = ids.iter().collect();

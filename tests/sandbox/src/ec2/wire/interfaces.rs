@@ -10,7 +10,7 @@ use super::{
     },
     Window, done,
     filter::Filters,
-    made_before,
+    hides_managed, made_before,
     networks::tag_values,
     remember_made,
     shape::{self, Order},
@@ -114,9 +114,10 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiE
 
 pub(super) fn describe(world: &mut World, params: &Params, as_of: Timestamp) -> Result<Element, ApiError> {
     let ids = params.texts("NetworkInterfaceId");
-    let filters = Filters::read(params, &FILTERS)?;
+    let (filters, hides_managed) = (Filters::read(params, &FILTERS)?, hides_managed(world, params)?);
     let window = Window::read(world, params, &ids, "networkInterfacesSet")?;
-    let seen = seen_at(world, as_of);
+    let mut seen = seen_at(world, as_of);
+    seen.retain(|interface| !(hides_managed && is_managed(world, interface)));
     if let Some(unknown) = ids.iter().find(|id| !seen.iter().any(|interface| interface.id == **id)) {
         return Err(not_found(unknown));
     }
@@ -128,6 +129,10 @@ pub(super) fn describe(world: &mut World, params: &Params, as_of: Timestamp) -> 
     let mut order = Order::draw(world);
     let interfaces: Vec<_> = page.elements.iter().map(|one| shape::interface(world, "item", one, &mut order)).collect();
     Ok(Element::result().list("networkInterfaceSet", order.vary(interfaces)).optional("nextToken", page.next))
+}
+
+fn is_managed(world: &World, interface: &Interface) -> bool {
+    world.ec2.interface_facts.get(&interface.id).is_some_and(|facts| facts.operator.is_some())
 }
 
 /// Returns the present interfaces for a read of now, and past versions for a stale read.

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    options::ManagedResources,
     wire::{Answer, ApiError, Request, query::Params, xml::Element},
     world::World,
 };
@@ -75,6 +76,18 @@ pub fn answer(world: &mut World, request: &Request, as_of: Timestamp) -> Result<
         other => Err(ApiError::not_modelled(format!("the operation {other}"))),
     };
     result.map(Answer::Xml)
+}
+
+/// Returns whether a description leaves out a resource that a service of AWS manages, as its caller asked for it.
+fn hides_managed(world: &World, params: &Params) -> Result<bool, ApiError> {
+    let are_asked_for = params.parsed::<bool>("IncludeManagedResources")?;
+    match (world.options.managed_resources, are_asked_for) {
+        (ManagedResources::HiddenForAll, Some(_)) => {
+            Err(ApiError::sender("UnknownParameter", "The parameter IncludeManagedResources is not recognized"))
+        }
+        (ManagedResources::Visible, _) | (_, Some(true)) => Ok(false),
+        (ManagedResources::Hidden | ManagedResources::HiddenForAll, _) => Ok(true),
+    }
 }
 
 /// Returns the answer of operations without a result of their own.

@@ -10,6 +10,7 @@ use fastrand::Rng;
 use super::super::{Instance, InstanceState, Interface, Prefix, Subnet, Vpc, interface, launch, tags};
 use crate::{
     clock::Timestamp,
+    options::ManagedResources,
     wire::xml::Element,
     world::{ACCOUNT, World},
 };
@@ -68,7 +69,7 @@ pub(super) fn reservation(world: &World, id: &str, instances: &[Instance], order
 
 fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
     let facts = world.ec2.launches.get(&instance.id).cloned().unwrap_or_default();
-    let launch::Facts { image_id, instance_type, client_token, launch_index, first_launched, .. } = facts;
+    let launch::Facts { image_id, instance_type, client_token, launch_index, first_launched, operator, .. } = facts;
     let attached = first_launched.unwrap_or(instance.launch_time);
     // A terminated instance is described without its place in the network.
     let placed = instance.state != InstanceState::Terminated;
@@ -110,6 +111,17 @@ fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
         .append(&if instance.tags.is_empty() { Element::result() } else { tag_set(&instance.tags, order) })
         .text("hypervisor", "xen")
         .list("networkInterfaceSet", interfaces)
+        .child(operated_by(world, operator.as_deref()))
+}
+
+/// Says whether a service of AWS manages a resource
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_OperatorResponse.html>).
+fn operated_by(world: &World, operator: Option<&str>) -> Element {
+    let is_hidden = world.options.managed_resources != ManagedResources::Visible;
+    Element::new("operator")
+        .text("managed", operator.is_some())
+        .optional("principal", operator)
+        .text("hiddenByDefault", operator.is_some() && is_hidden)
 }
 
 /// Returns the volume that an instance boots from. It stays attached while the instance is stopped, and is deleted with it: an
@@ -155,7 +167,7 @@ pub(super) fn interface(world: &World, name: &str, one: &Interface, order: &mut 
 }
 
 fn interface_fields(world: &World, one: &Interface, order: &mut Order) -> Element {
-    let interface::Facts { interface_type, description, .. } =
+    let interface::Facts { interface_type, description, operator, .. } =
         world.ec2.interface_facts.get(&one.id).cloned().unwrap_or_default();
     let ipv4 = one.ipv4.iter().enumerate().map(|(index, address)| {
         item()
@@ -180,6 +192,7 @@ fn interface_fields(world: &World, one: &Interface, order: &mut Order) -> Elemen
         .list("ipv6AddressesSet", order.vary(ipv6))
         .append(&prefixes(one))
         .text("interfaceType", interface_type)
+        .child(operated_by(world, operator.as_deref()))
 }
 
 fn is_services(world: &World, one: &Interface) -> bool {
