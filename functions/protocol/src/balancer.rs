@@ -116,6 +116,19 @@ fn partition(region: &str) -> &'static str {
     PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
 
+impl Declared {
+    /// Returns whether a balancer is the declared one. A target group may be declared by its name alone.
+    pub fn means(&self, balancer: &BalancerId) -> bool {
+        match (self, balancer) {
+            (Self::Classic(declared), BalancerId::Classic(name)) => declared == name,
+            (Self::TargetGroup(declared), BalancerId::TargetGroup(group)) => {
+                declared.name == group.name && declared.id.as_ref().is_none_or(|id| *id == group.id)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for TargetGroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.name, self.id)

@@ -26,6 +26,12 @@ pub enum CallError {
         /// What happened to the request or the answer.
         source: Arc<dyn StdError + Send + Sync>,
     },
+    /// The call was not made: the invocation has no time left.
+    #[error("{action} was not called, because the time of this invocation is up")]
+    NoTime {
+        /// The action as IAM calls it.
+        action: &'static str,
+    },
 }
 
 /// Codes by which AWS says that a balancer does not exist (any more). They are the wire's codes, and the names that the
@@ -48,7 +54,7 @@ impl CallError {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Refused { code, .. } => Some(code),
-            Self::Unanswered { .. } => None,
+            Self::Unanswered { .. } | Self::NoTime { .. } => None,
         }
     }
 
@@ -67,7 +73,7 @@ impl CallError {
         match self {
             Self::Refused { action, .. } if self.is_denied() => action.starts_with("ec2:"),
             Self::Refused { .. } => !self.is_gone() && !self.is_throttled(),
-            Self::Unanswered { .. } => false,
+            Self::Unanswered { .. } | Self::NoTime { .. } => false,
         }
     }
 

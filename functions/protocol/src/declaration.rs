@@ -28,7 +28,7 @@ pub struct Declaration {
 impl Declaration {
     /// Reads the value of the tag. Returns the declarations, and each text that is none, with the reason.
     pub fn all_in(value: &str) -> (Vec<Self>, Vec<(String, Malformed)>) {
-        read_value(value)
+        read_value(value, |text| text.parse().map(Some))
     }
 }
 

@@ -20,6 +20,7 @@ use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 
 use crate::{
     malformed::Malformed,
+    ports,
     registration::{Registration, read_value},
     tag,
     time::Timestamp,
@@ -28,6 +29,12 @@ use crate::{
 
 /// Characters of a tag's value, a limit of EC2. Registrations are ASCII, so bytes are characters.
 const VALUE_LENGTH_MAX: usize = 256;
+
+/// Registrations that the tags of one instance hold and declare at most. What is beyond is for a person.
+///
+/// Too small: an instance with many ports is not given back. Too large: a few instances with made-up tags use up the time
+/// of a sweep, and the calls that AWS allows.
+pub const REGISTRATIONS_MAX: usize = 500;
 
 /// Tags of a resource, a limit of EC2. Tags whose keys begin with `aws:` do not count.
 const TAGS_MAX: usize = 50;
@@ -99,7 +106,7 @@ impl HeldTag {
             "" => "",
             rest => rest.strip_prefix('.')?,
         };
-        let (registrations, malformed) = read_value(value);
+        let (registrations, malformed) = read_value(value, ports::read);
         let stamp = Stamp::time_of(stamp);
         Some(Self { key: key.to_owned(), value: value.to_owned(), stamp, registrations, malformed })
     }
@@ -147,8 +154,7 @@ impl fmt::Display for Stamp {
 /// may have.
 pub fn tags_to_hold(registrations: &BTreeSet<Registration>, stamp: Stamp) -> Vec<(String, String)> {
     let mut values: Vec<String> = Vec::new();
-    for registration in registrations {
-        let text = registration.to_string();
+    for text in ports::texts_of(registrations) {
         match values.last_mut() {
             Some(value) if value.len() + 1 + text.len() <= VALUE_LENGTH_MAX => {
                 value.push(' ');

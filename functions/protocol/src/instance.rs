@@ -8,6 +8,7 @@ use std::{
 use crate::{
     address::{Address, Family},
     controller::Controller,
+    declaration::Declaration,
     held::Held,
     id::{AutoScalingGroupName, InstanceId, InterfaceId, VpcId},
     network::Block,
@@ -209,6 +210,11 @@ impl Instance {
     /// Returns the prefixes that were delegated to the instance's interfaces.
     pub fn prefixes(&self) -> impl Iterator<Item = &Block> {
         self.interfaces.iter().flat_map(|interface| &interface.prefixes)
+    }
+
+    /// Reads what the instance's tag declares. Texts that are no declarations are left out.
+    pub fn declarations(&self) -> Vec<Declaration> {
+        self.tags.get(tag::REGISTER).map(|value| Declaration::all_in(value).0).unwrap_or_default()
     }
 
     /// Reads the registrations that the instance's tags hold. What is older than the instance, it does not hold.

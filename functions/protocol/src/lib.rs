@@ -35,6 +35,7 @@ pub mod names;
 pub mod nearest;
 pub mod network;
 pub mod observed;
+mod ports;
 pub mod presence;
 pub mod registration;
 pub mod tag;

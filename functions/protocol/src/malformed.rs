@@ -31,6 +31,9 @@ pub enum Malformed {
     /// The port is not a number from 1 to 65535.
     #[error("`{0}` is not a port from 1 to 65535")]
     Port(String),
+    /// The range of ports is none, or has too many.
+    #[error("`{0}` is not a range of 2 to {1} ports")]
+    Ports(String, usize),
     /// The address is neither an interface nor a literal address.
     #[error("`{0}` is neither `eth0`, `eth1`, ... nor an IP address")]
     Address(String),

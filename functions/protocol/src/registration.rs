@@ -1,7 +1,8 @@
 //! Registrations and their text form, which the instance's tags hold.
 //!
 //! The form is `clb:NAME`, `tg:NAME/ID:PORT` (instance target), `tg:NAME/ID:PORT=eth0` (ip target), `...=eth1.eni-ID` (of
-//! another interface) or `...=10.0.3.7` (a literal address), then `@ZONE` and `+QUICID` if there are any. It has only characters that AWS allows in every tag.
+//! another interface) or `...=10.0.3.7` (a literal address), then `@ZONE` and `+QUICID` if there are any. What is held may have a range
+//! of ports, `8080-8089`. The form has only characters that AWS allows in every tag.
 //! No part of it belongs to one instance alone, so all instances of a service share one value.
 
 use std::{fmt, str::FromStr};
@@ -132,18 +133,21 @@ fn target_of(text: &str) -> Result<TargetName, Malformed> {
 
 /// Reads the texts in a tag's value, separated by spaces. Returns those that were understood, and each of the others
 /// with the reason.
-pub(crate) fn read_value<T: FromStr<Err = Malformed>>(value: &str) -> (Vec<T>, Vec<(String, Malformed)>) {
+pub(crate) fn read_value<T, O: IntoIterator<Item = T>>(
+    value: &str,
+    read: impl Fn(&str) -> Result<O, Malformed>,
+) -> (Vec<T>, Vec<(String, Malformed)>) {
     let (mut understood, mut malformed) = (Vec::new(), Vec::new());
     for text in value.split_ascii_whitespace() {
-        match text.parse() {
-            Ok(found) => understood.push(found),
+        match read(text) {
+            Ok(found) => understood.extend(found),
             Err(why) => malformed.push((text.to_owned(), why)),
         }
     }
     (understood, malformed)
 }
 
-fn port_of(text: &str) -> Result<u16, Malformed> {
+pub(crate) fn port_of(text: &str) -> Result<u16, Malformed> {
     match text.parse() {
         // `+80` and `080` parse as well, but would be written back as another text.
         Ok(port) if port > 0 && text == format!("{port}") => Ok(port),

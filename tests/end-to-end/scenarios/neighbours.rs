@@ -1,13 +1,16 @@
 //! Other teams of the account, each within its own rights: hosts that listings hide, names that change owners, tags and hooks
 //! that grow, storms of their own. What they do stays theirs.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
-use end_to_end::{Setting, Stage};
+use end_to_end::{Setting, Stage, places, state_change};
 use sandbox::{
+    auto_scaling::{GroupSpec, HookSpec, LifecycleState},
+    deployment::QUEUE,
     ec2::{self, Ipv4Wish, Launch, NewInterface},
     elb, elbv2,
     options::{ManagedResources, Options},
+    sqs,
 };
 use serde_json::Value;
 
@@ -185,4 +188,249 @@ async fn no_address_is_registered_that_could_not_be_taken_out() {
         stage.stop_and_rest("far-1").await.start_and_rest("far-1").await;
         assert_eq!(stage.members("tg:edge"), [""; 0], "{way}: {}", stage.describe());
     }
+}
+
+/// Gives an instance so many tags of its operator's.
+fn with_other_tags(stage: &Stage, instance: &str, tags: usize) {
+    for tag in 0..tags {
+        stage.tagged(instance, &format!("cost-centre-{tag}"), "x");
+    }
+}
+
+/// Registers an instance at a stranger's target group on some ports.
+fn crowd(stage: &Stage, instance: &str, group: &str, ports: impl Iterator<Item = u16>) {
+    for port in ports {
+        stage.registered(instance, &format!("tg:{group}:{port}"));
+    }
+}
+
+// RegisterTargets is authorised on the target group alone
+// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html>).
+#[tokio::test(start_paused = true)]
+async fn a_strangers_hundred_ports_crowd_out_no_balancer_of_ones_own() {
+    for (others, groups, per_group) in [(20, 2, 70), (0, 5, 95), (45, 2, 30)] {
+        let stage = Stage::new();
+        let theirs: Vec<String> = (0..groups).map(|n| format!("a-strangers-group-no-letter{n}")).collect();
+        stage.classic("shop").instances_group("web").addresses_group("edge").instance("web-1");
+        stage.registered_at("web-1", &["clb:shop", "tg:web", "tg:edge:443=eth0"]);
+        with_other_tags(&stage, "web-1", others);
+        for group in &theirs {
+            stage.instances_group(group);
+            crowd(&stage, "web-1", group, (0..per_group).map(|n| 1_001 + 2 * n));
+        }
+        stage.stop("web-1").sandbox.advance(Duration::from_secs(30)).await;
+        let left = stage.places("web-1");
+        assert!(!left.is_empty() && left.iter().all(|place| place.contains("a-strangers-group")), "{others}: {left:?}");
+        let held = stage.held("web-1");
+        assert_eq!(held.iter().filter(|held| !held.contains("a-strangers-group")).count(), 3, "{others}: {held:?}");
+        let report = sweep_or_error(&stage).await;
+        assert!(report.contains("they stay at tg:a-strangers-group"), "{others}: {report}");
+        stage.sandbox.advance(Duration::from_secs(30)).await;
+        // What was deregistered comes back.
+        stage.start_and_rest("web-1").await;
+        let back = stage.places("web-1");
+        assert_eq!(back.iter().filter(|place| !place.contains("a-strangers-group")).count(), 3, "{back:?}");
+        assert_eq!(back.len(), 3 + groups * usize::from(per_group), "{others}: all is back");
+    }
+}
+
+/// Sweeps, and returns the report or the error.
+async fn sweep_or_error(stage: &Stage) -> String {
+    match stage.sweep().await {
+        Ok(report) => report.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_ports_in_a_row_are_held_in_few_tags() {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").instance("web-1").registered("web-1", "clb:shop");
+    with_other_tags(&stage, "web-1", 45);
+    crowd(&stage, "web-1", "web", 8_000..8_096);
+    stage.stop_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 4), "{:?}", stage.tags("web-1"));
+    let held = stage.tags("web-1").into_values().filter(|value| value.contains(":8000-8031")).count();
+    assert_eq!(held, 1, "{:?}", stage.tags("web-1"));
+    stage.start_and_rest("web-1").await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (97, 0));
+}
+
+/// Writes tags that hold made-up registrations at groups that do not exist.
+fn with_made_up_tags(stage: &Stage, instance: &str, kind: &str) {
+    for tag in 0..48 {
+        let texts: Vec<String> = (0..9)
+            .map(|n| match kind {
+                "tg" => format!("tg:a/{tag:08x}{n:08x}:1"),
+                _ => format!("clb:{instance}-{tag}-{n}"),
+            })
+            .collect();
+        stage.tagged(instance, &format!("elb-registrar:held.{tag}"), &texts.join(" "));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_names_cost_a_sweep_few_calls() {
+    for kind in ["tg", "clb"] {
+        let stage = Stage::new();
+        stage.instances_group("web").instance("web-1").registered("web-1", "tg:web").instance("hostile-1");
+        sweep(&stage).await;
+        let usual = stage.sweep_calls().len();
+        stage.forget_calls();
+        with_made_up_tags(&stage, "hostile-1", kind);
+        sweep(&stage).await;
+        let now = stage.sweep_calls().len();
+        assert!(now <= usual + 12, "{kind}: {now} calls instead of {usual}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_tags_of_a_fleet_delay_no_sweep_and_no_restart() {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").instance("web-1").registered_at("web-1", &["clb:shop", "tg:web"]);
+    stage.stop_and_rest("web-1").await;
+    for number in 0..40 {
+        let name = format!("hostile-{number}");
+        stage.instance(&name);
+        with_made_up_tags(&stage, &name, if number % 2 == 0 { "tg" } else { "clb" });
+    }
+    let begun = stage.world(|world| world.now());
+    sweep(&stage).await;
+    let swept = stage.world(|world| world.now()) - begun;
+    assert!(swept.num_seconds() < 60, "{swept}");
+    let (begun, id) = (stage.world(|world| world.now()), stage.id("web-1"));
+    stage.start("web-1");
+    stage.until("back", |world| places(world, &id).len() == 2).await;
+    let took = stage.world(|world| world.now()) - begun;
+    assert!(took.num_seconds() < 30, "{took}, of which EC2 takes 10 to 20 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_with_more_registrations_than_any_needs_a_person() {
+    let stage = Stage::new();
+    stage.instances_group("web").instance("web-1").registered("web-1", "tg:web").stop_and_rest("web-1").await;
+    with_made_up_tags(&stage, "web-1", "tg");
+    stage.tagged(
+        "web-1",
+        "elb-registrar:held.48",
+        "tg:a/0123456789abcdef:1-32 tg:a/0123456789abcdef:41-72 tg:b/0123456789abcdef:1-32",
+    );
+    let before = stage.held("web-1").len();
+    stage.deliver_only(&[]).start_and_rest("web-1").await;
+    let report = sweep(&stage).await;
+    assert!(report.to_string().contains("500 are given back"), "{report:#}");
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, before), "nothing is lost");
+    // A person deletes what was made up.
+    let id = stage.id("web-1");
+    for tag in 0..=48 {
+        stage.world(|world| ec2::remove_tag(world, &id, &format!("elb-registrar:held.{tag}")));
+    }
+    sweep(&stage).await;
+    assert_eq!(stage.places("web-1"), ["tg:web:80"]);
+}
+
+/// Returns the metadata of a launch hook that declares so many names that nothing has.
+fn unknown_names(hook: usize) -> String {
+    let names: Vec<String> = (0..90).map(|n| format!("clb:{hook}-{n}")).collect();
+    format!(r#"{{"register": ["{}"]}}"#, names.join(" "))
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_with_made_up_names_abandon_no_launch_of_another_group() {
+    let stage = Stage::new();
+    stage.addresses_group("edge");
+    for number in 0..4 {
+        let mut group = GroupSpec::new(&format!("hostile-{number}"), &stage.subnet).desired(1);
+        for hook in 0..45 {
+            let metadata = unknown_names(number * 45 + hook);
+            group =
+                group.hook(HookSpec::launching(&format!("elb-registrar-{hook}")).heartbeat(7_200).metadata(&metadata));
+        }
+        stage.fleet(group);
+    }
+    stage.sandbox.advance(Duration::from_secs(60)).await;
+    let hook = HookSpec::launching("elb-registrar-in").heartbeat(300).metadata(r#"{"register": ["tg:edge:443"]}"#);
+    stage.fleet(GroupSpec::new("innocent", &stage.subnet).desired(8).hook(hook));
+    stage.sandbox.advance(Duration::from_secs(180)).await;
+    let states: Vec<LifecycleState> = stage.member_states("innocent").into_iter().map(|(_, state)| state).collect();
+    let is_served = states.iter().filter(|state| **state == LifecycleState::InService).count();
+    assert_eq!((is_served, stage.members("tg:edge").len()), (8, 8), "{states:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_a_neighbours_own_delays_no_lone_termination() {
+    let mut took = BTreeMap::new();
+    for seed in 0..3 {
+        let stage = Stage::with(Options { seed, ..Options::default() }, &[]);
+        for number in 0..85 {
+            stage.addresses_group(&format!("edge-{number}"));
+        }
+        stage.instance("web-1").registered_at("web-1", &["tg:edge-3:443=eth0", "tg:edge-4:443=eth0"]);
+        let subnet = stage.world(|world| ec2::create_subnet(world, &stage.vpc, "us-east-1b", "10.0.4.0/22"));
+        let builders: Vec<String> = (0..300).map(|number| format!("builder-{number}")).collect();
+        for builder in &builders {
+            stage.launch(builder, Launch::new(&subnet));
+        }
+        let terminate = |wave: &[String]| wave.iter().for_each(|builder| _ = stage.terminate(builder));
+        for wave in builders.chunks(25).take(3) {
+            terminate(wave);
+            stage.sandbox.advance(Duration::from_secs(5)).await;
+        }
+        let (id, begun) = (stage.id("web-1"), stage.world(|world| world.now()));
+        stage.terminate("web-1");
+        for wave in builders.chunks(25).skip(3) {
+            terminate(wave);
+            stage.sandbox.advance(Duration::from_secs(5)).await;
+        }
+        stage.rest().await;
+        let calls = stage.all_calls();
+        let last = calls.iter().filter(|call| call.action == "DeregisterTargets").map(|call| call.at).max();
+        assert!(stage.world(|world| places(world, &id).is_empty()), "seed {seed}: {:?}", stage.members("tg:edge-3"));
+        took.insert(seed, (last.expect("it is taken out") - begun).num_seconds());
+    }
+    assert!(took.values().all(|seconds| *seconds <= 20), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn invented_ids_delay_neither_a_termination_nor_a_restart() {
+    let stage = Stage::new();
+    for number in 0..85 {
+        stage.addresses_group(&format!("edge-{number}"));
+    }
+    stage.instance("web-1").registered("web-1", "tg:edge-3:443=eth0");
+    stage.drains("edge-4", 0).instance("web-2").registered("web-2", "tg:edge-4:443=eth0").stop_and_rest("web-2").await;
+    let sample = state_change(&stage, "web-1", "shutting-down");
+    let invent = |wave: u32| {
+        for number in 0..25_u32 {
+            let mut event = sample.clone();
+            let id = format!("i-{:017x}", u64::from(wave * 100 + number) + 0xabc000);
+            event["detail"]["instance-id"] = id.as_str().into();
+            event["resources"][0] = format!("arn:aws:ec2:us-east-1:123456789012:instance/{id}").into();
+            let draft = sqs::Draft { body: event.to_string(), ..Default::default() };
+            stage.world(|world| sqs::send(world, QUEUE, draft)).expect("a message");
+        }
+    };
+    for wave in 0..3 {
+        invent(wave);
+        stage.sandbox.advance(Duration::from_secs(4)).await;
+    }
+    let (id, back, begun) = (stage.id("web-1"), stage.id("web-2"), stage.world(|world| world.now()));
+    stage.terminate("web-1").start("web-2");
+    let (mut out_after, mut back_after) = (None, None);
+    for wave in 3..40 {
+        invent(wave);
+        stage.sandbox.advance(Duration::from_secs(4)).await;
+        let seconds = stage.world(|world| (world.now() - begun).num_seconds());
+        if stage.world(|world| places(world, &id).is_empty()) {
+            out_after.get_or_insert(seconds);
+        }
+        if stage.world(|world| !places(world, &back).is_empty()) {
+            back_after.get_or_insert(seconds);
+        }
+    }
+    let is_soon = |after: Option<i64>, most: i64| after.is_some_and(|seconds| seconds <= most);
+    assert!(
+        is_soon(out_after, 12) && is_soon(back_after, 32),
+        "out after {out_after:?} s, back after {back_after:?} s"
+    );
 }

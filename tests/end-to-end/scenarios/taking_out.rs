@@ -100,7 +100,8 @@ async fn all_pages_of_every_listing_are_read() {
 async fn registrations_too_long_for_one_tag_are_held_in_several() {
     let stage = Stage::new();
     stage.instances_group("a-group-with-quite-a-name").instance("web-1");
-    let places: Vec<String> = (0..40).map(|number| format!("tg:a-group-with-quite-a-name:{}", 8000 + number)).collect();
+    let places: Vec<String> =
+        (0..40).map(|number| format!("tg:a-group-with-quite-a-name:{}", 8000 + 2 * number)).collect();
     for place in &places {
         stage.registered("web-1", place);
     }

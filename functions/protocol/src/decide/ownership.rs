@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 
 use crate::{
     address::Address,
-    balancer::{BalancerId, Declared},
     controller::Controller,
     declaration::Declaration,
     holder::{Holder, Holders},
@@ -88,8 +87,7 @@ pub fn is_heir(instance: &Instance, target: &Target, of: &Instance) -> bool {
 /// service's traffic. What is left alone costs a dead entry while the instance is stopped.
 pub fn controller_of(instance: &Instance, registration: &Registration) -> Option<Reason> {
     let controller = master(instance)?;
-    let value = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
-    let is_declared = Declaration::all_in(value).0.iter().any(|declared| may_mean(instance, declared, registration));
+    let is_declared = instance.declarations().iter().any(|declared| may_mean(instance, declared, registration));
     (!is_declared).then_some(Reason::ControllersHost(controller))
 }
 
@@ -112,13 +110,6 @@ fn master(instance: &Instance) -> Option<Controller> {
 /// Returns whether a registration can be a declared one. What the declaration leaves out may be anything, except that a
 /// missing address is `eth0`, or the instance itself.
 fn may_mean(instance: &Instance, declared: &Declaration, registration: &Registration) -> bool {
-    let is_balancer = match (&declared.balancer, &registration.balancer) {
-        (Declared::Classic(declared), BalancerId::Classic(name)) => declared == name,
-        (Declared::TargetGroup(declared), BalancerId::TargetGroup(group)) => {
-            declared.name == group.name && declared.id.as_ref().is_none_or(|id| *id == group.id)
-        }
-        _ => false,
-    };
     let TargetName { port, address, .. } = &registration.target;
     let is_port = declared.target.port.is_none() || declared.target.port == *port;
     let is_address = match (&declared.target.address, address) {
@@ -133,7 +124,7 @@ fn may_mean(instance: &Instance, declared: &Declaration, registration: &Registra
             }
         }
     };
-    is_balancer && is_port && is_address
+    declared.balancer.means(&registration.balancer) && is_port && is_address
 }
 
 #[cfg(test)]

@@ -3,13 +3,17 @@
 //! If there is twice the room that all of it needs, all is held at once. Should it have to be held again, that fits, too.
 //! If there is less, each wave holds its own registrations just before they are deregistered. Then nothing is held
 //! twice unless the process dies. What does not fit stays registered.
+//!
+//! An operator who may register at one target group can register an instance there on a hundred ports. So if there is no room
+//! for all, what the instance's tags declare comes first, and then the balancers with the fewest registrations of the
+//! instance. Others cannot crowd these out with a balancer of their own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{TakeOut, take_out::Written};
 use crate::{
     balancer::BalancerId,
-    held::{HeldTag, tags_needed},
+    held::{HeldTag, REGISTRATIONS_MAX, tags_needed},
     registration::Registration,
     time::Timestamp,
     timing::SETTLE,
@@ -32,22 +36,44 @@ impl TakeOut {
         }
         let touched: Vec<&HeldTag> = self.superseded_with_any(&next).collect();
         next = self.with_touched(next);
-        if tags_needed(&next) <= self.room {
+        if self.fits(&next) {
             return self.filled_up(next, following);
         }
         // A tag that is written anew makes room for the next one.
         let moved = touched.iter().map(|tag| tag.registrations.iter().cloned().collect::<BTreeSet<_>>());
-        if let Some(moved) = moved.into_iter().find(|registrations| tags_needed(registrations) <= self.room) {
+        if let Some(moved) = moved.into_iter().find(|registrations| self.fits(registrations)) {
             return moved;
         }
-        let mut some = BTreeSet::new();
-        for registration in self.unheld_of(wave) {
+        let (mut some, ranks) = (BTreeSet::new(), self.ranks());
+        let mut ranked: Vec<Registration> = self.unheld_of(wave).into_iter().collect();
+        ranked.sort_by_key(|registration| ranks.get(&registration.balancer).copied());
+        for registration in ranked {
             some.insert(registration.clone());
-            if tags_needed(&some) > self.room {
+            if !self.fits(&some) {
                 some.remove(&registration);
             }
         }
         some
+    }
+
+    /// Returns whether there is room for all that has to be held.
+    pub fn has_room(&self) -> bool {
+        self.fits(&self.hold)
+    }
+
+    /// Returns a rank for each balancer: how many registrations of the instance have to be deregistered from it, or 0 if the
+    /// instance's tag declares it. The smaller ranks come first if there is no room for all.
+    pub fn ranks(&self) -> BTreeMap<BalancerId, usize> {
+        let mut ranks = BTreeMap::new();
+        for (registration, _) in &self.take {
+            *ranks.entry(registration.balancer.clone()).or_default() += 1;
+        }
+        ranks.extend(self.declared.iter().map(|balancer| (balancer.clone(), 0)));
+        ranks
+    }
+
+    fn fits(&self, registrations: &BTreeSet<Registration>) -> bool {
+        tags_needed(registrations) <= self.room && self.held + registrations.len() <= REGISTRATIONS_MAX
     }
 
     /// Returns older tags that can be deleted before a wave's tags are written, because there is no room for both.
@@ -57,7 +83,7 @@ impl TakeOut {
     /// nothing is lost.
     pub fn in_the_way(&self, wave: &BTreeSet<BalancerId>, now: Timestamp) -> Vec<HeldTag> {
         let next = self.unheld_of(wave);
-        if next.is_empty() || self.fits_twice() || tags_needed(&self.with_touched(next)) <= self.room {
+        if next.is_empty() || self.fits_twice() || self.fits(&self.with_touched(next)) {
             return Vec::new();
         }
         let has_settled = |tag: &HeldTag| tag.taken_at(now).is_none_or(|taken_at| taken_at + SETTLE <= now);
@@ -87,6 +113,7 @@ impl TakeOut {
     /// tags that say nothing more.
     pub fn note_held(&mut self, held: &BTreeSet<Registration>, keys: Vec<String>, taken_at: Timestamp) -> Vec<HeldTag> {
         self.room = self.room.saturating_sub(keys.len());
+        self.held += held.len();
         self.written.push(Written { keys, taken_at, registrations: held.clone() });
         self.hold.retain(|registration| !held.contains(registration));
         let is_covered = |tag: &HeldTag| !tag.registrations.iter().any(|registration| self.hold.contains(registration));
@@ -111,7 +138,7 @@ impl TakeOut {
     }
 
     fn fits_twice(&self) -> bool {
-        tags_needed(&self.hold) * 2 <= self.room
+        tags_needed(&self.hold) * 2 <= self.room && self.has_room()
     }
 
     fn superseded_with_any(&self, of: &BTreeSet<Registration>) -> impl Iterator<Item = &HeldTag> {
@@ -128,7 +155,7 @@ impl TakeOut {
         let tags = tags_needed(&next);
         for other in following.into_iter().flat_map(|wave| self.unheld_of(wave)) {
             let is_new = next.insert(other.clone());
-            if is_new && tags_needed(&next) > tags {
+            if is_new && (tags_needed(&next) > tags || !self.fits(&next)) {
                 next.remove(&other);
                 break;
             }

@@ -24,6 +24,10 @@ pub struct TakeOut {
     pub superseded: Vec<HeldTag>,
     /// How many more tags the instance can have.
     pub room: usize,
+    /// How many registrations its fresh tags hold already.
+    pub(super) held: usize,
+    /// Those of its balancers that its tag declares.
+    pub(super) declared: BTreeSet<BalancerId>,
     /// What this decision has written so far, and the descriptions may not show yet.
     pub(super) written: Vec<Written>,
     /// Registrations that stay, each with why.
@@ -81,7 +85,7 @@ impl TakeOut {
         self.room = room(&instance.tags).saturating_sub(unseen);
         if instance.state.is_dying() {
             // The instance never runs again, so no registration has to be restored.
-            (self.hold, self.superseded) = Default::default();
+            (self.hold, self.superseded, self.held) = Default::default();
             return;
         }
         let held = instance.held();
@@ -90,6 +94,11 @@ impl TakeOut {
         let written = self.written.iter().filter(|written| is_fresh(written.taken_at, now));
         let written = written.flat_map(|written| &written.registrations);
         let safe: BTreeSet<&Registration> = fresh.iter().flat_map(|tag| &tag.registrations).chain(written).collect();
+        self.held = safe.len();
+        let declarations = instance.declarations();
+        let balancers = self.take.iter().map(|(registration, _)| &registration.balancer);
+        let declared = balancers.filter(|taken| declarations.iter().any(|declared| declared.balancer.means(taken)));
+        self.declared = declared.cloned().collect();
         let taken = self.take.iter().map(|(registration, _)| registration);
         self.hold = taken.filter(|registration| !safe.contains(registration)).cloned().collect();
         self.superseded = Vec::new();

@@ -39,6 +39,14 @@ use classic::ClassicLoadBalancers;
 /// same limit here.
 const NAMES_PER_CALL_MAX: usize = 20;
 
+/// The most names of one reading that are asked for one by one, or by [`by_name`]. If there are more, all things of
+/// their kind are listed instead. Names that nothing has cost two calls each, and an operator of another team can write
+/// hundreds of them into tags and hooks.
+///
+/// Too small: an account with thousands of groups is listed for one instance. Too large: made-up names use up the calls
+/// that AWS allows.
+const NAMES_ASKED_MAX: usize = 40;
+
 /// All balancers of one account in one Region. They live for one reading, and describe each thing only once.
 pub struct Balancers {
     classic: ClassicLoadBalancers,
@@ -280,6 +288,14 @@ pub struct Scan {
 }
 
 impl Scan {
+    /// Notes a failure. Those that say the same are one: what a call said of a thousand groups.
+    fn fail(&mut self, error: CallError) {
+        let sentence = error.to_sentence();
+        if self.failures.iter().all(|other| other.to_sentence() != sentence) {
+            self.failures.push(error);
+        }
+    }
+
     fn and(mut self, other: Self) -> Self {
         self.found.extend(other.found);
         self.odd_tags.extend(other.odd_tags);

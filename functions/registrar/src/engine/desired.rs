@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 
 use protocol::{
-    because::Because, declaration::Declaration, held::HeldTag, instance::Instance, observed::Unresolved,
-    registration::Registration, tag,
+    because::Because,
+    declaration::Declaration,
+    held::{HeldTag, REGISTRATIONS_MAX},
+    instance::Instance,
+    observed::Unresolved,
+    registration::Registration,
+    tag,
 };
 
 use super::{Look, hints::Hints};
@@ -21,6 +26,23 @@ impl Look<'_> {
     /// Returns whether a launch hook declares anything for an instance.
     pub(super) fn hooks_declare(&self, instance: &Instance) -> bool {
         self.asked.entering.get(&instance.id).is_some_and(|declared| !declared.is_empty())
+    }
+
+    /// Counts the registrations that an instance's tags and launch hooks name.
+    pub(super) fn count_named(&self, instance: &Instance) -> usize {
+        let of_hooks = self.asked.entering.get(&instance.id).map_or(0, Vec::len);
+        instance.held().registrations().len() + instance.declarations().len() + of_hooks
+    }
+
+    /// Returns what is wrong with an instance whose tags and launch hooks name more registrations than are given back to
+    /// one.
+    pub(super) fn too_many(&self, instance: &Instance) -> Option<Because> {
+        let named = self.count_named(instance);
+        let why = format!(
+            "its tags and launch hooks name {named} registrations, and {REGISTRATIONS_MAX} are given back to an instance at \
+             most: none is registered, and all stay held. Delete what is not meant"
+        );
+        (named > REGISTRATIONS_MAX).then(|| Because::all(why))
     }
 
     /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare, if it

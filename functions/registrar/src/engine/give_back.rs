@@ -23,9 +23,26 @@ use super::{
 };
 use crate::{balancer::Balancers, config::Mode, report::Action};
 
+/// Registrations of an instance that are many: their calls take several seconds.
+///
+/// Too small: instances of one service share fewer calls. Too large: an instance waits longer for another team's.
+pub(super) const MANY_REGISTRATIONS: usize = 50;
+
 impl Look<'_> {
     /// Registers what running instances should have, and deletes tags whose registrations are settled.
+    ///
+    /// Instances with many registrations come last, so that they hold up no other.
     pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> GivenBack {
+        let (many, few): (Vec<&Instance>, Vec<&Instance>) =
+            instances.iter().copied().partition(|instance| self.count_named(instance) > MANY_REGISTRATIONS);
+        let mut given_back = self.give_back_together(&few).await;
+        if !many.is_empty() {
+            given_back.add(self.give_back_together(&many).await);
+        }
+        given_back
+    }
+
+    async fn give_back_together(&mut self, instances: &[&Instance]) -> GivenBack {
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().copied().partition(|i| is_wanting(i) || self.hooks_declare(i));
         for instance in others {
@@ -38,7 +55,15 @@ impl Look<'_> {
         let mut receivers = Vec::new();
         let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
         let mut hints = Hints::new(&balancers);
-        let in_service = self.in_service(wanting).await;
+        let mut given_back = GivenBack::default();
+        let mut in_service = self.in_service(wanting).await;
+        in_service.retain(|instance| {
+            let Some(because) = self.too_many(instance) else { return true };
+            self.notes.journal.needs_a_person(&instance.id, because.clone());
+            let arrival = Arrival { unready: vec![because], ..Arrival::default() };
+            given_back.arrivals.insert(instance.id.clone(), arrival);
+            false
+        });
         let mut desired = BTreeMap::new();
         for instance in &in_service {
             let Desired { declared, unnamed } = self.desired(instance, &balancers, &mut hints).await;
@@ -58,7 +83,7 @@ impl Look<'_> {
         let mut standings = look(&balancers, &wanted, blind_at).await;
         let by_id = wanted.iter().map(|(instance, _)| (&instance.id, *instance)).collect();
         self.question(&mut standings, &by_id).await;
-        let (mut decisions, mut given_back) = (Vec::new(), GivenBack::default());
+        let mut decisions = Vec::new();
         let mut before: BTreeMap<&InstanceId, (Vec<Because>, Vec<Registration>)> = BTreeMap::new();
         for (instance, attached, declared, unnamed) in receivers {
             let own = standings.remove(&instance.id).unwrap_or_default();

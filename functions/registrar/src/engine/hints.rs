@@ -7,21 +7,26 @@ use protocol::{
 
 use crate::balancer::Balancers;
 
+/// Hints for one look. Each compares a name with all others, and an operator of another team can make up thousands.
+const HINTS_MAX: usize = 20;
+
 /// The names that exist, listed once, and only if a name is looked up.
 pub(crate) struct Hints<'k> {
     balancers: &'k Balancers,
     names: Option<Vec<Name>>,
+    given: usize,
 }
 
 impl<'k> Hints<'k> {
     pub(crate) fn new(balancers: &'k Balancers) -> Self {
-        Self { balancers, names: None }
+        Self { balancers, names: None, given: 0 }
     }
 
     /// Adds what the operator may have meant to a reason that names a missing balancer. Other reasons stay as they are.
     pub(crate) async fn complete(&mut self, reason: Reason) -> Reason {
         match reason {
-            Reason::NoSuchBalancer { sought, name, .. } => {
+            Reason::NoSuchBalancer { sought, name, .. } if self.given < HINTS_MAX => {
+                self.given += 1;
                 let hint = hint(sought, &name, self.names().await);
                 Reason::NoSuchBalancer { sought, name, hint }
             }

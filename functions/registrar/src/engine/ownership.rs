@@ -8,6 +8,7 @@ use protocol::{
     because::Because,
     call_error::CallError,
     decide::{self, GiveBack},
+    held::REGISTRATIONS_MAX,
     holder::Holders,
     id::InstanceId,
     instance::Instance,
@@ -129,7 +130,7 @@ impl Look<'_> {
             .iter()
             .filter(|instance| !instance.state.is_dying())
             .map(|instance| (*instance, lost_addresses(instance)))
-            .filter(|(_, registrations)| !registrations.is_empty())
+            .filter(|(_, registrations)| !registrations.is_empty() && registrations.len() <= REGISTRATIONS_MAX)
             .collect();
         if wanted.is_empty() {
             return;

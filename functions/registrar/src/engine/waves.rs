@@ -19,7 +19,7 @@ use protocol::{
     because::Because,
     call_error::CallError,
     decide::{self, TakeOut},
-    held::{HeldTag, Stamp, tags_to_hold},
+    held::{HeldTag, REGISTRATIONS_MAX, Stamp, tags_to_hold},
     id::InstanceId,
     instance::Instance,
     observed::{Target, Wanted},
@@ -30,6 +30,7 @@ use protocol::{
 
 use super::{
     Item, Look,
+    give_back::MANY_REGISTRATIONS,
     parts::{Results, TARGETS_PER_CALL_MAX, WRITES_IN_FLIGHT_MAX, in_chunks},
     reading::Age,
     take_out::TakenOut,
@@ -48,6 +49,9 @@ use crate::{
 /// Too small: the tags of the next wave are not written meanwhile. Too large: the first calls wait for all the tags of
 /// the wave.
 const CALLS_A_WAVE: usize = 16;
+
+/// Balancers that a message names at most.
+const BALANCERS_NAMED_MAX: usize = 5;
 
 /// Instances with something left to deregister, and what was decided for each.
 type Open<'i> = BTreeMap<InstanceId, (&'i Instance, TakeOut)>;
@@ -274,9 +278,11 @@ impl Look<'_> {
         }
         for (id, unheld) in full {
             let why = format!(
-                "there is no room for tags that hold {} more registration(s), and an instance can have 50: they stay. \
-                 Remove tags, then send the event again",
-                unheld.len()
+                "there is no room for tags that hold {} more registration(s), since an instance can have 50 tags, and \
+                 hold {REGISTRATIONS_MAX} registrations: they stay at {}. Remove tags or registrations, then send the \
+                 event again",
+                unheld.len(),
+                named(&unheld)
             );
             self.notes.failed(&id, FailureReason::NoRoom, Because::all(why));
             unheld.iter().for_each(|registration| drop_from(open, &id, registration));
@@ -407,25 +413,62 @@ async fn deregister(balancers: &Balancers, items: Vec<Item>, age: Age) -> Deregi
     .await
 }
 
-/// Cuts the balancers from which something is deregistered into waves, in a random order.
+/// Cuts the balancers from which something is deregistered into waves, in a random order. Those come last at which only
+/// instances with many registrations are, so that they hold up no other. If an instance has no room for all that is to be
+/// held, its balancers come in the order of their ranks.
 fn waves(open: &Open<'_>) -> VecDeque<BTreeSet<BalancerId>> {
     let mut targets: BTreeMap<BalancerId, usize> = BTreeMap::new();
-    for (registration, _) in open.values().flat_map(|(_, decision)| &decision.take) {
-        *targets.entry(registration.balancer.clone()).or_default() += 1;
+    let mut ranks: BTreeMap<BalancerId, usize> = BTreeMap::new();
+    let mut fewest: BTreeMap<BalancerId, usize> = BTreeMap::new();
+    for (_, decision) in open.values() {
+        for (registration, _) in &decision.take {
+            *targets.entry(registration.balancer.clone()).or_default() += 1;
+            let (count, fewest) =
+                (decision.take.len(), fewest.entry(registration.balancer.clone()).or_insert(usize::MAX));
+            *fewest = count.min(*fewest);
+        }
+        if !decision.has_room() {
+            for (balancer, rank) in decision.ranks() {
+                let known = ranks.entry(balancer).or_default();
+                *known = rank.max(*known);
+            }
+        }
     }
-    let mut waves = VecDeque::new();
-    let (mut wave, mut calls) = (BTreeSet::new(), 0);
+    let mut by_rank: BTreeMap<(bool, usize), Vec<(BalancerId, usize)>> = BTreeMap::new();
     for (balancer, count) in targets {
+        let rank = (fewest[&balancer] > MANY_REGISTRATIONS, ranks.get(&balancer).copied().unwrap_or_default());
+        by_rank.entry(rank).or_default().push((balancer, count));
+    }
+    by_rank.into_values().flat_map(waves_of_a_rank).collect()
+}
+
+fn waves_of_a_rank(balancers: Vec<(BalancerId, usize)>) -> Vec<BTreeSet<BalancerId>> {
+    let mut waves = Vec::new();
+    let (mut wave, mut calls) = (BTreeSet::new(), 0);
+    for (balancer, count) in balancers {
         wave.insert(balancer);
         calls += count.div_ceil(TARGETS_PER_CALL_MAX);
         if calls >= CALLS_A_WAVE {
-            waves.push_back(std::mem::take(&mut wave));
+            waves.push(std::mem::take(&mut wave));
             calls = 0;
         }
     }
     waves.extend(Some(wave).filter(|wave| !wave.is_empty()));
-    fastrand::shuffle(waves.make_contiguous());
+    fastrand::shuffle(&mut waves);
     waves
+}
+
+/// Names the balancers of some registrations, each with how many of them it has.
+fn named(registrations: &BTreeSet<Registration>) -> String {
+    let mut counts: BTreeMap<&BalancerId, usize> = BTreeMap::new();
+    for registration in registrations {
+        *counts.entry(&registration.balancer).or_default() += 1;
+    }
+    let first: Vec<String> =
+        counts.iter().take(BALANCERS_NAMED_MAX).map(|(balancer, count)| format!("{balancer} ({count})")).collect();
+    let more = counts.len().saturating_sub(first.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", first.join(", "))
 }
 
 fn is_open(open: &Open<'_>, (id, registration, _): &Item) -> bool {

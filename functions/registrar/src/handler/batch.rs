@@ -1,10 +1,18 @@
 //! A function behind a queue: it works on an SQS batch of EventBridge events together, or on one bare event, and answers.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_lambda_events::sqs::SqsMessage;
 use aws_types::SdkConfig;
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use lambda_runtime::{Context, LambdaEvent};
 use protocol::{
     call_error::CallError,
@@ -53,6 +61,12 @@ pub(super) trait Work: Send + Sync {
 
     /// Returns the instance that an event names.
     fn instance(notice: &Self::Notice) -> &InstanceId;
+
+    /// Returns what sets an event apart. Events that differ in it are worked on apart and at once, so that much work for one team
+    /// holds up no other's.
+    fn apart(_notice: &Self::Notice) -> Option<&str> {
+        None
+    }
 
     /// Works on the events, and returns one outcome for each, in their order.
     fn converge<'w>(
@@ -263,11 +277,32 @@ impl<W: Work> BehindQueue<W> {
         self.queue.bury(body, &reason.to_string()).await
     }
 
-    /// Converges a batch together. If that panics, converges each notice alone, so that the one to blame spares the others.
+    /// Converges a batch: together what is not set apart.
     async fn converge(&self, notices: &[W::Notice], together: Together, metrics: &mut Metrics) -> Vec<Outcome> {
-        if notices.is_empty() {
-            return Vec::new();
+        let mut apart: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+        for (index, notice) in notices.iter().enumerate() {
+            apart.entry(W::apart(notice)).or_default().push(index);
         }
+        let metrics = Mutex::new(metrics);
+        let sets = apart.into_values().map(|indices| {
+            let own: Vec<W::Notice> = indices.iter().map(|index| notices[*index].clone()).collect();
+            let metrics = &metrics;
+            async move { (indices, self.converge_set(&own, together, metrics).await) }
+        });
+        let mut outcomes = vec![Outcome::Failed; notices.len()];
+        for (indices, of_set) in join_all(sets).await {
+            indices.into_iter().zip(of_set).for_each(|(index, outcome)| outcomes[index] = outcome);
+        }
+        outcomes
+    }
+
+    /// Converges a set together. If that panics, converges each notice alone, so that the one to blame spares the others.
+    async fn converge_set(
+        &self,
+        notices: &[W::Notice],
+        together: Together,
+        metrics: &Mutex<&mut Metrics>,
+    ) -> Vec<Outcome> {
         if let Some(outcomes) = self.converge_or_panic(notices, together, metrics).await {
             return outcomes;
         }
@@ -283,17 +318,18 @@ impl<W: Work> BehindQueue<W> {
         &self,
         notices: &[W::Notice],
         together: Together,
-        metrics: &mut Metrics,
+        metrics: &Mutex<&mut Metrics>,
     ) -> Option<Vec<Outcome>> {
+        let metrics = || metrics.lock().unwrap_or_else(PoisonError::into_inner);
         match AssertUnwindSafe(self.work.converge(&self.base.engine, notices, together)).catch_unwind().await {
             Ok(Ok(Converged { report, outcomes, .. })) => {
                 log(&report);
-                metrics.add_report(&report);
+                metrics().add_report(&report);
                 Some(outcomes)
             }
             Ok(Err(error)) => {
                 tracing::error!(why = error.to_sentence(), "nothing could be done");
-                metrics.add_failure((&error).into());
+                metrics().add_failure((&error).into());
                 Some(vec![Outcome::Failed; notices.len()])
             }
             Err(_) => {

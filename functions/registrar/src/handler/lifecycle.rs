@@ -74,6 +74,10 @@ impl Work for LifecycleActions {
         &action.instance
     }
 
+    fn apart(action: &LifecycleAction) -> Option<&str> {
+        Some(action.group.as_str())
+    }
+
     fn converge<'w>(
         &'w self,
         engine: &'w Engine,

@@ -208,7 +208,7 @@ pub enum FailureReason {
     Unanswered,
     /// The instance's tags are full.
     NoRoom,
-    /// A sweep did not come to its end.
+    /// A sweep, or another invocation, did not come to its end.
     Unfinished,
 }
 
@@ -219,6 +219,7 @@ impl From<&CallError> for FailureReason {
             _ if error.is_denied() => Self::Denied,
             _ if error.is_throttled() => Self::Throttled,
             CallError::Refused { .. } => Self::Refused,
+            CallError::NoTime { .. } => Self::Unfinished,
         }
     }
 }

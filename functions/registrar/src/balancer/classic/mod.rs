@@ -24,7 +24,7 @@ use protocol::{
     registration::Registration,
 };
 
-use super::{ByName, Kind, Marks, Owners, Part, Scan, ScannedPart, by_name, marks};
+use super::{ByName, Kind, Marks, NAMES_ASKED_MAX, Owners, Part, Scan, ScannedPart, by_name, marks};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
@@ -90,9 +90,17 @@ impl ClassicLoadBalancers {
 
     /// Describes those of some load balancers that exist.
     async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Described {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let ByName { existing, unread } = by_name(&names, |names| self.describe_all(Some(names)).boxed()).await;
+        let asked: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let ByName { existing, unread } = if asked.len() > NAMES_ASKED_MAX {
+            match self.list().await {
+                Ok(existing) => ByName { existing, unread: BTreeMap::new() },
+                Err(error) => return names.iter().map(|name| (name.clone(), Err(error.clone()))).collect(),
+            }
+        } else {
+            by_name(&asked, |names| self.describe_all(Some(names)).boxed()).await
+        };
         let existing = existing.into_iter().filter_map(|found| Some((found.load_balancer_name()?.into(), Ok(found))));
+        let existing = existing.filter(|(name, _)| names.contains(name));
         existing.chain(unread.into_iter().map(|(name, error)| (name.into(), Err(error)))).collect()
     }
 

@@ -32,7 +32,7 @@ use protocol::{
     target_group::{TargetGroup, TargetType},
 };
 
-use super::{ByName, Kind, Marks, Owners, by_name, marks};
+use super::{ByName, Kind, Marks, NAMES_ASKED_MAX, Owners, by_name, marks};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     account::Account,
@@ -61,6 +61,10 @@ struct Described {
     groups: BTreeMap<TargetGroupId, Option<TargetGroup>>,
     /// Names that no group has.
     unknown_names: BTreeSet<String>,
+    /// How many names were asked for one by one.
+    names_asked: usize,
+    /// Whether all groups were listed, because many names were asked for.
+    is_listed: bool,
     /// Members by group, if they are remembered.
     members: BTreeMap<TargetGroupId, Vec<Member>>,
 }
@@ -132,7 +136,8 @@ impl TargetGroups {
         if described.unknown_names.contains(name) {
             return Some(None);
         }
-        described.groups.values().flatten().find(|group| group.id.name == name).cloned().map(Some)
+        let known = described.groups.values().flatten().find(|group| group.id.name == name);
+        known.cloned().map(Some).or(described.is_listed.then_some(None))
     }
 
     async fn list(&self) -> Result<Vec<TargetGroup>, CallError> {
@@ -177,6 +182,12 @@ impl TargetGroups {
         if let Some(known) = self.recall_named(name) {
             return Ok(known);
         }
+        if self.described().names_asked >= NAMES_ASKED_MAX {
+            self.list().await?.into_iter().for_each(|group| self.remember(group));
+            self.described().is_listed = true;
+            return Ok(self.recall_named(name).flatten());
+        }
+        self.described().names_asked += 1;
         let call = self.client.describe_target_groups().names(name);
         match self
             .budget
@@ -203,7 +214,14 @@ impl TargetGroups {
         let unknown = groups.iter().filter(|group| self.recall(group).is_none());
         let unknown: BTreeMap<String, &TargetGroupId> = unknown.map(|group| (self.arn(group), group)).collect();
         let arns: Vec<String> = unknown.keys().cloned().collect();
-        let ByName { existing, unread } = by_name(&arns, |arns| self.describe_all(Some(arns)).boxed()).await;
+        let ByName { existing, unread } = if arns.len() > NAMES_ASKED_MAX {
+            match self.list().await {
+                Ok(existing) => ByName { existing, unread: BTreeMap::new() },
+                Err(error) => return unknown.into_values().map(|group| (group.clone(), error.clone())).collect(),
+            }
+        } else {
+            by_name(&arns, |arns| self.describe_all(Some(arns)).boxed()).await
+        };
         existing.into_iter().for_each(|group| self.remember(group));
         let mut described = self.described();
         let answered = unknown.iter().filter(|(arn, _)| !unread.contains_key(*arn));
@@ -233,9 +251,14 @@ impl TargetGroups {
         Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
     }
 
+    /// Reads the members of groups, as long as there is time. Groups that are known not to exist have none.
     async fn members_of_all(&self, groups: BTreeSet<TargetGroupId>) -> BTreeMap<TargetGroupId, Members> {
         let ask = async |group: TargetGroupId| {
-            let members = self.members(&group).await;
+            let members = match (self.recall(&group), self.budget.has_time()) {
+                (Some(None), _) => Ok(Vec::new()),
+                (_, true) => self.members(&group).await,
+                (_, false) => Err(CallError::NoTime { action: "elasticloadbalancing:DescribeTargetHealth" }),
+            };
             (group, members)
         };
         stream::iter(groups.into_iter().map(ask)).buffer_unordered(CALLS_IN_FLIGHT_MAX).collect().await
@@ -390,7 +413,12 @@ impl TargetGroups {
     /// Reads how registrations stand.
     pub(super) async fn look<'w>(&self, wanted: Vec<Question<'w>>) -> Vec<(Wanted<'w>, Standing)> {
         let seen = wanted.iter().filter(|(_, wanted)| !wanted.is_surely_absent);
-        let members = self.members_of_all(seen.map(|(group, _)| (*group).clone()).collect()).await;
+        let seen: BTreeSet<TargetGroupId> = seen.map(|(group, _)| (*group).clone()).collect();
+        if seen.len() > NAMES_ASKED_MAX {
+            // What cannot be described is asked for its members, which says the same.
+            self.describe(&seen).await;
+        }
+        let members = self.members_of_all(seen).await;
         let no_members = Ok(Vec::new());
         let members_of = |group: &TargetGroupId| members.get(group).unwrap_or(&no_members);
         // A restart whose registrations are all in place costs nothing more than this.

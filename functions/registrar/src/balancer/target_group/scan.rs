@@ -96,7 +96,7 @@ impl TargetGroups {
                     scanned.scan.draining.extend(draining.map(|found| (found.instance, balancer.clone())));
                 }
                 Err(error) if error.is_gone() => {}
-                Err(error) => scanned.scan.failures.push(error),
+                Err(error) => scanned.scan.fail(error),
             }
         }
         self.add_owners(&mut scanned.scan, &by_id).await;
