@@ -6,7 +6,7 @@ use protocol::{decide::orphan::Fate, nearest::nearest, timing::NETWORK_DRAIN_DEF
 use serde::Serialize;
 use thiserror::Error;
 
-/// Names of the variables. README.md and template.yaml have the same.
+/// Names of the variables. docs/install.md and template.yaml have the same.
 pub const MODE: &str = "REGISTRAR_MODE";
 /// See [`Config::scope`].
 pub const SCOPE: &str = "REGISTRAR_SCOPE";

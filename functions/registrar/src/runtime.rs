@@ -21,7 +21,7 @@ const NEEDED: [&str; 4] = [
 /// A variable that Lambda's runtime sets is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "the environment variable {0} is missing: this program is a Lambda function, and Lambda sets it; by hand, start it with `cargo lambda watch` (README.md, \"By hand\")"
+    "the environment variable {0} is missing: this program is a Lambda function, and Lambda sets it; by hand, start it with `cargo lambda watch` (docs/by-hand.md)"
 )]
 pub struct NoRuntime(&'static str);
 

@@ -296,7 +296,7 @@ async fn a_tag_of_another_tool_keeps_no_launch_waiting() {
     assert_eq!(wrong, Vec::<&str>::new());
 }
 
-/// README: "In `observe`, and for an instance that is ignored, every action is continued at once."
+/// docs/lifecycle-hooks.md: "In `observe`, and for an instance that is ignored, every action is continued at once."
 #[tokio::test(start_paused = true)]
 async fn broken_metadata_abandons_no_launch_that_nothing_is_done_with() {
     let mut wrong = Vec::new();
@@ -322,7 +322,7 @@ async fn broken_metadata_abandons_no_launch_that_nothing_is_done_with() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// README: "`timeout_seconds` ... instead of `HealthTimeout`; 0: as long as the hook's heartbeat timeout".
+/// docs/lifecycle-hooks.md: "`timeout_seconds` ... instead of `HealthTimeout`; 0: as long as the hook's heartbeat timeout".
 #[tokio::test(start_paused = true)]
 async fn a_timeout_of_0_lasts_as_long_as_the_hook() {
     let stage = shop(&[("HealthTimeout", "30")]);
@@ -349,7 +349,7 @@ async fn a_declaration_that_aws_refuses_needs_a_person_at_once() {
     }
 }
 
-/// README "By hand": `events/lifecycle-launch.json` with the id of one of your instances names a group that never existed.
+/// docs/by-hand.md: `events/lifecycle-launch.json` with the id of one of your instances names a group that never existed.
 #[tokio::test(start_paused = true)]
 async fn an_event_by_hand_of_a_group_that_never_was_says_so() {
     let stage = shop(&[]);

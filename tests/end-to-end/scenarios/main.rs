@@ -20,7 +20,7 @@ mod neighbours;
 mod observe;
 mod orphans;
 mod ownership;
-mod readme;
+mod pages;
 mod scope;
 mod security;
 mod simulation;

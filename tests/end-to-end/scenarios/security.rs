@@ -1,5 +1,5 @@
 //! The powers of a person who may tag instances, put events on the bus, send to the queues or call the functions: one scenario
-//! for each bound that README.md names.
+//! for each bound that docs/security.md names.
 
 use std::{
     io,

@@ -86,7 +86,7 @@ async fn instances_that_stop_or_start_in_turn_share_calls() {
 
 #[tokio::test(start_paused = true)]
 async fn a_night_of_a_hundred_instances_costs_five_invocations_each() {
-    // README's costs come from this: 100 instances in 20 target groups stop within a minute, and start within one.
+    // The figures of docs/cost.md come from this: 100 instances in 20 target groups stop within a minute, and start within one.
     let (stage, names) = fleet(100, 20, 20);
     stop_in_turn(&stage, &names, SLOW_STEP).await;
     stage.rest().await;

@@ -28,7 +28,7 @@ use crate::left_alone::create_group;
 const BALANCERS: [&str; 4] = ["clb:shop", "tg:web", "tg:edge", "tg:far"];
 
 /// Its table of settings has the variables in the first column.
-const README: &str = include_str!("../../../README.md");
+const INSTALL: &str = include_str!("../../../docs/install.md");
 
 /// How long each part of the tour may take: an address drains for five minutes before it can be registered again.
 const PATIENCE: Duration = Duration::from_secs(1_800);
@@ -502,7 +502,7 @@ async fn a_template_that_aws_or_the_sandbox_refuses_is_not_deployed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn template_and_readme_have_the_variables_that_the_functions_read() {
+async fn template_and_page_have_the_variables_that_the_functions_read() {
     let known: BTreeSet<String> = NAMES.map(str::to_owned).into();
     let stage = Stage::new();
     let set: BTreeMap<&str, BTreeSet<String>> = ROLES
@@ -514,9 +514,9 @@ async fn template_and_readme_have_the_variables_that_the_functions_read() {
         .collect();
     let all: BTreeSet<String> = set.into_values().flatten().collect();
     assert_eq!(all, known);
-    let names = README.lines().filter_map(|line| line.strip_prefix("| `REGISTRAR_")?.split_once('`'));
+    let names = INSTALL.lines().filter_map(|line| line.strip_prefix("| `REGISTRAR_")?.split_once('`'));
     let listed: BTreeSet<String> = names.map(|(name, _)| format!("REGISTRAR_{name}")).collect();
-    assert_eq!(listed, known, "the table of settings in README.md");
+    assert_eq!(listed, known, "the table of settings in docs/install.md");
 }
 
 #[tokio::test(start_paused = true)]

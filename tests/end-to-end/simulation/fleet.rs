@@ -18,7 +18,7 @@ use crate::Stage;
 pub const GROUP: &str = "fleet";
 
 /// Seconds that an instance waits at a hook without a heartbeat. A hook "with a heartbeat timeout of less than 12 minutes" may
-/// run out if a function was killed (README.md, "Limits").
+/// run out if a function was killed (docs/limits.md).
 pub const HEARTBEAT: u32 = 900;
 
 /// Returns the stage of a plan, with everything on it.

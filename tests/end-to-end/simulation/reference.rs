@@ -1,7 +1,7 @@
 //! The right state, by the plan alone: every place that an instance has, in place or held, whatever the functions did.
 //!
-//! It follows from what people and groups did and from what AWS does by itself, never from the functions' calls. If README.md
-//! says in "Limits" that something is not promised, a place becomes *doubtful*: it may be there or not.
+//! It follows from what people and groups did and from what AWS does by itself, never from the functions' calls. If docs/limits.md
+//! says that something is not promised, a place becomes *doubtful*: it may be there or not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ impl Reference {
     ///
     /// It stays removed if the instance has been running, and no function has been at work on the place, for so long that no
     /// function can know it otherwise. "A registration that a person removes in the first two minutes after a start is given back
-    /// once" (README.md, "Limits"). A registration that is removed while a function takes it was perhaps held before. A declared
+    /// once" (docs/limits.md). A registration that is removed while a function takes it was perhaps held before. A declared
     /// one comes back.
     pub fn removed(&mut self, owned: &Owned, ledger: &Ledger, now: Timestamp) {
         // It was taken late, and then given back late.
@@ -85,7 +85,7 @@ impl Reference {
         self.declared.retain(is_alive);
         self.doubtful.retain(is_alive);
         // "In EC2-Classic style, an address is gone from the description once the instance is stopped. If `stopping` is not
-        // delivered in time, an ip target with that address can be neither taken nor given back" (README.md, "Limits").
+        // delivered in time, an ip target with that address can be neither taken nor given back" (docs/limits.md).
         for (entry, known) in &ledger.entries {
             if let Some(owner) = &known.owner
                 && entry.id.parse::<std::net::IpAddr>().is_ok()
@@ -96,7 +96,7 @@ impl Reference {
             }
         }
         // "One that a person removes seconds before a stop may be given back": a description of the balancer that lags still
-        // shows it to the function that takes the instance out (README.md, "Limits").
+        // shows it to the function that takes the instance out (docs/limits.md).
         let stops = |id: &str| world.ec2.instance(id).is_some_and(|instance| view::is_out(instance.state));
         let lately = |at: Timestamp| world.now() - at <= ACTS_LATE;
         let removed = self.removed.iter().filter(|(owned, at)| lately(**at) && stops(&owned.instance));

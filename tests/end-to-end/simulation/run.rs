@@ -283,7 +283,7 @@ impl<'p> Run<'p> {
     }
 
     /// Returns whether no hook may run out. "A lifecycle action whose event EventBridge never delivers ends by its hook's own clock"
-    /// (README.md, "Limits"), as may one whose calls all fail for a quarter of an hour.
+    /// (docs/limits.md), as may one whose calls all fail for a quarter of an hour.
     fn are_hooks_certain(&self) -> bool {
         let Plan { deliveries, strikes, weather, .. } = self.plan;
         let is_single = |strike: &Strike| matches!(strike, Strike::Call(..) | Strike::Of(..));

@@ -1,7 +1,7 @@
 //! The truth in the simulated AWS, read from its own state: the registrations, their owners, and the registrations that tags
 //! hold.
 //!
-//! It shares no code with the library under test; the text form of a place is written here a second time, from README.md.
+//! It shares no code with the library under test; the text form of a place is written here a second time, from docs/tags.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -17,7 +17,7 @@ use crate::{
 /// The server that gets another address at each restart.
 pub const RENEWED: &str = "web-2";
 
-/// The Auto Scaling group, and the launch template that it launches from. README.md gives it lifecycle hooks.
+/// The Auto Scaling group, and the launch template that it launches from. docs/lifecycle-hooks.md gives it hooks.
 pub const GROUP: &str = "my-asg";
 
 /// How long deregistered members drain, everywhere in the fleet. AWS's default of five minutes is long to watch.

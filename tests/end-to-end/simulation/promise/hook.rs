@@ -14,7 +14,7 @@ use super::{
 use crate::simulation::{ledger::Ledger, reference::Reference, view};
 
 /// How old the last look before the completion of an action may be: "the last look may have missed" a registration that a person
-/// made since (README.md, "Limits").
+/// made since (docs/limits.md).
 const LAST_LOOK: TimeDelta = TimeDelta::seconds(60);
 
 /// Returns an action that the call just made has completed before its work was done, although it had not waited for long.

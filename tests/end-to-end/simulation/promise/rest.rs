@@ -50,7 +50,7 @@ pub(super) fn may_stay(
     is_guarded(world, ledger, owned)
         || reference.given_up.contains(&entry.balancer)
         // "An ip target whose instance is terminated before anybody looked has no owner any more", and in EC2-Classic style the
-        // address is gone with `stopped` (README.md, "Limits").
+        // address is gone with `stopped` (docs/limits.md).
         || (is_address && !known.is_current)
         // An address outside a group's VPC is taken for the instance's "only while no other interface *of the account* has it"
         // (the same).

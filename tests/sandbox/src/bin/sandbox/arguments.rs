@@ -14,7 +14,7 @@ A simulated AWS: EC2, Elastic Load Balancing (both), Auto Scaling, SQS, EventBri
 Usage: cargo sandbox [--functions [--mode enforce]] [--fleet] [--port 4566] [--speed 20] [--seed 24301]
 
   --functions  builds elb-registrar's functions, deploys them, and shows what they say. Settings of theirs in the environment
-               (REGISTRAR_SCOPE and the like, see README.md) count
+               (REGISTRAR_SCOPE and the like, see docs/install.md) count
   --mode       enforce: the functions act; observe: they report what they would do. REGISTRAR_MODE says the same
   --fleet      begins with three instances behind load balancers of all kinds, and an empty Auto Scaling group, instead of nothing
   --port       where to listen on 127.0.0.1; 0 is any free port
@@ -100,7 +100,7 @@ fn parameters(
     for (variable, value) in set.filter(|(_, value)| !value.is_empty()) {
         let what = format!("the environment variable {variable}");
         let setting = settings.get(variable).ok_or_else(|| {
-            format!("{what} is no setting of the functions: unset it, or use a name of README.md's table \"Settings\"")
+            format!("{what} is no setting of the functions: unset it, or use a name of the table \"Settings\" in docs/install.md")
         })?;
         let Setting::Parameter { name, .. } = setting else {
             return Err(format!("{what} is for the stack to set, which is deployed in the sandbox: unset it"));

@@ -10,7 +10,7 @@ use sandbox::{
 
 use crate::arguments::{Arguments, MODE};
 
-/// Commands that put lifecycle hooks on the fleet's Auto Scaling group. README.md has the same.
+/// Commands that put lifecycle hooks on the fleet's Auto Scaling group. docs/lifecycle-hooks.md has the same.
 const HOOKS: &str = r#"aws autoscaling put-lifecycle-hook --auto-scaling-group-name my-asg --lifecycle-hook-name elb-registrar-launch \
   --lifecycle-transition autoscaling:EC2_INSTANCE_LAUNCHING --heartbeat-timeout 900 --default-result ABANDON \
   --notification-metadata '{"register": ["tg:edge:443=eth0"]}'
@@ -103,9 +103,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commands_for_the_hooks_are_those_of_the_readme() {
-        let readme = include_str!("../../../../../README.md");
-        assert!(readme.contains(&format!("```sh\n{HOOKS}```")), "README.md has no block of these commands:\n{HOOKS}");
+    fn the_commands_for_the_hooks_are_those_of_the_page() {
+        let page = include_str!("../../../../../docs/lifecycle-hooks.md");
+        assert!(
+            page.contains(&format!("```sh\n{HOOKS}```")),
+            "docs/lifecycle-hooks.md has no block of these commands:\n{HOOKS}"
+        );
         assert!(HOOKS.contains(&format!(" {GROUP} ")));
     }
 }

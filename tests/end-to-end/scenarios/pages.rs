@@ -1,4 +1,4 @@
-//! Checks README.md's words on lifecycle hooks against the fleet that it tells the reader to play with.
+//! Checks the words of docs/lifecycle-hooks.md against the fleet that it tells the reader to play with.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use sandbox::{
     fleet::{Fleet, GROUP},
 };
 
-const README: &str = include_str!("../../../README.md");
+const PAGE: &str = include_str!("../../../docs/lifecycle-hooks.md");
 
 /// The AWS CLI's and CloudFormation's names for the same.
 const NAMES: [(&str, &str); 6] = [
@@ -23,11 +23,11 @@ const NAMES: [(&str, &str); 6] = [
     ("notification-metadata", "NotificationMetadata"),
 ];
 
-/// Returns the only block of a language in README.md that has a text.
+/// Returns the only block of a language in docs/lifecycle-hooks.md that has a text.
 #[track_caller]
 fn block(language: &str, text: &str) -> &'static str {
     let opened = format!("```{language}\n");
-    let blocks = README.split(&opened).skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks = PAGE.split(&opened).skip(1).filter_map(|rest| rest.split("```").next());
     let found: Vec<&str> = blocks.filter(|block| block.contains(text)).collect();
     assert_eq!(found.len(), 1, "blocks with {text}");
     found[0]
@@ -85,7 +85,7 @@ fn the_yaml_of_the_hooks_says_the_same_as_the_commands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hooks_of_the_readme_work_for_the_group_of_the_fleet() {
+async fn the_hooks_of_the_page_work_for_the_group_of_the_fleet() {
     let stage = Stage::new();
     let fleet = stage.world(Fleet::seed).expect("a fleet");
     for options in commands() {
