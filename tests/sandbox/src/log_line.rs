@@ -49,7 +49,10 @@ impl LogLine {
                 .collect::<Vec<_>>()
                 .join(" "),
             subjects: text("registration").or_else(|| text("what")).map(|what| short(&what)).into_iter().collect(),
-            why: text("why").or_else(|| text("health")).or_else(|| report.and_then(|report| looks_again(&report))),
+            why: text("why")
+                .map(|why| short_in(&why))
+                .or_else(|| text("health"))
+                .or_else(|| report.and_then(|report| looks_again(&report))),
             is_alarming: matches!(level.as_str(), "WARN" | "ERROR"),
         }
     }
@@ -88,17 +91,27 @@ impl fmt::Display for LogLine {
     }
 }
 
-/// Returns a registration without the parts that only a machine needs: `tg:web/00000000000000aa:8080` becomes `web:8080`.
+/// Returns a registration without the parts that only a machine needs: `tg:web/00000000000000aa:8080` becomes `web:8080`. Of a
+/// target group, its name is left.
 fn short(registration: &str) -> String {
     if let Some(name) = registration.strip_prefix("clb:") {
         return name.to_owned();
     }
     let group = || {
         let (name, rest) = registration.strip_prefix("tg:")?.split_once('/')?;
-        let (_id, rest) = rest.split_once(':')?;
-        Some(format!("{name}:{rest}"))
+        let target = rest.split_once(':').map(|(_id, target)| format!(":{target}")).unwrap_or_default();
+        Some(format!("{name}{target}"))
     };
     group().unwrap_or_else(|| registration.to_owned())
+}
+
+/// Returns a sentence with its registrations made short.
+fn short_in(sentence: &str) -> String {
+    let word = |word: &str| {
+        let bare = word.trim_end_matches([':', ';', ',']);
+        format!("{}{}", short(bare), &word[bare.len()..])
+    };
+    sentence.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the time of the next look, if a report has one.
@@ -141,6 +154,20 @@ mod tests {
         let line = |result| format!(r#"{{"message":"lifecycle action","hook":"h","result":"{result}","why":"w"}}"#);
         assert_eq!(said(&line("CONTINUE")), "lifecycle action CONTINUE: w");
         assert_eq!(said(&line("none")), "lifecycle action: w");
+    }
+
+    #[test]
+    fn registrations_in_a_sentence_are_named_without_ids() {
+        let line = |why| format!(r#"{{"message":"lifecycle action","result":"none","why":"{why}"}}"#);
+        let said = |why| said(&line(why));
+        assert_eq!(
+            said("tg:app/00000000000000b8:80=eth0: just registered"),
+            "lifecycle action: app:80=eth0: just registered"
+        );
+        assert_eq!(
+            said("tg:app/00000000000000b8: it drains; clb:shop: held"),
+            "lifecycle action: app: it drains; shop: held"
+        );
     }
 
     #[test]

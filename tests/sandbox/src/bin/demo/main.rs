@@ -3,6 +3,7 @@
 //!
 //! It needs Rust and nothing else: no account, no network but for the crates. `story` and `scaling` play, `watch` tells.
 
+mod beside;
 mod paint;
 mod registered;
 mod scaling;
@@ -21,6 +22,7 @@ use sandbox::{
 };
 use tokio::sync::mpsc;
 
+use beside::Beside;
 use paint::{ALARM, BOLD, paint};
 use story::Broken;
 use watch::{Subject, Watch};
@@ -32,14 +34,16 @@ const SPEED: f64 = 18.0;
 const INTRODUCTION: &str = "\
 An EC2 instance is stopped and started again. Its load balancers do not follow
 by themselves: elb-registrar does it for them. The AWS here is simulated; the
-functions are the real ones, as they run in Lambda.
+functions are the real ones, as they run in Lambda. The same happens to the same
+fleet in a second simulated AWS without them.
 ";
 
 const FLEET: &str = "\
 shop-classic is a Classic load balancer; web is a target group of instances on
 two ports, behind an Application Load Balancer; edge is a target group of
-addresses, behind a Network Load Balancer. web-2 gets another private address
-whenever it starts, as in EC2-Classic. Times are simulated minutes and seconds.";
+addresses, behind a Network Load Balancer. web-2, whose id is $web_2, gets
+another private address whenever it starts, as in EC2-Classic. Times are
+simulated minutes and seconds.";
 
 const GROUP: &str = "\
 app is an Auto Scaling group behind a target group of addresses, which it cannot
@@ -82,6 +86,8 @@ async fn run(binaries: [PathBuf; 2]) -> Result<(), Failure> {
         let fleets = Fleet::seed(world).and_then(|fleet| Ok((fleet, scaling::set_up(world)?)));
         fleets.map_err(|error| without_lines(&Broken::from(error)))
     })?;
+    let mut beside = Beside::new(Sandbox::new(Clock::scaled(SPEED), options()))
+        .map_err(|error| without_lines(&Broken::from(error)))?;
     let url = server.endpoint_url();
     let [instance_state, lifecycle] = binaries;
     let first = start(&sandbox, &url, INSTANCE_STATE, QUEUE, instance_state).await?;
@@ -90,12 +96,12 @@ async fn run(binaries: [PathBuf; 2]) -> Result<(), Failure> {
 
     anstream::println!("\n{}\n{FLEET}", paint(BOLD, "Act one: a stop and a start"));
     let mut watch = Watch::new(sandbox.clone(), fleet, first.subject);
-    let played = story::play(&sandbox, &mut watch, first.process.access_key()).await;
+    let played = story::play(&sandbox, &mut beside, &mut watch, first.process.access_key()).await;
     played.map_err(|why| with_lines(&why, &watch))?;
 
     anstream::println!("\n{}\n{GROUP}", paint(BOLD, "Act two: out and in, without a lost request"));
     let mut watch = Watch::new(sandbox.clone(), app, second.subject).of_group(scaling::GROUP, &scaling::NAMES);
-    let played = scaling::play(&sandbox, &mut watch, second.process.access_key()).await;
+    let played = scaling::play(&sandbox, &mut beside, &mut watch, second.process.access_key()).await;
     played.map_err(|why| with_lines(&why, &watch))?;
     anstream::println!("\n{POINTERS}");
     Ok(())

@@ -161,7 +161,7 @@ impl Watch {
         &mut self,
         what: &'static str,
         within: Duration,
-        is_so: impl Fn(&World, &Snapshot) -> bool,
+        mut is_so: impl FnMut(&World, &Snapshot) -> bool,
     ) -> Result<(), NotReached> {
         let end = self.sandbox.clock().now() + delta(within);
         loop {
@@ -353,6 +353,10 @@ impl Watch {
         let mut moments = std::mem::take(&mut self.meanwhile);
         let mut said: Vec<(Timestamp, LogLine)> = Vec::new();
         for (at, line) in std::mem::take(&mut self.saying) {
+            // Of instances that this act does not show, the other act tells.
+            if line.instance.as_ref().is_some_and(|id| !self.fleet.members.iter().any(|member| member.id == *id)) {
+                continue;
+            }
             let is_absorbed = said.last_mut().is_some_and(|(_, last)| last.absorb(&line));
             // The end of a run is worth a line only if it tells when it goes on.
             if !is_absorbed && !line.is_mere_end() {
