@@ -5,6 +5,7 @@ use std::{fmt::Write as _, io, path::Path};
 use benchmarks::{
     COLOURS,
     machine::{here, today},
+    plot::heading,
 };
 
 use crate::{
@@ -31,6 +32,13 @@ that the kernel had to bring in. *Memory* is the most that the process had.
 
 ";
 
+const TITLE: &str = "What a first event costs, from the start of the process to the answer";
+
+const READING: &str = "Shorter is better. Each measure has a linear scale of its own, which begins at 0.";
+
+/// The space for both, in pixels.
+const HEAD: f64 = 50.0;
+
 /// Of the picture, in pixels.
 const WIDTH: f64 = 760.0;
 
@@ -50,10 +58,11 @@ pub(crate) fn write(repository: &Path, contenders: &[Contender], rounds: &[Vec<M
     let mut page = format!("{BEGINNING}{}", table(contenders, rounds));
     let count = rounds.first().map_or(0, Vec::len);
     let _ = writeln!(page, "\n{}", compared(contenders, rounds));
-    let _ = writeln!(page, "\n![Time, processor time and memory of each as bars](cold.svg)");
+    let _ = writeln!(page, "\n![{TITLE}, as bars. {READING}](cold.svg)");
     let _ = writeln!(page, "\nMeasured on {}, on {}, in {count} rounds.", today(), here());
     std::fs::write(docs.join("cold.md"), page + &parts)?;
-    std::fs::write(docs.join("cold.svg"), plot(contenders, rounds))
+    let names: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
+    std::fs::write(docs.join("cold.svg"), plot(&names, &plotted(rounds)))
 }
 
 /// Writes the part on instructions into the page. What was measured stays as it is.
@@ -73,21 +82,22 @@ fn read(repository: &Path) -> io::Result<(String, String)> {
     Ok((measured.to_owned(), parts.to_owned()))
 }
 
-fn plot(contenders: &[Contender], rounds: &[Vec<Measured>]) -> String {
-    let columns = plotted(rounds);
-    let height = columns.len() as f64 * (contenders.len() as f64 + 1.5) * ROW;
+/// Returns the picture of some measures, each with its median for each contender.
+fn plot(contenders: &[&str], columns: &[(&str, Vec<f64>)]) -> String {
+    let height = HEAD + columns.len() as f64 * (contenders.len() as f64 + 1.5) * ROW;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
-    let mut y = ROW;
+    heading(&mut svg, (12.0, 22.0), TITLE, READING);
+    let mut y = HEAD + ROW;
     for (head, medians) in columns {
         let most = medians.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         let _ = writeln!(svg, "<text x=\"12\" y=\"{y:.0}\" font-weight=\"bold\">{head}</text>");
         for ((contender, median), colour) in contenders.iter().zip(medians).zip(COLOURS.iter().cycle()) {
             y += ROW;
             let length = (BARS.1 - BARS.0) * median / most;
-            let _ = writeln!(svg, "<text x=\"12\" y=\"{y:.0}\">{}</text>", contender.name);
+            let _ = writeln!(svg, "<text x=\"12\" y=\"{y:.0}\">{contender}</text>");
             let top = y - 13.0;
             let _ = writeln!(
                 svg,
@@ -100,4 +110,22 @@ fn plot(contenders: &[Contender], rounds: &[Vec<Measured>]) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bars_have_a_title_and_a_sentence_on_how_to_read_them() {
+        let svg = plot(&["the limit", "Python"], &[("memory, MiB", vec![5.0, 50.0])]);
+        for text in [TITLE, READING, "memory, MiB", "the limit", "Python", "5.0", "50.0"] {
+            assert!(svg.contains(&format!(">{text}</text>")), "{text}");
+        }
+        let longest = BARS.1 - BARS.0;
+        assert!(
+            svg.contains(&format!("width=\"{longest:.1}\""))
+                && svg.contains(&format!("width=\"{:.1}\"", longest / 10.0))
+        );
+    }
 }

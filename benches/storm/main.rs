@@ -9,7 +9,6 @@ mod course;
 mod ledger;
 mod page;
 mod plan;
-mod plot;
 mod results;
 mod table;
 

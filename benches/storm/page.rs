@@ -36,7 +36,8 @@ Where it takes longer, or more calls, than it would have to:
 - The first starts of a storm are given back one by one, because no process has seen another one yet. So in a small account a start
   takes up to 1.3 times the calls that it took before sweeps were ordered (1,000 x 10: 192 then).
 
-![Seconds until instances that stop at once are registered nowhere, over their number, and the bound](storm.svg)
+![Seconds until instances that stop at once are registered nowhere, over their number, both logarithmic: the closer a line is to its dashed bound, the less
+time is lost](storm.svg)
 ";
 
 /// Writes page and plot into the folder of a repository.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use benchmarks::{
+    plot::{Curve, Plot},
+    whole,
+};
 use sandbox::throttle::Era;
 
 use crate::{
     course::{Limits, Phase, Stops, Storm},
     plan::{GOAL, Results, StormCase},
-    plot::{Curve, Plot},
-    table::{Table, seconds, whole},
+    table::{Table, seconds},
 };
 
 /// The most that a storm of the goal's size takes, in times of the bound: if all instances stop at once, and start; and if they stop over a minute.
@@ -77,6 +80,7 @@ impl Results {
         });
         Plot {
             title: "Seconds until instances that stop at once are registered nowhere",
+            reading: "The closer a line is to its dashed bound, the less time is lost. No program can be below its bound.",
             sizes: "instances",
             times: "seconds",
             curves: curves.collect(),

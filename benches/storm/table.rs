@@ -1,5 +1,7 @@
 //! Tables of figures: aligned for a terminal, and the same as Markdown.
 
+use benchmarks::whole;
+
 /// A table. Columns are aligned to the right but for the first.
 pub(crate) struct Table {
     /// Its subject, in a sentence.
@@ -54,19 +56,6 @@ impl Table {
         };
         (0..self.header.len()).map(width).collect()
     }
-}
-
-/// Returns a number with its thousands apart.
-pub(crate) fn whole(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Returns seconds, as exact as is worth reading; a word if it never came to that.

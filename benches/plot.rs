@@ -5,15 +5,13 @@
 
 use std::fmt::Write as _;
 
-use benchmarks::COLOURS;
-
-use crate::table::whole;
+use crate::{COLOURS, whole};
 
 /// The width of the picture, in pixels.
 const WIDTH: f64 = 760.0;
 
 /// The height of the picture, in pixels.
-const HEIGHT: f64 = 460.0;
+const HEIGHT: f64 = 482.0;
 
 /// The beginning of the horizontal axis: room for the times to its left.
 const LEFT: f64 = 70.0;
@@ -21,32 +19,34 @@ const LEFT: f64 = 70.0;
 /// The end of the horizontal axis: room for the legend.
 const RIGHT: f64 = WIDTH - 170.0;
 
-/// The end of the vertical axis, under the title.
-const TOP: f64 = 40.0;
+/// The end of the vertical axis, under the title and the sentence below it.
+const TOP: f64 = 62.0;
 
 /// The beginning of the vertical axis, above the sizes.
 const BOTTOM: f64 = HEIGHT - 50.0;
 
 /// One line of the plot with its bound, which is dashed.
-pub(crate) struct Curve {
+pub struct Curve {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Points: size and seconds.
-    pub(crate) measured: Vec<(f64, f64)>,
+    pub measured: Vec<(f64, f64)>,
     /// The same for the bound.
-    pub(crate) bound: Vec<(f64, f64)>,
+    pub bound: Vec<(f64, f64)>,
 }
 
 /// A plot.
-pub(crate) struct Plot {
+pub struct Plot {
     /// Its title.
-    pub(crate) title: &'static str,
-    /// The label of the horizontal axis.
-    pub(crate) sizes: &'static str,
-    /// The label of the vertical axis.
-    pub(crate) times: &'static str,
+    pub title: &'static str,
+    /// A sentence that says what to see.
+    pub reading: &'static str,
+    /// What the horizontal axis shows. The label adds that it is logarithmic.
+    pub sizes: &'static str,
+    /// What the vertical axis shows. The label adds the same.
+    pub times: &'static str,
     /// The lines, with a colour each.
-    pub(crate) curves: Vec<Curve>,
+    pub curves: Vec<Curve>,
 }
 
 /// A logarithmic axis: whole powers of ten, between two places on the picture.
@@ -74,7 +74,7 @@ impl Axis {
 
 impl Plot {
     /// Returns the picture. A logarithmic axis has no zero: a point that has no size or takes no time is left out.
-    pub(crate) fn to_svg(&self) -> String {
+    pub fn to_svg(&self) -> String {
         let points = || {
             let all = self.curves.iter().flat_map(|curve| curve.measured.iter().chain(&curve.bound));
             all.filter(|point| is_shown(point))
@@ -85,11 +85,11 @@ impl Plot {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
         );
-        text(&mut svg, (LEFT, TOP - 18.0), "start", self.title);
-        text(&mut svg, ((LEFT + RIGHT) / 2.0, HEIGHT - 12.0), "middle", self.sizes);
+        heading(&mut svg, (12.0, 22.0), self.title, self.reading);
+        text(&mut svg, ((LEFT + RIGHT) / 2.0, HEIGHT - 12.0), "middle", &format!("{} (logarithmic)", self.sizes));
         let _ = writeln!(
             svg,
-            "<text transform=\"translate(18 {:.0}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            "<text transform=\"translate(18 {:.0}) rotate(-90)\" text-anchor=\"middle\">{} (logarithmic)</text>",
             (TOP + BOTTOM) / 2.0,
             self.times
         );
@@ -131,6 +131,13 @@ fn power(value: f64) -> String {
     if value < 1.0 { value.to_string() } else { whole(value as usize) }
 }
 
+/// Writes a title in bold and a sentence under it, which are the picture's name and description for screen readers, too.
+pub fn heading(svg: &mut String, (x, y): (f64, f64), title: &str, reading: &str) {
+    let _ = writeln!(svg, "<title>{title}</title>\n<desc>{reading}</desc>");
+    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" font-weight=\"bold\">{title}</text>");
+    text(svg, (x, y + 20.0), "start", reading);
+}
+
 fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, text: &str) {
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>");
 }
@@ -139,4 +146,46 @@ fn line(svg: &mut String, points: &[(f64, f64)], colour: &str, is_dashed: bool) 
     let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let dashes = if is_dashed { " stroke-dasharray=\"5 4\"" } else { "" };
     let _ = writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\"{dashes}/>", points.join(" "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn svg() -> String {
+        let curve = |name: &str, seconds| Curve {
+            name: name.to_owned(),
+            measured: vec![(1.0, seconds), (1_000.0, seconds)],
+            bound: vec![],
+        };
+        let curves = vec![curve("fast", 10.0), curve("slow", 1_000.0)];
+        Plot { title: "Time over size", reading: "Lower is better.", sizes: "sizes", times: "seconds", curves }.to_svg()
+    }
+
+    #[test]
+    fn a_plot_says_what_it_shows_and_how_to_read_it() {
+        let svg = svg();
+        for text in
+            [">Time over size</text>", ">Lower is better.</text>", ">sizes (logarithmic)<", ">seconds (logarithmic)<"]
+        {
+            assert_eq!(svg.matches(text).count(), 1, "{text}");
+        }
+        assert!(svg.contains("<title>Time over size</title>") && svg.contains("<desc>Lower is better.</desc>"));
+    }
+
+    #[test]
+    fn each_power_of_ten_is_as_far_from_the_next_one() {
+        let axis = Axis::of([1.0, 1_000.0].into_iter(), (0.0, 300.0));
+        let places: Vec<f64> = axis.ticks().map(|tick| axis.place(tick).round()).collect();
+        assert_eq!(places, [0.0, 100.0, 200.0, 300.0]);
+        assert!(svg().contains(">1,000</text>"));
+    }
+
+    #[test]
+    fn a_point_without_time_is_left_out() {
+        let curve =
+            Curve { name: "none".to_owned(), measured: vec![(0.0, 1.0), (1.0, 0.0), (10.0, 10.0)], bound: vec![] };
+        let plot = Plot { title: "t", reading: "r", sizes: "s", times: "t", curves: vec![curve] };
+        assert_eq!(plot.to_svg().matches("<circle").count(), 1);
+    }
 }
