@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bars_have_a_title_and_a_sentence_on_how_to_read_them() {
+    fn the_bars_have_a_title_and_say_how_to_read_them() {
         let svg = plot(&["the limit", "Python"], &[("memory, MiB", vec![5.0, 50.0])]);
         for text in [TITLE, READING, "memory, MiB", "the limit", "Python", "5.0", "50.0"] {
             assert!(svg.contains(&format!(">{text}</text>")), "{text}");

@@ -11,11 +11,15 @@ use sandbox::{
 use crate::arguments::{Arguments, MODE};
 
 /// Commands that put lifecycle hooks on the fleet's Auto Scaling group. docs/lifecycle-hooks.md has the same.
-const HOOKS: &str = r#"aws autoscaling put-lifecycle-hook --auto-scaling-group-name my-asg --lifecycle-hook-name elb-registrar-launch \
-  --lifecycle-transition autoscaling:EC2_INSTANCE_LAUNCHING --heartbeat-timeout 900 --default-result ABANDON \
+const HOOKS: &str = r#"aws autoscaling put-lifecycle-hook --auto-scaling-group-name my-asg \
+  --lifecycle-hook-name elb-registrar-launch \
+  --lifecycle-transition autoscaling:EC2_INSTANCE_LAUNCHING \
+  --heartbeat-timeout 900 --default-result ABANDON \
   --notification-metadata '{"register": ["tg:edge:443=eth0"]}'
-aws autoscaling put-lifecycle-hook --auto-scaling-group-name my-asg --lifecycle-hook-name elb-registrar-terminate \
-  --lifecycle-transition autoscaling:EC2_INSTANCE_TERMINATING --heartbeat-timeout 900 --default-result CONTINUE
+aws autoscaling put-lifecycle-hook --auto-scaling-group-name my-asg \
+  --lifecycle-hook-name elb-registrar-terminate \
+  --lifecycle-transition autoscaling:EC2_INSTANCE_TERMINATING \
+  --heartbeat-timeout 900 --default-result CONTINUE
 "#;
 
 pub(crate) fn greet(server: &Server, arguments: &Arguments) {
