@@ -241,30 +241,42 @@ impl Stage {
     /// Tags an instance, a target group (`tg:NAME`) or a load balancer (`clb:NAME`, `lb:NAME`).
     #[track_caller]
     pub fn tagged(&self, what: &str, key: &str, value: &str) -> &Self {
-        let (key_text, value_text) = (key.to_owned(), value.to_owned());
-        match what.split_once(':') {
-            None => {
-                let id = self.id(what);
-                self.world(|world| ec2::set_tag(world, &id, key, value));
-            }
-            Some(("clb", name)) => self.world(|world| {
-                let balancer = world.elb.load_balancers.get_mut(name).expect("a load balancer of that name");
-                balancer.spec.tags.insert(key_text, value_text);
-            }),
-            Some((kind, name)) => self.world(|world| {
-                let arn = elbv2::arn_of(world, name).expect("something of that name");
-                match kind {
-                    "tg" => {
-                        world.elbv2.target_groups.get_mut(&arn).map(|group| group.tags.insert(key_text, value_text))
-                    }
-                    _ => world
-                        .elbv2
-                        .load_balancers
-                        .get_mut(&arn)
-                        .map(|found| found.spec.tags.insert(key_text, value_text)),
-                };
-            }),
+        if what.contains(':') {
+            return self.with_tags(what, |tags| drop(tags.insert(key.to_owned(), value.to_owned())));
         }
+        let id = self.id(what);
+        self.world(|world| ec2::set_tag(world, &id, key, value));
+        self
+    }
+
+    /// Takes such a tag away.
+    #[track_caller]
+    pub fn untagged(&self, what: &str, key: &str) -> &Self {
+        if what.contains(':') {
+            return self.with_tags(what, |tags| drop(tags.remove(key)));
+        }
+        let id = self.id(what);
+        self.world(|world| ec2::remove_tag(world, &id, key));
+        self
+    }
+
+    /// Changes the tags of a target group or a load balancer.
+    #[track_caller]
+    fn with_tags(&self, what: &str, change: impl FnOnce(&mut BTreeMap<String, String>)) -> &Self {
+        let (kind, name) = what.split_once(':').expect("a kind and a name");
+        self.world(|world| {
+            let tags = match kind {
+                "clb" => world.elb.load_balancers.get_mut(name).map(|balancer| &mut balancer.spec.tags),
+                _ => {
+                    let arn = elbv2::arn_of(world, name).expect("something of that name");
+                    match kind {
+                        "tg" => world.elbv2.target_groups.get_mut(&arn).map(|group| &mut group.tags),
+                        _ => world.elbv2.load_balancers.get_mut(&arn).map(|found| &mut found.spec.tags),
+                    }
+                }
+            };
+            change(tags.expect("something of that name"));
+        });
         self
     }
 

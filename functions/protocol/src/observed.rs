@@ -148,9 +148,12 @@ pub enum Standing {
         /// When the balancer was created.
         created_at: Timestamp,
     },
-    /// It can never be registered, or is not ours to register. A tag need not hold it any more, and the report warns of
-    /// it.
-    Never(Reason),
+    /// It can never be registered, whatever a person or a controller does. A tag need not hold it any more, and the
+    /// report warns of it.
+    Never(Lasting),
+    /// It is not ours to register, as long as the reason is true. What is held stays held: a person can take a tag away
+    /// in the next minute, and a controller or a group can let its balancer go.
+    Foreign(Reason),
     /// It cannot be registered for now, and a person has to do something about it.
     Stuck(Reason),
     /// It names an address that the instance does not have. Who has it, if any interface does, is asked for later.
@@ -302,6 +305,48 @@ pub enum Reason {
     /// What the operator declared does not fit the target group.
     #[error("the declaration does not fit: {0}")]
     DoesNotFit(DoesNotFit),
+}
+
+/// Why a registration is given up: no tag that a person writes or deletes, and no group and no controller, makes the
+/// reason untrue again. Only such a reason lets a function forget what it holds. So a new reason says here that it lasts,
+/// or what it concerns stays held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lasting(Reason);
+
+impl Lasting {
+    /// The balancer was deleted. A target group's id is never given again.
+    pub const BALANCER_GONE: Self = Self(Reason::BalancerGone);
+
+    /// Another balancer, created at this time, has the name of one that was deleted.
+    pub fn balancer_replaced(created_at: Timestamp) -> Self {
+        Self(Reason::BalancerReplaced(created_at))
+    }
+
+    /// The balancer is in another VPC than the instance. Neither can move.
+    pub fn other_vpc(balancer: Option<VpcId>, instance: Option<VpcId>) -> Self {
+        Self(Reason::OtherVpc { balancer, instance })
+    }
+
+    /// A target group keeps its type of target.
+    pub fn wrong_target_type(takes: TargetType) -> Self {
+        Self(Reason::WrongTargetType(takes))
+    }
+
+    /// A target group keeps its family of addresses, and an address its own.
+    pub fn other_family(address: Address, family: Family) -> Self {
+        Self(Reason::OtherFamily { address, family })
+    }
+
+    /// Another interface has the address, in the group's own VPC: every function takes it for the other host's, and the
+    /// other host's registration takes its place.
+    pub fn address_moved(address: IpAddr, interface: InterfaceId) -> Self {
+        Self(Reason::AddressMoved { address, interface })
+    }
+
+    /// Returns the reason.
+    pub fn into_reason(self) -> Reason {
+        self.0
+    }
 }
 
 impl Reason {

@@ -1,8 +1,13 @@
 //! The functions touch nothing that belongs to others.
 
-use end_to_end::{Stage, state_change};
+use std::time::Duration;
+
+use end_to_end::{Stage, places, state_change};
 use sandbox::{
-    auto_scaling::{self, ActionResult, GroupSpec, HookSpec, LifecycleState, TrafficSourceKind},
+    auto_scaling::{
+        self, ActionResult, GroupSpec, HookSpec, Leaving, LifecycleState, PoolState, Process, TrafficSourceKind,
+        WarmPool, process,
+    },
     ec2::{self, InstanceState, Ipv4Wish, Launch, NewInterface},
     elbv2::{self, TargetGroupSpec},
 };
@@ -246,14 +251,76 @@ async fn what_is_held_on_a_controllers_node_stays_held_until_overruled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registration_held_for_an_ignored_balancer_is_dropped() {
+async fn what_is_held_for_an_owned_balancer_stays_held() {
+    for (what, key, kept) in [
+        ("clb:shop", "elb-registrar:ignore", "clb:shop"),
+        ("clb:shop", "kubernetes.io/cluster/prod", "clb:shop"),
+        ("tg:web", "elb-registrar:ignore", "tg:web:80"),
+        ("tg:web", "elbv2.k8s.aws/cluster", "tg:web:80"),
+        ("tg:edge", "elb-registrar:ignore", "tg:edge:443=eth0"),
+        ("lb:web-alb", "elb-registrar:ignore", "tg:web:80"),
+    ] {
+        let stage = Stage::new();
+        stage.classic("shop").instances_group("web").addresses_group("edge").instance("web-1");
+        let all = ["clb:shop", "tg:edge:443=eth0", "tg:web:80"];
+        stage.registered_at("web-1", &all).stop_and_rest("web-1").await;
+        stage.tagged(what, key, "x").start_and_rest("web-1").await;
+        let others: Vec<&str> = all.into_iter().filter(|place| *place != kept).collect();
+        let (report, id) = (stage.sweep().await.expect("a report"), stage.id("web-1"));
+        assert_eq!(stage.places("web-1"), others, "{what} {key}: {}", stage.describe());
+        assert!(stage.held("web-1").contains(&kept.to_owned()), "{what} {key}: {report:#}");
+        let why = report["instances"][&id]["left_alone"][0]["why"].as_str().unwrap_or_default().to_owned();
+        assert!(why.ends_with("; it stays held until that is over"), "{what} {key}: {report:#}");
+        // Another stop and start meanwhile.
+        stage.stop_and_rest("web-1").await.start_and_rest("web-1").await;
+        assert_eq!(stage.places("web-1"), others, "{what} {key}");
+        stage.untagged(what, key).sweep().await.expect("a report");
+        stage.rest().await;
+        stage.sandbox.advance(Duration::from_secs(200)).await;
+        stage.sweep().await.expect("a report");
+        assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (3, 0), "{what} {key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_ignored_for_a_minute_of_a_launch_is_not_forgotten() {
+    // The instance waits at its launch hook, from a warm pool, with what it had before.
+    let stage = crate::lifecycle::running_fleet(1).await;
+    let pool = WarmPool { state: PoolState::Stopped, reuse_on_scale_in: true, ..WarmPool::default() };
+    let pool = WarmPool { max_group_prepared_capacity: Some(1), ..pool };
+    stage.world(|world| auto_scaling::put_warm_pool(world, "fleet", pool)).expect("a pool");
+    stage.rest().await;
+    let id = stage.member_states("fleet").remove(0).0;
+    stage.world(|world| ec2::remove_tag(world, &id, "elb-registrar:register"));
+    stage.wants("fleet", 0).rest().await;
+    stage.tagged("tg:web", "elb-registrar:ignore", "").wants("fleet", 1).rest().await;
+    assert_eq!(stage.world(|world| places(world, &id)), ["clb:shop", "tg:edge:443=eth0"]);
+    stage.untagged("tg:web", "elb-registrar:ignore").sandbox.advance(Duration::from_secs(200)).await;
+    stage.sweep().await.expect("a report");
+    assert_eq!(stage.world(|world| places(world, &id)), crate::lifecycle::PLACES, "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_group_attached_meanwhile_stays_held_until_detached() {
     let stage = Stage::new();
-    stage.classic("shop").instances_group("web").instance("web-1");
-    stage.registered("web-1", "clb:shop").registered("web-1", "tg:web");
-    stage.stop_and_rest("web-1").await;
-    stage.tagged("clb:shop", "elb-registrar:ignore", "").start_and_rest("web-1").await;
-    assert_eq!(stage.places("web-1"), ["tg:web:80"], "{}", stage.describe());
-    assert_eq!(stage.held("web-1"), Vec::<String>::new());
+    stage.instances_group("attached").classic("classic").instance("web-1");
+    stage.registered("web-1", "tg:attached").stop_and_rest("web-1").await;
+    assert_eq!(stage.held("web-1"), ["tg:attached:80"]);
+    let (id, arn) = (stage.id("web-1"), stage.world(|world| elbv2::arn_of(world, "attached")).expect("a group"));
+    create_group(&stage, &arn).await;
+    // Auto Scaling does not register while this process is suspended.
+    stage.world(|world| process::suspend(world, "fleet", &[Process::AddToLoadBalancer])).expect("suspended");
+    stage.deliver_only(&[]).start_and_rest("web-1").await;
+    stage.world(|world| auto_scaling::add_member(world, "fleet", &id, LifecycleState::InService)).expect("a member");
+    let report = stage.sweep().await.expect("a report");
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, 1), "{report:#}");
+    assert_eq!(left_alone(&report, &id), 1, "{report:#}");
+    stage
+        .world(|world| auto_scaling::detach(world, "fleet", std::slice::from_ref(&id), Leaving::Decrements))
+        .expect("detached");
+    stage.rest().await;
+    stage.sweep().await.expect("a report");
+    assert_eq!(stage.places("web-1"), ["tg:attached:80"], "{}", stage.describe());
 }
 
 /// Returns an Auto Scaling group `fleet` with one member. The member is in the target group `attached` and the Classic load balancer

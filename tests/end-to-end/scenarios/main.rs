@@ -16,6 +16,7 @@ mod input;
 mod left_alone;
 mod lifecycle;
 mod limits;
+mod made_up;
 mod neighbours;
 mod observe;
 mod orphans;

@@ -8,7 +8,7 @@ use crate::{
     call_error::CallError,
     held::{Held, HeldTag},
     instance::Instance,
-    observed::{Health, Reason, Standing, Target},
+    observed::{Health, Lasting, Reason, Standing, Target},
     registration::Registration,
     time::Timestamp,
     timing::{CHECK_AFTER, DESCRIPTION_RETRY, DRAINING_LOOKS, DRAINING_MAX, DRAINING_RETRY, FIRST_LOOK_WITHIN, SETTLE},
@@ -25,7 +25,8 @@ pub struct GiveBack {
     pub draining: Vec<(Registration, Drained)>,
     /// Registrations that are given up, with a warning, and that the tags need not hold any more.
     pub let_go: Vec<(Registration, Reason)>,
-    /// Registrations that are declared or held, and that an operator, a controller or a group looks after.
+    /// Registrations that are declared or held, and that an operator, a controller or a group looks after. What is held
+    /// of them stays held.
     pub left_alone: Vec<(Registration, Reason)>,
     /// Registrations that cannot be made until a person does something.
     pub stuck: Vec<(Registration, Reason)>,
@@ -74,36 +75,32 @@ pub fn give_back(
         let standing = match standing {
             // A declaration means whatever has the name.
             Standing::Replaced { target, .. } if declared.contains(&registration) => Standing::Absent(target),
-            Standing::Replaced { created_at, .. } => Standing::Never(Reason::BalancerReplaced(created_at)),
+            Standing::Replaced { created_at, .. } => Standing::Never(Lasting::balancer_replaced(created_at)),
             standing => standing,
         };
         let of_controller = controller_of_wanted(instance, &registration, declared);
         match (standing, of_group) {
             (Standing::InPlace(health), _) => decision.in_place.push((registration, health)),
-            // What is held stays held: the operator may say that it is not the controller's.
+            // What is held stays held: a person may say that it is not the controller's, take `ignore` away, or detach
+            // the balancer from the group.
             (Standing::Absent(_) | Standing::Away(_) | Standing::Draining { .. } | Standing::Stuck(_), None)
                 if of_controller.is_some() =>
             {
                 decision.left_alone.extend(of_controller.map(|reason| (registration, reason)));
             }
-            (_, Some(reason)) | (Standing::Never(reason), None) => {
-                let is_held = is_held.contains(&registration);
+            (Standing::Never(lasting), _) => {
+                let (is_held, reason) = (is_held.contains(&registration), lasting.into_reason());
                 // A declaration stands in the operator's own tag, so no function can delete it, whether it is held as
                 // well or not.
                 if declared.contains(&registration) || !is_held {
-                    match reason.is_foreign() {
-                        true => decision.left_alone.push((registration.clone(), reason.clone())),
-                        false => {
-                            let reason =
-                                if is_held { reason.clone() } else { as_of_declared(&registration, reason.clone()) };
-                            decision.stuck.push((registration.clone(), reason));
-                        }
-                    }
+                    let reason = if is_held { reason.clone() } else { as_of_declared(&registration, reason.clone()) };
+                    decision.stuck.push((registration.clone(), reason));
                 }
                 if is_held {
                     decision.let_go.push((registration, reason));
                 }
             }
+            (_, Some(reason)) | (Standing::Foreign(reason), None) => decision.left_alone.push((registration, reason)),
             (Standing::Absent(target), None) => decision.register.push((registration, target)),
             (Standing::Draining { delay }, None) => {
                 let left = drained(&held, &registration, delay, now);

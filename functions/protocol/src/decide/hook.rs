@@ -1,6 +1,6 @@
 //! The decision about a lifecycle action: what its instance needs, whether the hook is held, and until when.
 //!
-//! No function remembers an action. The event tells how long the action has been waiting. What balancers and tags say
+//! No function remembers an action. The queue tells how long the action has been waiting. What balancers and tags say
 //! now tells how far the work has come.
 
 use std::time::Duration;
@@ -52,7 +52,8 @@ pub fn course(
     hook: Option<&Hook>,
     now: Timestamp,
 ) -> Course {
-    let is_young = now - action.started_at < DESCRIPTION_LAG_MAX;
+    // A person made up a time that lies ahead: no description would ever be younger.
+    let is_young = (now - action.started_at).abs() < DESCRIPTION_LAG_MAX;
     let unless_young = |course: Course| if is_young { Course::TooEarly(DESCRIPTION_RETRY) } else { course };
     if hook.is_none() {
         // "If there are any outstanding lifecycle actions, they are completed first" (API reference, DeleteLifecycleHook).
@@ -60,11 +61,15 @@ pub fn course(
     }
     let is_launch = action.transition == Transition::Launching;
     let is_entering_pool = member.is_some_and(|member| member.lifecycle_state.is_entering_warm_pool());
-    if is_launch && (action.is_to_warm_pool || is_entering_pool) {
+    if is_launch && is_entering_pool {
         let why = "it enters the warm pool, where it must get no traffic";
         let course = Course::Complete(ActionResult::Continue, why.to_owned());
         // The description may be of the action before, by which the instance entered the pool.
         return if action.is_to_warm_pool { course } else { unless_young(course) };
+    }
+    // Where the instance goes, its group says. The event may be newer than what the group says.
+    if is_launch && action.is_to_warm_pool && is_young {
+        return Course::TooEarly(DESCRIPTION_RETRY);
     }
     let Some(member) = member else {
         return unless_young(Course::Over("its instance is not a member of the group any more"));
@@ -163,7 +168,7 @@ pub fn verdict(
         }
         return Verdict::Complete { result: ActionResult::Continue, why, is_given_up: false };
     }
-    let waited = (now - action.started_at).max(TimeDelta::zero());
+    let waited = (now - action.told_at).max(TimeDelta::zero());
     let last_moment = delta(hook.global_timeout) - LAST_MOMENT;
     let is_of_drain = |open: &&Open| matches!(open.waits_for, WaitsFor::Draining(_) | WaitsFor::Tag(_));
     // After a long draining, a registration is young when the time for health is over.
@@ -265,6 +270,7 @@ mod tests {
             is_to_warm_pool: false,
             is_for_root_volume: false,
             started_at: at(0),
+            told_at: at(0),
         }
     }
 
@@ -337,6 +343,17 @@ mod tests {
     }
 
     #[test]
+    fn an_action_waits_since_its_queue_told_of_it() {
+        let forged = LifecycleAction { started_at: at(-50_000), ..terminate() };
+        let is_held = |second| matches!(verdict(&forged, &HOOK, &[unhealthy()], None, at(second)), Verdict::Hold(_));
+        assert_eq!((is_held(599), is_held(600)), (true, false), "what its sender says of time is not believed");
+        let ahead = LifecycleAction { started_at: at(9_000_000), ..terminate() };
+        assert!(matches!(course_of(&ahead, State::Running, "InService", 0), Course::Over(_)));
+        let told = ahead.told_by_queue(at(7));
+        assert_eq!((told.started_at, told.told_at), (at(7), at(7)));
+    }
+
+    #[test]
     fn a_group_does_not_wait_for_an_instance_that_is_gone() {
         let of = |action: &LifecycleAction, state| course_of(action, state, "Pending:Wait", 1);
         assert!(matches!(of(&launch(), State::ShuttingDown), Course::Complete(ActionResult::Abandon, _)));
@@ -351,6 +368,9 @@ mod tests {
         let action = LifecycleAction { is_to_warm_pool: true, ..launch() };
         let course = course_of(&action, State::Running, "Warmed:Pending:Wait", 1);
         assert!(matches!(course, Course::Complete(ActionResult::Continue, _)));
+        // Only the event says so, and its sender may have made it up.
+        let told = |second| course_of(&action, State::Running, "Pending:Wait", second);
+        assert_eq!((told(59), told(60)), (Course::TooEarly(DESCRIPTION_RETRY), Course::In));
         // It may have left the pool since, and the description may be of its way into it.
         let early = course_of(&launch(), State::Running, "Warmed:Pending:Proceed", 1);
         assert_eq!(early, Course::TooEarly(DESCRIPTION_RETRY));

@@ -35,12 +35,19 @@ pub struct LifecycleAction {
     pub is_to_warm_pool: bool,
     /// Whether the instance gets a new root volume. For that it leaves the service and comes back without a stop.
     pub is_for_root_volume: bool,
-    /// When the action began.
+    /// When the action began, by the event. It is never later than [`Self::told_at`].
     pub started_at: Timestamp,
+    /// When the function's queue got the event, by the queue's own clock; the event's time if there is no queue. What
+    /// an event says of time, its sender can make up. So only this tells how long an action has been waiting.
+    pub told_at: Timestamp,
 }
 
+/// All that makes an action this one and no other. Messages with the same key are copies of one event.
+pub type ActionKey<'a> =
+    (&'a str, &'a InstanceId, &'a AutoScalingGroupName, &'a LifecycleHookName, Transition, bool, bool);
+
 /// Whether an instance enters its group or leaves it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transition {
     /// The instance enters the group, or its warm pool.
     Launching,
@@ -77,6 +84,19 @@ impl LifecycleAction {
     pub const TAKES: &str = "`lifecycle` takes `EC2 Instance-launch Lifecycle Action` and `EC2 Instance-terminate Lifecycle Action` from \
                              `aws.autoscaling`: events/lifecycle-launch.json in the repository of elb-registrar is a sample";
 
+    /// Returns all that makes the action this one and no other. Who sends a message can give it the token of another
+    /// action, or the instance, or the hook.
+    pub fn key(&self) -> ActionKey<'_> {
+        let Self { instance, group, hook, token, transition, is_to_warm_pool, is_for_root_volume, .. } = self;
+        (token, instance, group, hook, *transition, *is_to_warm_pool, *is_for_root_volume)
+    }
+
+    /// Returns the action as its queue tells it, which got the event at this time.
+    #[must_use]
+    pub fn told_by_queue(self, at: Timestamp) -> Self {
+        Self { started_at: self.started_at.min(at), told_at: at, ..self }
+    }
+
     /// Reads an EventBridge event, or the notification that a hook itself sends to a queue or a topic. Both may be
     /// inside the envelope of SNS.
     ///
@@ -111,6 +131,7 @@ impl LifecycleAction {
             return Err(NotUnderstood::OtherHook { hook, prefix: prefix.to_owned() });
         }
         let transition = text(detail.lifecycle_transition, "LifecycleTransition")?;
+        let started_at = time.ok_or(NotUnderstood::NoField("time"))?;
         Ok(Self {
             instance: instance_id_of(detail.ec2_instance_id, "EC2InstanceId")?,
             group: text(detail.auto_scaling_group_name, "AutoScalingGroupName")?.into(),
@@ -118,8 +139,8 @@ impl LifecycleAction {
             transition: Transition::from_name(&transition).ok_or(NotUnderstood::Transition(transition))?,
             is_to_warm_pool: detail.destination.as_text() == Some("WarmPool"),
             is_for_root_volume: detail.action.as_text() == Some("ReplaceRootVolume"),
-            // Only this time tells a function how long the action has been waiting.
-            started_at: time.ok_or(NotUnderstood::NoField("time"))?,
+            started_at,
+            told_at: started_at,
             hook,
         })
     }

@@ -20,7 +20,7 @@ use crate::{
     time::Timestamp,
 };
 
-pub use lifecycle_action::{LifecycleAction, Transition};
+pub use lifecycle_action::{ActionKey, LifecycleAction, Transition};
 pub use look::{LOOKS_AN_ORDER_MAX, notices_of, order_of};
 pub use state_change::Notice;
 

@@ -39,6 +39,12 @@ impl Notice {
         self.announced.is_some_and(|(state, _)| state.is_out())
     }
 
+    /// Returns the notice as its queue tells it, which got the event at this time. No event is of a later time.
+    #[must_use]
+    pub fn told_by_queue(self, at: Timestamp) -> Self {
+        Self { announced: self.announced.map(|(state, time)| (state, time.min(at))), ..self }
+    }
+
     /// Reads an EventBridge event, also inside the envelope of SNS, or a plain order.
     ///
     /// # Errors

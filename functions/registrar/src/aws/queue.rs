@@ -33,6 +33,18 @@ const DELAY_MAX: Duration = Duration::from_secs(900);
 /// Characters of a reason: far below the size of a message, and enough to see what is wrong.
 const REASON_LENGTH_MAX: usize = 1_000;
 
+/// Bytes of a message with its attributes, at most: "1,048,576 bytes (1 MiB)"
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>). "Each message
+/// attribute's `Name`, `Type`, and `Value` are part of the message size restriction" (API reference, SendMessage).
+const MESSAGE_SIZE_MAX: usize = 1_048_576;
+
+/// Bytes of a message that is sent if SQS refuses a longer one. Each queue has a limit of its own, and 256 KiB was the
+/// largest until 2025. So long a beginning tells what a message was.
+const BEGINNING_LENGTH: usize = 100_000;
+
+/// The attribute of a dead letter that says why it is one.
+const REASON: &str = "reason";
+
 /// A function's queue, and the queue for messages that it does not understand.
 pub struct Queue {
     client: Client,
@@ -163,19 +175,48 @@ impl Queue {
     }
 
     /// Sends a message that is not understood to the dead letters, as it came, with the reason in the attribute
-    /// `reason`.
+    /// `reason`. A message that leaves no room for its reason loses its end, and the reason says so.
     ///
     /// Returns whether it was sent. Without a queue for it, or if the call fails, the original has to stay.
     pub async fn bury(&self, body: &str, reason: &str) -> bool {
         let Some(url) = &self.dead_letter_url else { return false };
-        let reason: String = reason.chars().filter(|c| is_sendable(*c)).take(REASON_LENGTH_MAX).collect();
-        let attribute = MessageAttributeValue::builder().data_type("String").string_value(reason).build();
-        // The builder fails only without the data type.
-        let Ok(attribute) = attribute else { return false };
-        let call = self.client.send_message().queue_url(url).message_body(body).message_attributes("reason", attribute);
-        let sent = once("sqs:SendMessage", call.send()).await;
+        let mut sent = self.send_letter(url, &Letter::of(body, reason, MESSAGE_SIZE_MAX)).await;
+        if body.len() > BEGINNING_LENGTH && sent.as_ref().is_err_and(CallError::is_refused) {
+            sent = self.send_letter(url, &Letter::of(body, reason, BEGINNING_LENGTH)).await;
+        }
         let sent = sent.inspect_err(|error| tracing::error!(why = error.to_sentence(), "could not bury a message"));
         sent.is_ok()
+    }
+
+    async fn send_letter(&self, url: &str, letter: &Letter<'_>) -> Result<(), CallError> {
+        let call = self.client.send_message().queue_url(url).message_body(letter.body);
+        let attribute = MessageAttributeValue::builder().data_type(STRING).string_value(&letter.reason).build();
+        // The builder fails only without the data type.
+        let call = attribute.into_iter().fold(call, |call, attribute| call.message_attributes(REASON, attribute));
+        once("sqs:SendMessage", call.send()).await.map(drop)
+    }
+}
+
+/// The data type of a text in an attribute.
+const STRING: &str = "String";
+
+/// A dead letter, as far as it fits into a message.
+struct Letter<'b> {
+    body: &'b str,
+    reason: String,
+}
+
+impl<'b> Letter<'b> {
+    /// Fits a message with its reason into so many bytes.
+    fn of(body: &'b str, reason: &str, size_max: usize) -> Self {
+        let reason: String = reason.chars().filter(|c| is_sendable(*c)).take(REASON_LENGTH_MAX).collect();
+        let room = |reason: &str| size_max.saturating_sub(REASON.len() + STRING.len() + reason.len());
+        if body.len() <= room(&reason) {
+            return Self { body, reason };
+        }
+        let reason = format!("{reason} (these are the first bytes of {}: there was no room for more)", body.len());
+        let end = body.floor_char_boundary(room(&reason));
+        Self { body: &body[..end], reason }
     }
 }
 
@@ -183,4 +224,27 @@ impl Queue {
 /// #xE000 to #xFFFD | #x10000 to #x10FFFF`", API reference, SendMessage), and others would spoil a line.
 fn is_sendable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_fits_with_its_reason_whatever_its_length() {
+        let size = |letter: &Letter<'_>| letter.body.len() + REASON.len() + STRING.len() + letter.reason.len();
+        let reason = "it is not JSON";
+        let whole = MESSAGE_SIZE_MAX - REASON.len() - STRING.len() - reason.len();
+        for (length, is_cut) in [(1, false), (whole, false), (whole + 1, true), (MESSAGE_SIZE_MAX, true)] {
+            for character in ["x", "€"] {
+                let body = character.repeat(length / character.len());
+                let letter = Letter::of(&body, reason, MESSAGE_SIZE_MAX);
+                assert!(size(&letter) <= MESSAGE_SIZE_MAX && letter.reason.starts_with(reason), "{length} {character}");
+                assert_eq!(letter.body.len() < body.len(), is_cut && body.len() > whole, "{length} {character}");
+                assert!(letter.body.len() + 200 > body.len(), "no more is lost than has to be");
+            }
+        }
+        let long = Letter::of("x", &"\u{0}\u{10ffff}".repeat(MESSAGE_SIZE_MAX), MESSAGE_SIZE_MAX);
+        assert_eq!(long.reason.chars().count(), REASON_LENGTH_MAX);
+    }
 }

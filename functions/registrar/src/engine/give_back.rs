@@ -142,8 +142,10 @@ impl Look<'_> {
         for (registration, error) in &decision.unreadable {
             self.notes.call_failed(id, Some(registration), error);
         }
+        let held = if decision.left_alone.is_empty() { BTreeSet::new() } else { instance.held().registrations() };
         for (registration, reason) in &decision.left_alone {
-            self.notes.journal.left_alone(id, Because::of(registration, reason));
+            let until = if held.contains(registration) { "; it stays held until that is over" } else { "" };
+            self.notes.journal.left_alone(id, Because::of(registration, format!("{reason}{until}")));
         }
         // The mode `observe` changes nothing that would be worth another look.
         if let (Some(wait), Mode::Enforce) = (decision.look_again, self.engine.mode) {

@@ -12,7 +12,7 @@ use protocol::{
     holder::Holders,
     id::InstanceId,
     instance::Instance,
-    observed::{Found, Reason, Standing, Target},
+    observed::{Found, Lasting, Reason, Standing, Target},
     registration::{Registration, ZONE_ALL},
     timing::DRAINING_RETRY,
 };
@@ -112,8 +112,10 @@ impl Look<'_> {
                         let doubt = decide::doubt(instance, &target, holders);
                         match (doubt, matches!(standing, Standing::Away(_))) {
                             (None, _) => {}
-                            (Some(reason), false) => *standing = Standing::Stuck(reason),
-                            (Some(reason), true) => *standing = Standing::Never(reason),
+                            (Some(Reason::AddressMoved { address, interface }), true) => {
+                                *standing = Standing::Never(Lasting::address_moved(address, interface));
+                            }
+                            (Some(reason), _) => *standing = Standing::Stuck(reason),
                         }
                     }
                     Err(error) => *standing = Standing::Unreadable(error.clone()),

@@ -19,6 +19,7 @@ use protocol::{
     decide::storm::Storm,
     event::{LOOKS_AN_ORDER_MAX, NotUnderstood, Place, Told},
     id::InstanceId,
+    time::Timestamp,
     timing::COMES_BACK_AFTER,
 };
 use serde_json::{Value, json};
@@ -58,6 +59,9 @@ pub(super) trait Work: Send + Sync {
 
     /// Reads an event.
     fn read(&self, text: &str, place: &Place) -> Result<Told<Self::Notice>, NotUnderstood>;
+
+    /// Returns what an event says as its queue tells it, which got the event at this time.
+    fn told_by_queue(notice: Self::Notice, at: Timestamp) -> Self::Notice;
 
     /// Returns the instance that an event names.
     fn instance(notice: &Self::Notice) -> &InstanceId;
@@ -168,6 +172,10 @@ impl<W: Work> BehindQueue<W> {
     async fn batch(&self, messages: Vec<SqsMessage>, place: &Place, request_id: &str, metrics: &mut Metrics) -> Value {
         let read = |message: SqsMessage| {
             let told = self.work.read(message.body.as_deref().unwrap_or_default(), place);
+            let told = told.map(|told| match (told, records::sent_at(&message)) {
+                (Told::Look(notice), Some(at)) => Told::Look(W::told_by_queue(notice, at)),
+                (told, _) => told,
+            });
             Record { message, told }
         };
         let records: Vec<Record<W::Notice>> = messages.into_iter().map(read).collect();

@@ -9,6 +9,7 @@ use protocol::{
     call_error::CallError,
     event::{NotUnderstood, Notice, Place, Told, order_of},
     id::InstanceId,
+    time::Timestamp,
 };
 use serde_json::Value;
 
@@ -58,6 +59,10 @@ impl Work for StateChanges {
 
     fn read(&self, text: &str, place: &Place) -> Result<Told<Notice>, NotUnderstood> {
         Notice::of_event(text, place).map(Told::Look)
+    }
+
+    fn told_by_queue(notice: Notice, at: Timestamp) -> Notice {
+        notice.told_by_queue(at)
     }
 
     fn instance(notice: &Notice) -> &InstanceId {

@@ -10,6 +10,7 @@ use protocol::{
     call_error::CallError,
     event::{LifecycleAction, NotUnderstood, Place, Told},
     id::InstanceId,
+    time::Timestamp,
     timing::ACTION_FAILED_RETRY,
 };
 use serde_json::Value;
@@ -68,6 +69,10 @@ impl Work for LifecycleActions {
 
     fn read(&self, text: &str, place: &Place) -> Result<Told<LifecycleAction>, NotUnderstood> {
         LifecycleAction::of_text(text, place, &self.hook_prefix)
+    }
+
+    fn told_by_queue(action: LifecycleAction, at: Timestamp) -> LifecycleAction {
+        action.told_by_queue(at)
     }
 
     fn instance(action: &LifecycleAction) -> &InstanceId {

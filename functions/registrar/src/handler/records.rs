@@ -1,7 +1,8 @@
 //! A payload with `Records`: a batch of this function's own queue, with its answer, or a batch of another service, which is refused by name.
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
-use protocol::event::NotUnderstood;
+use chrono::DateTime;
+use protocol::{event::NotUnderstood, time::Timestamp};
 use serde_json::Value;
 
 /// A payload, by its records.
@@ -34,6 +35,13 @@ impl Records {
         }
         Ok(Self::Sqs(records.iter().map(message).collect()))
     }
+}
+
+/// Returns when the queue got a message, by SQS's own clock. No sender can choose it
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>, `SentTimestamp`).
+pub(super) fn sent_at(message: &SqsMessage) -> Option<Timestamp> {
+    let milliseconds = message.attributes.get("SentTimestamp")?.parse().ok()?;
+    DateTime::from_timestamp_millis(milliseconds)
 }
 
 /// Returns the answer to a batch of SQS: the ids of the messages that come again. Without an id, Lambda takes the whole batch for failed, which is

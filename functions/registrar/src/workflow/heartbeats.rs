@@ -13,7 +13,7 @@ use std::{
 use futures::{FutureExt, future::join_all, future::select};
 use protocol::{
     call_error::CallError,
-    event::LifecycleAction,
+    event::{ActionKey, LifecycleAction},
     timing::{LOOK_MIN, NEXT_LOOK_WITHIN},
 };
 use tokio::time::{Instant as MonotonicTime, sleep_until};
@@ -26,7 +26,7 @@ const SHORT_LOOK: Duration = Duration::from_secs(1);
 /// The heartbeats of the actions of a look.
 pub(super) struct Heartbeats<'a> {
     auto_scaling: AutoScaling,
-    beats: Mutex<BTreeMap<&'a str, Beat<'a>>>,
+    beats: Mutex<BTreeMap<ActionKey<'a>, Beat<'a>>>,
 }
 
 /// An action, and its last heartbeat.
@@ -51,11 +51,16 @@ impl<'a> Heartbeats<'a> {
         let now = MonotonicTime::now();
         let beats = actions.map(|(action, heartbeat_timeout)| {
             let beat = Beat { action, heartbeat_timeout, recorded_at: None, answer: Ok(true), due_at: now };
-            (action.token.as_str(), beat)
+            (action.key(), beat)
         });
         let heartbeats = Self { auto_scaling, beats: Mutex::new(beats.collect()) };
         heartbeats.record_due().await;
         heartbeats
+    }
+
+    /// Returns whether Auto Scaling said that an action is over, or that there never was one.
+    pub(super) fn is_over(&self, action: &LifecycleAction) -> bool {
+        self.lock().get(&action.key()).is_some_and(|beat| !beat.may_be_there())
     }
 
     /// Works, and keeps the actions alive meanwhile.
@@ -78,7 +83,7 @@ impl<'a> Heartbeats<'a> {
         wait: Duration,
         heartbeat_timeout: Duration,
     ) -> Result<bool, CallError> {
-        let last = self.lock().get(action.token.as_str()).cloned();
+        let last = self.lock().get(&action.key()).cloned();
         if let Some(Beat { answer: Ok(is_there), recorded_at: Some(at), .. }) = last {
             let until_next = at.elapsed() + wait + NEXT_LOOK_WITHIN;
             if !is_there || until_next <= heartbeat_timeout + SHORT_LOOK {
@@ -109,13 +114,13 @@ impl<'a> Heartbeats<'a> {
         let calls =
             due.into_iter().map(|action| async move { (action, self.auto_scaling.record_heartbeat(action).await) });
         for (action, answer) in join_all(calls).await {
-            if let Some(beat) = self.lock().get_mut(action.token.as_str()) {
+            if let Some(beat) = self.lock().get_mut(&action.key()) {
                 beat.note(answer, now);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'a str, Beat<'a>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ActionKey<'a>, Beat<'a>>> {
         self.beats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -20,7 +20,7 @@ use protocol::{
     call_error::CallError,
     decide::hook::{Course, Open, Verdict, WaitsFor, course, longest_wait, until_tags_show, verdict},
     declaration::Declaration,
-    event::{LifecycleAction, Transition},
+    event::{ActionKey, LifecycleAction, Transition},
     hook::Hook,
     id::{AutoScalingGroupName, InstanceId, LifecycleHookName},
     instance::Instance,
@@ -86,19 +86,16 @@ impl Engine {
         // An operator who puts a hook of ours on a group wants all its members converged, with a tag or without.
         let asked = Asked { scope: Scope::All, ..Asked::default() };
         let mut look = self.look(self.reading_of(age, &mut described), asked);
-        // An event that came twice is one action.
-        let by_token: BTreeMap<&str, &LifecycleAction> =
-            actions.iter().map(|action| (action.token.as_str(), action)).collect();
-        let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
+        let mut outcomes: BTreeMap<ActionKey<'_>, Outcome> = BTreeMap::new();
         let mut under_way = Vec::new();
-        for (token, action) in by_token {
+        for (key, action) in one_of_each(actions) {
             let instance = described.instances.get(&action.instance);
             look.notes.journal.state(&action.instance, instance.map(|instance| instance.state));
             match &hooks[&(action.group.clone(), action.hook.clone())] {
                 Err(error) => {
                     look.notes.call_failed(&action.instance, Some(&action.hook), error);
                     self.keep_alive_unread(std::slice::from_ref(action)).await;
-                    outcomes.insert(token, Outcome::Later(ACTION_FAILED_RETRY));
+                    outcomes.insert(key, Outcome::Later(ACTION_FAILED_RETRY));
                 }
                 Ok(hook) => {
                     let hook = hook.as_ref();
@@ -106,7 +103,7 @@ impl Engine {
                     match hook.and_then(|hook| hook.unread.clone()) {
                         // What a hook says counts only if anything is done with its instance.
                         Some(why) if course.is_moving() && self.may_act_on(instance) => {
-                            outcomes.insert(token, Outcome::NotUnderstood(why));
+                            outcomes.insert(key, Outcome::NotUnderstood(why));
                         }
                         _ => under_way.push(UnderWay { action, hook, course }),
                     }
@@ -121,11 +118,16 @@ impl Engine {
         let kept_alive = kept_alive.filter_map(|action| Some((action.action, action.hook?.heartbeat_timeout)));
         let kept_alive: Vec<_> = kept_alive.collect();
         let heartbeats = Heartbeats::begin(self.clients.auto_scaling.clone(), kept_alive.into_iter()).await;
+        for UnderWay { action, course, .. } in &mut under_way {
+            // In these states the event alone says that the instance enters. So Auto Scaling has to know the action.
+            if *course == Course::In && action.is_for_root_volume && heartbeats.is_over(action) {
+                *course = Course::Over(OVER);
+            }
+        }
         let seen = heartbeats.during(look.steer(&mut under_way, &described.instances, members, settings)).await;
-        let open_of = |id: &InstanceId| seen.open.get(id).map_or(&[][..], Vec::as_slice);
         // A tag has to show before the next look, which a short hook does not wait for.
         let stays = under_way.iter().filter_map(|UnderWay { action, hook, .. }| {
-            let until_shown = until_tags_show(open_of(&action.instance).iter());
+            let until_shown = until_tags_show(seen.open(action));
             Some(until_shown.saturating_sub(longest_wait((*hook)?)))
         });
         let stay = stays.max().filter(|stay| !stay.is_zero() && self.mode == Mode::Enforce);
@@ -133,7 +135,13 @@ impl Engine {
             heartbeats.during(tokio::time::sleep(stay)).await;
         }
         for UnderWay { action, hook, course } in &under_way {
-            let verdict = match look.weigh_action(action, *hook, course, open_of(&action.instance), settings) {
+            let verdict = match look.weigh_action(
+                action,
+                *hook,
+                course,
+                &seen.open(action).cloned().collect::<Vec<_>>(),
+                settings,
+            ) {
                 Step::Hold(wait, open) => Step::Hold(wait.saturating_sub(stay.unwrap_or_default()).max(LOOK_MIN), open),
                 step => step,
             };
@@ -146,9 +154,9 @@ impl Engine {
                 Outcome::Done if has_failed && action.transition == Transition::Launching => Outcome::Failed,
                 outcome => outcome,
             };
-            outcomes.insert(&action.token, outcome);
+            outcomes.insert(action.key(), outcome);
         }
-        let outcomes = actions.iter().map(|action| outcomes[action.token.as_str()].clone()).collect();
+        let outcomes = actions.iter().map(|action| outcomes[&action.key()].clone()).collect();
         let (report, has_failed) = look.notes.into_report();
         Ok(Converged { report, outcomes, has_failed })
     }
@@ -158,9 +166,7 @@ impl Engine {
         if self.mode == Mode::Observe {
             return;
         }
-        let actions: BTreeMap<&str, &LifecycleAction> =
-            actions.iter().map(|action| (action.token.as_str(), action)).collect();
-        let beats = actions.into_values().map(|action| self.clients.auto_scaling.record_heartbeat(action));
+        let beats = one_of_each(actions).into_values().map(|action| self.clients.auto_scaling.record_heartbeat(action));
         for error in join_all(beats).await.into_iter().filter_map(Result::err) {
             tracing::warn!(why = error.to_sentence(), "no heartbeat, and nothing could be read");
         }
@@ -185,14 +191,14 @@ impl Engine {
 
 impl Look<'_> {
     /// Registers or deregisters every instance as its action needs. Returns what is still open, by instance.
-    async fn steer(
+    async fn steer<'a>(
         &mut self,
-        under_way: &mut [UnderWay<'_>],
+        under_way: &mut [UnderWay<'a>],
         instances: &BTreeMap<InstanceId, Instance>,
         members: BTreeMap<InstanceId, Member>,
         settings: &LifecycleSettings,
-    ) -> Progress {
-        let mut leaving: BTreeMap<&InstanceId, Leaving<'_>> = BTreeMap::new();
+    ) -> Progress<'a> {
+        let mut leaving: Vec<Leaving<'_, 'a>> = Vec::new();
         let mut arriving: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
         let mut given_in_vain: BTreeMap<&InstanceId, &Instance> = BTreeMap::new();
         let declares = |instance: &Instance| (instance.id.clone(), declared_by_hooks(instance, under_way, &members));
@@ -213,10 +219,7 @@ impl Look<'_> {
                 Course::Out => {
                     let of_hook = hook.and_then(|hook| hook.metadata.network_drain);
                     let network_drain = of_hook.unwrap_or(settings.network_drain);
-                    let of_this = Leaving { instance, since: action.started_at, network_drain };
-                    let known = leaving.entry(&instance.id).or_insert(of_this);
-                    known.since = known.since.min(action.started_at);
-                    known.network_drain = known.network_drain.max(network_drain);
+                    leaving.push(Leaving { instance, action, network_drain });
                 }
                 Course::In => {
                     let declared = declared.remove(&instance.id).unwrap_or_default();
@@ -231,11 +234,13 @@ impl Look<'_> {
                 _ => {}
             }
         }
-        self.asked.leaving = leaving.keys().map(|id| (*id).clone()).collect();
-        let is_in_turn = |id: &&InstanceId| !leaving.contains_key(id);
+        self.asked.leaving = leaving.iter().map(|leaving| leaving.instance.id.clone()).collect();
+        let leaving_instances: BTreeMap<&InstanceId, &Instance> =
+            leaving.iter().map(|leaving| (&leaving.instance.id, leaving.instance)).collect();
+        let is_in_turn = |id: &&InstanceId| !leaving_instances.contains_key(id);
         let given_in_vain: Vec<&Instance> =
             given_in_vain.into_iter().filter(|(id, _)| is_in_turn(id)).map(|(_, instance)| instance).collect();
-        let moving = leaving.values().map(|leaving| leaving.instance).chain(arriving.values().copied());
+        let moving = leaving_instances.into_values().chain(arriving.values().copied());
         for instance in moving.chain(given_in_vain.iter().copied()) {
             self.notes.journal.held(instance);
             self.name_wrong_tags(instance);
@@ -248,18 +253,21 @@ impl Look<'_> {
         self.reading.set_times(before);
         self.reading.set_members(&instances.keys().cloned().collect(), members);
         let mut seen = self.register_entering(&arriving.into_values().collect::<Vec<_>>()).await;
-        let deregistered = self.deregister_leaving(leaving.into_values().collect()).await;
-        seen.open.extend(given_in_vain.iter().map(|instance| (instance.id.clone(), Vec::new())));
-        seen.open.extend(deregistered.open);
+        let ids: BTreeSet<&InstanceId> = leaving.iter().map(|leaving| &leaving.instance.id).collect();
+        let deregistered = self.deregister_leaving(&leaving).await;
+        for id in ids.into_iter().chain(given_in_vain.iter().map(|instance| &instance.id)) {
+            seen.of_instance.entry(id.clone()).or_default();
+        }
+        seen.of_action = deregistered.of_action;
         seen.in_place.extend(deregistered.in_place);
-        for (id, open) in &mut seen.open {
+        for (id, open) in &mut seen.of_instance {
             open.extend(self.notes.again().of(id).failed.into_iter().map(anything));
         }
         seen
     }
 
     /// Registers what instances should have that are entering their groups.
-    async fn register_entering(&mut self, arriving: &[&Instance]) -> Progress {
+    async fn register_entering<'a>(&mut self, arriving: &[&Instance]) -> Progress<'a> {
         let mut given_back = self.give_back(arriving).await;
         let in_place = given_back.in_place();
         let open = arriving.iter().map(|instance| {
@@ -285,7 +293,7 @@ impl Look<'_> {
                     .collect(),
             )
         });
-        Progress { open: open.collect(), in_place }
+        Progress { of_instance: open.collect(), in_place, ..Progress::default() }
     }
 
     /// Decides what becomes of an action after its instance was converged.
@@ -386,7 +394,7 @@ impl Look<'_> {
 
     /// Notes how long the work took.
     fn measure(&mut self, action: &LifecycleAction, is_in_place: bool) {
-        let (id, seconds) = (&action.instance, self.reading.seconds_since(Some(action.started_at)));
+        let (id, seconds) = (&action.instance, self.reading.seconds_since(Some(action.told_at)));
         match action.transition {
             Transition::Launching if is_in_place => self.notes.journal.seconds_to_healthy(id, seconds),
             Transition::Launching => {}
@@ -405,6 +413,19 @@ enum Step {
     Hold(Duration, Vec<Because>),
     /// The action is completed.
     Complete { result: ActionResult, why: String, is_given_up: bool },
+}
+
+/// Returns the actions of some messages, each once. An event that came twice is one action, and begins when the queue
+/// first told of it.
+fn one_of_each(actions: &[LifecycleAction]) -> BTreeMap<ActionKey<'_>, &LifecycleAction> {
+    let mut each: BTreeMap<ActionKey<'_>, &LifecycleAction> = BTreeMap::new();
+    for action in actions {
+        let first = each.entry(action.key()).or_insert(action);
+        if action.told_at < first.told_at {
+            *first = action;
+        }
+    }
+    each
 }
 
 /// Returns what the launch hooks of an instance declare for it, if its group says that it is entering. So an event that

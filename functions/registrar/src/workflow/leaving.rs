@@ -11,6 +11,7 @@ use protocol::{
     balancer::BalancerId,
     because::Because,
     decide::hook::{Open, WaitsFor},
+    event::{ActionKey, LifecycleAction},
     id::InstanceId,
     instance::Instance,
     observed::{Deregistration, Drain},
@@ -25,26 +26,35 @@ use crate::{
 
 /// What converging came to for the instances of some actions.
 #[derive(Default)]
-pub(super) struct Progress {
-    /// What is still open, by instance.
-    pub(super) open: BTreeMap<InstanceId, Vec<Open>>,
+pub(super) struct Progress<'a> {
+    /// What is still open for all actions of an instance.
+    pub(super) of_instance: BTreeMap<InstanceId, Vec<Open>>,
+    /// What is still open for one action alone: each has a beginning of its own.
+    pub(super) of_action: BTreeMap<ActionKey<'a>, Vec<Open>>,
     /// Instances for which anything that they should have was in place.
     pub(super) in_place: BTreeSet<InstanceId>,
 }
 
-/// An instance that is leaving its group.
-pub(super) struct Leaving<'i> {
+impl Progress<'_> {
+    /// Returns what is still open for an action.
+    pub(super) fn open<'p>(&'p self, action: &'p LifecycleAction) -> impl Iterator<Item = &'p Open> {
+        let of_instance = self.of_instance.get(&action.instance).into_iter();
+        of_instance.chain(self.of_action.get(&action.key())).flatten()
+    }
+}
+
+/// An action in which an instance leaves its group.
+pub(super) struct Leaving<'i, 'a> {
     pub(super) instance: &'i Instance,
-    /// When the first of its actions began.
-    pub(super) since: Timestamp,
+    pub(super) action: &'a LifecycleAction,
     pub(super) network_drain: Duration,
 }
 
-impl Leaving<'_> {
+impl Leaving<'_, '_> {
     /// Returns when the instance's tags last held something in the same action, by one of its descriptions.
     fn taken_at(&self, described: &Instance, now: Timestamp) -> Option<Timestamp> {
         let tags = described.held().tags;
-        tags.iter().filter_map(|tag| tag.taken_at(now)).filter(|taken_at| *taken_at >= self.since).max()
+        tags.iter().filter_map(|tag| tag.taken_at(now)).filter(|taken_at| *taken_at >= self.action.started_at).max()
     }
 }
 
@@ -57,14 +67,16 @@ impl Look<'_> {
     /// A Classic load balancer does not show what it drains: only the tag tells. So if a look finds nothing, it reads
     /// the tags again, because another copy of the event may have held something meanwhile. No further look comes
     /// before EC2 must show that tag.
-    pub(super) async fn deregister_leaving(&mut self, leaving: Vec<Leaving<'_>>) -> Progress {
+    pub(super) async fn deregister_leaving<'a>(&mut self, leaving: &[Leaving<'_, 'a>]) -> Progress<'a> {
         let now = self.reading.at;
-        let (known, unknown): (Vec<&Leaving<'_>>, Vec<&Leaving<'_>>) =
+        let (known, unknown): (Vec<&Leaving<'_, 'a>>, Vec<&Leaving<'_, 'a>>) =
             leaving.iter().partition(|leaving| leaving.taken_at(leaving.instance, now).is_some());
         let mut open = self.drained(&known, &TakenOut::default()).await;
-        let is_drained = |leaving: &&Leaving<'_>| open.get(&leaving.instance.id).is_none_or(Vec::is_empty);
-        let last: Vec<&Leaving<'_>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
-        let instances: Vec<&Instance> = last.iter().map(|leaving| leaving.instance).collect();
+        let is_drained = |leaving: &&Leaving<'_, 'a>| open.get(&leaving.action.key()).is_none_or(Vec::is_empty);
+        let last: Vec<&Leaving<'_, 'a>> = known.iter().copied().filter(is_drained).chain(unknown).collect();
+        let instances: BTreeMap<&InstanceId, &Instance> =
+            last.iter().map(|leaving| (&leaving.instance.id, leaving.instance)).collect();
+        let instances: Vec<&Instance> = instances.into_values().collect();
         let taken_out = self.take_out(&instances).await;
         let mut in_place = BTreeSet::new();
         if taken_out.is_any {
@@ -75,7 +87,7 @@ impl Look<'_> {
         for leaving in &last {
             let id = &leaving.instance.id;
             let waiting = self.notes.again().of(id).waiting;
-            let open = open.entry(id.clone()).or_default();
+            let open = open.entry(leaving.action.key()).or_default();
             if taken_out.taken.contains_key(id) {
                 open.push(just_taken("just deregistered", SHOWS_WITHIN));
             }
@@ -84,8 +96,8 @@ impl Look<'_> {
                 empty_handed.push(*leaving);
             }
         }
-        for leaving in &leaving {
-            let open = open.entry(leaving.instance.id.clone()).or_default();
+        for leaving in leaving {
+            let open = open.entry(leaving.action.key()).or_default();
             let age = leaving.taken_at(leaving.instance, now).map(|taken_at| self.reading.at - taken_at);
             let left = age.and_then(|age| SHOWS_WITHIN.checked_sub(age.to_std().unwrap_or_default()));
             if let Some(left) = left.filter(|_| !open.is_empty()) {
@@ -93,78 +105,89 @@ impl Look<'_> {
             }
         }
         for leaving in self.deregistered_by_others(&empty_handed).await {
-            open.entry(leaving.instance.id.clone())
-                .or_default()
-                .push(just_taken("another copy of its event takes it out", SHOWS_WITHIN));
+            let open = open.entry(leaving.action.key()).or_default();
+            open.push(just_taken("another copy of its event takes it out", SHOWS_WITHIN));
         }
-        Progress { open, in_place }
+        Progress { of_action: open, in_place, ..Progress::default() }
     }
 
     /// Returns those of some instances whose tags by now say that another invocation has deregistered them.
-    async fn deregistered_by_others<'l, 'i>(&mut self, leaving: &[&'l Leaving<'i>]) -> Vec<&'l Leaving<'i>> {
+    async fn deregistered_by_others<'l, 'i, 'a>(
+        &mut self,
+        leaving: &[&'l Leaving<'i, 'a>],
+    ) -> Vec<&'l Leaving<'i, 'a>> {
         if leaving.is_empty() || self.engine.mode == Mode::Observe {
             return Vec::new();
         }
         let ids = leaving.iter().map(|leaving| leaving.instance.id.clone()).collect();
         let Some(reading) = self.read_again(&ids).await else { return Vec::new() };
         let taken_at =
-            |leaving: &Leaving<'_>| leaving.taken_at(reading.instances.get(&leaving.instance.id)?, reading.at);
+            |leaving: &Leaving<'_, '_>| leaving.taken_at(reading.instances.get(&leaving.instance.id)?, reading.at);
         leaving.iter().copied().filter(|leaving| taken_at(leaving).is_some()).collect()
     }
 
     /// Reads what balancers still drain. It asks those from which something was deregistered, those of the group, which
     /// deregisters its instances by itself, and those that a scan saw draining.
-    async fn drained(&mut self, leaving: &[&Leaving<'_>], taken_out: &TakenOut) -> BTreeMap<InstanceId, Vec<Open>> {
-        if leaving.is_empty() {
+    async fn drained<'a>(
+        &mut self,
+        leaving: &[&Leaving<'_, 'a>],
+        taken_out: &TakenOut,
+    ) -> BTreeMap<ActionKey<'a>, Vec<Open>> {
+        let mut by_instance: BTreeMap<&InstanceId, Vec<&Leaving<'_, 'a>>> = BTreeMap::new();
+        for leaving in leaving {
+            by_instance.entry(&leaving.instance.id).or_default().push(leaving);
+        }
+        let instances: Vec<&Instance> = by_instance.values().map(|actions| actions[0].instance).collect();
+        if instances.is_empty() {
             return BTreeMap::new();
         }
         let balancers = self.engine.balancers();
-        let instances: Vec<&Instance> = leaving.iter().map(|leaving| leaving.instance).collect();
         let attached: BTreeMap<InstanceId, BTreeSet<BalancerId>> = self
             .attached_balancers(&instances)
             .await
             .into_iter()
             .map(|(instance, _, balancers)| (instance.id.clone(), balancers))
             .collect();
-        let mut asked: Vec<(&Leaving<'_>, BalancerId)> = Vec::new();
-        for leaving in leaving {
-            let id = &leaving.instance.id;
-            let held = leaving.instance.held().registrations();
+        let mut asked: Vec<(&Instance, BalancerId)> = Vec::new();
+        for instance in instances {
+            let id = &instance.id;
+            let held = instance.held().registrations();
             let ours = held.iter().map(|registration| registration.balancer.clone());
             let seen = [attached.get(id), taken_out.taken.get(id), taken_out.draining.get(id)];
             let seen = seen.into_iter().flatten().flatten().cloned();
-            asked.extend(ours.chain(seen).collect::<BTreeSet<_>>().into_iter().map(|balancer| (*leaving, balancer)));
+            asked.extend(ours.chain(seen).collect::<BTreeSet<_>>().into_iter().map(|balancer| (instance, balancer)));
         }
-        let mut open: BTreeMap<InstanceId, Vec<Open>> =
-            leaving.iter().map(|leaving| (leaving.instance.id.clone(), Vec::new())).collect();
-        let by_id: BTreeMap<&InstanceId, &Leaving<'_>> =
-            leaving.iter().map(|leaving| (&leaving.instance.id, *leaving)).collect();
-        let deregistrations =
-            asked.iter().map(|(leaving, balancer)| Deregistration { instance: leaving.instance, balancer });
+        let mut open: BTreeMap<ActionKey<'a>, Vec<Open>> =
+            leaving.iter().map(|leaving| (leaving.action.key(), Vec::new())).collect();
+        let deregistrations = asked.iter().map(|(instance, balancer)| Deregistration { instance, balancer });
         for (Deregistration { instance, balancer }, drain) in
             balancers.drains(deregistrations.collect::<Vec<_>>()).await
         {
-            let found = match drain {
-                Ok(drain) => self.still_open(by_id[&instance.id], balancer, drain),
+            let drain = match drain {
+                Ok(drain) => drain,
                 Err(error) => {
                     self.notes.call_failed(&instance.id, Some(balancer), &error);
-                    None
+                    continue;
                 }
             };
-            open.entry(instance.id.clone()).or_default().extend(found);
+            for leaving in &by_instance[&instance.id] {
+                let found = self.still_open(leaving, balancer, drain);
+                open.entry(leaving.action.key()).or_default().extend(found);
+            }
         }
         open
     }
 
     /// Returns what a balancer's drain means for the action: how long it lasts, counted from the holding, if that is
     /// known.
-    fn still_open(&self, leaving: &Leaving<'_>, balancer: &BalancerId, drain: Drain) -> Option<Open> {
+    fn still_open(&self, leaving: &Leaving<'_, '_>, balancer: &BalancerId, drain: Drain) -> Option<Open> {
         let held = leaving.instance.held();
         let registrations = held.registrations();
         let of_balancer = registrations.iter().filter(|registration| registration.balancer == *balancer);
         let taken_at = of_balancer.filter_map(|registration| held.taken_at(registration, self.reading.at)).max();
         // What the group deregisters itself, it deregisters before the action begins.
-        let since = taken_at.map_or(leaving.since, |taken_at| taken_at.max(leaving.since));
+        let told_at = leaving.action.told_at;
+        let since = taken_at.map_or(told_at, |taken_at| taken_at.max(told_at));
         // Not `since + whole`: an event may bear any time, and a sum after the last possible time would overflow.
         let waited = self.reading.at - since;
         let left_of = |whole: Duration| {

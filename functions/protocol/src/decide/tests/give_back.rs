@@ -7,8 +7,9 @@ use super::*;
 use crate::{
     balancer_kind::BalancerKind,
     call_error::CallError,
+    controller::Controller,
     decide::{Attached, give_back, is_surely_absent},
-    observed::Reason,
+    observed::{Lasting, Reason},
     timing::CHECK_AFTER,
 };
 
@@ -89,12 +90,25 @@ fn each_tag_is_deleted_by_itself_and_a_broken_one_never() {
 
 #[test]
 fn a_registration_that_can_never_be_made_is_given_up() {
-    let instance = holding(State::Running, &[(-100, &["gone", "attached"])]);
-    let attached = Attached { group: Some("asg".into()), balancers: [(tg("attached").balancer, Some(80))].into() };
-    let standings =
-        vec![(tg("gone"), Standing::Never(Reason::BalancerGone)), (tg("attached"), Standing::Absent(target("i-1")))];
+    let instance = holding(State::Running, &[(-100, &["gone"])]);
+    let standings = vec![(tg("gone"), Standing::Never(Lasting::BALANCER_GONE))];
+    let decision = give_back(&instance, at(500), standings, &BTreeSet::new(), &Attached::default());
+    assert_eq!((decision.let_go.len(), decision.register.len(), decision.forget.len()), (1, 0, 1));
+}
+
+#[test]
+fn what_others_look_after_for_now_stays_held() {
+    let instance = holding(State::Running, &[(-100, &["attached", "ignored", "cluster"])]);
+    let attached =
+        Attached { group: Some("asg".into()), balancers: [(tg("attached").balancer, Some(80))].into() };
+    let standings = vec![
+        (tg("attached"), Standing::Absent(target("i-1"))),
+        (tg("ignored"), Standing::Foreign(Reason::Ignored)),
+        (tg("cluster"), Standing::Foreign(Reason::Controller(Controller::Kubernetes))),
+    ];
     let decision = give_back(&instance, at(500), standings, &BTreeSet::new(), &attached);
-    assert_eq!((decision.let_go.len(), decision.register.len(), decision.forget.len()), (2, 0, 1));
+    assert_eq!((decision.left_alone.len(), decision.register.len(), decision.let_go.len()), (3, 0, 0));
+    assert_eq!((decision.forget.len(), decision.forget_when_given.len()), (0, 0));
 }
 
 #[test]
@@ -111,8 +125,10 @@ fn only_a_declaration_means_another_load_balancer_of_the_same_name() {
 
 #[test]
 fn a_registration_that_is_only_declared_is_never_given_up() {
-    let standings =
-        vec![(tg("gone"), Standing::Never(Reason::BalancerGone)), (tg("ignored"), Standing::Never(Reason::Ignored))];
+    let standings = vec![
+        (tg("gone"), Standing::Never(Lasting::BALANCER_GONE)),
+        (tg("ignored"), Standing::Foreign(Reason::Ignored)),
+    ];
     let decision = give_back(&instance("i-1"), at(500), standings, &BTreeSet::new(), &Attached::default());
     assert_eq!(decision.let_go, []);
     let never_seen =

@@ -20,7 +20,7 @@ use protocol::{
     id::{InstanceId, LoadBalancerName},
     instance::Instance,
     names::Name,
-    observed::{Deregistration, Drain, Found, Health, Reason, Standing, Target, Wanted},
+    observed::{Deregistration, Drain, Found, Health, Lasting, Standing, Target, Wanted},
     registration::Registration,
 };
 
@@ -326,7 +326,7 @@ fn standing(
     health: &BTreeMap<Membership, Health>,
 ) -> Standing {
     let found = match described.get(*name) {
-        None => return Standing::Never(Reason::BalancerGone),
+        None => return Standing::Never(Lasting::BALANCER_GONE),
         Some(Err(error)) => return Standing::Unreadable(error.clone()),
         Some(Ok(found)) => found,
     };
@@ -340,14 +340,14 @@ fn standing(
     }
     match owners.get(*name) {
         Some(Err(error)) => return Standing::Unreadable(error.clone()),
-        Some(Ok(owner)) => return Standing::Never((*owner).into()),
+        Some(Ok(owner)) => return Standing::Foreign((*owner).into()),
         None => {}
     }
     // A load balancer of EC2-Classic has no VPC. AWS decides whether it accepts the instance.
     let instance_vpc = &wanted.instance.vpc;
     match found.vpc_id() {
         Some(vpc) if instance_vpc.as_ref().is_some_and(|own| own.as_str() != vpc) => {
-            Standing::Never(Reason::OtherVpc { balancer: Some(vpc.into()), instance: instance_vpc.clone() })
+            Standing::Never(Lasting::other_vpc(Some(vpc.into()), instance_vpc.clone()))
         }
         _ => absent(wanted, found),
     }

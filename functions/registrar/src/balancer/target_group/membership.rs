@@ -8,7 +8,7 @@ use protocol::{
     id::VpcId,
     instance::{Instance, Side},
     network::Block,
-    observed::{AddressTarget, Found, Health, Reason, Standing, Target, Wanted},
+    observed::{AddressTarget, Found, Health, Lasting, Reason, Standing, Target, Wanted},
     registration::{Registration, TargetName, ZONE_ALL},
     tag::Owner,
     target_group::{TargetGroup, TargetType},
@@ -204,14 +204,16 @@ pub(super) fn may_be_of_a_zone(health: &Health) -> bool {
 pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Member], owner: Option<Owner>) -> Standing {
     let TargetName { port, address, zone, quic_id } = &wanted.registration.target;
     if let Some(owner) = owner {
-        return Standing::Never(owner.into());
+        return Standing::Foreign(owner.into());
     }
     let instance = wanted.instance;
-    let other_vpc =
-        |instance: Option<VpcId>| Standing::Never(Reason::OtherVpc { balancer: group.vpc.clone(), instance });
+    let other_vpc = |instance: Option<VpcId>| (group.vpc.clone(), instance);
     let (id, zone, vpc) = match (&group.target_type, address) {
         (TargetType::Instance, None) if instance.vpc == group.vpc => (instance.id.to_string(), None, None),
-        (TargetType::Instance, None) => return other_vpc(instance.vpc.clone()),
+        (TargetType::Instance, None) => {
+            let (balancer, instance) = other_vpc(instance.vpc.clone());
+            return Standing::Never(Lasting::other_vpc(balancer, instance));
+        }
         (TargetType::Ip(family), Some(address)) => {
             let Some(ip) = instance.look_up(address, *family) else {
                 return no_address(wanted, group, address.clone(), *family);
@@ -220,11 +222,15 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
                 // Inside the VPC, AWS finds the zone itself, and refuses a request that names another one.
                 (Some(Side::Near), _) => None,
                 (_, Some(zone)) => Some(zone.clone()),
-                (_, None) => return other_vpc(instance.vpc_of(ip).cloned()),
+                // Another interface may get the address, or the operator write the zone.
+                (_, None) => {
+                    let (balancer, instance) = other_vpc(instance.vpc_of(ip).cloned());
+                    return Standing::Stuck(Reason::OtherVpc { balancer, instance });
+                }
             };
             (ip.to_string(), zone, group.vpc.clone())
         }
-        (other, _) => return Standing::Never(Reason::WrongTargetType(other.clone())),
+        (other, _) => return Standing::Never(Lasting::wrong_target_type(other.clone())),
     };
     if let Some(found) = member_of(wanted, members).and_then(|member| other_quic_id(wanted, member)) {
         let wanted = quic_id.clone().unwrap_or_default();
@@ -243,7 +249,7 @@ fn no_address(wanted: Wanted<'_>, group: &TargetGroup, address: Address, family:
     let TargetName { port, zone, quic_id, .. } = wanted.registration.target.clone();
     match address {
         Address::Literal(literal) if wanted.instance.owns(literal) || !family.has(literal) => {
-            Standing::Never(Reason::OtherFamily { address, family })
+            Standing::Never(Lasting::other_family(address, family))
         }
         Address::Literal(literal) => {
             Standing::Away(Target { id: literal.to_string(), port, zone, quic_id, vpc: group.vpc.clone() })

@@ -27,7 +27,7 @@ use protocol::{
     call_error::CallError,
     instance::Instance,
     names::Name,
-    observed::{Deregistration, Drain, Health, Reason, Standing, Target, Unresolved, Wanted},
+    observed::{Deregistration, Drain, Health, Lasting, Reason, Standing, Target, Unresolved, Wanted},
     registration::{Registration, TargetName},
     target_group::{TargetGroup, TargetType},
 };
@@ -430,7 +430,7 @@ impl TargetGroups {
         let open: BTreeSet<TargetGroupId> = wanted.iter().filter(is_open).map(|(group, _)| (*group).clone()).collect();
         let owners = self.owners(open).await;
         let standing_of = |group: &TargetGroupId, wanted: Wanted<'_>| match members_of(group) {
-            Err(error) if error.is_gone() => Standing::Never(Reason::BalancerGone),
+            Err(error) if error.is_gone() => Standing::Never(Lasting::BALANCER_GONE),
             Err(error) => Standing::Unreadable(error.clone()),
             Ok(members) => match (in_place(wanted, members), owners.get(group)) {
                 (Some(health), _) => {
@@ -441,7 +441,7 @@ impl TargetGroups {
                 }
                 (None, Some(Err(error))) => Standing::Unreadable(error.clone()),
                 (None, owner) => match self.recall(group).flatten() {
-                    None => Standing::Never(Reason::BalancerGone),
+                    None => Standing::Never(Lasting::BALANCER_GONE),
                     Some(found) => {
                         standing(wanted, &found, members, owner.and_then(|owner| owner.as_ref().ok()).copied())
                     }
