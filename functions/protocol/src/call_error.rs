@@ -4,11 +4,13 @@ use std::{error::Error as StdError, sync::Arc};
 
 use thiserror::Error;
 
+use crate::plain::Plain;
+
 /// A call to AWS that did not succeed, after the SDK's own retries.
 #[derive(Clone, Debug, Error)]
 pub enum CallError {
     /// AWS refused: nothing was done.
-    #[error("{action} was refused: {code}: {message}")]
+    #[error("{action} was refused: {}: {}", Plain::of(code), Plain::of(message))]
     Refused {
         /// The action as IAM calls it: `elasticloadbalancing:RegisterTargets`.
         action: &'static str,
@@ -121,10 +123,10 @@ impl CallError {
 
 /// Returns an error and its causes in one line.
 pub fn chain(error: &dyn StdError) -> String {
-    let mut sentence = error.to_string();
+    let mut sentence = Plain::of(error).to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        sentence.push_str(&format!(": {error}"));
+        sentence.push_str(&format!(": {}", Plain::of(error)));
         cause = error.source();
     }
     sentence

@@ -1,14 +1,16 @@
-//! Ids as types, so that two of them cannot change places in a signature.
+//! Ids as types, so that two of them cannot change places in a signature. A call gets an id as AWS writes it, and a
+//! person as a plain text: the name of a group may have any character.
 
 use std::{borrow::Borrow, fmt};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use crate::plain::Plain;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[serde(transparent)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
         impl $name {
@@ -38,7 +40,13 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                Plain::of(&self.0).fmt(f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
     };

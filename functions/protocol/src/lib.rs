@@ -8,7 +8,7 @@
 //! - what tags remember: [`tag`], [`registration`], [`held`], [`declaration`];
 //! - what an event tells: [`event`];
 //! - what follows from all of it: [`decide`]; and why, for people: [`decide::explain`], [`because`], [`names`],
-//!   [`nearest`], [`fields`];
+//!   [`nearest`], [`fields`]; and how a text of others is shown: [`plain`];
 //! - how long each of these counts: [`timing`].
 //!
 //! The crate `registrar` reads from AWS and does what is decided here. `docs/design.md` has the promises, and why they
@@ -35,6 +35,7 @@ pub mod names;
 pub mod nearest;
 pub mod network;
 pub mod observed;
+pub mod plain;
 mod ports;
 pub mod presence;
 pub mod registration;

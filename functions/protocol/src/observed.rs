@@ -18,6 +18,7 @@ use crate::{
     declaration::DoesNotFit,
     id::{AutoScalingGroupName, InstanceId, InterfaceId, VpcId},
     instance::Instance,
+    plain::Plain,
     registration::Registration,
     tag::Owner,
     target_group::TargetType,
@@ -376,9 +377,9 @@ pub enum Unresolved {
 
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.state)?;
+        Plain::of(&self.state).fmt(f)?;
         match &self.reason {
-            Some(reason) => write!(f, " ({reason})"),
+            Some(reason) => write!(f, " ({})", Plain::of(reason)),
             None => Ok(()),
         }
     }

@@ -82,7 +82,7 @@ fn forgeries(real: &Value) -> Vec<(&'static str, Value)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_event_that_is_made_up_shortens_or_stretches_the_hold_of_another() {
+async fn no_made_up_event_shortens_or_stretches_the_hold_of_another() {
     let (stage, action) = leaving_member().await;
     send_to(&stage, LIFECYCLE_QUEUE, &event_of(&action).to_string());
     stage.rest().await;

@@ -9,6 +9,7 @@ mod declared;
 mod events;
 mod fail_closed;
 mod fleet_traffic;
+mod foreign_text;
 mod giving_back;
 mod heartbeats;
 mod in_vain;

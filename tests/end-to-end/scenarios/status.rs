@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, process::Output};
 
 use end_to_end::Stage;
+use protocol::plain::is_plain;
 use registrar::{
     aws::clients::Clients,
     config::{Mode, Scope},
@@ -18,12 +19,17 @@ use serde_json::Value;
 
 /// Runs the built command against an AWS that listens, with one stopped instance behind a Classic load balancer.
 async fn status(arguments: &[&str]) -> (Output, Sandbox) {
+    status_of(arguments, "web-1").await
+}
+
+/// Runs it if the instance has this name.
+async fn status_of(arguments: &[&str], name: &str) -> (Output, Sandbox) {
     let binary = tokio::task::spawn_blocking(|| deployment::build("status")).await.expect("no panic");
     let sandbox = Sandbox::new(Clock::scaled(60.0), Options::default());
     sandbox.with(|world| {
         let vpc = ec2::create_vpc(world, "10.0.0.0/16");
         let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
-        let instance = ec2::launch_running(world, Launch::new(&subnet).tag("Name", "web-1")).expect("a launch");
+        let instance = ec2::launch_running(world, Launch::new(&subnet).tag("Name", name)).expect("a launch");
         elb::create(world, "shop", &vpc, &["us-east-1a"]).expect("a new name");
         elb::register(world, "shop", &instance).expect("an instance");
         ec2::stop(world, &instance).expect("a stop");
@@ -53,6 +59,25 @@ async fn the_command_prints_a_table_and_changes_nothing() {
         assert!(!world.calls.is_empty());
         assert!(world.calls.iter().all(|call| call.action.starts_with("Describe")), "{:?}", world.calls);
     });
+}
+
+/// A name that would be a row of the table, in red, and turn the rest of it round.
+const ROWS: &str = "web-1\n│ web-2 ┆ clb:shop InService\u{1b}[31m\u{9b}2J\u{202e}\u{2028}\r\u{200b}\u{1}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_name_makes_a_row_a_colour_or_another_direction() {
+    for arguments in [&[][..], &["--json"]] {
+        let (output, _) = status_of(arguments, ROWS).await;
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{text}");
+        let is_line = |c: char| matches!(c, '\n' | '\u{2500}'..='\u{259f}');
+        assert!(text.chars().all(|c| is_plain(c) || is_line(c)), "{text:?}");
+        let rows: Vec<&str> = text.lines().filter(|line| line.contains("web-2")).collect();
+        assert!(
+            rows.len() == 1 && rows[0].contains(r"web-1\n\u{2502} web-2") || rows[0].contains(r"web-1\\n"),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

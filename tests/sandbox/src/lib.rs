@@ -49,7 +49,7 @@ use tokio::{sync::Notify, task::JoinSet};
 pub use call::Call;
 pub use clock::{Clock, Timestamp};
 pub use fault::{Rule, Verdict};
-pub use options::{Options, RoutingLag, SameAddressWhileDraining, Span};
+pub use options::{ForbiddenCharacters, Options, RoutingLag, SameAddressWhileDraining, Span};
 pub use throttle::Throttle;
 pub use world::{ACCOUNT, REGION, World};
 
@@ -194,14 +194,33 @@ impl Sandbox {
             Verdict::NeverAnswer => std::future::pending().await,
             Verdict::FreezeAfter(duration) => {
                 self.with(|world| lambda::freeze_caller(world, &request.access_key, duration));
-                Reply::Answered(answer_at(&request, &outcome, number, date))
+                Reply::Answered(self.answer_at(&request, &outcome, number, date))
             }
             Verdict::KillAfter => {
                 self.with(|world| lambda::kill_caller(world, &request.access_key));
                 Reply::CallerKilled
             }
-            _ => Reply::Answered(answer_at(&request, &outcome, number, date)),
+            _ => Reply::Answered(self.answer_at(&request, &outcome, number, date)),
         }
+    }
+
+    /// Encodes an answer, with the time at which it was given.
+    fn answer_at(
+        &self,
+        request: &Request,
+        outcome: &Result<Answer, ApiError>,
+        number: u64,
+        date: Timestamp,
+    ) -> http::Response<Bytes> {
+        let mut response = wire::encode(request, outcome, &format!("{number:08x}-sandbox"));
+        if self.with(|world| world.options.forbidden_characters) == ForbiddenCharacters::AsReferences {
+            response = response.map(wire::with_references);
+        }
+        let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        if let Ok(date) = http::HeaderValue::from_str(&date) {
+            response.headers_mut().insert(http::header::DATE, date);
+        }
+        response
     }
 
     async fn wait_a_latency(&self) {
@@ -256,21 +275,6 @@ async fn let_things_happen(shared: std::sync::Weak<Shared>) {
             None => changed.notified().await,
         }
     }
-}
-
-/// Encodes an answer, with the time at which it was given.
-fn answer_at(
-    request: &Request,
-    outcome: &Result<Answer, ApiError>,
-    number: u64,
-    date: Timestamp,
-) -> http::Response<Bytes> {
-    let mut response = wire::encode(request, outcome, &format!("{number:08x}-sandbox"));
-    let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    if let Ok(date) = http::HeaderValue::from_str(&date) {
-        response.headers_mut().insert(http::header::DATE, date);
-    }
-    response
 }
 
 fn log_call(world: &mut World, request: &Request) -> (u64, Verdict) {

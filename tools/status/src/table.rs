@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anstyle::Style;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use protocol::{because::Because, id::InstanceId};
+use protocol::{because::Because, id::InstanceId, plain::Plain};
 use registrar::report::{InstanceReport, Report};
 
 const BOLD: Style = Style::new().bold();
@@ -33,7 +33,8 @@ fn instances(instances: &BTreeMap<InstanceId, InstanceReport>) -> String {
     let mut table = table(["instance", "registered", "held", "declared", "what else"]);
     for (id, part) in instances {
         let state = part.state.map_or("gone", |state| state.name());
-        let name = part.name.iter().map(String::as_str);
+        let name = part.name.iter().map(Plain::as_str);
+        let id = id.to_string();
         let who = name.chain([id.as_str(), state]).collect::<Vec<_>>().join("\n");
         let registered = part.registered.iter().map(|registration| match part.health.get(registration) {
             Some(health) => format!("{registration} {health}"),
@@ -44,7 +45,7 @@ fn instances(instances: &BTreeMap<InstanceId, InstanceReport>) -> String {
             who,
             lines(registered),
             lines(held),
-            lines(part.declared.iter().cloned()),
+            lines(part.declared.iter().map(ToString::to_string)),
             lines(remarks(part)),
         ]);
     }
@@ -79,7 +80,7 @@ fn orphans(report: &Report) -> String {
             orphan.vpc.to_string(),
             health,
             orphan.fate.word().to_owned(),
-            orphan.why.clone(),
+            orphan.why.to_string(),
         ]);
     }
     format!("{}\n", table.trim_fmt())

@@ -17,6 +17,7 @@ use crate::{
     id::VpcId,
     network::{Networks, Whose},
     observed::{AddressTarget, Health, Reason},
+    plain::Plain,
     registration::Registration,
     tag::Owner,
 };
@@ -33,7 +34,7 @@ pub struct Orphan {
     /// What became of it.
     pub fate: Fate,
     /// Why it came to that.
-    pub why: String,
+    pub why: Plain,
 }
 
 /// What became of an orphan.
@@ -132,5 +133,5 @@ pub fn judge(target: &AddressTarget, whose: &Whose, owners: &BTreeMap<TargetGrou
         ),
     };
     let (registration, vpc) = (target.registration.clone(), target.vpc.clone());
-    Orphan { registration, vpc, health: target.health.clone(), fate, why }
+    Orphan { registration, vpc, health: target.health.clone(), fate, why: Plain::of(why) }
 }

@@ -17,6 +17,7 @@ use self::field::{Field, Object};
 use crate::{
     id::{InstanceId, LifecycleHookName},
     malformed::Malformed,
+    plain::Plain,
     time::Timestamp,
 };
 
@@ -202,7 +203,7 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotUnderstood {
     /// The input is not JSON, or lacks the fields of an event.
-    #[error("this is not an EventBridge event, since {why}. {takes}")]
+    #[error("this is not an EventBridge event, since {}. {takes}", Plain::of(why))]
     NotAnEvent {
         /// What is wrong with the input: `it is ...`.
         why: String,
@@ -211,7 +212,9 @@ pub enum NotUnderstood {
     },
     /// The event is of another kind.
     #[error(
-        "an event `{detail_type}` from `{source_name}` is not for this function: its rule should match only what the template's rule of this function does. {takes}"
+        "an event `{}` from `{}` is not for this function: its rule should match only what the template's rule of this function does. {takes}",
+        Plain::of(detail_type),
+        Plain::of(source_name)
     )]
     OtherEvent {
         /// The event's source.
@@ -222,7 +225,11 @@ pub enum NotUnderstood {
         takes: &'static str,
     },
     /// The input is a notification, and no event of EventBridge.
-    #[error("`{detail_type}`, a notification of `{source_name}`, is not for this function. {takes}")]
+    #[error(
+        "`{}`, a notification of `{}`, is not for this function. {takes}",
+        Plain::of(detail_type),
+        Plain::of(source_name)
+    )]
     OtherNotification {
         /// The service that sent it.
         source_name: String,
@@ -233,7 +240,8 @@ pub enum NotUnderstood {
     },
     /// The input is a batch of another service.
     #[error(
-        "these are records {origin}, and this function takes records of its own SQS queue alone, to which the template's rule sends. {takes}"
+        "these are records {}, and this function takes records of its own SQS queue alone, to which the template's rule sends. {takes}",
+        Plain::of(origin)
     )]
     OtherRecords {
         /// The origin: `of aws:sns`, and the like.
@@ -242,7 +250,7 @@ pub enum NotUnderstood {
         takes: &'static str,
     },
     /// The input is neither an event nor an order.
-    #[error("this is no order: {why}. {takes}")]
+    #[error("this is no order: {}. {takes}", Plain::of(why))]
     NotAnOrder {
         /// What is wrong with the input.
         why: String,
@@ -256,13 +264,13 @@ pub enum NotUnderstood {
     #[error("`{0}` is not the id of an instance")]
     InstanceId(InstanceId),
     /// The state is not documented.
-    #[error("`{0}` is not a state of an instance that this version knows")]
+    #[error("`{}` is not a state of an instance that this version knows", Plain::of(.0))]
     State(String),
     /// The transition is not documented.
-    #[error("`{0}` is not a lifecycle transition that this version knows")]
+    #[error("`{}` is not a lifecycle transition that this version knows", Plain::of(.0))]
     Transition(String),
     /// The event comes from another account.
-    #[error("the event is of account {theirs}, and this function works in {ours}: deploy it there, too")]
+    #[error("the event is of account {}, and this function works in {ours}: deploy it there, too", Plain::of(theirs))]
     OtherAccount {
         /// The function's account.
         ours: String,
@@ -270,7 +278,7 @@ pub enum NotUnderstood {
         theirs: String,
     },
     /// The event comes from another Region.
-    #[error("the event is of Region {theirs}, and this function works in {ours}: deploy it there, too")]
+    #[error("the event is of Region {}, and this function works in {ours}: deploy it there, too", Plain::of(theirs))]
     OtherRegion {
         /// The function's Region.
         ours: String,
@@ -289,7 +297,8 @@ pub enum NotUnderstood {
     },
     /// The function does not understand what the operator wrote at the hook.
     #[error(
-        "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata is not understood: {why}"
+        "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata is not understood: {}",
+        Plain::of(why)
     )]
     Metadata {
         /// The hook that has the metadata.
@@ -299,7 +308,8 @@ pub enum NotUnderstood {
     },
     /// The operator wrote something at the hook that is not a registration.
     #[error(
-        "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata has `{text}`, which is not a registration: {why}"
+        "the lifecycle hook `{hook}` is left to its own timeout and default result, because its NotificationMetadata has `{}`, which is not a registration: {why}",
+        Plain::of(text)
     )]
     Declaration {
         /// The hook that has the metadata.

@@ -61,7 +61,7 @@ impl AutoScaling {
         &self,
         names: &BTreeSet<AutoScalingGroupName>,
     ) -> Result<BTreeMap<AutoScalingGroupName, AttachedBalancers>, CallError> {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = names.iter().map(|id| id.as_str().to_owned()).collect();
         let mut groups = BTreeMap::new();
         for chunk in names.chunks(NAMES_PER_CALL_MAX) {
             let call = self.client.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(chunk.to_vec()));
@@ -84,7 +84,7 @@ impl AutoScaling {
     /// # Errors
     /// If a call fails. Then it is not known which instances should get traffic.
     pub async fn members(&self, ids: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Member>, CallError> {
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let ids: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
         let mut members = BTreeMap::new();
         for chunk in ids.chunks(IDS_PER_CALL_MAX) {
             let call = self.client.describe_auto_scaling_instances().set_instance_ids(Some(chunk.to_vec()));

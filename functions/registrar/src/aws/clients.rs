@@ -27,6 +27,7 @@ use crate::aws::{
     budget::{Budget, Service},
     call_watch::{CallCounts, CallWatch},
     ec2::{self, Ec2},
+    legible::Legible,
 };
 
 /// Attempts of one call. Enough to wait for a token bucket that refills 4 times a second; more would only keep other
@@ -69,6 +70,7 @@ macro_rules! watched {
             $service::config::Builder::from($sdk)
                 .retry_partition($service::config::retry::RetryPartition::custom("elb-registrar").build())
                 .interceptor($watch)
+                .interceptor(Legible)
                 .build(),
         )
     };

@@ -106,7 +106,7 @@ impl Ec2 {
     /// If a call fails. An unknown id is no failure, because the ids go into a filter. As `InstanceIds`, one unknown id
     /// would fail the whole call.
     pub async fn read(&self, ids: &BTreeSet<InstanceId>) -> Result<Described, CallError> {
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let ids: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
         let filters = ids.chunks(FILTER_VALUES_MAX).map(|chunk| vec![filter("instance-id", chunk.to_vec())]);
         self.describe(filters.collect()).await
     }
@@ -228,7 +228,7 @@ pub(crate) fn filter(name: &str, values: Vec<String>) -> Filter {
 }
 
 fn resources(ids: &[InstanceId]) -> Vec<String> {
-    ids.iter().map(ToString::to_string).collect()
+    ids.iter().map(|id| id.as_str().to_owned()).collect()
 }
 
 fn sdk_tags(tags: &[(String, String)]) -> Vec<Tag> {

@@ -9,6 +9,7 @@ pub(crate) mod call;
 pub mod call_watch;
 pub mod clients;
 pub mod ec2;
+mod legible;
 mod network;
 pub(crate) mod parts;
 pub mod queue;

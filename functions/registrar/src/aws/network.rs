@@ -41,8 +41,10 @@ impl Ec2 {
         self.interfaces_with(&asked, |found| note(&mut networks, found)).await?;
         let open = inside.into_iter().filter(|pair| !networks.is_listed(pair));
         let open: BTreeSet<&VpcId> = open.map(|(vpc, _)| vpc).collect();
-        self.interfaces("vpc-id", open.iter().map(ToString::to_string).collect(), |found| note(&mut networks, found))
-            .await?;
+        self.interfaces("vpc-id", open.iter().map(|id| id.as_str().to_owned()).collect(), |found| {
+            note(&mut networks, found)
+        })
+        .await?;
         if !self.shows_all() {
             networks.note_partial();
         }
@@ -51,7 +53,7 @@ impl Ec2 {
 
     async fn subnets(&self, addresses: &BTreeSet<(VpcId, IpAddr)>) -> Result<BTreeMap<VpcId, Vec<Subnet>>, CallError> {
         let vpcs: BTreeSet<&VpcId> = addresses.iter().map(|(vpc, _)| vpc).collect();
-        let vpcs: Vec<String> = vpcs.into_iter().map(ToString::to_string).collect();
+        let vpcs: Vec<String> = vpcs.into_iter().map(|id| id.as_str().to_owned()).collect();
         let mut subnets: BTreeMap<VpcId, Vec<Subnet>> = BTreeMap::new();
         for chunk in vpcs.chunks(FILTER_VALUES_MAX) {
             let call = self.client.describe_subnets().filters(filter("vpc-id", chunk.to_vec())).max_results(PAGE_SIZE);

@@ -8,7 +8,7 @@ use aws_sdk_sqs::{
 };
 
 use futures::{FutureExt, StreamExt, stream};
-use protocol::call_error::CallError;
+use protocol::{call_error::CallError, plain::Plain};
 use tokio::time::Instant as MonotonicTime;
 
 use crate::{
@@ -112,7 +112,7 @@ impl Queue {
         match once("sqs:ChangeMessageVisibility", call.send()).await {
             Ok(answer) => answer.failed().iter().for_each(|failed| {
                 let why = failed.message().unwrap_or_default();
-                tracing::warn!(code = failed.code(), why, "could not park a message");
+                tracing::warn!(code = failed.code(), why = %Plain::of(why), "could not park a message");
             }),
             Err(error) => tracing::warn!(why = error.to_sentence(), "could not park messages"),
         }
@@ -207,9 +207,9 @@ struct Letter<'b> {
 }
 
 impl<'b> Letter<'b> {
-    /// Fits a message with its reason into so many bytes.
+    /// Fits a message with its reason into so many bytes. SQS takes every character of a plain text.
     fn of(body: &'b str, reason: &str, size_max: usize) -> Self {
-        let reason: String = reason.chars().filter(|c| is_sendable(*c)).take(REASON_LENGTH_MAX).collect();
+        let reason: String = Plain::of(reason).chars().take(REASON_LENGTH_MAX).collect();
         let room = |reason: &str| size_max.saturating_sub(REASON.len() + STRING.len() + reason.len());
         if body.len() <= room(&reason) {
             return Self { body, reason };
@@ -218,12 +218,6 @@ impl<'b> Letter<'b> {
         let end = body.floor_char_boundary(room(&reason));
         Self { body: &body[..end], reason }
     }
-}
-
-/// Returns whether a reason may have a character. SQS refuses a message for some ("`#x9 | #xA | #xD | #x20 to #xD7FF |
-/// #xE000 to #xFFFD | #x10000 to #x10FFFF`", API reference, SendMessage), and others would spoil a line.
-fn is_sendable(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl Notes {
 
     /// Notes that a call failed, about one thing of the instance or about all of it.
     pub(crate) fn call_failed(&mut self, id: &InstanceId, what: Option<&dyn fmt::Display>, error: &CallError) {
-        let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
+        let because = Because::about(what, error.to_sentence());
         self.failed(id, error.into(), because);
     }
 

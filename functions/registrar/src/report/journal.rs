@@ -11,6 +11,7 @@ use protocol::{
     instance::{Instance, State},
     member::ActionResult,
     observed::Health,
+    plain::Plain,
     registration::Registration,
     tag,
 };
@@ -58,8 +59,8 @@ impl Journal {
         let declared = instance.tags.get(tag::REGISTER).map(String::as_str).unwrap_or_default();
         let part = self.instance(&instance.id);
         part.state = Some(instance.state);
-        part.name = instance.tags.get(tag::NAME).cloned();
-        part.declared = declared.split_ascii_whitespace().map(str::to_owned).collect();
+        part.name = instance.tags.get(tag::NAME).map(Plain::of);
+        part.declared = declared.split_ascii_whitespace().map(Plain::of).collect();
     }
 
     /// Notes the instance's state, as EC2 says it.
@@ -109,13 +110,13 @@ impl Journal {
 
     /// Notes something that a sweep found and that should not be so.
     pub fn wrong(&mut self, id: &InstanceId, because: Because) {
-        tracing::warn!(instance = %id, what = because.what(), why = because.why, "wrong");
+        tracing::warn!(instance = %id, what = because.what(), why = because.why.as_str(), "wrong");
         self.instance(id).wrong.push(because);
     }
 
     /// Notes an orphan that a sweep found, and what became of it.
     pub fn orphan(&mut self, orphan: Orphan) {
-        let (registration, fate, why) = (&orphan.registration, orphan.fate.word(), &orphan.why);
+        let (registration, fate, why) = (&orphan.registration, orphan.fate.word(), orphan.why.as_str());
         match orphan.fate {
             Fate::LeftAlone | Fate::CannotTell | Fate::Gone | Fate::Unattached => {
                 tracing::info!(%registration, fate, why, "orphan")
@@ -127,19 +128,19 @@ impl Journal {
 
     /// Notes that a call of a sweep failed that was for no instance in particular.
     pub fn sweep_call_failed(&mut self, what: Option<&dyn fmt::Display>, error: &CallError) {
-        let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
+        let because = Because::about(what, error.to_sentence());
         self.report.fail(error.into(), because);
     }
 
     /// Notes that a sweep ended for lack of time, and where it goes on.
     pub fn left(&mut self, because: Because) {
-        tracing::warn!(after = because.what(), why = because.why, "not all was swept");
+        tracing::warn!(after = because.what(), why = because.why.as_str(), "not all was swept");
         self.report.left = Some(because);
     }
 
     /// Notes that something was done, or would have been done.
     pub fn deed(&mut self, id: &InstanceId, action: Action, registration: &Registration, why: &str) {
-        let deed = Deed { action, registration: registration.clone(), why: why.to_owned() };
+        let deed = Deed { action, registration: registration.clone(), why: Plain::of(why) };
         if self.report.mode == Mode::Observe {
             tracing::info!(instance = %id, %registration, why, "would be {}", action.past());
             self.instance(id).would_do.push(deed);
@@ -154,49 +155,50 @@ impl Journal {
         if self.is_sweep {
             return;
         }
-        tracing::info!(instance = %id, why, "nothing to do");
-        self.instance(id).nothing_to_do = Some(why.to_owned());
+        let why = Plain::of(why);
+        tracing::info!(instance = %id, why = why.as_str(), "nothing to do");
+        self.instance(id).nothing_to_do = Some(why);
     }
 
     /// Notes that something has to wait.
     pub fn waiting(&mut self, id: &InstanceId, because: Because) {
-        tracing::info!(instance = %id, what = because.what(), why = because.why, "waiting");
+        tracing::info!(instance = %id, what = because.what(), why = because.why.as_str(), "waiting");
         self.instance(id).waiting.push(because);
     }
 
     /// Notes that something is not ours to touch.
     pub fn left_alone(&mut self, id: &InstanceId, because: Because) {
-        tracing::info!(instance = %id, what = because.what(), why = because.why, "left alone");
+        tracing::info!(instance = %id, what = because.what(), why = because.why.as_str(), "left alone");
         self.instance(id).left_alone.push(because);
     }
 
     /// Notes that something is given up.
     pub fn let_go(&mut self, id: &InstanceId, because: Because) {
-        tracing::warn!(instance = %id, what = because.what(), why = because.why, "let go");
+        tracing::warn!(instance = %id, what = because.what(), why = because.why.as_str(), "let go");
         self.instance(id).let_go.push(because);
     }
 
     /// Notes that something is wrong that only a person can put right.
     pub fn needs_a_person(&mut self, id: &InstanceId, because: Because) {
-        tracing::error!(instance = %id, what = because.what(), why = because.why, "needs a person");
+        tracing::error!(instance = %id, what = because.what(), why = because.why.as_str(), "needs a person");
         self.instance(id).needs_a_person.push(because);
     }
 
     /// Notes that a call failed, about one thing of the instance or about all of it.
     pub fn call_failed(&mut self, id: &InstanceId, what: Option<&dyn fmt::Display>, error: &CallError) {
-        let because = Because { what: what.map(ToString::to_string), why: error.to_sentence() };
+        let because = Because::about(what, error.to_sentence());
         self.failed(id, error.into(), because);
     }
 
     /// Notes that something failed.
     pub fn failed(&mut self, id: &InstanceId, reason: FailureReason, because: Because) {
-        tracing::error!(instance = %id, what = because.what(), why = because.why, ?reason, "failed");
+        tracing::error!(instance = %id, what = because.what(), why = because.why.as_str(), ?reason, "failed");
         self.instance(id).failed.push(Failed { reason, because });
     }
 
     /// Notes that a lifecycle action was completed, is held, or needed nothing.
     pub fn lifecycle_action(&mut self, id: &InstanceId, report: ActionReport) {
-        let (group, hook, why) = (&report.auto_scaling_group, &report.hook, &report.why);
+        let (group, hook, why) = (&report.auto_scaling_group, &report.hook, report.why.as_str());
         let result = report.result.map_or("none", ActionResult::word);
         match report.is_given_up {
             true => tracing::warn!(instance = %id, %group, %hook, result, why, "lifecycle action"),

@@ -3,7 +3,10 @@
 mod journal;
 pub mod metrics;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use protocol::{
     because::Because,
@@ -14,6 +17,7 @@ use protocol::{
     instance::State,
     member::ActionResult,
     observed::Health,
+    plain::Plain,
     registration::Registration,
 };
 use serde::Serialize;
@@ -43,7 +47,7 @@ pub struct Report {
 impl Report {
     /// Adds something that failed of a sweep as a whole.
     pub fn fail(&mut self, reason: FailureReason, because: Because) {
-        tracing::error!(what = because.what(), why = because.why, ?reason, "failed");
+        tracing::error!(what = because.what(), why = because.why.as_str(), ?reason, "failed");
         self.failed.push(Failed { reason, because });
     }
 
@@ -59,7 +63,7 @@ impl Report {
 pub struct InstanceReport {
     /// The value of the instance's tag `Name`, in a sweep's report.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub name: Option<Plain>,
     /// The last state that EC2 told; `None` if EC2 does not know the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
@@ -72,7 +76,7 @@ pub struct InstanceReport {
     pub held: BTreeSet<Registration>,
     /// What its operator declares, as it is written in its tag, in a sweep's report.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub declared: BTreeSet<String>,
+    pub declared: BTreeSet<Plain>,
     /// What a sweep found that should not be so, with what can have caused it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wrong: Vec<Because>,
@@ -84,7 +88,7 @@ pub struct InstanceReport {
     pub would_do: Vec<Deed>,
     /// Why there was nothing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub nothing_to_do: Option<String>,
+    pub nothing_to_do: Option<Plain>,
     /// How healthy each registration in place is, as its balancer says.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub health: BTreeMap<Registration, Health>,
@@ -149,14 +153,14 @@ pub struct ActionReport {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_given_up: bool,
     /// Why it was completed, is held, or needed nothing.
-    pub why: String,
+    pub why: Plain,
 }
 
 impl ActionReport {
     /// Creates a report on an action that was not given up.
-    pub fn of(action: &LifecycleAction, result: Option<ActionResult>, why: String) -> Self {
+    pub fn of(action: &LifecycleAction, result: Option<ActionResult>, why: impl fmt::Display) -> Self {
         let (auto_scaling_group, hook) = (action.group.clone(), action.hook.clone());
-        Self { auto_scaling_group, hook, result, is_given_up: false, why }
+        Self { auto_scaling_group, hook, result, is_given_up: false, why: Plain::of(why) }
     }
 }
 
@@ -168,7 +172,7 @@ pub struct Deed {
     /// To which registration.
     pub registration: Registration,
     /// Why it was done.
-    pub why: String,
+    pub why: Plain,
 }
 
 /// What can be done to a registration.

@@ -277,7 +277,7 @@ impl Look<'_> {
                 draining.into_iter().map(|(because, left)| Open { because, waits_for: WaitsFor::Draining(left) });
             let checked = being_checked.into_iter().map(|because| Open { because, waits_for: WaitsFor::FirstChecks });
             for because in &unwaited {
-                tracing::warn!(instance = %instance.id, what = because.what, why = because.why, "not waited for");
+                tracing::warn!(instance = %instance.id, what = because.what(), why = because.why.as_str(), "not waited for");
             }
             let registered = registered.into_iter().map(|because| Open { because, waits_for: WaitsFor::Registered });
             let unwaited = unwaited.into_iter().map(|because| Open { because, waits_for: WaitsFor::Nothing });
@@ -361,7 +361,7 @@ impl Look<'_> {
                     Outcome::Later(wait)
                 }
                 Ok(false) => {
-                    self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
+                    self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, OVER));
                     Outcome::Done
                 }
                 Err(error) => {
@@ -380,7 +380,7 @@ impl Look<'_> {
                     Outcome::Done
                 }
                 Ok(false) => {
-                    self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, OVER.to_owned()));
+                    self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, OVER));
                     Outcome::Done
                 }
                 Err(error) => {

@@ -161,7 +161,7 @@ impl Look<'_> {
 
     fn end(&mut self, orphans: Vec<(Place, Orphan)>, fate: Fate, why: &str) {
         for (_, orphan) in orphans {
-            self.notes.journal.orphan(Orphan { fate, why: why.to_owned(), ..orphan });
+            self.notes.journal.orphan(Orphan { fate, why: why.into(), ..orphan });
         }
     }
 }

@@ -209,6 +209,18 @@ pub fn encode(request: &Request, outcome: &Result<Answer, ApiError>, request_id:
     response(StatusCode::OK, request.service.content_type(), request_id, body)
 }
 
+/// Writes each character that XML 1.0 does not have as a reference.
+pub(crate) fn with_references(body: Bytes) -> Bytes {
+    let is_forbidden =
+        |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    let Ok(text) = std::str::from_utf8(&body) else { return body };
+    if !text.chars().any(is_forbidden) {
+        return body;
+    }
+    let written = text.chars().map(|c| if is_forbidden(c) { format!("&#x{:x};", u32::from(c)) } else { c.to_string() });
+    written.collect::<String>().into()
+}
+
 fn envelope(request: &Request, result: &Element, request_id: &str) -> String {
     let action = &request.action;
     let root = Element::new(format!("{action}Response")).attribute("xmlns", request.service.xml_namespace());

@@ -99,8 +99,7 @@ fn a_registration_that_can_never_be_made_is_given_up() {
 #[test]
 fn what_others_look_after_for_now_stays_held() {
     let instance = holding(State::Running, &[(-100, &["attached", "ignored", "cluster"])]);
-    let attached =
-        Attached { group: Some("asg".into()), balancers: [(tg("attached").balancer, Some(80))].into() };
+    let attached = Attached { group: Some("asg".into()), balancers: [(tg("attached").balancer, Some(80))].into() };
     let standings = vec![
         (tg("attached"), Standing::Absent(target("i-1"))),
         (tg("ignored"), Standing::Foreign(Reason::Ignored)),

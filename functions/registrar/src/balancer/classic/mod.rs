@@ -90,7 +90,7 @@ impl ClassicLoadBalancers {
 
     /// Describes those of some load balancers that exist.
     async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Described {
-        let asked: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let asked: Vec<String> = names.iter().map(|id| id.as_str().to_owned()).collect();
         let ByName { existing, unread } = if asked.len() > NAMES_ASKED_MAX {
             match self.list().await {
                 Ok(existing) => ByName { existing, unread: BTreeMap::new() },
@@ -106,7 +106,7 @@ impl ClassicLoadBalancers {
 
     /// Reads the tags of load balancers. Those that do not exist any more have none.
     async fn marks(&self, names: &BTreeSet<LoadBalancerName>) -> Marks<LoadBalancerName> {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = names.iter().map(|id| id.as_str().to_owned()).collect();
         let ByName { existing, unread } = by_name(&names, |names| self.describe_tags(names).boxed()).await;
         let tagged = existing.iter().filter_map(|found| {
             let keys = found.tags().iter().map(|tag| tag.key().to_owned()).collect();
@@ -378,7 +378,7 @@ fn has_member(found: &LoadBalancerDescription, id: &InstanceId) -> bool {
 }
 
 fn target(instance: &InstanceId) -> Target {
-    Target { id: instance.to_string(), port: None, zone: None, quic_id: None, vpc: None }
+    Target { id: instance.as_str().to_owned(), port: None, zone: None, quic_id: None, vpc: None }
 }
 
 fn members(targets: &[Target]) -> Vec<Member> {

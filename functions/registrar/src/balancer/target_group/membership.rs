@@ -209,7 +209,7 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
     let instance = wanted.instance;
     let other_vpc = |instance: Option<VpcId>| (group.vpc.clone(), instance);
     let (id, zone, vpc) = match (&group.target_type, address) {
-        (TargetType::Instance, None) if instance.vpc == group.vpc => (instance.id.to_string(), None, None),
+        (TargetType::Instance, None) if instance.vpc == group.vpc => (instance.id.as_str().to_owned(), None, None),
         (TargetType::Instance, None) => {
             let (balancer, instance) = other_vpc(instance.vpc.clone());
             return Standing::Never(Lasting::other_vpc(balancer, instance));
