@@ -348,3 +348,45 @@ async fn what_aws_refuses_costs_a_sweep_no_message() {
     assert_eq!(stage.calls_of(INSTANCE_STATE).len(), 0, "it is told by the sweep, and looked at by the next one");
     assert!(stage.dead_letters().is_empty(), "{:?}", stage.dead_letters());
 }
+
+/// A rule invokes asynchronously, and nothing reads the answer.
+#[tokio::test(start_paused = true)]
+async fn a_scheduled_sweep_answers_with_figures() {
+    let stage = silent();
+    stage.stop_and_rest("web-1").await;
+    let scheduled = json!({ "detail-type": "Scheduled Event", "source": "aws.events" });
+    let answer = stage.sandbox.invoke("reconcile", scheduled).await.expect("an answer");
+    assert_eq!(
+        (&answer["counts"]["TakenOut"], &answer["mode"], &answer["instances"]),
+        (&json!(3), &json!("enforce"), &Value::Null)
+    );
+    assert!(
+        answer["looked_at"].as_str().is_some_and(|text| text.starts_with("1 instances that are out, 0 that run")),
+        "{answer}"
+    );
+    let answer = stage.sweep_with(json!({ "answer": "summary" })).await.expect("an answer");
+    assert_eq!((&answer["counts"], &answer["instances"]), (&json!({}), &Value::Null));
+    let order = stage.sweep_with(json!({ "answer": "nothing" })).await.expect_err("an error");
+    assert!(order["errorMessage"].as_str().is_some_and(|why| why.contains("`summary`")), "{order}");
+}
+
+/// Lambda makes a failure of an answer of more than 6 MB, and starts the sweep again.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_is_too_large_is_cut_and_its_sweep_succeeds() {
+    let stage = Stage::with_settings(&[("Mode", "observe")]);
+    stage.deliver_only(&[]);
+    // Three bytes each. A person has to put each of these tags right, so each is in the report.
+    let long = "\u{8a9e}".repeat(256);
+    for number in 0..220 {
+        let name = format!("web-{number}");
+        stage.instance(&name);
+        for tag in 0..45 {
+            stage.tagged(&name, &format!("elb-registrar:held.{tag}"), &long);
+        }
+    }
+    let report = stage.sweep().await.expect("a report");
+    let (told, size) = (report["instances"].as_object().expect("a map").len(), report.to_string().len());
+    assert!((5_900_000..=6_000_000).contains(&size) && told < 220, "{told} {size}");
+    let why = report["cut"].as_str().expect("a sentence");
+    assert!(why.starts_with(&format!("{} entries are left out", 220 - told)), "{why}");
+}

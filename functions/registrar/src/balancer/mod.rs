@@ -285,6 +285,8 @@ pub struct Scan {
     pub draining: Vec<(InstanceId, BalancerId)>,
     /// Balancers, or whole listings, that could not be read.
     pub failures: Vec<CallError>,
+    /// How many balancers were read.
+    pub read: usize,
 }
 
 impl Scan {
@@ -301,6 +303,7 @@ impl Scan {
         self.odd_tags.extend(other.odd_tags);
         self.draining.extend(other.draining);
         self.failures.extend(other.failures);
+        self.read += other.read;
         self
     }
 }

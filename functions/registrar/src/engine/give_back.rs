@@ -10,6 +10,7 @@ use protocol::{
     observed::{Standing, Wanted},
     registration::Registration,
     time::Timestamp,
+    timing::EVENT_UNDER_WAY,
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -114,6 +115,7 @@ impl Look<'_> {
             let is_given = |registration: &Registration| given.contains(&(instance.id.clone(), registration.clone()));
             let mut arrival = Arrival::of(decision, unnamed, &absent, is_given);
             arrival.unwaited.extend(copied_tags(instance));
+            self.note_held_while_running(instance, decision, is_given);
             given_back.arrivals.insert(instance.id.clone(), arrival);
         }
         given_back
@@ -159,15 +161,35 @@ impl Look<'_> {
         if !self.asked.is_sweep {
             return;
         }
-        let (id, now) = (&instance.id, self.reading.at);
+        let (id, now, is_observed) = (&instance.id, self.reading.at, self.engine.mode == Mode::Observe);
         for (registration, _) in &decision.register {
-            let why = explain::missing_though_running(instance, registration, now);
+            let why = explain::missing_though_running(instance, registration, now, is_observed);
             self.notes.journal.wrong(id, Because::of(registration, why));
         }
         for registration in decision.forget.iter().flat_map(|tag| &tag.registrations) {
-            let why = explain::held_though_settled(instance, registration, now);
+            let why = explain::held_though_settled(instance, registration, now, is_observed);
             self.notes.journal.wrong(id, Because::of(registration, why));
         }
+    }
+
+    /// Notes, for a sweep, what a running instance holds, is not about to get, and should have had for long.
+    fn note_held_while_running(
+        &mut self,
+        instance: &Instance,
+        decision: &GiveBack,
+        is_given: impl Fn(&Registration) -> bool,
+    ) {
+        let now = self.reading.at;
+        let has_just_started = instance.launch_time.is_some_and(|start| now - start < EVENT_UNDER_WAY);
+        if !self.asked.is_sweep || has_just_started {
+            return;
+        }
+        let open = decision.register.iter().map(|(registration, _)| registration);
+        let open = open.chain(decision.stuck.iter().map(|(registration, _)| registration));
+        let open = open.chain(decision.unreadable.iter().map(|(registration, _)| registration));
+        let held = instance.held().registrations();
+        let open = open.filter(|registration| held.contains(registration) && !is_given(registration));
+        self.notes.journal.held_while_running(&instance.id, open.count());
     }
 
     pub(super) fn rehearse_give_back(&mut self, decisions: &[(&Instance, GiveBack)]) {

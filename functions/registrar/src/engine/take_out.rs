@@ -85,6 +85,7 @@ impl Look<'_> {
         for instance in without {
             self.notes.journal.nothing_to_do(&instance.id, "it is registered nowhere");
         }
+        let is_observed = self.engine.mode == Mode::Observe;
         let mut decisions = Vec::new();
         let concerned = by_instance.values().flatten().map(|found| found.registration.balancer.clone()).collect();
         for (instance, attached) in self.attached(balancers, &with_any, &concerned).await {
@@ -95,7 +96,7 @@ impl Look<'_> {
             }
             if let (true, Presence::Out(why_out)) = (self.asked.is_sweep, self.presence(instance)) {
                 for (registration, _) in &decision.take {
-                    let why = explain::registered_though_out(instance, &why_out, self.reading.at);
+                    let why = explain::registered_though_out(instance, &why_out, self.reading.at, is_observed);
                     self.notes.journal.wrong(&instance.id, Because::of(registration, why));
                 }
             }
@@ -105,7 +106,7 @@ impl Look<'_> {
         let remembered: BTreeSet<InstanceId> = ids.filter(|id| self.reading.is_remembered(id)).cloned().collect();
         let is_lost = |instance: &Instance, _| remembered.contains(&instance.id);
         let decisions = self.without_addresses_of_others(decisions, is_lost).await;
-        if self.engine.mode == Mode::Observe {
+        if is_observed {
             self.rehearse(&decisions);
             return TakenOut::default();
         }

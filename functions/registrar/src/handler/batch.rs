@@ -342,7 +342,8 @@ impl<W: Work> BehindQueue<W> {
             }
             Err(_) => {
                 let instances: Vec<&str> = notices.iter().map(|notice| W::instance(notice).as_str()).collect();
-                tracing::error!(?instances, "panicked: this is a bug in elb-registrar, please report it");
+                let instances = instances.join(" ");
+                tracing::error!(instances, "panicked: this is a bug in elb-registrar, please report it");
                 None
             }
         }

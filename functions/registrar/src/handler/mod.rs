@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     engine::Engine,
     report::{
-        Failed, Report,
+        ANSWER_MAX, Failed, LINE_MAX, Report, fit, lines,
         metrics::{Metrics, Source},
     },
 };
@@ -58,7 +58,7 @@ impl Base {
         log(&report);
         match has_failed {
             true => Err(Failure::Incomplete(Box::new(report))),
-            false => Ok(serde_json::to_value(report).unwrap_or_default()),
+            false => Ok(fit(serde_json::to_value(report).unwrap_or_default(), ANSWER_MAX)),
         }
     }
 
@@ -100,8 +100,14 @@ fn time_left(deadline: Duration, now: Duration) -> Option<Duration> {
     (deadline.abs_diff(now) <= DEADLINE_WITHIN).then(|| deadline.saturating_sub(now))
 }
 
+/// Writes a report into the log: one line, or more if a line would have no room for it.
 fn log(report: &Report) {
-    tracing::info!(report = %serde_json::to_string(report).unwrap_or_default(), "converged");
+    for part in lines(serde_json::to_value(report).unwrap_or_default(), LINE_MAX) {
+        match &report.looked_at {
+            Some(looked_at) => tracing::info!(report = %part, looked_at, "converged"),
+            None => tracing::info!(report = %part, "converged"),
+        }
+    }
 }
 
 /// Why an invocation could not be served.
@@ -125,12 +131,21 @@ impl fmt::Debug for Failure {
     }
 }
 
+/// The failures that an error names. Lambda shows the error's text to the caller, and writes it into the message of a failed
+/// sweep, which has room for 1 MB.
+const FAILURES_NAMED: usize = 50;
+
 fn sentences(report: &Report) -> String {
     let sentence = |(id, failed): (Option<&InstanceId>, &Failed)| match id {
         Some(id) => format!("{id}: {}", failed.because),
         None => failed.because.to_string(),
     };
-    report.failures().map(sentence).collect::<Vec<_>>().join("; ")
+    let mut sentences: Vec<String> = report.failures().take(FAILURES_NAMED).map(sentence).collect();
+    let further = report.failures().count().saturating_sub(FAILURES_NAMED);
+    if further > 0 {
+        sentences.push(format!("and {further} further failures, which the function's log names"));
+    }
+    sentences.join("; ")
 }
 
 impl From<Failure> for Diagnostic {
@@ -147,7 +162,13 @@ impl From<Failure> for Diagnostic {
 
 #[cfg(test)]
 mod tests {
+    use protocol::because::Because;
+
     use super::*;
+    use crate::{
+        config::Mode,
+        report::{FailureReason, Journal},
+    };
 
     const NOW: Duration = Duration::from_secs(1_767_600_000);
     const QUARTER_OF_AN_HOUR: Duration = Duration::from_secs(900);
@@ -156,6 +177,17 @@ mod tests {
     fn the_form_for_the_log_is_a_sentence() {
         let failure = Failure::from(NotUnderstood::State("exploded".to_owned()));
         assert_eq!(format!("{failure:?}"), "`exploded` is not a state of an instance that this version knows");
+    }
+
+    #[test]
+    fn an_error_names_fifty_failures_and_counts_the_rest() {
+        let mut report = Journal::new(Mode::Enforce).into_report();
+        for number in 0..70 {
+            report.fail(FailureReason::Refused, Because::all(format!("failure {number}")));
+        }
+        let text = Failure::Incomplete(Box::new(report)).to_string();
+        assert!(text.starts_with("failure 0; failure 1; "), "{text}");
+        assert!(text.ends_with("failure 49; and 20 further failures, which the function's log names"), "{text}");
     }
 
     #[test]

@@ -59,7 +59,10 @@ pub struct Reconcile {
     pub(super) events: Queue,
 }
 
-/// The request of a person, or of an earlier part of the sweep. EventBridge's event requests nothing.
+/// The request of a person, or of an earlier part of the sweep. EventBridge's event requests nothing, and nothing reads its answer:
+/// a rule invokes asynchronously (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html>). No header of the Runtime
+/// API tells a function how it was invoked (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>), so a person who
+/// invokes asynchronously has to say that a summary will do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct Payload {
     /// `all`: every instance that is registered anywhere.
@@ -71,6 +74,15 @@ struct Payload {
     /// Which part of its sweep this is, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<u32>,
+    /// `summary`: the answer has figures, and the report is in the log alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Answered>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answered {
+    Summary,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -129,7 +141,14 @@ impl Reconcile {
         let payload = Payload::of(event).inspect_err(|_| metrics.add_not_understood(1))?;
         let Part { report, has_failed, goes_on } = self.part(&payload, deadline, metrics).await?;
         // A repetition would begin a second chain of parts beside the one that goes on. What failed is in log and metrics.
-        Base::answer(report, has_failed && !goes_on)
+        let has_failed = has_failed && !goes_on;
+        match payload.answer {
+            Some(Answered::Summary) => {
+                let summary = summary(&report);
+                Base::answer(report, has_failed).map(|_| summary)
+            }
+            None => Base::answer(report, has_failed),
+        }
     }
 
     /// Sweeps the rest of sweeps, from their queue, and returns the answer for SQS. A message that cannot be read or begun comes again, and ends as a dead
@@ -192,6 +211,7 @@ impl Reconcile {
             None => false,
         };
         metrics.add_report(&report);
+        metrics.add_sweep();
         Ok(Part { report, has_failed, goes_on })
     }
 
@@ -219,7 +239,9 @@ impl Payload {
         let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let detail_type = field("detail-type");
         match detail_type.as_str() {
-            SCHEDULED if SCHEDULERS.contains(&&*field("source")) => Ok(Self::default()),
+            SCHEDULED if SCHEDULERS.contains(&&*field("source")) => {
+                Ok(Self { answer: Some(Answered::Summary), ..Self::default() })
+            }
             "" if event.is_null() => Ok(Self::default()),
             "" => Self::of_order(event.clone()).map_err(|why| refuse(why.to_string())),
             _ => Err(NotUnderstood::OtherEvent { source_name: field("source"), detail_type, takes: TAKES }),
@@ -227,10 +249,11 @@ impl Payload {
     }
 
     fn of_order(order: Value) -> Result<Self, BadFields> {
-        let mut fields = Fields::of(order, &["report", "after", "part"])?;
+        let mut fields = Fields::of(order, &["report", "after", "part", "answer"])?;
         Ok(Self {
             report: fields.take("report", "`all`", |value| (value == "all").then_some(Detailed::All))?,
             after: fields.take("after", "what `left` of a report says", |value| value.as_str().map(str::to_owned))?,
+            answer: fields.take("answer", "`summary`", |value| (value == "summary").then_some(Answered::Summary))?,
             part: fields
                 .take("part", "a number from 1", |value| value.as_u64().filter(|part| *part > 0)?.try_into().ok())?,
         })
@@ -241,6 +264,14 @@ impl Payload {
         let detail = self.report.map_or(Detail::Converged, |Detailed::All| Detail::All);
         Ok(Order { detail, resume, deadline })
     }
+}
+
+/// Returns the figures of a report, for an answer that nothing reads.
+fn summary(report: &Report) -> Value {
+    let mut metrics = Metrics::default();
+    metrics.add_report(report);
+    let why = "the report is in the function's log, in the lines with the message `converged`";
+    json!({ "mode": report.mode, "looked_at": report.looked_at, "counts": metrics.counts(), "report": why })
 }
 
 fn is_order(message: &SqsMessage) -> bool {
@@ -260,7 +291,7 @@ mod tests {
         assert_eq!(Payload::of(&json!({})), Ok(Payload::default()));
         assert_eq!(Payload::of(&Value::Null), Ok(Payload::default()));
         let scheduled = json!({ "detail-type": "Scheduled Event", "source": "aws.events" });
-        assert_eq!(Payload::of(&scheduled), Ok(Payload::default()));
+        assert_eq!(Payload::of(&scheduled), Ok(Payload { answer: Some(Answered::Summary), ..Payload::default() }));
         let other =
             Payload::of(&json!({ "detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2" }));
         assert!(other.is_err_and(|error| error.to_string().contains("`Scheduled Event`")));
@@ -268,7 +299,14 @@ mod tests {
 
     #[test]
     fn an_order_with_a_slip_of_the_pen_is_refused() {
-        for payload in [json!({ "reprot": "all" }), json!({ "report": "some" }), json!([]), json!("x"), json!(7)] {
+        for payload in [
+            json!({ "reprot": "all" }),
+            json!({ "report": "some" }),
+            json!({ "answer": "all" }),
+            json!([]),
+            json!("x"),
+            json!(7),
+        ] {
             assert!(matches!(Payload::of(&payload), Err(NotUnderstood::NotAnOrder { .. })), "{payload}");
         }
         let nowhere = Payload::of(&json!({ "after": "somewhere" })).and_then(|payload| payload.order(None));
@@ -277,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_sweep_is_read_as_it_was_sent() {
-        let payload = json!({ "report": "all", "after": "tg:web/0123456789abcdef", "part": 2 });
+        let payload = json!({ "report": "all", "after": "tg:web/0123456789abcdef", "part": 2, "answer": "summary" });
         let read = Payload::of(&payload).expect("an order");
         assert_eq!(serde_json::to_value(&read).expect("JSON"), payload);
         assert!(matches!(read.order(None), Ok(Order { resume: Some(Resume::Balancers(Some(_))), .. })));

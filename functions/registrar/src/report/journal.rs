@@ -33,7 +33,8 @@ impl Journal {
     /// Creates an empty report.
     pub fn new(mode: Mode) -> Self {
         let (instances, orphans, failed) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { report: Report { mode, instances, orphans, failed, left: None }, is_sweep: false }
+        let (left, looked_at) = (None, None);
+        Self { report: Report { mode, instances, orphans, failed, left, looked_at }, is_sweep: false }
     }
 
     /// Creates an empty report of a sweep, which leaves out instances of which there is nothing to say.
@@ -114,6 +115,16 @@ impl Journal {
         self.instance(id).wrong.push(because);
     }
 
+    /// Notes how much of what an instance holds it should have had for long.
+    pub fn held_while_running(&mut self, id: &InstanceId, registrations: usize) {
+        self.instance(id).held_while_running = registrations;
+    }
+
+    /// Notes what a sweep has looked at, also if there is nothing to say about it.
+    pub fn looked_at(&mut self, what: String) {
+        self.report.looked_at = Some(what);
+    }
+
     /// Notes an orphan that a sweep found, and what became of it.
     pub fn orphan(&mut self, orphan: Orphan) {
         let (registration, fate, why) = (&orphan.registration, orphan.fate.word(), orphan.why.as_str());
@@ -192,7 +203,7 @@ impl Journal {
 
     /// Notes that something failed.
     pub fn failed(&mut self, id: &InstanceId, reason: FailureReason, because: Because) {
-        tracing::error!(instance = %id, what = because.what(), why = because.why.as_str(), ?reason, "failed");
+        tracing::error!(instance = %id, what = because.what(), why = because.why.as_str(), reason = reason.word(), "failed");
         self.instance(id).failed.push(Failed { reason, because });
     }
 

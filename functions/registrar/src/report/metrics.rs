@@ -1,6 +1,9 @@
 //! Metrics in CloudWatch's embedded metric format: log lines from which CloudWatch makes metrics, without a call.
 //!
-//! Source: CloudWatch user guide, "Specification: Embedded metric format". A metric that is 0 is left out.
+//! Source: CloudWatch user guide, "Specification: Embedded metric format"
+//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>). A metric
+//! that is 0 is left out: each costs money while it has values. So the template's alarms that look at more than one period fill in
+//! the 0 themselves.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +12,13 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     aws::call_watch::Counted,
-    report::{Action, ActionReport, FailureReason, InstanceReport, Report},
+    report::{Action, ActionReport, Deed, FailureReason, InstanceReport, Report},
 };
 
 /// The namespace of the metrics in CloudWatch.
 const NAMESPACE: &str = "elb-registrar";
 
-/// Values of one metric in a document, a limit of the format.
+/// Values of one metric in a document, a limit of the format. More of them need more documents.
 const VALUES_MAX: usize = 100;
 
 /// The stack and function that write the metrics.
@@ -47,11 +50,13 @@ impl Metrics {
         let pruned = report.orphans.iter().filter(|orphan| orphan.fate == Fate::Pruned).count();
         self.add("Orphans", report.orphans.iter().filter(|orphan| orphan.fate.is_orphaned()).count() as u64);
         self.add("Pruned", pruned as u64);
+        let would_prune = report.orphans.iter().filter(|orphan| orphan.fate == Fate::WouldPrune).count();
+        self.add("WouldPrune", would_prune as u64);
         report.failed.iter().for_each(|failed| self.add_failure(failed.reason));
     }
 
     fn add_instance(&mut self, instance: &InstanceReport) {
-        let done = |action| instance.done.iter().filter(|deed| deed.action == action).count();
+        let of = |deeds: &[Deed], action| deeds.iter().filter(|deed| deed.action == action).count();
         let actions =
             |is_it: &dyn Fn(&ActionReport) -> bool| instance.lifecycle_actions.iter().filter(|a| is_it(a)).count();
         let unhealthy = match instance.done.iter().any(|deed| deed.action == Action::Forget) {
@@ -59,8 +64,11 @@ impl Metrics {
             false => 0,
         };
         for (name, count) in [
-            ("TakenOut", done(Action::Deregister)),
-            ("GivenBack", done(Action::Register)),
+            ("TakenOut", of(&instance.done, Action::Deregister)),
+            ("GivenBack", of(&instance.done, Action::Register)),
+            ("WouldTakeOut", of(&instance.would_do, Action::Deregister)),
+            ("WouldGiveBack", of(&instance.would_do, Action::Register)),
+            ("HeldWhileRunning", instance.held_while_running),
             ("Unhealthy", unhealthy),
             ("Waiting", instance.waiting.len()),
             ("LetGo", instance.let_go.len()),
@@ -93,6 +101,11 @@ impl Metrics {
         }
     }
 
+    /// Adds a sweep that came to its end, or to the end of its time.
+    pub fn add_sweep(&mut self) {
+        self.add("Sweeps", 1);
+    }
+
     /// Adds events that were not understood.
     pub fn add_not_understood(&mut self, events: usize) {
         self.add("NotUnderstood", events as u64);
@@ -110,6 +123,11 @@ impl Metrics {
         }
     }
 
+    /// Returns what is counted, by its name.
+    pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
     /// Returns the documents, each of them a line of the log.
     pub fn documents(&self, source: &Source, at: Timestamp) -> Vec<Value> {
         let counts = self.counts.iter().map(|(name, count)| (*name, "Count", json!(count)));
@@ -119,16 +137,22 @@ impl Metrics {
             ("SecondsToHealthy", &self.seconds_to_healthy),
             ("SecondsToDrained", &self.seconds_to_drained),
         ];
-        let seconds = seconds.into_iter().filter(|(_, values)| !values.is_empty());
-        let seconds = seconds.map(|(name, values)| (name, "Seconds", json!(&values[..values.len().min(VALUES_MAX)])));
-        let main = document(source, at, None, counts.chain(seconds).collect());
+        let most = seconds.iter().map(|(_, values)| values.len().div_ceil(VALUES_MAX)).max().unwrap_or_default();
+        let part = |number: usize| {
+            let parts =
+                seconds.iter().filter_map(move |(name, values)| Some((*name, values.chunks(VALUES_MAX).nth(number)?)));
+            parts.map(|(name, values)| (name, "Seconds", json!(values)))
+        };
+        // The first hundred values come with the counts, and each further hundred in a document of its own.
+        let main: Vec<_> = counts.chain(part(0)).collect();
+        // CloudWatch refuses a document without a metric.
+        let main = (!main.is_empty()).then(|| document(source, at, None, main));
+        let more = (1..most).map(|number| document(source, at, None, part(number).collect()));
         let failed = self
             .failed
             .iter()
             .map(|(reason, count)| document(source, at, Some(*reason), vec![("Failed", "Count", json!(count))]));
-        // CloudWatch refuses a document without a metric.
-        let main = (!self.counts.is_empty()).then_some(main);
-        main.into_iter().chain(failed).collect()
+        main.into_iter().chain(more).chain(failed).collect()
     }
 
     /// Writes the documents to the standard output, where Lambda's log is.
@@ -189,6 +213,45 @@ mod tests {
         assert_eq!(directive["Dimensions"], json!([["Stack", "Function", "Reason"]]));
         assert_eq!(directive["Namespace"], "elb-registrar");
         assert_eq!(main["_aws"]["Timestamp"], at(0).timestamp_millis());
+    }
+
+    #[test]
+    fn every_instance_counts_and_a_document_has_a_hundred_values() {
+        let mut journal = Journal::new(Mode::Enforce);
+        for number in 0..250 {
+            journal.seconds_to_out(&format!("i-{number}").as_str().into(), Some(number));
+        }
+        journal.seconds_to_back(&"i-1".into(), Some(7));
+        let mut metrics = Metrics::default();
+        metrics.add_report(&journal.into_report());
+        let documents = metrics.documents(&Source { stack: "s".into(), function: "reconcile" }, at(0));
+        let of = |name: &str| -> Vec<u64> {
+            let lists = documents.iter().filter_map(|document| document[name].as_array());
+            assert!(lists.clone().all(|list| !list.is_empty() && list.len() <= 100));
+            lists.flatten().filter_map(Value::as_u64).collect()
+        };
+        let mut seconds = of("SecondsToOut");
+        seconds.sort_unstable();
+        assert_eq!((seconds, of("SecondsToBack")), ((0..250).collect(), vec![7]));
+        let named = |document: &Value| document["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().map(Vec::len);
+        assert_eq!(documents.iter().map(named).collect::<Vec<_>>(), [Some(2), Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn in_observe_what_would_be_done_is_counted_apart() {
+        let mut journal = Journal::new(Mode::Observe);
+        let (id, registration) = ("i-1".into(), Registration::classic("shop"));
+        for action in [Action::Hold, Action::Deregister, Action::Deregister, Action::Register] {
+            journal.deed(&id, action, &registration, "");
+        }
+        journal.held_while_running(&id, 3);
+        let mut metrics = Metrics::default();
+        metrics.add_report(&journal.into_report());
+        let main = metrics.documents(&Source { stack: "s".into(), function: "reconcile" }, at(0)).remove(0);
+        for (name, value) in [("WouldTakeOut", 2), ("WouldGiveBack", 1), ("HeldWhileRunning", 3)] {
+            assert_eq!(main[name], json!(value), "{name}");
+        }
+        assert_eq!((&main["TakenOut"], &main["GivenBack"]), (&Value::Null, &Value::Null));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What an invocation saw, did and left for later, in a form for people; and the log lines, one for each thing done.
 
+mod cut;
 mod journal;
 pub mod metrics;
 
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 use crate::config::Mode;
 
+pub use cut::{ANSWER_MAX, LINE_MAX, fit, lines};
 pub use journal::Journal;
 
 /// What became of the instances of one invocation.
@@ -42,12 +44,15 @@ pub struct Report {
     /// Where a sweep goes on that ended for lack of time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<Because>,
+    /// What a sweep has looked at, in words, for the log.
+    #[serde(skip)]
+    pub looked_at: Option<String>,
 }
 
 impl Report {
     /// Adds something that failed of a sweep as a whole.
     pub fn fail(&mut self, reason: FailureReason, because: Because) {
-        tracing::error!(what = because.what(), why = because.why.as_str(), ?reason, "failed");
+        tracing::error!(what = because.what(), why = because.why.as_str(), reason = reason.word(), "failed");
         self.failed.push(Failed { reason, because });
     }
 
@@ -80,6 +85,9 @@ pub struct InstanceReport {
     /// What a sweep found that should not be so, with what can have caused it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wrong: Vec<Because>,
+    /// How many registrations its tags hold although it has been running for minutes, as a sweep leaves it.
+    #[serde(skip_serializing_if = "is_none")]
+    pub held_while_running: usize,
     /// What was done, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<Deed>,
@@ -125,6 +133,11 @@ pub struct InstanceReport {
     /// How soon it should be looked at again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub look_again_in_seconds: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl InstanceReport {
@@ -214,6 +227,20 @@ pub enum FailureReason {
     NoRoom,
     /// A sweep, or another invocation, did not come to its end.
     Unfinished,
+}
+
+impl FailureReason {
+    /// Returns the word for the kind, in logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Denied => "Denied",
+            Self::Throttled => "Throttled",
+            Self::Refused => "Refused",
+            Self::Unanswered => "Unanswered",
+            Self::NoRoom => "NoRoom",
+            Self::Unfinished => "Unfinished",
+        }
+    }
 }
 
 impl From<&CallError> for FailureReason {

@@ -143,6 +143,7 @@ impl Engine {
             let why = "the time of this invocation is up; what comes after this is left";
             look.notes.journal.left(Because::of(resume, why));
         }
+        look.notes.journal.looked_at(looked_at(order, out.len(), running.len(), so_far.balancers_read));
         let mut look_at = look.changed_meanwhile(&so_far);
         look_at.extend(so_far.to_be_checked());
         let (report, has_failed) = look.notes.into_report();
@@ -175,12 +176,24 @@ impl Engine {
     }
 }
 
+/// Says what a sweep has looked at. A sweep that found nothing says no more than this.
+fn looked_at(order: &Order, out: usize, running: usize, balancers: usize) -> String {
+    let running = match order.detail {
+        Detail::Converged => format!("{running} that run and bear tags of elb-registrar"),
+        Detail::All => format!("{running} that run"),
+    };
+    format!(
+        "{out} instances that are out, {running}, and {balancers} balancers that could have any or that list addresses"
+    )
+}
+
 /// What a sweep did so far. It has to follow this up itself, because no message comes again.
 #[derive(Default)]
 struct SoFar {
     /// Instances from which anything was deregistered.
     taken: BTreeSet<InstanceId>,
     given_back: GivenBack,
+    balancers_read: usize,
 }
 
 impl SoFar {
@@ -273,6 +286,7 @@ impl Look<'_> {
         };
         let part = Part { after, until: order.until() };
         let ScannedPart { scan, addresses, stopped_after } = balancers.scan_part(seen, &part).await;
+        so_far.balancers_read += scan.read;
         let found = self.found_by(scan, seen).await;
         let taken_out = self.take(balancers, &found, out).await;
         if taken_out.is_any {

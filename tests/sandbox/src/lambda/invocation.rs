@@ -255,8 +255,17 @@ fn release(function: &mut Function, access_key: &str, ending: &Ending) {
     function.tell_executors();
 }
 
+/// The most bytes of an answer (Lambda guide, "Lambda quotas", "Invocation payload":
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>). The figure and the sentence are as people quote them:
+/// <https://github.com/serverless/serverless/issues/2484>.
+const ANSWER_MAX: usize = 6_291_556;
+
 fn result_of(ending: &Ending, request_id: &str, timeout: Duration) -> Result<Value, Value> {
     match ending {
+        Ending::Answered(value) if value.to_string().len() > ANSWER_MAX => {
+            let message = format!("Response payload size exceeded maximum allowed payload size ({ANSWER_MAX} bytes).");
+            Err(json!({ "errorType": "Function.ResponseSizeTooLarge", "errorMessage": message }))
+        }
         Ending::Answered(value) => Ok(value.clone()),
         Ending::Failed(error) => Err(error.clone()),
         Ending::TimedOut => {

@@ -217,7 +217,7 @@ impl ClassicLoadBalancers {
             members.extend(ours.map(|instance| (name.into(), *instance)));
         }
         let Marks { owners, odd_tags } = self.marks(&members.iter().map(|(name, _)| name.clone()).collect()).await;
-        let mut scan = Scan::default();
+        let mut scan = Scan { read: balancers.len(), ..Scan::default() };
         for (name, instance) in members {
             let owner = match owners.get(&name) {
                 // Without the tags it is not known whether it is foreign. So it is not touched.

@@ -58,6 +58,7 @@ impl TargetGroups {
                 return whole;
             }
             let ScannedPart { scan, addresses, .. } = self.scan_groups(chunk, instances).await;
+            whole.scan.read += chunk.len();
             whole.scan.found.extend(scan.found);
             whole.scan.failures.extend(scan.failures);
             whole.scan.odd_tags.extend(scan.odd_tags);
