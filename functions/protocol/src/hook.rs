@@ -16,6 +16,14 @@ use crate::{
     timing::{GLOBAL_TIMEOUT_MAX, HEARTBEAT_TIMEOUT_DEFAULT},
 };
 
+/// Returns whether a hook belongs to the deployment with the prefix `own`, by the hook's name. `others` are the prefixes of other
+/// deployments: of two prefixes of which one is the beginning of the other, the longer one has the hook.
+///
+/// Otherwise both deployments would serve it, and the first to complete it would end what the other still waits for.
+pub fn is_own(name: &str, own: &str, others: &[String]) -> bool {
+    name.starts_with(own) && !others.iter().any(|other| other.len() > own.len() && name.starts_with(other.as_str()))
+}
+
 /// A hook as Auto Scaling describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LifecycleHook {
@@ -158,6 +166,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_hook_belongs_to_the_longest_prefix_of_its_name() {
+        let prefixes = ["reg", "reg-blue", "other"].map(str::to_owned);
+        for (name, owner) in [
+            ("reg-in", Some("reg")),
+            ("reg-blue-in", Some("reg-blue")),
+            ("reg-blue", Some("reg-blue")),
+            ("other-in", Some("other")),
+            ("re-in", None),
+        ] {
+            // Each deployment may know its own prefix as another's, too.
+            let owners: Vec<&String> = prefixes.iter().filter(|own| is_own(name, own, &prefixes)).collect();
+            assert_eq!(owners, owner.into_iter().collect::<Vec<_>>(), "{name}");
+        }
+        assert!(is_own("reg-blue-in", "reg", &[]), "a prefix that it does not know keeps nothing from it");
+    }
 
     fn described(transition: &str) -> LifecycleHook {
         let lifecycle_transition = Some(format!("autoscaling:EC2_INSTANCE_{transition}"));

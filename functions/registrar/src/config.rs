@@ -24,6 +24,8 @@ pub const EVENT_QUEUE_URL: &str = "REGISTRAR_EVENT_QUEUE_URL";
 pub const DEAD_LETTER_QUEUE_URL: &str = "REGISTRAR_DEAD_LETTER_QUEUE_URL";
 /// See [`Config::lifecycle_hook_prefix`].
 pub const LIFECYCLE_HOOK_PREFIX: &str = "REGISTRAR_LIFECYCLE_HOOK_PREFIX";
+/// See [`Config::other_hook_prefixes`].
+pub const OTHER_HOOK_PREFIXES: &str = "REGISTRAR_OTHER_HOOK_PREFIXES";
 /// See [`Config::health_timeout`].
 pub const HEALTH_TIMEOUT: &str = "REGISTRAR_HEALTH_TIMEOUT_SECONDS";
 /// See [`Config::network_drain`].
@@ -33,7 +35,7 @@ pub const NETWORK_DRAIN: &str = "REGISTRAR_NETWORK_DRAIN_SECONDS";
 const PREFIX: &str = "REGISTRAR_";
 
 /// The names of all variables.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     MODE,
     SCOPE,
     PRUNE_ORPHANS,
@@ -43,6 +45,7 @@ pub const NAMES: [&str; 11] = [
     EVENT_QUEUE_URL,
     DEAD_LETTER_QUEUE_URL,
     LIFECYCLE_HOOK_PREFIX,
+    OTHER_HOOK_PREFIXES,
     HEALTH_TIMEOUT,
     NETWORK_DRAIN,
 ];
@@ -78,6 +81,9 @@ pub struct Config {
     pub dead_letter_queue_url: Option<String>,
     /// How the names of the lifecycle hooks begin that are served. A hook with another name must not be completed.
     pub lifecycle_hook_prefix: String,
+    /// The prefixes of other deployments in the account and Region. A hook belongs to the longest prefix that its name begins
+    /// with, so only those matter that begin with this deployment's own.
+    pub other_hook_prefixes: Vec<String>,
     /// How long an instance may take to become healthy at a launch hook. Without it, as long as its hook waits by
     /// itself.
     pub health_timeout: Option<Duration>,
@@ -98,6 +104,7 @@ impl Default for Config {
             event_queue_url: None,
             dead_letter_queue_url: None,
             lifecycle_hook_prefix: "elb-registrar".to_owned(),
+            other_hook_prefixes: Vec::new(),
             health_timeout: None,
             network_drain: NETWORK_DRAIN_DEFAULT,
             orphans: Orphans::default(),
@@ -206,6 +213,7 @@ impl Config {
             event_queue_url: url(EVENT_QUEUE_URL, variable(EVENT_QUEUE_URL))?,
             dead_letter_queue_url: url(DEAD_LETTER_QUEUE_URL, variable(DEAD_LETTER_QUEUE_URL))?,
             lifecycle_hook_prefix: variable(LIFECYCLE_HOOK_PREFIX).unwrap_or(default.lifecycle_hook_prefix),
+            other_hook_prefixes: prefixes(variable(OTHER_HOOK_PREFIXES))?,
             // A template cannot leave a number out, so 0 stands for none.
             health_timeout: seconds(HEALTH_TIMEOUT, variable(HEALTH_TIMEOUT))?.filter(|timeout| !timeout.is_zero()),
             network_drain: seconds(NETWORK_DRAIN, variable(NETWORK_DRAIN))?.unwrap_or(default.network_drain),
@@ -233,6 +241,22 @@ fn seconds(name: &'static str, value: Option<String>) -> Result<Option<Duration>
     match value.parse() {
         Ok(seconds) if seconds <= TWO_DAYS => Ok(Some(Duration::from_secs(seconds))),
         _ => Err(BadSetting::Value { name, value, allowed: format!("a whole number of seconds from 0 to {TWO_DAYS}") }),
+    }
+}
+
+/// Reads prefixes with commas between them.
+fn prefixes(value: Option<String>) -> Result<Vec<String>, BadSetting> {
+    let Some(value) = value else { return Ok(Vec::new()) };
+    let is_prefix = |prefix: &str| {
+        !prefix.is_empty() && prefix.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/'))
+    };
+    let prefixes: Vec<String> = value.split(',').map(|prefix| prefix.trim().to_owned()).collect();
+    match prefixes.iter().all(|prefix| is_prefix(prefix)) {
+        true => Ok(prefixes),
+        false => {
+            let allowed = "the beginnings of lifecycle hooks' names, with a comma between two of them".to_owned();
+            Err(BadSetting::Value { name: OTHER_HOOK_PREFIXES, value, allowed })
+        }
     }
 }
 
@@ -293,6 +317,8 @@ mod tests {
         assert_eq!(read(HEALTH_TIMEOUT, "0").map(|c| c.health_timeout), Ok(None));
         assert_eq!(read(NETWORK_DRAIN, "0").map(|c| c.network_drain), Ok(Duration::ZERO));
         assert_eq!(read(LIFECYCLE_HOOK_PREFIX, "drain").map(|c| c.lifecycle_hook_prefix), Ok("drain".to_owned()));
+        let others = read(OTHER_HOOK_PREFIXES, "elb-registrar-blue, drain_b").map(|c| c.other_hook_prefixes);
+        assert_eq!(others, Ok(vec!["elb-registrar-blue".to_owned(), "drain_b".to_owned()]));
         assert_eq!(read(PRUNE_ORPHANS, "true").map(|c| c.orphans), Ok(Orphans::Prune));
         assert_eq!(read(PRUNE_ORPHANS, "prune-unattached").map(|c| c.orphans), Ok(Orphans::PruneUnattached));
         assert_eq!(read(QUEUE_URL, "https://q").map(|c| c.queue_url), Ok(Some("https://q".into())));
@@ -328,6 +354,9 @@ mod tests {
         }
         assert!(read(SCOPE, "ALL").is_err_and(|e| e.contains("`all` or `tagged`")));
         assert!(read(PRUNE_ORPHANS, "yes").is_err_and(|e| e.contains("`false` or `true`")));
+        for wrong in ["a,,b", "a b", ",", "ä"] {
+            assert!(read(OTHER_HOOK_PREFIXES, wrong).is_err_and(|e| e.contains("with a comma between")), "{wrong}");
+        }
         assert!(read(QUEUE_URL, "my-queue").is_err_and(|e| e.contains("URL of a queue")));
     }
 }

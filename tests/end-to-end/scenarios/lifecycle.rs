@@ -828,3 +828,21 @@ async fn a_key_with_a_time_that_lies_ahead_holds_no_hook() {
     let seconds = (ended.ended - ended.action.begun).num_seconds();
     assert!((120..200).contains(&seconds), "let go after {seconds} s");
 }
+
+/// `elb-registrar` is the beginning of `elb-registrar-blue`, and both deployments hear of the second one's hooks.
+#[tokio::test(start_paused = true)]
+async fn a_hook_of_another_deployment_is_left_to_it() {
+    for (others, ending) in [
+        ("elb-registrar-blue,other", Ending::TimedOut(ActionResult::Continue)),
+        ("", Ending::Completed(ActionResult::Continue)),
+    ] {
+        let stage = Stage::with_settings(&[("Mode", "observe"), ("OtherHookPrefixes", others)]);
+        stage.instances_group("web");
+        let hook = HookSpec::launching("elb-registrar-blue-in").heartbeat(60).by_default(ActionResult::Continue);
+        stage.fleet(GroupSpec::new("blue", &stage.subnet).hook(hook).desired(1)).rest().await;
+        stage.sandbox.advance(Duration::from_secs(120)).await;
+        let endings: Vec<Ending> = stage.ended_actions().into_iter().map(|ended| ended.ending).collect();
+        assert_eq!(endings, [ending], "{others}");
+        assert_eq!(stage.dead_letters_in(LIFECYCLE_DEAD_LETTERS), [], "{others}");
+    }
+}

@@ -8,16 +8,16 @@ use std::{
 use end_to_end::{Setting, Stage, state_change};
 use registrar::config::NAMES;
 use sandbox::{
-    Options, Reply, Sandbox,
+    ACCOUNT, Options, REGION, Reply, Sandbox,
     auto_scaling::{self, GroupSpec, HookSpec, LifecycleState, PoolState, WarmPool},
     deployment::{
         DEAD_LETTERS, DEAD_ORDERS, DeployError, FAILED_SWEEPS, INSTANCE_STATE, LIFECYCLE, LIFECYCLE_DEAD_LETTERS,
-        LIFECYCLE_QUEUE, LIFECYCLE_UNDELIVERED, ORDERS, QUEUE, RECONCILE, Stack, Template, UNDELIVERED,
+        LIFECYCLE_QUEUE, LIFECYCLE_UNDELIVERED, ORDERS, QUEUE, RECONCILE, Resource, Stack, Template, UNDELIVERED,
     },
     ec2::{self, Launch},
     elb, elbv2,
-    events::Delivery,
-    iam::{Permission, role_arn},
+    events::{self, Delivery},
+    iam::{Access, Permission, role_arn},
     lambda, sqs,
 };
 use serde_json::{Value, json};
@@ -427,6 +427,17 @@ async fn wrong_parameters_are_refused_as_cloudformation_refuses_them() {
             "Parameter ReconcileSchedule failed to satisfy constraint: has to be an EventBridge",
         ),
         ("ReconcileSchedule", "rate(1 minutes)", "Parameter ScheduleExpression is not valid"),
+        ("HealthTimeout", "0.5", "has to be a whole number of seconds from 0 to 172800"),
+        ("HealthTimeout", "172801", "has to be a whole number of seconds from 0 to 172800"),
+        ("NetworkDrainTime", "1e2", "has to be a whole number of seconds from 0 to 3600"),
+        ("NetworkDrainTime", "3601", "has to be a whole number of seconds from 0 to 3600"),
+        ("OtherHookPrefixes", "elb-registrar-a, elb-registrar-b", "with commas between them, and no spaces"),
+        ("SweepAlarmPeriod", "900", "Parameter 'SweepAlarmPeriod' must be one of AllowedValues"),
+        ("LogClass", "DELIVERY", "Parameter 'LogClass' must be one of AllowedValues"),
+        ("PermissionsBoundaryArn", "arn:aws:iam::123456789012:role/x", "the ARN of a managed policy"),
+        ("RolePath", "platform", "has to begin and end with a slash"),
+        ("KmsKeyArn", "arn:aws:kms:us-east-1:123456789012:alias/queues", "the ARN of a key (not of an alias)"),
+        ("SubnetIds", "subnet-0123456789abcdef0", "SecurityGroupIds of VpcConfig"),
         (
             "AlarmTopicArn",
             "arn:aws:sqs:us-east-1:123456789012:q",
@@ -475,14 +486,24 @@ async fn a_template_that_aws_or_the_sandbox_refuses_is_not_deployed() {
             "Lambda can assume",
         ),
         (
+            format!("{role}/AssumeRolePolicyDocument/Statement/0/Condition/StringEquals"),
+            json!({ "aws:SourceAccount": "210987654321" }),
+            "Lambda can assume",
+        ),
+        (
+            format!("{queue}/Properties/RedrivePolicy/deadLetterTargetArn"),
+            json!({ "Fn::GetAtt": ["LifecycleRuleDeadLetterQueue", "Arn"] }),
+            "does not allow this source queue",
+        ),
+        (
             format!("{role}/Policies/0/PolicyDocument/Statement/0/Condition"),
             json!({ "DateLessThan": { "aws:CurrentTime": "x" } }),
             "operator DateLessThan",
         ),
         (
             "/Resources/InstanceStateFunction/Properties/VpcConfig".to_owned(),
-            json!({}),
-            "VpcConfig of InstanceStateFunction",
+            json!({ "SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"] }),
+            "does not have permissions to call CreateNetworkInterface on EC2",
         ),
         (
             "/Resources/InstanceStateRule/Properties/EventPattern/source".to_owned(),
@@ -530,6 +551,199 @@ async fn each_function_has_its_role_and_log_group_from_the_template() {
             stage.stack.of_kind("AWS::IAM::Role").any(|(_, found)| found.identity.attributes["Arn"] == role_arn(role))
         );
     }
+}
+
+/// Every limit of the parameters with numbers is allowed.
+#[tokio::test(start_paused = true)]
+async fn whole_numbers_of_seconds_are_allowed_up_to_their_limits() {
+    for (name, values) in [
+        ("HealthTimeout", &["0", "99999", "100000", "169999", "171999", "172000", "172799", "172800"][..]),
+        ("NetworkDrainTime", &["0", "120", "2999", "3599", "3600"][..]),
+    ] {
+        for value in values {
+            assert_eq!(Template::of_project().check(name, value), Ok(()), "{name} {value}");
+        }
+    }
+}
+
+/// Other accounts and Regions can forward their events to a bus:
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html>.
+#[tokio::test(start_paused = true)]
+async fn the_rules_leave_out_events_of_other_accounts_and_regions() {
+    let stage = Stage::new();
+    stage.instance("web-1");
+    let stopped = state_change(&stage, "web-1", "stopped");
+    let launch = json!({
+        "source": "aws.autoscaling", "detail-type": "EC2 Instance-launch Lifecycle Action", "account": ACCOUNT, "region": REGION,
+        "detail": { "LifecycleHookName": "elb-registrar-in" },
+    });
+    for (rule, event) in [("InstanceStateRule", stopped), ("LifecycleRule", launch)] {
+        let pattern = stage.stack.resource(rule).properties["EventPattern"].to_string();
+        let pattern = events::Pattern::parse(&pattern).expect("a pattern");
+        assert!(pattern.matches(&event), "{event}");
+        for (field, other) in [("account", "210987654321"), ("region", "eu-west-1")] {
+            let mut forwarded = event.clone();
+            forwarded[field] = json!(other);
+            assert!(!pattern.matches(&forwarded), "{forwarded}");
+        }
+    }
+}
+
+const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef";
+
+#[tokio::test(start_paused = true)]
+async fn with_a_key_of_ones_own_no_permission_for_it_is_unused() {
+    for (function, role) in ROLES {
+        let stage = scene(&[("KmsKeyArn", KEY)]).await;
+        let encrypted =
+            stage.stack.of_kind("AWS::SQS::Queue").filter(|(_, queue)| queue.properties["KmsMasterKeyId"] == KEY);
+        assert_eq!(encrypted.count(), 10);
+        tour(&stage, function).await.unwrap_or_else(|why| panic!("{function}: {why}"));
+        let of_key = |permission: &Permission| permission.holder == role && permission.action.starts_with("kms:");
+        let used: BTreeSet<Permission> =
+            stage.world(|world| world.iam.used.iter().filter(|p| of_key(p)).cloned().collect());
+        let given: BTreeSet<Permission> = permissions_of(&stage, role).into_iter().filter(of_key).collect();
+        assert_eq!((used, given.len()), (given.clone(), 2), "{function}");
+        for permission in given {
+            let stage = scene(&[("KmsKeyArn", KEY)]).await;
+            assert!(stage.world(|world| world.iam.revoke(&permission)), "{permission:?}");
+            let why = tour(&stage, function).await.expect_err("a queue without its key");
+            assert!(why.starts_with("denied: kms:"), "{permission:?}: {why}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_subnets_lambda_makes_interfaces_and_no_code_does() {
+    let stage = scene(&[("SubnetIds", "subnet-1,subnet-2"), ("SecurityGroupIds", "sg-1")]).await;
+    for (function, role) in ROLES {
+        let resource =
+            stage.stack.of_kind("AWS::Serverless::Function").find(|(_, found)| found.identity.name == function);
+        let config = resource.expect("a function").1.properties["VpcConfig"].clone();
+        assert_eq!(config, json!({ "SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"] }));
+        let made = permissions_of(&stage, role).into_iter().find(|found| found.action == "ec2:CreateNetworkInterface");
+        assert!(stage.world(|world| world.iam.used.contains(&made.expect("a permission"))));
+    }
+    let own = lambda::arn(INSTANCE_STATE);
+    let by_code = Access::new("ec2:CreateNetworkInterface", "*").knowing("lambda:SourceFunctionArn", [own]);
+    let by_lambda = Access::new("ec2:CreateNetworkInterface", "*");
+    let may = |access: &Access| stage.world(|world| world.iam.roles[ROLES[0].1].allows(access));
+    assert_eq!((may(&by_code), may(&by_lambda)), (false, true));
+    tour(&stage, INSTANCE_STATE).await.expect("the same work");
+}
+
+#[tokio::test(start_paused = true)]
+async fn roles_have_the_boundary_and_the_path_that_are_asked_for() {
+    let boundary = "arn:aws:iam::123456789012:policy/platform/boundary";
+    let stage = scene(&[("PermissionsBoundaryArn", boundary), ("RolePath", "/platform/")]).await;
+    let mut arns = BTreeSet::new();
+    for (_, role) in stage.stack.of_kind("AWS::IAM::Role") {
+        assert_eq!(role.properties["PermissionsBoundary"], boundary);
+        arns.insert(role.identity.attributes["Arn"].clone());
+    }
+    arns.extend(stage.stack.of_kind("AWS::IAM::ManagedPolicy").map(|(_, policy)| policy.identity.reference.clone()));
+    assert_eq!(arns.len(), 5);
+    assert!(arns.iter().all(|arn| arn.contains("/platform/elb-registrar-")), "{arns:?}");
+    tour(&stage, INSTANCE_STATE).await.expect("the same work");
+    let plain = Stage::new();
+    let has_none = |(_, role): (&String, &Resource)| role.properties["PermissionsBoundary"].is_null();
+    assert!(plain.stack.of_kind("AWS::IAM::Role").all(has_none));
+}
+
+/// Returns the metric that an alarm looks at, with the metric's period, and whether the 0 of periods without data is filled in.
+fn watched_by(alarm: &Value) -> (Value, Value, bool) {
+    let Some(queries) = alarm["Metrics"].as_array() else { return (alarm.clone(), alarm["Period"].clone(), false) };
+    let written = queries.iter().find(|query| query["Id"] == "written").expect("a metric");
+    let filled = queries.iter().any(|query| query["Expression"] == "FILL(written, 0)");
+    (written["MetricStat"]["Metric"].clone(), written["MetricStat"]["Period"].clone(), filled)
+}
+
+/// An alarm takes older points for those that are missing: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html>.
+#[tokio::test(start_paused = true)]
+async fn alarms_over_several_periods_fill_in_what_is_not_written() {
+    let stage = Stage::with_settings(&[("SweepAlarmPeriod", "7200")]);
+    let mut of_sweeps = 0;
+    for (id, alarm) in stage.stack.of_kind("AWS::CloudWatch::Alarm") {
+        let alarm = &alarm.properties;
+        let (metric, period, is_filled) = watched_by(alarm);
+        // SQS writes its figures every minute, and those alarms look at a few minutes.
+        let is_written_always = metric["Namespace"] == "AWS/SQS";
+        assert!(alarm["EvaluationPeriods"] == 1 || is_written_always || is_filled, "{id}");
+        let dimensions = metric["Dimensions"].as_array().expect("a list").clone();
+        if metric["Namespace"] == "elb-registrar" && dimensions.iter().any(|dimension| dimension["Value"] == RECONCILE)
+        {
+            assert_eq!(period, json!("7200"), "{id}");
+            of_sweeps += 1;
+        }
+    }
+    assert_eq!(of_sweeps, 6);
+    let missing = &stage.stack.resource("ReconcileMissingAlarm").properties;
+    let when = ["ComparisonOperator", "TreatMissingData"].map(|name| missing[name].clone());
+    assert_eq!((when, &missing["Threshold"]), ([json!("LessThanThreshold"), json!("ignore")], &json!(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_dashboard_has_every_alarm_and_every_metric_of_an_alarm() {
+    for class in ["STANDARD", "INFREQUENT_ACCESS"] {
+        let stage = Stage::with_settings(&[("LogClass", class)]);
+        let body = stage.stack.resource("Dashboard").properties["DashboardBody"].as_str().expect("a text");
+        let body: Value = serde_json::from_str(body).expect("JSON");
+        let widgets = body["widgets"].as_array().expect("a list");
+        let listed = widgets[0]["properties"]["alarms"].as_array().expect("a list");
+        let listed: BTreeSet<&str> = listed.iter().filter_map(Value::as_str).collect();
+        let alarms = || stage.stack.of_kind("AWS::CloudWatch::Alarm");
+        let there: BTreeSet<&str> = alarms().map(|(_, alarm)| alarm.identity.attributes["Arn"].as_str()).collect();
+        assert_eq!(listed, there);
+        let drawn = Value::from(widgets.clone()).to_string();
+        for (id, alarm) in alarms() {
+            let (metric, ..) = watched_by(&alarm.properties);
+            assert!(drawn.contains(metric["MetricName"].as_str().expect("a name")), "{id}");
+            // A log of the other class becomes no metrics: an alarm on one would never ring.
+            assert!(class == "STANDARD" || metric["Namespace"] != "elb-registrar", "{id}");
+        }
+        assert_eq!(there.len(), if class == "STANDARD" { 27 } else { 14 });
+    }
+}
+
+/// The words that the functions write into their log, as they stand in the sources.
+const WORDS: [&str; 6] = [
+    include_str!("../../../functions/registrar/src/report/journal.rs"),
+    include_str!("../../../functions/registrar/src/report/mod.rs"),
+    include_str!("../../../functions/registrar/src/handler/mod.rs"),
+    include_str!("../../../functions/registrar/src/handler/batch.rs"),
+    include_str!("../../../functions/registrar/src/handler/orders.rs"),
+    include_str!("../../../functions/registrar/src/logging.rs"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn saved_queries_ask_for_words_that_the_log_has() {
+    let stage = Stage::new();
+    let written: String = WORDS.concat();
+    let mut queries = 0;
+    for (id, query) in stage.stack.of_kind("AWS::Logs::QueryDefinition") {
+        let text = query.properties["QueryString"].as_str().expect("a text");
+        let asked = text.split('\'').skip(1).step_by(2);
+        let asked = asked.filter(|word| !word.starts_with("i-") && *word != "platform.report");
+        for word in asked.chain(text.contains("/^would be /").then_some("would be {}")) {
+            assert!(written.contains(&format!("\"{word}\"")), "{id}: no function writes {word}");
+        }
+        let groups = query.properties["LogGroupNames"].as_array().expect("a list");
+        let is_there =
+            |name: &&Value| stage.stack.of_kind("AWS::Logs::LogGroup").any(|(_, group)| group.identity.name == **name);
+        assert!(!groups.is_empty() && groups.iter().filter(is_there).count() == groups.len(), "{id}");
+        queries += 1;
+    }
+    assert_eq!(queries, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_dashboards_address_is_that_of_the_stacks_partition() {
+    let url = Stage::new().stack.outputs["DashboardUrl"].clone();
+    let start = "https://console.aws.amazon.com/cloudwatch/home?region=us-east-1#dashboards/dashboard/elb-registrar-";
+    assert!(url.starts_with(start), "{url}");
+    let arn = "arn:aws:";
+    let text = serde_json::to_string(&Template::of_project().document["Resources"]).expect("JSON");
+    assert!(!text.contains(arn), "{arn} is not the partition of every account");
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,7 +145,11 @@ impl AutoScaling {
     ///
     /// # Errors
     /// If the call fails.
-    pub async fn has_hook(&self, group: &AutoScalingGroupName, prefix: &str) -> Result<bool, CallError> {
+    pub async fn has_hook(
+        &self,
+        group: &AutoScalingGroupName,
+        is_ours: impl Fn(&str) -> bool,
+    ) -> Result<bool, CallError> {
         let call = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
         let answer = match once("autoscaling:DescribeLifecycleHooks", call.send()).await {
             Ok(answer) => answer,
@@ -153,7 +157,7 @@ impl AutoScaling {
             Err(error) => return Err(error),
         };
         let mut names = answer.lifecycle_hooks().iter().filter_map(LifecycleHook::lifecycle_hook_name);
-        Ok(names.any(|name| name.starts_with(prefix)))
+        Ok(names.any(is_ours))
     }
 
     /// Restarts the heartbeat timeout of an action. Returns whether the action is still there.

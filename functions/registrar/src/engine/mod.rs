@@ -55,6 +55,7 @@ use protocol::{
     because::Because,
     decide::Attached,
     declaration::Declaration,
+    hook::is_own,
     id::{AutoScalingGroupName, InstanceId},
     instance::Instance,
     member::AttachedBalancers,
@@ -86,6 +87,7 @@ pub struct Engine {
     pub(crate) scope: Scope,
     pub(crate) orphans: Orphans,
     pub(crate) hook_prefix: String,
+    other_hook_prefixes: Vec<String>,
     pub(crate) served: Served,
     pub(crate) storms: Storms,
     pub(crate) last_seen: LastSeen,
@@ -99,7 +101,8 @@ impl Engine {
     pub fn new(clients: Arc<Clients>, mode: Mode, scope: Scope) -> Self {
         let (served, storms, last_seen) = (Served::default(), Storms::default(), LastSeen::default());
         let (orphans, hook_prefix) = (Orphans::Report, Config::default().lifecycle_hook_prefix);
-        Self { clients, mode, scope, orphans, hook_prefix, served, storms, last_seen }
+        let other_hook_prefixes = Vec::new();
+        Self { clients, mode, scope, orphans, hook_prefix, other_hook_prefixes, served, storms, last_seen }
     }
 
     /// Returns the same engine, with what it should do about orphans.
@@ -112,6 +115,16 @@ impl Engine {
     #[must_use]
     pub fn with_hook_prefix(self, hook_prefix: String) -> Self {
         Self { hook_prefix, ..self }
+    }
+
+    /// Returns the same engine, with such beginnings that belong to other deployments.
+    #[must_use]
+    pub fn with_other_hook_prefixes(self, other_hook_prefixes: Vec<String>) -> Self {
+        Self { other_hook_prefixes, ..self }
+    }
+
+    fn is_our_hook(&self, name: &str) -> bool {
+        is_own(name, &self.hook_prefix, &self.other_hook_prefixes)
     }
 
     /// Forgets which stops, starts and storms it has worked on, so that the next event of each is worked on again.
@@ -283,7 +296,7 @@ impl Look<'_> {
             if self.reading.hooked.contains_key(&group) {
                 continue;
             }
-            match self.engine.clients.auto_scaling.has_hook(&group, &self.engine.hook_prefix).await {
+            match self.engine.clients.auto_scaling.has_hook(&group, |name| self.engine.is_our_hook(name)).await {
                 Ok(has_hook) => drop(self.reading.hooked.insert(group, has_hook)),
                 Err(error) => {
                     let its = |instance: &&&Instance| self.group_of(instance).as_ref() == Some(&group);

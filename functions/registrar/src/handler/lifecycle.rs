@@ -9,6 +9,7 @@ use lambda_runtime::LambdaEvent;
 use protocol::{
     call_error::CallError,
     event::{LifecycleAction, NotUnderstood, Place, Told},
+    hook::is_own,
     id::InstanceId,
     time::Timestamp,
     timing::ACTION_FAILED_RETRY,
@@ -31,6 +32,7 @@ pub struct Lifecycle(BehindQueue<LifecycleActions>);
 
 struct LifecycleActions {
     hook_prefix: String,
+    other_hook_prefixes: Vec<String>,
     settings: LifecycleSettings,
 }
 
@@ -39,7 +41,8 @@ impl Lifecycle {
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
         let settings = LifecycleSettings { health_timeout: config.health_timeout, network_drain: config.network_drain };
         let hook_prefix = config.lifecycle_hook_prefix.clone();
-        Self(BehindQueue::new(sdk, config, LifecycleActions { hook_prefix, settings }))
+        let other_hook_prefixes = config.other_hook_prefixes.clone();
+        Self(BehindQueue::new(sdk, config, LifecycleActions { hook_prefix, other_hook_prefixes, settings }))
     }
 
     /// Opens the connections that every event needs: see [`crate::aws::clients::Clients::connect`].
@@ -68,7 +71,14 @@ impl Work for LifecycleActions {
     const COMES_BACK_SOON: bool = true;
 
     fn read(&self, text: &str, place: &Place) -> Result<Told<LifecycleAction>, NotUnderstood> {
-        LifecycleAction::of_text(text, place, &self.hook_prefix)
+        let told = LifecycleAction::of_text(text, place, &self.hook_prefix)?;
+        match &told {
+            // The rule cannot leave it out: of the matchers for one field, one has to match, and not all of them.
+            Told::Look(action) if !is_own(action.hook.as_str(), &self.hook_prefix, &self.other_hook_prefixes) => {
+                Ok(Told::Nothing("the hook belongs to another deployment, whose prefix is longer"))
+            }
+            _ => Ok(told),
+        }
     }
 
     fn told_by_queue(action: LifecycleAction, at: Timestamp) -> LifecycleAction {

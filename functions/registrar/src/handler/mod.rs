@@ -48,7 +48,8 @@ impl Base {
         let clients = Arc::new(Clients::new(sdk));
         let engine = Engine::new(clients.clone(), config.mode, config.scope)
             .with_orphans(config.orphans)
-            .with_hook_prefix(config.lifecycle_hook_prefix.clone());
+            .with_hook_prefix(config.lifecycle_hook_prefix.clone())
+            .with_other_hook_prefixes(config.other_hook_prefixes.clone());
         let source = Source { stack: config.stack.clone(), function };
         Self { clients, engine, source, has_metrics: config.has_metrics }
     }
@@ -102,10 +103,18 @@ fn time_left(deadline: Duration, now: Duration) -> Option<Duration> {
 
 /// Writes a report into the log: one line, or more if a line would have no room for it.
 fn log(report: &Report) {
-    for part in lines(serde_json::to_value(report).unwrap_or_default(), LINE_MAX) {
+    let whole = serde_json::to_string(report).unwrap_or_default();
+    let parts = match whole.len() <= LINE_MAX {
+        true => vec![whole],
+        false => {
+            let parts = lines(serde_json::to_value(report).unwrap_or_default(), LINE_MAX);
+            parts.iter().map(ToString::to_string).collect()
+        }
+    };
+    for part in parts {
         match &report.looked_at {
-            Some(looked_at) => tracing::info!(report = %part, looked_at, "converged"),
-            None => tracing::info!(report = %part, "converged"),
+            Some(looked_at) => tracing::info!(report = part, looked_at, "converged"),
+            None => tracing::info!(report = part, "converged"),
         }
     }
 }

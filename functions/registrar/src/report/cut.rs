@@ -22,10 +22,10 @@ const URGENT: [&str; 4] = ["failed", "needs_a_person", "let_go", "wrong"];
 /// Leaves out of a report what an answer of `most` bytes has no room for, and says where that is. Instances of which there
 /// is something to mend stay longest.
 pub fn fit(report: Value, most: usize) -> Value {
-    let mut head = match report {
-        Value::Object(head) if bytes(&Value::Object(head.clone())) > most => head,
-        report => return report,
-    };
+    if bytes(&report) <= most {
+        return report;
+    }
+    let Value::Object(mut head) = report else { return report };
     let Some(Value::Object(instances)) = head.remove(INSTANCES) else { return Value::Object(head) };
     let lists: Vec<(&str, Vec<Value>)> =
         LISTS.into_iter().filter_map(|name| Some((name, list(head.remove(name)?)))).collect();
@@ -63,10 +63,10 @@ pub fn fit(report: Value, most: usize) -> Value {
 /// Returns a report in parts of `most` bytes at the most, each a report of some of its entries; an entry that is larger is a
 /// part of its own. A report that fits is one part, as it is.
 pub fn lines(report: Value, most: usize) -> Vec<Value> {
-    let mut head = match report {
-        Value::Object(head) if bytes(&Value::Object(head.clone())) > most => head,
-        report => return vec![report],
-    };
+    if bytes(&report) <= most {
+        return vec![report];
+    }
+    let Value::Object(mut head) = report else { return vec![report] };
     let mut entries: Vec<(&str, Option<String>, Value)> = Vec::new();
     for name in LISTS {
         entries.extend(head.remove(name).map(list).unwrap_or_default().into_iter().map(|entry| (name, None, entry)));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_larger_than_a_line_is_a_part_of_its_own() {
+    fn an_entry_larger_than_a_line_is_a_part_of_its_own() {
         let large = json!({ "mode": "enforce", "instances": { "i-1": { "state": "running" }, "i-2": { "why": "x".repeat(900) } } });
         let parts = lines(large, 500);
         assert_eq!(parts.len(), 2);

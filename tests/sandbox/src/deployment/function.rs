@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     events::{self, Target, rule_arn},
-    iam::{Policy, Role},
+    iam::{self, Policy, Role},
     lambda::{self, FunctionSpec, LogSettings},
     sqs,
     world::World,
@@ -90,6 +90,7 @@ pub(super) fn create(world: &mut World, id: &str, name: &str, properties: &mut P
         Some(arn) => role_in(world, &arn)?,
         None => generated_role(world, id, &spec, policies, &events, destination.as_deref())?,
     });
+    network(world, &spec, properties)?;
     lambda::create_function(world, spec);
     for (event, declaration) in &events {
         let of = format!("the event {event} of {id}");
@@ -107,6 +108,29 @@ pub(super) fn create(world: &mut World, id: &str, name: &str, properties: &mut P
             _ => return Err(DeployError(format!("{of}: the type {kind} is not modelled by the sandbox"))),
         }
         settings.finish()?;
+    }
+    Ok(())
+}
+
+/// The permissions without which Lambda refuses a function in subnets (Lambda guide, "Giving Lambda functions access to resources in an
+/// Amazon VPC", <https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions>).
+const OF_INTERFACES: [&str; 3] = ["CreateNetworkInterface", "DescribeNetworkInterfaces", "DeleteNetworkInterface"];
+
+/// Refuses subnets without security groups, and a role with which Lambda cannot make interfaces there. A call's way to AWS is not
+/// modelled.
+fn network(world: &mut World, spec: &FunctionSpec, properties: &mut Properties) -> Result<(), DeployError> {
+    let Some(mut config) = properties.structure("VpcConfig")? else { return Ok(()) };
+    for list in ["SubnetIds", "SecurityGroupIds"] {
+        if config.texts(list)?.iter().all(String::is_empty) {
+            return Err(config.wrong(list, "a list of ids"));
+        }
+    }
+    config.finish()?;
+    for action in OF_INTERFACES {
+        if !iam::role_may(world, spec.role.as_deref(), &format!("ec2:{action}"), "*") {
+            let why = format!("The provided execution role does not have permissions to call {action} on EC2");
+            return Err(DeployError(why));
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{DeployError, STACK, function, intrinsic::Resolver, properties::text_of};
 use crate::{
-    events, iam, lambda, sqs,
+    events, lambda, sqs,
     world::{ACCOUNT, REGION},
 };
 
@@ -30,6 +30,7 @@ fn name_property(kind: &str) -> Option<&'static str> {
         "AWS::IAM::ManagedPolicy" => "ManagedPolicyName",
         "AWS::IAM::Role" => "RoleName",
         "AWS::Logs::LogGroup" => "LogGroupName",
+        "AWS::Logs::QueryDefinition" => "Name",
         "AWS::SQS::Queue" => "QueueName",
         _ => return None,
     })
@@ -45,6 +46,8 @@ impl Identity {
             "AWS::Serverless::Function" => function::binary(id, resource)?,
             _ => given.as_ref().and_then(text_of).unwrap_or_else(|| format!("{STACK}-{id}{}", suffix(resource))),
         };
+        let path = resource["Properties"].get("Path").map(|path| resolver.resolve(path)).transpose()?.flatten();
+        let path = path.as_ref().and_then(text_of).unwrap_or_else(|| "/".to_owned());
         let arn = |service: &str, rest: String| format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}");
         let (reference, attributes) = match kind {
             "AWS::SQS::Queue" => {
@@ -53,14 +56,21 @@ impl Identity {
             }
             "AWS::Serverless::Function" => (name.clone(), vec![("Arn", lambda::arn(&name))]),
             "AWS::Events::Rule" => (name.clone(), vec![("Arn", events::rule_arn(&name))]),
-            "AWS::IAM::Role" => (name.clone(), vec![("Arn", iam::role_arn(&name)), ("RoleId", role_id(&name))]),
+            "AWS::IAM::Role" => (
+                name.clone(),
+                vec![("Arn", format!("arn:aws:iam::{ACCOUNT}:role{path}{name}")), ("RoleId", role_id(&name))],
+            ),
             "AWS::IAM::ManagedPolicy" => {
-                let arn = format!("arn:aws:iam::{ACCOUNT}:policy/{name}");
+                let arn = format!("arn:aws:iam::{ACCOUNT}:policy{path}{name}");
                 (arn.clone(), vec![("PolicyArn", arn)])
             }
             // The ARN ends with an asterisk for the streams in it.
             "AWS::Logs::LogGroup" => (name.clone(), vec![("Arn", arn("logs", format!("log-group:{name}:*")))]),
             "AWS::CloudWatch::Alarm" => (name.clone(), vec![("Arn", arn("cloudwatch", format!("alarm:{name}")))]),
+            "AWS::Logs::QueryDefinition" => {
+                let id = format!("query-{id}");
+                (id.clone(), vec![("QueryDefinitionId", id)])
+            }
             "AWS::CloudWatch::Dashboard"
             | "AWS::Lambda::EventSourceMapping"
             | "AWS::Lambda::Permission"

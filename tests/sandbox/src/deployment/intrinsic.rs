@@ -14,6 +14,8 @@ use crate::world::{ACCOUNT, REGION};
 #[derive(Debug, Default)]
 pub(super) struct Resolver {
     pub(super) parameters: BTreeMap<String, String>,
+    /// The parameters that are lists. An empty one has one element, which is empty.
+    pub(super) lists: BTreeSet<String>,
     pub(super) conditions: BTreeMap<String, bool>,
     /// The resources that are created, by logical id.
     pub(super) identities: BTreeMap<String, Identity>,
@@ -23,8 +25,8 @@ pub(super) struct Resolver {
 
 impl Resolver {
     /// Returns a resolver that knows parameters, and nothing else yet.
-    pub(super) fn of(parameters: BTreeMap<String, String>) -> Self {
-        Self { parameters, ..Self::default() }
+    pub(super) fn of(parameters: BTreeMap<String, String>, lists: BTreeSet<String>) -> Self {
+        Self { parameters, lists, ..Self::default() }
     }
 
     /// Returns a tree without functions. `None` stands for `AWS::NoValue`, which takes the property or the element away.
@@ -133,6 +135,9 @@ impl Resolver {
     fn reference(&self, name: &str) -> Result<Option<Value>, DeployError> {
         if name == "AWS::NoValue" {
             return Ok(None);
+        }
+        if let Some(list) = self.parameters.get(name).filter(|_| self.lists.contains(name)) {
+            return Ok(Some(list.split(',').map(|element| element.trim().into()).collect::<Vec<Value>>().into()));
         }
         if let Some(value) = pseudo_parameter(name).or_else(|| self.parameters.get(name).cloned()) {
             return Ok(Some(value.into()));

@@ -1,6 +1,6 @@
 //! A template's parameters: their values, their defaults, and CloudFormation's refusals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex_lite::Regex;
 use serde_json::{Map, Value};
@@ -21,6 +21,9 @@ const ELEMENTS: [&str; 11] = [
     "NoEcho",
     "Type",
 ];
+
+/// The type of a parameter that is a list, written with commas between its elements.
+const LIST: &str = "CommaDelimitedList";
 
 /// Returns the value of every parameter.
 ///
@@ -57,10 +60,16 @@ pub(super) fn values(
     }
 }
 
+/// Returns the parameters whose value is a list.
+pub(super) fn lists(declared: &Map<String, Value>) -> BTreeSet<String> {
+    let is_list = |declaration: &Value| declaration["Type"] == LIST;
+    declared.iter().filter(|(_, declaration)| is_list(declaration)).map(|(name, _)| name.clone()).collect()
+}
+
 /// Refuses a value that its declaration does not allow.
 fn check(name: &str, value: &str, declaration: &Map<String, Value>) -> Result<(), DeployError> {
     let is_number = match declaration.get("Type").and_then(Value::as_str) {
-        Some("String") => false,
+        Some("String" | LIST) => false,
         Some("Number") => true,
         other => return refuse(format!("the type {other:?} of the parameter {name} is not modelled by the sandbox")),
     };

@@ -10,15 +10,16 @@ use super::{
 };
 use crate::{
     events::{self, Target},
-    iam::{self, BadPolicy, Policy, Role},
+    iam::{BadPolicy, Policy, Role},
     lambda::{self, BatchSettings},
     sqs,
     wire::ApiError,
-    world::World,
+    world::{ACCOUNT, World},
 };
 
 /// Types that have no effect on the functions.
-const WITHOUT_EFFECT: [&str; 3] = ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Logs::LogGroup"];
+const WITHOUT_EFFECT: [&str; 4] =
+    ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Logs::LogGroup", "AWS::Logs::QueryDefinition"];
 
 /// Customer managed policies that were created so far, by ARN.
 pub(super) type Policies = BTreeMap<String, Policy>;
@@ -65,6 +66,7 @@ fn queue(world: &mut World, name: &str, properties: &mut Properties) -> Result<(
         ("FifoQueue", "FifoQueue"),
         ("FifoThroughputLimit", "FifoThroughputLimit"),
         ("KmsDataKeyReusePeriodSeconds", "KmsDataKeyReusePeriodSeconds"),
+        ("KmsMasterKeyId", "KmsMasterKeyId"),
         ("MaximumMessageSize", "MaximumMessageSize"),
         ("MessageRetentionPeriod", "MessageRetentionPeriod"),
         ("ReceiveMessageWaitTimeSeconds", "ReceiveMessageWaitTimeSeconds"),
@@ -243,29 +245,41 @@ fn role(world: &mut World, policies: &Policies, name: &str, properties: &mut Pro
         policy.finish()?;
         role.policies.push(Policy::of_role(&its_name, &document)?);
     }
+    // A boundary only takes away, and nothing says here what. So the sandbox takes it for one that allows what the role needs.
+    if properties.text("PermissionsBoundary")?.is_some_and(|arn| !arn.contains(":policy/")) {
+        return Err(properties.wrong("PermissionsBoundary", "the ARN of a managed policy"));
+    }
+    // The path is in the role's ARN: see `identity`.
     properties.without_effect(&["Description", "MaxSessionDuration", "Path", "RoleName", "Tags"]);
     world.iam.roles.insert(name.to_owned(), role);
     Ok(())
 }
 
-/// Returns whether a trust policy names Lambda. It has no resources, so it cannot be a [`Policy`].
+/// Returns whether a trust policy names Lambda, in this account. It has no resources, so it cannot be a [`Policy`].
 fn trusts_lambda(document: &Value) -> bool {
     let has = |value: &Value, wanted: &str| match value {
         Value::Array(values) => values.iter().filter_map(text_of).any(|text| text == wanted),
         value => value == wanted,
+    };
+    // Lambda says for which account it assumes the role. Another condition is not modelled, so it counts as not met.
+    let is_met = |condition: &Value| match condition {
+        Value::Null => true,
+        condition => *condition == json!({ "StringEquals": { "aws:SourceAccount": ACCOUNT } }),
     };
     let statements = document["Statement"].as_array().map(Vec::as_slice).unwrap_or_default();
     statements.iter().any(|statement| {
         statement["Effect"] == "Allow"
             && has(&statement["Action"], "sts:AssumeRole")
             && has(&statement["Principal"]["Service"], "lambda.amazonaws.com")
+            && is_met(&statement["Condition"])
     })
 }
 
-/// Returns the name of a role that a template made, from its ARN.
+/// Returns the name of a role that a template made, from its ARN, which may have a path.
 pub(super) fn role_in(world: &World, arn: &str) -> Result<String, DeployError> {
-    let known = world.iam.roles.keys().find(|name| iam::role_arn(name) == arn);
-    known.cloned().ok_or_else(|| DeployError(format!("there is no role {arn}")))
+    let name = arn.rsplit('/').next().filter(|_| arn.starts_with(&format!("arn:aws:iam::{ACCOUNT}:role/")));
+    let known = name.filter(|name| world.iam.roles.contains_key(*name));
+    known.map(str::to_owned).ok_or_else(|| DeployError(format!("there is no role {arn}")))
 }
 
 impl From<ApiError> for DeployError {

@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(template.check("Mode", "observe"), Ok(()));
         for (parameter, value, words) in [
             ("Mode", "dry-run", "AllowedValues"),
-            ("HealthTimeout", "5m", "a number"),
+            ("HealthTimeout", "5m", "a whole number"),
             ("Moon", "full", "do not exist"),
         ] {
             let why = template.check(parameter, value).unwrap_err().0;

@@ -80,7 +80,10 @@ impl Template {
     /// See [`super::deploy`].
     pub fn resolve(&self, parameters: &[(&str, &str)]) -> Result<Stack, DeployError> {
         let given = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut resolver = Resolver::of(parameters::values(&self.section("Parameters"), &given)?);
+        let mut resolver = {
+            let declared = self.section("Parameters");
+            Resolver::of(parameters::values(&declared, &given)?, parameters::lists(&declared))
+        };
         resolver.conditions = self.conditions(&resolver)?;
         let declared = self.created(&resolver)?;
         for (id, resource) in &declared {
@@ -98,7 +101,7 @@ impl Template {
 
     /// Returns whether each condition is true. A condition may name another that comes later.
     fn conditions(&self, resolver: &Resolver) -> Result<BTreeMap<String, bool>, DeployError> {
-        let mut resolver = Resolver::of(resolver.parameters.clone());
+        let mut resolver = Resolver::of(resolver.parameters.clone(), resolver.lists.clone());
         let mut left = self.section("Conditions");
         while !left.is_empty() {
             let known: Vec<(String, Result<bool, DeployError>)> =

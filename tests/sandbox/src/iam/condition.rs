@@ -4,8 +4,10 @@
 use super::{Context, pattern, policy::BadPolicy};
 
 /// Keys of which a request has one value.
-const SINGLE: [&str; 11] = [
+const SINGLE: [&str; 13] = [
     "aws:securetransport",
+    "kms:viaservice",
+    "lambda:sourcefunctionarn",
     "aws:requestedregion",
     "aws:principalaccount",
     "aws:principalarn",

@@ -19,10 +19,15 @@ pub use policy::{BadPolicy, Effect, Policy, Principal, Statement};
 
 use crate::{
     clock::Timestamp,
-    sqs,
+    lambda, sqs,
     wire::{ApiError, Request, Service},
-    world::{ACCOUNT, World},
+    world::{ACCOUNT, REGION, World},
 };
+
+/// The condition key of calls that a function's code makes; Lambda's own calls with the function's role do not have it (Lambda guide,
+/// "Using source function ARN to control function access behavior",
+/// <https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html>).
+const SOURCE_FUNCTION: &str = "lambda:SourceFunctionArn";
 
 /// The facts of a request for conditions: keys in small letters, and their values.
 pub type Context = BTreeMap<String, Vec<String>>;
@@ -43,6 +48,14 @@ pub struct State {
 pub struct Role {
     /// Its permissions: the union of these policies.
     pub policies: Vec<Policy>,
+}
+
+impl Role {
+    /// Returns whether its own policies allow an access. Nothing is written down.
+    pub fn allows(&self, access: &Access) -> bool {
+        let policies = self.policies.iter().map(|policy| ("", policy));
+        matches!(decide(policies, "", access), Decision::Allowed(_))
+    }
 }
 
 /// One action of one statement: a permission that can be taken away by itself.
@@ -155,7 +168,8 @@ fn decide<'p>(policies: impl Iterator<Item = (&'p str, &'p Policy)>, caller: &st
 pub(crate) fn check_call(world: &mut World, request: &Request) -> Result<(), ApiError> {
     let Some(function) = world.lambda.function_with_key(&request.access_key) else { return Ok(()) };
     let (Some(role), function) = (function.role.clone(), function.name.clone()) else { return Ok(()) };
-    for access in access::of_call(world, request)? {
+    let of_function = |access: Access| access.knowing(SOURCE_FUNCTION, [lambda::arn(&function)]);
+    for access in access::of_call(world, request)?.into_iter().map(of_function) {
         if let Err(is_explicit) = check(world, &role, access.clone()) {
             return Err(refusal(request.service, &role, &function, &access, is_explicit));
         }
@@ -181,8 +195,30 @@ pub(crate) fn service_may(
     note(world, service, access, decision).is_ok()
 }
 
+/// Returns what else a caller needs for an access: a queue that is encrypted with an operator's own key wants the key, too. (SQS
+/// developer guide, "Key management",
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html>.) The key's own policy is not
+/// modelled: it lets roles of the account be allowed by their policies, and EventBridge send.
+fn key_accesses(world: &World, access: &Access) -> Vec<Access> {
+    let actions: &[&str] = match access.action.as_str() {
+        "sqs:SendMessage" => &["kms:GenerateDataKey", "kms:Decrypt"],
+        "sqs:ReceiveMessage" => &["kms:Decrypt"],
+        _ => &[],
+    };
+    let queue = sqs::name_of_arn(&access.resource).and_then(|name| world.sqs.queue(name));
+    let Some(key) = queue.and_then(|queue| queue.settings.key()) else { return Vec::new() };
+    let via = format!("sqs.{REGION}.amazonaws.com");
+    actions.iter().map(|action| Access::new(action, key).knowing("kms:ViaService", [via.clone()])).collect()
+}
+
 /// Returns an error if it is not allowed. The error's value is true if a statement denies it.
 fn check(world: &mut World, role: &str, access: Access) -> Result<(), bool> {
+    let keys = key_accesses(world, &access);
+    check_one(world, role, access)?;
+    keys.into_iter().try_for_each(|access| check_one(world, role, access))
+}
+
+fn check_one(world: &mut World, role: &str, access: Access) -> Result<(), bool> {
     let caller = role_arn(role);
     let access =
         access.knowing("aws:PrincipalArn", [caller.clone()]).knowing("aws:PrincipalAccount", [ACCOUNT.to_owned()]);

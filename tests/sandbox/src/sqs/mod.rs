@@ -114,7 +114,7 @@ pub fn create_queue(world: &mut World, name: &str, attributes: &[(&str, &str)]) 
     check_name(name, is_fifo)?;
     let mut settings = Settings::default();
     settings.fifo = is_fifo.then(Fifo::default);
-    let settings = changed(world, settings, attributes)?;
+    let settings = changed(world, name, settings, attributes)?;
     if let Some(existing) = world.sqs.queues.get(name) {
         let (old, new) = (existing.settings.texts(), settings.texts());
         return match attributes.iter().find(|(name, _)| old.get(*name) != new.get(*name)) {
@@ -155,7 +155,8 @@ fn check_name(name: &str, is_fifo: bool) -> Result<(), ApiError> {
 /// # Errors
 /// Returns the errors of SetQueueAttributes.
 pub fn set_attributes(world: &mut World, queue: &str, attributes: &[(&str, &str)]) -> Result<(), ApiError> {
-    let settings = changed(world, world.sqs.queue(queue).ok_or_else(no_such_queue)?.settings.clone(), attributes)?;
+    let settings =
+        changed(world, queue, world.sqs.queue(queue).ok_or_else(no_such_queue)?.settings.clone(), attributes)?;
     let now = world.now();
     let found = world.sqs.find(queue)?;
     let is_delay_changed = found.settings.delay != settings.delay;
@@ -347,7 +348,12 @@ fn redrive(world: &mut World, queue: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn changed(world: &World, mut settings: Settings, attributes: &[(&str, &str)]) -> Result<Settings, ApiError> {
+fn changed(
+    world: &World,
+    queue: &str,
+    mut settings: Settings,
+    attributes: &[(&str, &str)],
+) -> Result<Settings, ApiError> {
     for (name, value) in attributes {
         settings.set(name, value)?;
     }
@@ -360,6 +366,9 @@ fn changed(world: &World, mut settings: Settings, attributes: &[(&str, &str)]) -
         Some(dead_letters) if dead_letters.settings.fifo.is_some() != settings.fifo.is_some() => {
             let reason = "Dead-letter queue must be same type of queue as the source.";
             Err(queue::invalid(target, "RedrivePolicy", reason))
+        }
+        Some(dead_letters) if !dead_letters.settings.takes_dead_letters_of(&arn(queue)) => {
+            Err(queue::invalid(target, "RedrivePolicy", "Dead-letter queue does not allow this source queue."))
         }
         Some(_) => Ok(settings),
     }

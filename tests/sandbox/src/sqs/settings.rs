@@ -7,14 +7,15 @@ use serde_json::Value;
 use super::{arn, fifo::Fifo, name_of_arn, queue::invalid};
 use crate::{iam::Policy, wire::ApiError};
 
-/// Attributes that change nothing in the simulation, and are shown as they were set.
-const REMEMBERED: [&str; 5] = [
-    "KmsMasterKeyId",
-    "KmsDataKeyReusePeriodSeconds",
-    "MaximumMessageSize",
-    "RedriveAllowPolicy",
-    "SqsManagedSseEnabled",
-];
+/// The attribute with the key of an operator's own.
+const KEY: &str = "KmsMasterKeyId";
+
+/// The attribute of a dead-letter queue that says which queues may redrive to it.
+const REDRIVE_ALLOWED: &str = "RedriveAllowPolicy";
+
+/// Attributes that are shown as they were set. Two of them have an effect: see [`Settings::key`] and [`Settings::takes_dead_letters_of`].
+const REMEMBERED: [&str; 5] =
+    [KEY, "KmsDataKeyReusePeriodSeconds", "MaximumMessageSize", REDRIVE_ALLOWED, "SqsManagedSseEnabled"];
 
 /// The settings of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,26 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Returns the ARN of the key that senders and receivers need, if the queue is encrypted with an operator's own.
+    pub fn key(&self) -> Option<&str> {
+        self.remembered.get(KEY).map(String::as_str)
+    }
+
+    /// Returns whether a queue may redrive to this one (SQS API reference, SetQueueAttributes, `RedriveAllowPolicy`:
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html>).
+    pub(super) fn takes_dead_letters_of(&self, source_arn: &str) -> bool {
+        let policy: Value =
+            self.remembered.get(REDRIVE_ALLOWED).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        match policy["redrivePermission"].as_str() {
+            None | Some("allowAll") => true,
+            Some("byQueue") => {
+                let sources = policy["sourceQueueArns"].as_array();
+                sources.is_some_and(|sources| sources.iter().any(|arn| arn == source_arn))
+            }
+            Some(_) => false,
+        }
+    }
+
     /// Sets one attribute.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
         match name {
