@@ -226,6 +226,31 @@ mod tests {
         assert_eq!(written, [json!({ "level": "INFO", "message": "converged", "report": report })]);
     }
 
+    /// Returns the sources of this crate.
+    fn sources(folder: &std::path::Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let read = |path: std::path::PathBuf| match path.is_dir() {
+            true => sources(&path),
+            false => vec![std::fs::read_to_string(&path).expect("a text")],
+        };
+        entries.flat_map(read).collect()
+    }
+
+    /// A person reads the log, and `Some(Denied)` is no sentence.
+    #[test]
+    fn no_line_has_a_value_in_rusts_debug_form() {
+        let sources = sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        let lines = sources.iter().flat_map(|source| source.split("tracing::").skip(1));
+        let lines: Vec<&str> = lines.filter_map(|rest| rest.split_once("!(").map(|(_, rest)| rest)).collect();
+        // `(`, `,` or `=` before a question mark is tracing's sign for that form; behind a call, it is Rust's for an error.
+        let is_debug = |line: &str| {
+            let line = line.split(");").next().unwrap_or_default();
+            line.starts_with('?') || line.contains(" ?") || line.contains("{:?}") || line.contains(":?}")
+        };
+        assert!(lines.len() > 30, "the sources of all lines are read");
+        assert_eq!(lines.into_iter().filter(|line| is_debug(line)).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+
     #[test]
     fn a_name_that_is_a_word_of_rust_is_written_plainly() {
         let written = lines(|| tracing::info!(r#type = "t", "m"));
