@@ -1,0 +1,221 @@
+# Made from template.yaml by deploy/terraform_module.py: change the template, whose comments explain it, and run .ci/terraform --write.
+
+resource "aws_cloudwatch_dashboard" "dashboard" {
+  dashboard_name = "${var.name}-Dashboard-${data.aws_region.current.region}"
+  dashboard_body = <<-EOT
+  {
+    "widgets": [
+      {"type": "alarm", "x": 0, "y": 0, "width": 24, "height": 3, "properties": {
+        "title": "Alarms",
+        "alarms": [
+          "${aws_cloudwatch_metric_alarm.instance_state_dead_letters_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.instance_state_rule_dead_letters_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.reconcile_dead_letters_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.order_dead_letters_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.instance_state_denied_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.reconcile_denied_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.instance_state_failed_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.reconcile_failed_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.instance_state_needs_a_person_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.reconcile_needs_a_person_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.reconcile_orphans_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.instance_state_queue_unread_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.instance_state_queue_old_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.instance_state_errors_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.instance_state_throttles_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_dead_letters_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_rule_dead_letters_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_denied_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_failed_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_needs_a_person_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_given_up_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_queue_unread_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_queue_old_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_errors_alarm.arn}",
+          "${aws_cloudwatch_metric_alarm.lifecycle_throttles_alarm.arn}"
+        ]
+      }},
+      {"type": "metric", "x": 0, "y": 3, "width": 12, "height": 6, "properties": {
+        "title": "instance-state: what it did",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Sum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["elb-registrar", "TakenOut", "Stack", "${var.name}", "Function", "instance-state"],
+          ["elb-registrar", "GivenBack", "Stack", "${var.name}", "Function", "instance-state"],
+          ["elb-registrar", "Unhealthy", "Stack", "${var.name}", "Function", "instance-state"],
+          ["elb-registrar", "Waiting", "Stack", "${var.name}", "Function", "instance-state"],
+          ["elb-registrar", "LetGo", "Stack", "${var.name}", "Function", "instance-state"],
+          ["elb-registrar", "NeedsAPerson", "Stack", "${var.name}", "Function", "instance-state"],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "instance-state"],
+          ["elb-registrar", "NotUnderstood", "Stack", "${var.name}", "Function", "instance-state"]
+        ]
+      }},
+      {"type": "metric", "x": 12, "y": 3, "width": 12, "height": 6, "properties": {
+        "title": "reconcile: what it did",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Sum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["elb-registrar", "TakenOut", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "GivenBack", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "Unhealthy", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "Waiting", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "LetGo", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "NeedsAPerson", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "Orphans", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "Pruned", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile"]
+        ]
+      }},
+      {"type": "metric", "x": 0, "y": 9, "width": 12, "height": 6, "properties": {
+        "title": "Seconds from stop to out, and from running to back",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Sum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["elb-registrar", "SecondsToOut", "Stack", "${var.name}", "Function", "instance-state", {"stat": "p50", "label": "to out, p50"}],
+          ["elb-registrar", "SecondsToOut", "Stack", "${var.name}", "Function", "instance-state", {"stat": "Maximum", "label": "to out, Maximum"}],
+          ["elb-registrar", "SecondsToBack", "Stack", "${var.name}", "Function", "instance-state", {"stat": "p50", "label": "to back, p50"}],
+          ["elb-registrar", "SecondsToBack", "Stack", "${var.name}", "Function", "instance-state", {"stat": "Maximum", "label": "to back, Maximum"}],
+          ["elb-registrar", "SecondsToOut", "Stack", "${var.name}", "Function", "reconcile", {"stat": "Maximum", "label": "of many to out, Maximum"}],
+          ["elb-registrar", "SecondsToBack", "Stack", "${var.name}", "Function", "reconcile", {"stat": "Maximum", "label": "of many to back, Maximum"}]
+        ]
+      }},
+      {"type": "metric", "x": 12, "y": 9, "width": 12, "height": 6, "properties": {
+        "title": "Failures by reason",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Sum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "instance-state", "Reason", "Denied", {"label": "instance-state: Denied"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "instance-state", "Reason", "Throttled", {"label": "instance-state: Throttled"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "instance-state", "Reason", "Refused", {"label": "instance-state: Refused"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "instance-state", "Reason", "Unanswered", {"label": "instance-state: Unanswered"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "instance-state", "Reason", "NoRoom", {"label": "instance-state: NoRoom"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "lifecycle", "Reason", "Denied", {"label": "lifecycle: Denied"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "lifecycle", "Reason", "Throttled", {"label": "lifecycle: Throttled"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "lifecycle", "Reason", "Refused", {"label": "lifecycle: Refused"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "lifecycle", "Reason", "Unanswered", {"label": "lifecycle: Unanswered"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "lifecycle", "Reason", "NoRoom", {"label": "lifecycle: NoRoom"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile", "Reason", "Denied", {"label": "reconcile: Denied"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile", "Reason", "Throttled", {"label": "reconcile: Throttled"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile", "Reason", "Refused", {"label": "reconcile: Refused"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile", "Reason", "Unanswered", {"label": "reconcile: Unanswered"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile", "Reason", "NoRoom", {"label": "reconcile: NoRoom"}],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile", "Reason", "Unfinished", {"label": "reconcile: Unfinished"}]
+        ]
+      }},
+      {"type": "metric", "x": 0, "y": 15, "width": 12, "height": 6, "properties": {
+        "title": "Messages, and the age of the oldest",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Maximum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.instance_state_queue.name}", {"label": "instance-state: waiting"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", "${aws_sqs_queue.instance_state_queue.name}", {"label": "instance-state: parked or worked on"}],
+          ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "${aws_sqs_queue.instance_state_queue.name}", {"label": "instance-state: oldest, seconds", "yAxis": "right"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.lifecycle_queue.name}", {"label": "lifecycle: waiting"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", "${aws_sqs_queue.lifecycle_queue.name}", {"label": "lifecycle: held or worked on"}],
+          ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "${aws_sqs_queue.lifecycle_queue.name}", {"label": "lifecycle: oldest, seconds", "yAxis": "right"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.order_queue.name}", {"label": "orders: waiting"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", "${aws_sqs_queue.order_queue.name}", {"label": "orders: worked on"}]
+        ]
+      }},
+      {"type": "metric", "x": 12, "y": 15, "width": 12, "height": 6, "properties": {
+        "title": "Dead letters",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Maximum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.instance_state_dead_letter_queue.name}", {"label": "instance-state: failed or not understood"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.instance_state_rule_dead_letter_queue.name}", {"label": "instance-state rule: not delivered"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.lifecycle_dead_letter_queue.name}", {"label": "lifecycle: failed or not understood"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.lifecycle_rule_dead_letter_queue.name}", {"label": "lifecycle rule: not delivered"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.reconcile_dead_letter_queue.name}", {"label": "reconcile: failed sweeps"}],
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.order_dead_letter_queue.name}", {"label": "orders: failed"}]
+        ]
+      }},
+      {"type": "metric", "x": 0, "y": 21, "width": 12, "height": 6, "properties": {
+        "title": "Calls to AWS",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Sum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["elb-registrar", "Calls", "Stack", "${var.name}", "Function", "instance-state", {"label": "instance-state: calls"}],
+          ["elb-registrar", "CallsThrottled", "Stack", "${var.name}", "Function", "instance-state", {"label": "instance-state: throttled"}],
+          ["elb-registrar", "Calls", "Stack", "${var.name}", "Function", "lifecycle", {"label": "lifecycle: calls"}],
+          ["elb-registrar", "CallsThrottled", "Stack", "${var.name}", "Function", "lifecycle", {"label": "lifecycle: throttled"}],
+          ["elb-registrar", "Calls", "Stack", "${var.name}", "Function", "reconcile", {"label": "reconcile: calls"}],
+          ["elb-registrar", "CallsThrottled", "Stack", "${var.name}", "Function", "reconcile", {"label": "reconcile: throttled"}]
+        ]
+      }},
+      {"type": "metric", "x": 12, "y": 21, "width": 12, "height": 6, "properties": {
+        "title": "Functions",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Sum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["AWS/Lambda", "Invocations", "FunctionName", "${aws_lambda_function.instance_state_function.function_name}", {"label": "instance-state: invocations"}],
+          ["AWS/Lambda", "Errors", "FunctionName", "${aws_lambda_function.instance_state_function.function_name}", {"label": "instance-state: errors"}],
+          ["AWS/Lambda", "Throttles", "FunctionName", "${aws_lambda_function.instance_state_function.function_name}", {"label": "instance-state: throttles"}],
+          ["AWS/Lambda", "Invocations", "FunctionName", "${aws_lambda_function.lifecycle_function.function_name}", {"label": "lifecycle: invocations"}],
+          ["AWS/Lambda", "Errors", "FunctionName", "${aws_lambda_function.lifecycle_function.function_name}", {"label": "lifecycle: errors"}],
+          ["AWS/Lambda", "Throttles", "FunctionName", "${aws_lambda_function.lifecycle_function.function_name}", {"label": "lifecycle: throttles"}],
+          ["AWS/Lambda", "Invocations", "FunctionName", "${aws_lambda_function.reconcile_function.function_name}", {"label": "reconcile: invocations"}],
+          ["AWS/Lambda", "Errors", "FunctionName", "${aws_lambda_function.reconcile_function.function_name}", {"label": "reconcile: errors"}],
+          ["AWS/Lambda", "Throttles", "FunctionName", "${aws_lambda_function.reconcile_function.function_name}", {"label": "reconcile: throttles"}],
+          ["AWS/Lambda", "Duration", "FunctionName", "${aws_lambda_function.instance_state_function.function_name}", {"label": "instance-state: longest, ms", "stat": "Maximum", "yAxis": "right"}],
+          ["AWS/Lambda", "Duration", "FunctionName", "${aws_lambda_function.lifecycle_function.function_name}", {"label": "lifecycle: longest, ms", "stat": "Maximum", "yAxis": "right"}],
+          ["AWS/Lambda", "Duration", "FunctionName", "${aws_lambda_function.reconcile_function.function_name}", {"label": "reconcile: longest, ms", "stat": "Maximum", "yAxis": "right"}]
+        ]
+      }},
+      {"type": "metric", "x": 0, "y": 27, "width": 12, "height": 6, "properties": {
+        "title": "lifecycle: what it did",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Sum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["elb-registrar", "ActionsContinued", "Stack", "${var.name}", "Function", "lifecycle"],
+          ["elb-registrar", "ActionsAbandoned", "Stack", "${var.name}", "Function", "lifecycle"],
+          ["elb-registrar", "ActionsGivenUp", "Stack", "${var.name}", "Function", "lifecycle"],
+          ["elb-registrar", "TakenOut", "Stack", "${var.name}", "Function", "lifecycle"],
+          ["elb-registrar", "GivenBack", "Stack", "${var.name}", "Function", "lifecycle"],
+          ["elb-registrar", "LetGo", "Stack", "${var.name}", "Function", "lifecycle"],
+          ["elb-registrar", "NeedsAPerson", "Stack", "${var.name}", "Function", "lifecycle"],
+          ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "lifecycle"],
+          ["elb-registrar", "NotUnderstood", "Stack", "${var.name}", "Function", "lifecycle"]
+        ]
+      }},
+      {"type": "metric", "x": 12, "y": 27, "width": 12, "height": 6, "properties": {
+        "title": "Seconds that hooks are held, until healthy and until drained",
+        "region": "${data.aws_region.current.region}",
+        "stat": "Sum",
+        "period": 300,
+        "view": "timeSeries",
+        "metrics": [
+          ["elb-registrar", "SecondsToHealthy", "Stack", "${var.name}", "Function", "lifecycle", {"stat": "p50", "label": "to healthy, p50"}],
+          ["elb-registrar", "SecondsToHealthy", "Stack", "${var.name}", "Function", "lifecycle", {"stat": "Maximum", "label": "to healthy, Maximum"}],
+          ["elb-registrar", "SecondsToDrained", "Stack", "${var.name}", "Function", "lifecycle", {"stat": "p50", "label": "to drained, p50"}],
+          ["elb-registrar", "SecondsToDrained", "Stack", "${var.name}", "Function", "lifecycle", {"stat": "Maximum", "label": "to drained, Maximum"}]
+        ]
+      }},
+      {"type": "log", "x": 0, "y": 33, "width": 24, "height": 8, "properties": {
+        "title": "Warnings and errors",
+        "region": "${data.aws_region.current.region}",
+        "view": "table",
+        "query": "SOURCE '${aws_cloudwatch_log_group.instance_state_log_group.name}' | SOURCE '${aws_cloudwatch_log_group.lifecycle_log_group.name}' | SOURCE '${aws_cloudwatch_log_group.reconcile_log_group.name}' | fields @timestamp, level, message, why, @log | filter level in ['WARN', 'ERROR'] | sort @timestamp desc | limit 50"
+      }}
+    ]
+  }
+EOT
+}
