@@ -177,9 +177,20 @@ class Raw(str):
     """An expression of Terraform's, written as it is."""
 
 
+def escaped(value):
+    """A text in which Terraform replaces nothing."""
+    return value.replace("${", "$${").replace("%{", "%%{")
+
+
 def text_of(value):
     """A text in quotation marks, in which nothing is replaced."""
-    return json.dumps(value, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
+    return escaped(json.dumps(value, ensure_ascii=False))
+
+
+def heredoc(text):
+    """A text of several lines. The last one has an end of its own there, which is taken off if the text has none."""
+    lines = "<<-EOT\n" + textwrap.indent(text.rstrip("\n"), "  ") + "\nEOT"
+    return lines if text.endswith("\n") else f"chomp({lines}\n)"
 
 
 class Module:
@@ -240,20 +251,27 @@ class Module:
             return f"join({text_of(argument[0])}, {self.expression(argument[1])})"
         return self.expression(value)
 
+    def pieces(self, value):
+        """The text of Fn::Sub in pieces: what stands there, and the expressions between."""
+        text, own = value if isinstance(value, list) else (value, {})
+        for number, piece in enumerate(re.split(r"\$\{([^}]+)\}", text)):
+            if number % 2 == 0:
+                yield piece, None
+            elif piece.startswith("!"):
+                yield "${" + piece[1:] + "}", None
+            elif piece in own:
+                yield (own[piece], None) if isinstance(own[piece], str) else (None, self.expression(own[piece]))
+            else:
+                yield None, self.attribute(*piece.split(".", 1)) if "." in piece else self.ref(piece)
+
     def template(self, value):
         """The text of Fn::Sub, in Terraform's spelling."""
-        if isinstance(value, list):
-            sys.exit("the module has no word for Fn::Sub with values of its own")
-
-        def replaced(match):
-            name = match[1]
-            if name.startswith("!"):
-                return "$${" + name[1:] + "}"
-            expression = self.attribute(*name.split(".", 1)) if "." in name else self.ref(name)
-            # A text within a text is written without its quotation marks.
-            return expression[1:-1] if expression.startswith('"') else "${" + expression + "}"
-
-        return re.sub(r"\$\{([^}]+)\}", replaced, value)
+        pieces = list(self.pieces(value))
+        if any(text and "\n" in text for text, _ in pieces):
+            return heredoc("".join(escaped(text) if expression is None else "${" + expression + "}" for text, expression in pieces))
+        quoted = (text_of(text)[1:-1] if expression is None else "${" + expression + "}" for text, expression in pieces)
+        # An expression that is a text itself is written without its quotation marks.
+        return '"' + re.sub(r'\$\{"((?:[^"\\{}]|\$\{[^"{}]*\})*)"\}', r"\1", "".join(quoted)) + '"'
 
     def expression(self, value):
         if isinstance(value, Raw):
@@ -263,7 +281,7 @@ class Module:
         if isinstance(value, (int, float)):
             return str(value)
         if isinstance(value, str):
-            return text_of(value)
+            return heredoc(escaped(value)) if "\n" in value else text_of(value)
         if isinstance(value, list):
             return self.list(value)
         if value == NO_VALUE:
@@ -275,13 +293,12 @@ class Module:
             if function == "Fn::GetAtt":
                 return self.attribute(*argument)
             if function == "Fn::Sub":
-                text = self.template(argument)
-                if "\n" in text:
-                    return "<<-EOT\n" + textwrap.indent(text.rstrip("\n"), "  ") + "\nEOT"
-                return '"' + text.replace('"', '\\"') + '"'
+                return self.template(argument)
             if function == "Fn::If":
                 name, then, other = argument
-                return f"{self.condition(name)} ? {self.expression(then)} : {self.expression(other)}"
+                # The second choice can be one itself.
+                more = self.expression(other)
+                return f"{self.condition(name)} ? {self.expression(then)} : " + (f"({more})" if " ? " in more else more)
             if function == "Fn::Join" and isinstance(argument[1], list):
                 return f"join({text_of(argument[0])}, {self.list(argument[1])})"
             if function == "Fn::Split":
@@ -447,11 +464,18 @@ class Module:
         return code, self.after_permissions(properties["Role"]["Fn::GetAtt"][0]), []
 
     def after_permissions(self, role):
-        # Lambda asks at once whether the role may receive. In CloudFormation a role comes with its policies, and in Terraform before them.
-        return ["depends_on = [" + ", ".join(f"aws_iam_role_policy.{name}" for name in self.policies(role)) + "]"]
+        # Lambda asks at once whether the role may receive, and make network interfaces. In CloudFormation a role comes with its policies, and in Terraform
+        # before them.
+        properties = self.resources[role]["Properties"]
+        names = [f"aws_iam_role_policy.{snake(role)}"] if properties.get("Policies") else []
+        names += [f"aws_iam_role_policy_attachment.{self.attachment(role, managed)}" for managed in properties.get("ManagedPolicyArns", [])]
+        return ["depends_on = [\n" + ",\n".join(names) + ",\n]"] if names else []
 
-    def policies(self, role):
-        return [snake(role)] if self.resources[role]["Properties"].get("Policies") else []
+    def attachment(self, role, managed):
+        """The name of the resource that gives a role a managed policy."""
+        if "Fn::If" in managed:
+            managed = managed["Fn::If"][1]
+        return f"{snake(role)}_{snake(managed['Ref'])}" if "Ref" in managed else sys.exit(f"the module has no word for the policy {managed} of {role}")
 
     def role(self, id, properties):
         more = []
@@ -467,14 +491,14 @@ class Module:
             more.append(self.written("aws_iam_role_policy", snake(id), lines))
         for managed in properties.pop("ManagedPolicyArns", []):
             lines = [f"role = {self.address(id)}.name"]
+            label = self.attachment(id, managed)
             if "Fn::If" in managed:
                 name, managed, other = managed["Fn::If"]
                 if other != NO_VALUE:
                     sys.exit(f"the module has no word for a choice of policies of {id}")
                 lines.insert(0, f"count = {self.condition(name)} ? 1 : 0")
             lines.append(f"policy_arn = {self.expression(managed)}")
-            label = snake(managed["Ref"]) if "Ref" in managed else snake(re.findall(r"\w+", str(managed))[-1])
-            more.append(self.written("aws_iam_role_policy_attachment", f"{snake(id)}_{label}", lines))
+            more.append(self.written("aws_iam_role_policy_attachment", label, lines))
         return [], [], more
 
     # --- Variables, locals and outputs ---

@@ -349,8 +349,12 @@ resource "aws_lambda_function" "instance_state_function" {
     system_log_level      = "INFO"
     log_group             = aws_cloudwatch_log_group.instance_state_log_group.name
   }
-  tags       = var.tags
-  depends_on = [aws_iam_role_policy.instance_state_role]
+  tags = var.tags
+  depends_on = [
+    aws_iam_role_policy.instance_state_role,
+    aws_iam_role_policy_attachment.instance_state_role_reading_policy,
+    aws_iam_role_policy_attachment.instance_state_role_changing_policy,
+  ]
 }
 
 resource "aws_lambda_function" "lifecycle_function" {
@@ -388,8 +392,12 @@ resource "aws_lambda_function" "lifecycle_function" {
     system_log_level      = "INFO"
     log_group             = aws_cloudwatch_log_group.lifecycle_log_group.name
   }
-  tags       = var.tags
-  depends_on = [aws_iam_role_policy.lifecycle_role]
+  tags = var.tags
+  depends_on = [
+    aws_iam_role_policy.lifecycle_role,
+    aws_iam_role_policy_attachment.lifecycle_role_reading_policy,
+    aws_iam_role_policy_attachment.lifecycle_role_changing_policy,
+  ]
 }
 
 resource "aws_lambda_function" "reconcile_function" {
@@ -427,8 +435,12 @@ resource "aws_lambda_function" "reconcile_function" {
     system_log_level      = "INFO"
     log_group             = aws_cloudwatch_log_group.reconcile_log_group.name
   }
-  tags       = var.tags
-  depends_on = [aws_iam_role_policy.reconcile_role]
+  tags = var.tags
+  depends_on = [
+    aws_iam_role_policy.reconcile_role,
+    aws_iam_role_policy_attachment.reconcile_role_reading_policy,
+    aws_iam_role_policy_attachment.reconcile_role_changing_policy,
+  ]
 }
 
 resource "aws_lambda_function_event_invoke_config" "reconcile_function_event_invoke_config" {

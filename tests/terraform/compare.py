@@ -43,6 +43,12 @@ OTHERS = {
     "HealthTimeout": (600, None),
     "NetworkDrainTime": (60, None),
     "AlarmTopicArn": ("arn:aws:sns:eu-west-1:123456789012:pager", "pager"),
+    "OtherHookPrefixes": ("other-,third-", "other, third"),
+    "SubnetIds": (["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"], None),
+    "SecurityGroupIds": (["sg-0123456789abcdef0"], None),
+    "PermissionsBoundaryArn": ("arn:aws:iam::123456789012:policy/boundary", "boundary"),
+    "RolePath": ("/platform/", "platform"),
+    "KmsKeyArn": ("arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef", "alias/key"),
 }
 
 # --- CloudFormation: a template with values for its parameters ---------------------------------------------------------------------
@@ -125,11 +131,15 @@ class Stack:
         service, rest = forms[resource["Type"], name]
         return self.place.arn(service, rest, region="" if service == "iam" else None)
 
-    def substituted(self, text):
+    def substituted(self, argument):
+        text, own = argument if isinstance(argument, list) else (argument, {})
+
         def replaced(match):
             name = match[1]
             if name.startswith("!"):
                 return "${" + name[1:] + "}"
+            if name in own:
+                return str(self.resolved(own[name]))
             return str(self.attribute(*name.split(".", 1)) if "." in name else self.ref(name))
 
         return re.sub(r"\$\{([^}]+)\}", replaced, text)
@@ -206,7 +216,8 @@ def of_template(type, properties):
 def structure(value):
     """The inside of a property in the common spelling."""
     if isinstance(value, dict):
-        return {spelled(key): structure(it) for key, it in value.items()}
+        # Terraform does not tell an empty list from none.
+        return {spelled(key): structure(it) for key, it in value.items() if it != []}
     return [structure(it) for it in value] if isinstance(value, list) and value and isinstance(value[0], dict) else sorted_texts(value)
 
 
@@ -358,10 +369,16 @@ class Applied:
 
     def check_order(self, found):
         """A function and its queue wait for the permissions of its role, which are resources of their own in Terraform."""
+        roles = {it["values"]["arn"]: it["values"]["name"] for it in found if it["type"] == "aws_iam_role"}
+        permissions = [it for it in found if it["type"] in ("aws_iam_role_policy", "aws_iam_role_policy_attachment")]
+        functions = {it["values"]["function_name"]: roles[it["values"]["role"]] for it in found if it["type"] == "aws_lambda_function"}
         for it in found:
             if it["type"] in ("aws_lambda_function", "aws_lambda_event_source_mapping"):
-                if not any("aws_iam_role_policy." in name for name in it.get("depends_on", [])):
-                    self.problems.append(f"{it['address']}: is made without waiting for the permissions of its role")
+                role = functions[it["values"]["function_name"]]
+                waits = {name.rpartition("module.elb_registrar.")[2] for name in it.get("depends_on", [])}
+                for permission in permissions:
+                    if permission["values"]["role"] == role and f"{permission['type']}.{permission['name']}" not in waits:
+                        self.problems.append(f"{it['address']}: is made without waiting for {permission['address']}")
 
 
 # --- The comparison ----------------------------------------------------------------------------------------------------------------
@@ -508,7 +525,8 @@ FAULTS = [
     ("main.tf", "batch_size              = 10", 'batch_size = "ten"'),
     ("permissions.tf", "aws_sqs_queue.order_queue.arn", "aws_sqs_queue.orders.arn"),
     ("main.tf", "visibility_timeout_seconds = 1800", "visibility_timeout_seconds = 1801"),
-    ("main.tf", "  depends_on = [aws_iam_role_policy.instance_state_role]\n", ""),
+    ("main.tf", "    aws_iam_role_policy.instance_state_role,\n", ""),
+    ("main.tf", "    aws_iam_role_policy_attachment.instance_state_role_reading_policy,\n", ""),
     ("main.tf", ".fifo", "-x.fifo"),
     ("main.tf", "REGISTRAR_QUEUE_URL ", "REGISTRAR_URL "),
     ("permissions.tf", ":*\"", "\""),
