@@ -4,7 +4,7 @@
 Every resource of the template becomes one of the same name in Terraform's spelling, or the two or three that Terraform has for it. What the translation does not
 know ends the program, so that nothing of the template is left out in silence. Terraform itself (the first argument) formats what is written.
 
-Files that this program does not write (versions.tf, code.tf, README.md) are left as they are. tests/terraform/compare.py then lets Terraform evaluate the module,
+Files that this program does not write (versions.tf, code.tf, README.md) are left as they are. tests/deploy/compare.py then lets Terraform evaluate the module,
 and compares the result with the template. Needs the SAM CLI's Python environment.
 """
 

@@ -475,7 +475,7 @@ def other_value(name, parameter):
         return next(value for value in reversed(parameter["AllowedValues"]) if value != parameter.get("Default"))
     if name in OTHERS:
         return OTHERS[name][0]
-    sys.exit(f"tests/terraform/compare.py needs another value for the parameter {name}, in OTHERS")
+    sys.exit(f"tests/deploy/compare.py needs another value for the parameter {name}, in OTHERS")
 
 
 def scenarios(template):

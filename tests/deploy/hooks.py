@@ -2,25 +2,23 @@
 
     hooks.py TEMPLATE SCHEMA TERRAFORM AWS
 
-Terraform runs against the stand-in of provider.py. The AWS CLI (the folder of its program is AWS) sends its calls to a server of this program, which takes down what they ask for.
+Terraform runs against the stand-in of provider.py. The AWS CLI, whose program is in the
+folder AWS, sends its calls to recorder.py, which takes down what they ask for.
 """
 
 import copy
-import http.server
 import json
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import urllib.parse
 
 import yaml
 
 import compare
 import provider
+from recorder import Recorder
 
 HOOKS = compare.ROOT / "deploy/hooks"
 GROUP = "web-fleet"
@@ -68,42 +66,13 @@ def with_cloudformation(snippet):
 
 
 def with_command_line(folder, snippet):
-    calls = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            calls.append({name: value for name, (value,) in urllib.parse.parse_qs(sent, strict_parsing=True).items()})
-            answer = b"<PutLifecycleHookResponse><PutLifecycleHookResult/></PutLifecycleHookResponse>"
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_):
-            """Says nothing."""
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        given = {
-            "PATH": f"{folder}:{os.environ['PATH']}",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-            "AWS_REGION": "eu-west-1",
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_ACCESS_KEY_ID": "none",
-            "AWS_SECRET_ACCESS_KEY": "none",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
-        }
-        subprocess.run([snippet, GROUP], check=True, env={key: it for key, it in os.environ.items() if not key.startswith("AWS_")} | given)
-        server.shutdown()
-    for call in calls:
+    with Recorder() as recorder:
+        subprocess.run([snippet, GROUP], check=True, env=recorder.environment(folder))
+    for call in recorder.calls:
         if call.pop("Action") != "PutLifecycleHook":
             sys.exit("the AWS CLI makes another call than PutLifecycleHook")
         call.pop("Version")
-    return by_name(calls)
+    return by_name(recorder.calls)
 
 
 def faults(prefix, kinds):
