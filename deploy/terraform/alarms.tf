@@ -21,7 +21,7 @@ resource "aws_cloudwatch_metric_alarm" "instance_state_dead_letters_alarm" {
 
 resource "aws_cloudwatch_metric_alarm" "instance_state_rule_dead_letters_alarm" {
   alarm_name        = "${var.name}-InstanceStateRuleDeadLettersAlarm"
-  alarm_description = "EventBridge could not put events into the queue for a day: look at the policy of InstanceStateQueue. The sweep has served these instances meanwhile."
+  alarm_description = "EventBridge could not put events into the queue. Without permission it gives up at once, otherwise after a day: look at the policy of InstanceStateQueue, and at its key. The sweep serves these instances meanwhile. Redrive the messages when it is put right."
   namespace         = "AWS/SQS"
   metric_name       = "ApproximateNumberOfMessagesVisible"
   dimensions = {
@@ -77,6 +77,7 @@ resource "aws_cloudwatch_metric_alarm" "order_dead_letters_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "instance_state_denied_alarm" {
+  count             = local.has_metrics ? 1 : 0
   alarm_name        = "${var.name}-InstanceStateDeniedAlarm"
   alarm_description = "A permission is missing for instance-state: the log names the action. Nothing is lost, the work is tried again."
   namespace         = "elb-registrar"
@@ -98,6 +99,7 @@ resource "aws_cloudwatch_metric_alarm" "instance_state_denied_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "reconcile_denied_alarm" {
+  count             = local.has_metrics ? 1 : 0
   alarm_name        = "${var.name}-ReconcileDeniedAlarm"
   alarm_description = "A permission is missing for reconcile: the log names the action. Nothing is lost, the work is tried again."
   namespace         = "elb-registrar"
@@ -108,7 +110,7 @@ resource "aws_cloudwatch_metric_alarm" "reconcile_denied_alarm" {
     Reason   = "Denied"
   }
   statistic           = "Sum"
-  period              = 300
+  period              = var.sweep_alarm_period
   evaluation_periods  = 1
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
@@ -119,46 +121,73 @@ resource "aws_cloudwatch_metric_alarm" "reconcile_denied_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "instance_state_failed_alarm" {
-  alarm_name        = "${var.name}-InstanceStateFailedAlarm"
-  alarm_description = "instance-state has failed at something for half an hour: the log names it. It is tried again until it succeeds or becomes a dead letter."
-  namespace         = "elb-registrar"
-  metric_name       = "Failed"
-  dimensions = {
-    Stack    = var.name
-    Function = "instance-state"
-  }
-  statistic           = "Sum"
-  period              = 900
+  count               = local.has_metrics ? 1 : 0
+  alarm_name          = "${var.name}-InstanceStateFailedAlarm"
+  alarm_description   = "instance-state has failed at something for half an hour: the log names it. It is tried again until it succeeds or becomes a dead letter."
   evaluation_periods  = 2
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
   ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
-  tags                = var.tags
+  metric_query {
+    return_data = true
+    id          = "filled"
+    expression  = "FILL(written, 0)"
+    label       = "Failed"
+  }
+  metric_query {
+    id          = "written"
+    return_data = false
+    metric {
+      metric_name = "Failed"
+      namespace   = "elb-registrar"
+      period      = 900
+      stat        = "Sum"
+      dimensions = {
+        Stack    = var.name
+        Function = "instance-state"
+      }
+    }
+  }
+  tags = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "reconcile_failed_alarm" {
-  alarm_name        = "${var.name}-ReconcileFailedAlarm"
-  alarm_description = "reconcile has failed at something for half an hour: the log names it. Every sweep tries again."
-  namespace         = "elb-registrar"
-  metric_name       = "Failed"
-  dimensions = {
-    Stack    = var.name
-    Function = "reconcile"
-  }
-  statistic           = "Sum"
-  period              = 900
+  count               = local.has_metrics ? 1 : 0
+  alarm_name          = "${var.name}-ReconcileFailedAlarm"
+  alarm_description   = "reconcile has failed at something in each of two periods of SweepAlarmPeriod: the log names it. Every sweep tries again."
   evaluation_periods  = 2
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
   ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
-  tags                = var.tags
+  metric_query {
+    return_data = true
+    id          = "filled"
+    expression  = "FILL(written, 0)"
+    label       = "Failed"
+  }
+  metric_query {
+    id          = "written"
+    return_data = false
+    metric {
+      metric_name = "Failed"
+      namespace   = "elb-registrar"
+      period      = var.sweep_alarm_period
+      stat        = "Sum"
+      dimensions = {
+        Stack    = var.name
+        Function = "reconcile"
+      }
+    }
+  }
+  tags = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "instance_state_needs_a_person_alarm" {
+  count             = local.has_metrics ? 1 : 0
   alarm_name        = "${var.name}-InstanceStateNeedsAPersonAlarm"
   alarm_description = "instance-state has found a case that it cannot or must not decide: the log names it, and the reason."
   namespace         = "elb-registrar"
@@ -179,6 +208,7 @@ resource "aws_cloudwatch_metric_alarm" "instance_state_needs_a_person_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "reconcile_needs_a_person_alarm" {
+  count             = local.has_metrics ? 1 : 0
   alarm_name        = "${var.name}-ReconcileNeedsAPersonAlarm"
   alarm_description = "reconcile has found a case that it cannot or must not decide: the log names it, and the reason."
   namespace         = "elb-registrar"
@@ -188,7 +218,7 @@ resource "aws_cloudwatch_metric_alarm" "reconcile_needs_a_person_alarm" {
     Function = "reconcile"
   }
   statistic           = "Sum"
-  period              = 900
+  period              = var.sweep_alarm_period
   evaluation_periods  = 1
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
@@ -199,23 +229,90 @@ resource "aws_cloudwatch_metric_alarm" "reconcile_needs_a_person_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "reconcile_orphans_alarm" {
-  alarm_name        = "${var.name}-ReconcileOrphansAlarm"
-  alarm_description = "Target groups list addresses that no network interface has: the subnet can give them to other hosts, which then receive the traffic. The report in the log names them. Deregister them, or set PruneOrphans=true."
-  namespace         = "elb-registrar"
-  metric_name       = "Orphans"
-  dimensions = {
-    Stack    = var.name
-    Function = "reconcile"
-  }
-  statistic           = "Sum"
-  period              = 900
+  count               = local.has_metrics ? 1 : 0
+  alarm_name          = "${var.name}-ReconcileOrphansAlarm"
+  alarm_description   = "Target groups list addresses that no network interface has: the subnet can give them to other hosts, which then receive the traffic. The report in the log names them. Deregister them, or set PruneOrphans=true."
   evaluation_periods  = 2
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
   ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
+  metric_query {
+    return_data = true
+    id          = "filled"
+    expression  = "FILL(written, 0)"
+    label       = "Orphans"
+  }
+  metric_query {
+    id          = "written"
+    return_data = false
+    metric {
+      metric_name = "Orphans"
+      namespace   = "elb-registrar"
+      period      = var.sweep_alarm_period
+      stat        = "Sum"
+      dimensions = {
+        Stack    = var.name
+        Function = "reconcile"
+      }
+    }
+  }
+  tags = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "reconcile_held_while_running_alarm" {
+  count             = local.has_metrics ? 1 : 0
+  alarm_name        = "${var.name}-ReconcileHeldWhileRunningAlarm"
+  alarm_description = "Instances run, and their tags still hold registrations that they should have back: they get no traffic there. If Mode is observe, nothing gives them back: deploy with Mode=enforce, or register them by hand. In enforce, the report of the sweep in the log says what is in the way."
+  namespace         = "elb-registrar"
+  metric_name       = "HeldWhileRunning"
+  dimensions = {
+    Stack    = var.name
+    Function = "reconcile"
+  }
+  statistic           = "Sum"
+  period              = var.sweep_alarm_period
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
+  ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
   tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "reconcile_missing_alarm" {
+  count               = local.has_metrics ? 1 : 0
+  alarm_name          = "${var.name}-ReconcileMissingAlarm"
+  alarm_description   = "No sweep has come to an end in two periods of SweepAlarmPeriod: is the schedule's rule on, does the function start, and is SweepAlarmPeriod twice as long as ReconcileSchedule is wide? Missed events are found by nothing else."
+  evaluation_periods  = 2
+  threshold           = 1
+  comparison_operator = "LessThanThreshold"
+  treat_missing_data  = "ignore"
+  alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
+  ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
+  metric_query {
+    return_data = true
+    id          = "filled"
+    expression  = "FILL(written, 0)"
+    label       = "Sweeps"
+  }
+  metric_query {
+    id          = "written"
+    return_data = false
+    metric {
+      metric_name = "Sweeps"
+      namespace   = "elb-registrar"
+      period      = var.sweep_alarm_period
+      stat        = "Sum"
+      dimensions = {
+        Stack    = var.name
+        Function = "reconcile"
+      }
+    }
+  }
+  tags = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "instance_state_queue_unread_alarm" {
@@ -257,15 +354,8 @@ resource "aws_cloudwatch_metric_alarm" "instance_state_queue_old_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "instance_state_errors_alarm" {
-  alarm_name        = "${var.name}-InstanceStateErrorsAlarm"
-  alarm_description = "instance-state crashes, runs out of time or memory, or cannot start (a wrong setting). Its messages come back."
-  namespace         = "AWS/Lambda"
-  metric_name       = "Errors"
-  dimensions = {
-    FunctionName = aws_lambda_function.instance_state_function.function_name
-  }
-  statistic           = "Sum"
-  period              = 900
+  alarm_name          = "${var.name}-InstanceStateErrorsAlarm"
+  alarm_description   = "instance-state crashes, runs out of time or memory, or cannot start (a wrong setting). Its messages come back after half an hour."
   evaluation_periods  = 4
   datapoints_to_alarm = 2
   threshold           = 0
@@ -273,26 +363,57 @@ resource "aws_cloudwatch_metric_alarm" "instance_state_errors_alarm" {
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
   ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
-  tags                = var.tags
+  metric_query {
+    return_data = true
+    id          = "filled"
+    expression  = "FILL(written, 0)"
+    label       = "Errors"
+  }
+  metric_query {
+    id          = "written"
+    return_data = false
+    metric {
+      metric_name = "Errors"
+      namespace   = "AWS/Lambda"
+      period      = 900
+      stat        = "Sum"
+      dimensions = {
+        FunctionName = aws_lambda_function.instance_state_function.function_name
+      }
+    }
+  }
+  tags = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "instance_state_throttles_alarm" {
-  alarm_name        = "${var.name}-InstanceStateThrottlesAlarm"
-  alarm_description = "The account's limit of concurrent executions leaves none for instance-state. Each attempt counts as a receive."
-  namespace         = "AWS/Lambda"
-  metric_name       = "Throttles"
-  dimensions = {
-    FunctionName = aws_lambda_function.instance_state_function.function_name
-  }
-  statistic           = "Sum"
-  period              = 900
+  alarm_name          = "${var.name}-InstanceStateThrottlesAlarm"
+  alarm_description   = "The account's limit of concurrent executions leaves none for instance-state. Lambda tries again for half an hour, which counts as one receive of a message; after 16 of them an event is a dead letter. Raise the limit, or free some of it."
   evaluation_periods  = 2
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
   ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
-  tags                = var.tags
+  metric_query {
+    return_data = true
+    id          = "filled"
+    expression  = "FILL(written, 0)"
+    label       = "Throttles"
+  }
+  metric_query {
+    id          = "written"
+    return_data = false
+    metric {
+      metric_name = "Throttles"
+      namespace   = "AWS/Lambda"
+      period      = 900
+      stat        = "Sum"
+      dimensions = {
+        FunctionName = aws_lambda_function.instance_state_function.function_name
+      }
+    }
+  }
+  tags = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "lifecycle_dead_letters_alarm" {
@@ -316,7 +437,7 @@ resource "aws_cloudwatch_metric_alarm" "lifecycle_dead_letters_alarm" {
 
 resource "aws_cloudwatch_metric_alarm" "lifecycle_rule_dead_letters_alarm" {
   alarm_name        = "${var.name}-LifecycleRuleDeadLettersAlarm"
-  alarm_description = "EventBridge could not put lifecycle actions into the queue for a day: look at the policy of LifecycleQueue. Their hooks ran out of time."
+  alarm_description = "EventBridge could not put lifecycle actions into the queue. Without permission it gives up at once, otherwise after a day: look at the policy of LifecycleQueue, and at its key. Their hooks end by their own clocks."
   namespace         = "AWS/SQS"
   metric_name       = "ApproximateNumberOfMessagesVisible"
   dimensions = {
@@ -334,6 +455,7 @@ resource "aws_cloudwatch_metric_alarm" "lifecycle_rule_dead_letters_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "lifecycle_denied_alarm" {
+  count             = local.has_metrics ? 1 : 0
   alarm_name        = "${var.name}-LifecycleDeniedAlarm"
   alarm_description = "A permission is missing for lifecycle: the log names the action. Hooks are held meanwhile, up to their limits."
   namespace         = "elb-registrar"
@@ -355,26 +477,40 @@ resource "aws_cloudwatch_metric_alarm" "lifecycle_denied_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "lifecycle_failed_alarm" {
-  alarm_name        = "${var.name}-LifecycleFailedAlarm"
-  alarm_description = "lifecycle has failed at something for half an hour: the log names it. It is tried again until the hook's limit."
-  namespace         = "elb-registrar"
-  metric_name       = "Failed"
-  dimensions = {
-    Stack    = var.name
-    Function = "lifecycle"
-  }
-  statistic           = "Sum"
-  period              = 900
+  count               = local.has_metrics ? 1 : 0
+  alarm_name          = "${var.name}-LifecycleFailedAlarm"
+  alarm_description   = "lifecycle has failed at something for half an hour: the log names it. It is tried again until the hook's limit."
   evaluation_periods  = 2
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
   ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
-  tags                = var.tags
+  metric_query {
+    return_data = true
+    id          = "filled"
+    expression  = "FILL(written, 0)"
+    label       = "Failed"
+  }
+  metric_query {
+    id          = "written"
+    return_data = false
+    metric {
+      metric_name = "Failed"
+      namespace   = "elb-registrar"
+      period      = 900
+      stat        = "Sum"
+      dimensions = {
+        Stack    = var.name
+        Function = "lifecycle"
+      }
+    }
+  }
+  tags = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "lifecycle_needs_a_person_alarm" {
+  count             = local.has_metrics ? 1 : 0
   alarm_name        = "${var.name}-LifecycleNeedsAPersonAlarm"
   alarm_description = "lifecycle has found a case that it cannot or must not decide, such as a declaration that names no balancer: its launch waits for a person until the hook's time is up. The log names it, and the reason."
   namespace         = "elb-registrar"
@@ -433,44 +569,69 @@ resource "aws_cloudwatch_metric_alarm" "lifecycle_queue_old_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "lifecycle_errors_alarm" {
-  alarm_name        = "${var.name}-LifecycleErrorsAlarm"
-  alarm_description = "lifecycle crashes, runs out of time or memory, or cannot start (a wrong setting). Its messages come back, perhaps too late for their hooks."
-  namespace         = "AWS/Lambda"
-  metric_name       = "Errors"
-  dimensions = {
-    FunctionName = aws_lambda_function.lifecycle_function.function_name
-  }
-  statistic           = "Sum"
-  period              = 900
+  alarm_name          = "${var.name}-LifecycleErrorsAlarm"
+  alarm_description   = "lifecycle crashes, runs out of time or memory, or cannot start (a wrong setting). Its messages come back, perhaps too late for their hooks."
   evaluation_periods  = 2
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
   ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
-  tags                = var.tags
+  metric_query {
+    return_data = true
+    id          = "filled"
+    expression  = "FILL(written, 0)"
+    label       = "Errors"
+  }
+  metric_query {
+    id          = "written"
+    return_data = false
+    metric {
+      metric_name = "Errors"
+      namespace   = "AWS/Lambda"
+      period      = 900
+      stat        = "Sum"
+      dimensions = {
+        FunctionName = aws_lambda_function.lifecycle_function.function_name
+      }
+    }
+  }
+  tags = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "lifecycle_throttles_alarm" {
-  alarm_name        = "${var.name}-LifecycleThrottlesAlarm"
-  alarm_description = "The account's limit of concurrent executions leaves none for lifecycle. Hooks may run out of time."
-  namespace         = "AWS/Lambda"
-  metric_name       = "Throttles"
-  dimensions = {
-    FunctionName = aws_lambda_function.lifecycle_function.function_name
-  }
-  statistic           = "Sum"
-  period              = 900
+  alarm_name          = "${var.name}-LifecycleThrottlesAlarm"
+  alarm_description   = "The account's limit of concurrent executions leaves none for lifecycle. Lambda tries again for twelve minutes before it receives a message anew. Hooks may run out of time."
   evaluation_periods  = 2
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null
   ok_actions          = local.notifies ? [var.alarm_topic_arn] : null
-  tags                = var.tags
+  metric_query {
+    return_data = true
+    id          = "filled"
+    expression  = "FILL(written, 0)"
+    label       = "Throttles"
+  }
+  metric_query {
+    id          = "written"
+    return_data = false
+    metric {
+      metric_name = "Throttles"
+      namespace   = "AWS/Lambda"
+      period      = 900
+      stat        = "Sum"
+      dimensions = {
+        FunctionName = aws_lambda_function.lifecycle_function.function_name
+      }
+    }
+  }
+  tags = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "lifecycle_given_up_alarm" {
+  count             = local.has_metrics ? 1 : 0
   alarm_name        = "${var.name}-LifecycleGivenUpAlarm"
   alarm_description = "An instance was not healthy in time, or could not be drained for certain: its hook was completed all the same. The log names the open registrations."
   namespace         = "elb-registrar"

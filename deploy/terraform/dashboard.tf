@@ -12,27 +12,32 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           "${aws_cloudwatch_metric_alarm.instance_state_rule_dead_letters_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.reconcile_dead_letters_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.order_dead_letters_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.instance_state_denied_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.reconcile_denied_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.instance_state_failed_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.reconcile_failed_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.instance_state_needs_a_person_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.reconcile_needs_a_person_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.reconcile_orphans_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.instance_state_queue_unread_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.instance_state_queue_old_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.instance_state_errors_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.instance_state_throttles_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.lifecycle_dead_letters_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.lifecycle_rule_dead_letters_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.lifecycle_denied_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.lifecycle_failed_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.lifecycle_needs_a_person_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.lifecycle_given_up_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.lifecycle_queue_unread_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.lifecycle_queue_old_alarm.arn}",
           "${aws_cloudwatch_metric_alarm.lifecycle_errors_alarm.arn}",
-          "${aws_cloudwatch_metric_alarm.lifecycle_throttles_alarm.arn}"
+          "${aws_cloudwatch_metric_alarm.lifecycle_throttles_alarm.arn}"${local.has_metrics ? chomp(<<-EOT
+    ,
+      "${aws_cloudwatch_metric_alarm.instance_state_denied_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.reconcile_denied_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.instance_state_failed_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.reconcile_failed_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.instance_state_needs_a_person_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.reconcile_needs_a_person_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.reconcile_orphans_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.lifecycle_denied_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.lifecycle_failed_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.lifecycle_needs_a_person_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.lifecycle_given_up_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.reconcile_held_while_running_alarm[0].arn}",
+      "${aws_cloudwatch_metric_alarm.reconcile_missing_alarm[0].arn}"
+  EOT
+) : ""}
         ]
       }},
       {"type": "metric", "x": 0, "y": 3, "width": 12, "height": 6, "properties": {
@@ -44,6 +49,8 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
         "metrics": [
           ["elb-registrar", "TakenOut", "Stack", "${var.name}", "Function", "instance-state"],
           ["elb-registrar", "GivenBack", "Stack", "${var.name}", "Function", "instance-state"],
+          ["elb-registrar", "WouldTakeOut", "Stack", "${var.name}", "Function", "instance-state", {"label": "would be taken out (observe)"}],
+          ["elb-registrar", "WouldGiveBack", "Stack", "${var.name}", "Function", "instance-state", {"label": "would be given back (observe)"}],
           ["elb-registrar", "Unhealthy", "Stack", "${var.name}", "Function", "instance-state"],
           ["elb-registrar", "Waiting", "Stack", "${var.name}", "Function", "instance-state"],
           ["elb-registrar", "LetGo", "Stack", "${var.name}", "Function", "instance-state"],
@@ -61,12 +68,17 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
         "metrics": [
           ["elb-registrar", "TakenOut", "Stack", "${var.name}", "Function", "reconcile"],
           ["elb-registrar", "GivenBack", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "WouldTakeOut", "Stack", "${var.name}", "Function", "reconcile", {"label": "would be taken out (observe)"}],
+          ["elb-registrar", "WouldGiveBack", "Stack", "${var.name}", "Function", "reconcile", {"label": "would be given back (observe)"}],
           ["elb-registrar", "Unhealthy", "Stack", "${var.name}", "Function", "reconcile"],
           ["elb-registrar", "Waiting", "Stack", "${var.name}", "Function", "reconcile"],
           ["elb-registrar", "LetGo", "Stack", "${var.name}", "Function", "reconcile"],
           ["elb-registrar", "NeedsAPerson", "Stack", "${var.name}", "Function", "reconcile"],
           ["elb-registrar", "Orphans", "Stack", "${var.name}", "Function", "reconcile"],
           ["elb-registrar", "Pruned", "Stack", "${var.name}", "Function", "reconcile"],
+          ["elb-registrar", "WouldPrune", "Stack", "${var.name}", "Function", "reconcile", {"label": "would be pruned (observe)"}],
+          ["elb-registrar", "HeldWhileRunning", "Stack", "${var.name}", "Function", "reconcile", {"label": "held while running"}],
+          ["elb-registrar", "Sweeps", "Stack", "${var.name}", "Function", "reconcile"],
           ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile"]
         ]
       }},
@@ -218,4 +230,133 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
     ]
   }
 EOT
+}
+
+resource "aws_cloudwatch_query_definition" "deeds_query" {
+  name = "${var.name}/what was done"
+  log_group_names = [
+    aws_cloudwatch_log_group.instance_state_log_group.name,
+    aws_cloudwatch_log_group.lifecycle_log_group.name,
+    aws_cloudwatch_log_group.reconcile_log_group.name,
+  ]
+  query_string = chomp(<<-EOT
+  fields @timestamp, message, instance, registration, why
+  | filter message in ['held', 'deregistered', 'registered', 'forgotten']
+  | sort @timestamp desc
+  | limit 1000
+EOT
+  )
+}
+
+resource "aws_cloudwatch_query_definition" "rehearsed_deeds_query" {
+  name = "${var.name}/what enforce would do"
+  log_group_names = [
+    aws_cloudwatch_log_group.instance_state_log_group.name,
+    aws_cloudwatch_log_group.lifecycle_log_group.name,
+    aws_cloudwatch_log_group.reconcile_log_group.name,
+  ]
+  query_string = chomp(<<-EOT
+  fields @timestamp, message, instance, registration, why
+  | filter message like /^would be /
+  | sort @timestamp desc
+  | limit 1000
+EOT
+  )
+}
+
+resource "aws_cloudwatch_query_definition" "instance_query" {
+  name = "${var.name}/one instance"
+  log_group_names = [
+    aws_cloudwatch_log_group.instance_state_log_group.name,
+    aws_cloudwatch_log_group.lifecycle_log_group.name,
+    aws_cloudwatch_log_group.reconcile_log_group.name,
+  ]
+  query_string = chomp(<<-EOT
+  fields @timestamp, level, message, registration, what, hook, result, health, why
+  | filter instance = 'i-0123456789abcdef0' # the id of yours
+  | sort @timestamp asc
+  | limit 1000
+EOT
+  )
+}
+
+resource "aws_cloudwatch_query_definition" "person_query" {
+  name = "${var.name}/what needs a person"
+  log_group_names = [
+    aws_cloudwatch_log_group.instance_state_log_group.name,
+    aws_cloudwatch_log_group.lifecycle_log_group.name,
+    aws_cloudwatch_log_group.reconcile_log_group.name,
+  ]
+  query_string = chomp(<<-EOT
+  filter message = 'needs a person'
+  | stats count(*) as times, min(@timestamp) as first, max(@timestamp) as last by instance, what, why
+  | sort last desc
+EOT
+  )
+}
+
+resource "aws_cloudwatch_query_definition" "failures_query" {
+  name = "${var.name}/what failed"
+  log_group_names = [
+    aws_cloudwatch_log_group.instance_state_log_group.name,
+    aws_cloudwatch_log_group.lifecycle_log_group.name,
+    aws_cloudwatch_log_group.reconcile_log_group.name,
+  ]
+  query_string = chomp(<<-EOT
+  filter message in ['failed', 'nothing could be done', 'cannot start', 'event not understood'] or message like /^panicked/
+  | stats count(*) as times, min(@timestamp) as first, max(@timestamp) as last by message, reason, why
+  | sort last desc
+EOT
+  )
+}
+
+resource "aws_cloudwatch_query_definition" "hooks_query" {
+  name            = "${var.name}/lifecycle hooks"
+  log_group_names = [aws_cloudwatch_log_group.lifecycle_log_group.name]
+  query_string = chomp(<<-EOT
+  fields @timestamp, group, hook, instance, result, why
+  | filter message = 'lifecycle action'
+  | sort @timestamp desc
+  | limit 1000
+EOT
+  )
+}
+
+resource "aws_cloudwatch_query_definition" "sweeps_query" {
+  name            = "${var.name}/sweeps and what they looked at"
+  log_group_names = [aws_cloudwatch_log_group.reconcile_log_group.name]
+  query_string = chomp(<<-EOT
+  fields @timestamp, report.mode, looked_at, report.left.why, report.part
+  | filter message = 'converged' and ispresent(looked_at)
+  | sort @timestamp desc
+  | limit 200
+EOT
+  )
+}
+
+resource "aws_cloudwatch_query_definition" "findings_query" {
+  name            = "${var.name}/what sweeps found wrong"
+  log_group_names = [aws_cloudwatch_log_group.reconcile_log_group.name]
+  query_string = chomp(<<-EOT
+  fields @timestamp, message, instance, registration, what, fate, why
+  | filter message in ['wrong', 'orphan', 'let go']
+  | sort @timestamp desc
+  | limit 1000
+EOT
+  )
+}
+
+resource "aws_cloudwatch_query_definition" "invocations_query" {
+  name = "${var.name}/time and memory of invocations"
+  log_group_names = [
+    aws_cloudwatch_log_group.instance_state_log_group.name,
+    aws_cloudwatch_log_group.lifecycle_log_group.name,
+    aws_cloudwatch_log_group.reconcile_log_group.name,
+  ]
+  query_string = chomp(<<-EOT
+  filter type = 'platform.report'
+  | stats count(*) as invocations, pct(record.metrics.durationMs, 50) as medianMs, max(record.metrics.durationMs) as longestMs, max(record.metrics.maxMemoryUsedMB) as memoryMB by @log
+  | sort invocations desc
+EOT
+  )
 }

@@ -4,10 +4,16 @@ locals {
   # The version of the code, which is a part of its files' names.
   version = "0.1.0"
 
-  enforces       = (var.mode == "enforce")
-  chooses_by_tag = (var.scope == "tagged")
-  traces         = (var.tracing == "Active")
-  notifies       = !(var.alarm_topic_arn == "")
+  enforces        = (var.mode == "enforce")
+  chooses_by_tag  = (var.scope == "tagged")
+  traces          = (var.tracing == "Active")
+  notifies        = !(var.alarm_topic_arn == "")
+  has_metrics     = (var.log_class == "STANDARD")
+  is_in_vpc       = !(join("", var.subnet_ids) == "")
+  has_boundary    = !(var.permissions_boundary_arn == "")
+  has_key         = !(var.kms_key_arn == "")
+  is_in_china     = (data.aws_partition.current.partition == "aws-cn")
+  is_in_gov_cloud = (data.aws_partition.current.partition == "aws-us-gov")
 }
 
 data "aws_caller_identity" "current" {}
@@ -20,6 +26,8 @@ resource "aws_cloudwatch_event_rule" "instance_state_rule" {
   name        = "${var.name}-InstanceStateRule"
   description = "Instances that stop, or run again, for elb-registrar."
   event_pattern = jsonencode({
+    account       = [data.aws_caller_identity.current.account_id]
+    region        = [data.aws_region.current.region]
     source        = ["aws.ec2"]
     "detail-type" = ["EC2 Instance State-change Notification"]
     detail = {
@@ -46,7 +54,8 @@ resource "aws_sqs_queue" "instance_state_queue" {
   name                       = "${var.name}-InstanceStateQueue"
   visibility_timeout_seconds = 1800
   message_retention_seconds  = 1209600
-  sqs_managed_sse_enabled    = true
+  sqs_managed_sse_enabled    = local.has_key ? false : true
+  kms_master_key_id          = local.has_key ? var.kms_key_arn : null
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.instance_state_dead_letter_queue.arn
     maxReceiveCount     = 16
@@ -57,15 +66,20 @@ resource "aws_sqs_queue" "instance_state_queue" {
 resource "aws_sqs_queue" "instance_state_dead_letter_queue" {
   name                      = "${var.name}-InstanceStateDeadLetterQueue"
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = local.has_key ? false : true
+  kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   tags                      = var.tags
 }
 
 resource "aws_sqs_queue" "instance_state_rule_dead_letter_queue" {
   name                      = "${var.name}-InstanceStateRuleDeadLetterQueue"
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = true
-  tags                      = var.tags
+  sqs_managed_sse_enabled   = local.has_key ? false : true
+  kms_master_key_id         = local.has_key ? var.kms_key_arn : null
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "denyAll"
+  })
+  tags = var.tags
 }
 
 resource "aws_sqs_queue_policy" "instance_state_queue_policy" {
@@ -128,6 +142,8 @@ resource "aws_lambda_event_source_mapping" "instance_state_event_source" {
 resource "aws_cloudwatch_log_group" "instance_state_log_group" {
   name              = "${var.name}-InstanceStateLogGroup"
   retention_in_days = var.log_retention_days
+  log_group_class   = var.log_class
+  kms_key_id        = local.has_key ? var.kms_key_arn : null
   tags              = var.tags
 }
 
@@ -135,6 +151,8 @@ resource "aws_cloudwatch_event_rule" "lifecycle_rule" {
   name        = "${var.name}-LifecycleRule"
   description = "Instances that wait at a lifecycle hook of elb-registrar."
   event_pattern = jsonencode({
+    account       = [data.aws_caller_identity.current.account_id]
+    region        = [data.aws_region.current.region]
     source        = ["aws.autoscaling"]
     "detail-type" = ["EC2 Instance-launch Lifecycle Action", "EC2 Instance-terminate Lifecycle Action"]
     detail = {
@@ -165,7 +183,8 @@ resource "aws_sqs_queue" "lifecycle_queue" {
   name                       = "${var.name}-LifecycleQueue"
   visibility_timeout_seconds = 720
   message_retention_seconds  = 1209600
-  sqs_managed_sse_enabled    = true
+  sqs_managed_sse_enabled    = local.has_key ? false : true
+  kms_master_key_id          = local.has_key ? var.kms_key_arn : null
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.lifecycle_dead_letter_queue.arn
     maxReceiveCount     = 1000
@@ -176,15 +195,20 @@ resource "aws_sqs_queue" "lifecycle_queue" {
 resource "aws_sqs_queue" "lifecycle_dead_letter_queue" {
   name                      = "${var.name}-LifecycleDeadLetterQueue"
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = local.has_key ? false : true
+  kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   tags                      = var.tags
 }
 
 resource "aws_sqs_queue" "lifecycle_rule_dead_letter_queue" {
   name                      = "${var.name}-LifecycleRuleDeadLetterQueue"
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = true
-  tags                      = var.tags
+  sqs_managed_sse_enabled   = local.has_key ? false : true
+  kms_master_key_id         = local.has_key ? var.kms_key_arn : null
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "denyAll"
+  })
+  tags = var.tags
 }
 
 resource "aws_sqs_queue_policy" "lifecycle_queue_policy" {
@@ -247,6 +271,8 @@ resource "aws_lambda_event_source_mapping" "lifecycle_event_source" {
 resource "aws_cloudwatch_log_group" "lifecycle_log_group" {
   name              = "${var.name}-LifecycleLogGroup"
   retention_in_days = var.log_retention_days
+  log_group_class   = var.log_class
+  kms_key_id        = local.has_key ? var.kms_key_arn : null
   tags              = var.tags
 }
 
@@ -254,7 +280,8 @@ resource "aws_sqs_queue" "reconcile_queue" {
   name                       = "${var.name}-ReconcileQueue"
   visibility_timeout_seconds = 960
   message_retention_seconds  = 3600
-  sqs_managed_sse_enabled    = true
+  sqs_managed_sse_enabled    = local.has_key ? false : true
+  kms_master_key_id          = local.has_key ? var.kms_key_arn : null
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.reconcile_dead_letter_queue.arn
     maxReceiveCount     = 2
@@ -278,7 +305,8 @@ resource "aws_sqs_queue" "order_queue" {
   fifo_queue                 = true
   visibility_timeout_seconds = 960
   message_retention_seconds  = 1209600
-  sqs_managed_sse_enabled    = true
+  sqs_managed_sse_enabled    = local.has_key ? false : true
+  kms_master_key_id          = local.has_key ? var.kms_key_arn : null
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.order_dead_letter_queue.arn
     maxReceiveCount     = 50
@@ -298,20 +326,24 @@ resource "aws_sqs_queue" "order_dead_letter_queue" {
   name                      = "${var.name}-OrderDeadLetterQueue.fifo"
   fifo_queue                = true
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = local.has_key ? false : true
+  kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   tags                      = var.tags
 }
 
 resource "aws_sqs_queue" "reconcile_dead_letter_queue" {
   name                      = "${var.name}-ReconcileDeadLetterQueue"
   message_retention_seconds = 86400
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = local.has_key ? false : true
+  kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   tags                      = var.tags
 }
 
 resource "aws_cloudwatch_log_group" "reconcile_log_group" {
   name              = "${var.name}-ReconcileLogGroup"
   retention_in_days = var.log_retention_days
+  log_group_class   = var.log_class
+  kms_key_id        = local.has_key ? var.kms_key_arn : null
   tags              = var.tags
 }
 
@@ -328,11 +360,19 @@ resource "aws_lambda_function" "instance_state_function" {
   runtime          = "provided.al2023"
   timeout          = 300
   architectures    = [var.architecture]
+  dynamic "vpc_config" {
+    for_each = local.is_in_vpc ? [true] : []
+    content {
+      subnet_ids         = var.subnet_ids
+      security_group_ids = var.security_group_ids
+    }
+  }
   environment {
     variables = {
       REGISTRAR_MODE                  = var.mode
       REGISTRAR_SCOPE                 = var.scope
       REGISTRAR_LIFECYCLE_HOOK_PREFIX = var.lifecycle_hook_prefix
+      REGISTRAR_OTHER_HOOK_PREFIXES   = var.other_hook_prefixes
       REGISTRAR_PRUNE_ORPHANS         = var.prune_orphans
       REGISTRAR_STACK                 = var.name
       REGISTRAR_QUEUE_URL             = aws_sqs_queue.instance_state_queue.url
@@ -354,6 +394,8 @@ resource "aws_lambda_function" "instance_state_function" {
     aws_iam_role_policy.instance_state_role,
     aws_iam_role_policy_attachment.instance_state_role_reading_policy,
     aws_iam_role_policy_attachment.instance_state_role_changing_policy,
+    aws_iam_role_policy_attachment.instance_state_role_key_policy,
+    aws_iam_role_policy_attachment.instance_state_role_network_policy,
   ]
 }
 
@@ -370,11 +412,19 @@ resource "aws_lambda_function" "lifecycle_function" {
   runtime          = "provided.al2023"
   timeout          = 120
   architectures    = [var.architecture]
+  dynamic "vpc_config" {
+    for_each = local.is_in_vpc ? [true] : []
+    content {
+      subnet_ids         = var.subnet_ids
+      security_group_ids = var.security_group_ids
+    }
+  }
   environment {
     variables = {
       REGISTRAR_MODE                   = var.mode
       REGISTRAR_SCOPE                  = var.scope
       REGISTRAR_LIFECYCLE_HOOK_PREFIX  = var.lifecycle_hook_prefix
+      REGISTRAR_OTHER_HOOK_PREFIXES    = var.other_hook_prefixes
       REGISTRAR_PRUNE_ORPHANS          = var.prune_orphans
       REGISTRAR_STACK                  = var.name
       REGISTRAR_QUEUE_URL              = aws_sqs_queue.lifecycle_queue.url
@@ -397,6 +447,8 @@ resource "aws_lambda_function" "lifecycle_function" {
     aws_iam_role_policy.lifecycle_role,
     aws_iam_role_policy_attachment.lifecycle_role_reading_policy,
     aws_iam_role_policy_attachment.lifecycle_role_changing_policy,
+    aws_iam_role_policy_attachment.lifecycle_role_key_policy,
+    aws_iam_role_policy_attachment.lifecycle_role_network_policy,
   ]
 }
 
@@ -413,11 +465,19 @@ resource "aws_lambda_function" "reconcile_function" {
   runtime          = "provided.al2023"
   timeout          = 900
   architectures    = [var.architecture]
+  dynamic "vpc_config" {
+    for_each = local.is_in_vpc ? [true] : []
+    content {
+      subnet_ids         = var.subnet_ids
+      security_group_ids = var.security_group_ids
+    }
+  }
   environment {
     variables = {
       REGISTRAR_MODE                  = var.mode
       REGISTRAR_SCOPE                 = var.scope
       REGISTRAR_LIFECYCLE_HOOK_PREFIX = var.lifecycle_hook_prefix
+      REGISTRAR_OTHER_HOOK_PREFIXES   = var.other_hook_prefixes
       REGISTRAR_PRUNE_ORPHANS         = var.prune_orphans
       REGISTRAR_STACK                 = var.name
       REGISTRAR_QUEUE_URL             = aws_sqs_queue.reconcile_queue.url
@@ -440,6 +500,8 @@ resource "aws_lambda_function" "reconcile_function" {
     aws_iam_role_policy.reconcile_role,
     aws_iam_role_policy_attachment.reconcile_role_reading_policy,
     aws_iam_role_policy_attachment.reconcile_role_changing_policy,
+    aws_iam_role_policy_attachment.reconcile_role_key_policy,
+    aws_iam_role_policy_attachment.reconcile_role_network_policy,
   ]
 }
 

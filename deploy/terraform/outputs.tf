@@ -97,5 +97,5 @@ output "reconcile_log_group_name" {
 
 output "dashboard_url" {
   description = "Everything at a glance."
-  value       = "https://console.aws.amazon.com/cloudwatch/home?region=${data.aws_region.current.region}#dashboards/dashboard/${aws_cloudwatch_dashboard.dashboard.dashboard_name}"
+  value       = "https://${local.is_in_china ? "console.amazonaws.cn" : (local.is_in_gov_cloud ? "console.amazonaws-us-gov.com" : "console.aws.amazon.com")}/cloudwatch/home?region=${data.aws_region.current.region}#dashboards/dashboard/${aws_cloudwatch_dashboard.dashboard.dashboard_name}"
 }

@@ -1,8 +1,10 @@
 # Made from template.yaml by deploy/terraform_module.py: change the template, whose comments explain it, and run .ci/terraform --write.
 
 resource "aws_iam_role" "instance_state_role" {
-  name        = "${var.name}-InstanceStateRole-${data.aws_region.current.region}"
-  description = "What elb-registrar's function instance-state may do."
+  name                 = "${var.name}-InstanceStateRole-${data.aws_region.current.region}"
+  description          = "What elb-registrar's function instance-state may do."
+  path                 = var.role_path
+  permissions_boundary = local.has_boundary ? var.permissions_boundary_arn : null
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -12,6 +14,11 @@ resource "aws_iam_role" "instance_state_role" {
           Service = "lambda.amazonaws.com"
         }
         Action = "sts:AssumeRole"
+        Condition = {
+          StringEquals = {
+            "aws:SourceAccount" = data.aws_caller_identity.current.account_id
+          }
+        }
       },
     ]
   })
@@ -83,9 +90,23 @@ resource "aws_iam_role_policy_attachment" "instance_state_role_changing_policy" 
   policy_arn = aws_iam_policy.changing_policy[0].arn
 }
 
+resource "aws_iam_role_policy_attachment" "instance_state_role_key_policy" {
+  count      = local.has_key ? 1 : 0
+  role       = aws_iam_role.instance_state_role.name
+  policy_arn = aws_iam_policy.key_policy[0].arn
+}
+
+resource "aws_iam_role_policy_attachment" "instance_state_role_network_policy" {
+  count      = local.is_in_vpc ? 1 : 0
+  role       = aws_iam_role.instance_state_role.name
+  policy_arn = aws_iam_policy.network_policy[0].arn
+}
+
 resource "aws_iam_role" "lifecycle_role" {
-  name        = "${var.name}-LifecycleRole-${data.aws_region.current.region}"
-  description = "What elb-registrar's function lifecycle may do."
+  name                 = "${var.name}-LifecycleRole-${data.aws_region.current.region}"
+  description          = "What elb-registrar's function lifecycle may do."
+  path                 = var.role_path
+  permissions_boundary = local.has_boundary ? var.permissions_boundary_arn : null
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -95,6 +116,11 @@ resource "aws_iam_role" "lifecycle_role" {
           Service = "lambda.amazonaws.com"
         }
         Action = "sts:AssumeRole"
+        Condition = {
+          StringEquals = {
+            "aws:SourceAccount" = data.aws_caller_identity.current.account_id
+          }
+        }
       },
     ]
   })
@@ -178,9 +204,23 @@ resource "aws_iam_role_policy_attachment" "lifecycle_role_changing_policy" {
   policy_arn = aws_iam_policy.changing_policy[0].arn
 }
 
+resource "aws_iam_role_policy_attachment" "lifecycle_role_key_policy" {
+  count      = local.has_key ? 1 : 0
+  role       = aws_iam_role.lifecycle_role.name
+  policy_arn = aws_iam_policy.key_policy[0].arn
+}
+
+resource "aws_iam_role_policy_attachment" "lifecycle_role_network_policy" {
+  count      = local.is_in_vpc ? 1 : 0
+  role       = aws_iam_role.lifecycle_role.name
+  policy_arn = aws_iam_policy.network_policy[0].arn
+}
+
 resource "aws_iam_role" "reconcile_role" {
-  name        = "${var.name}-ReconcileRole-${data.aws_region.current.region}"
-  description = "What elb-registrar's function reconcile may do."
+  name                 = "${var.name}-ReconcileRole-${data.aws_region.current.region}"
+  description          = "What elb-registrar's function reconcile may do."
+  path                 = var.role_path
+  permissions_boundary = local.has_boundary ? var.permissions_boundary_arn : null
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -190,6 +230,11 @@ resource "aws_iam_role" "reconcile_role" {
           Service = "lambda.amazonaws.com"
         }
         Action = "sts:AssumeRole"
+        Condition = {
+          StringEquals = {
+            "aws:SourceAccount" = data.aws_caller_identity.current.account_id
+          }
+        }
       },
     ]
   })
@@ -271,9 +316,22 @@ resource "aws_iam_role_policy_attachment" "reconcile_role_changing_policy" {
   policy_arn = aws_iam_policy.changing_policy[0].arn
 }
 
+resource "aws_iam_role_policy_attachment" "reconcile_role_key_policy" {
+  count      = local.has_key ? 1 : 0
+  role       = aws_iam_role.reconcile_role.name
+  policy_arn = aws_iam_policy.key_policy[0].arn
+}
+
+resource "aws_iam_role_policy_attachment" "reconcile_role_network_policy" {
+  count      = local.is_in_vpc ? 1 : 0
+  role       = aws_iam_role.reconcile_role.name
+  policy_arn = aws_iam_policy.network_policy[0].arn
+}
+
 resource "aws_iam_policy" "reading_policy" {
   name        = "${var.name}-ReadingPolicy-${data.aws_region.current.region}"
   description = "What elb-registrar reads. AWS knows no narrower resource than all for any of these actions."
+  path        = var.role_path
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -311,6 +369,7 @@ resource "aws_iam_policy" "changing_policy" {
   count       = local.enforces ? 1 : 0
   name        = "${var.name}-ChangingPolicy-${data.aws_region.current.region}"
   description = "What elb-registrar changes."
+  path        = var.role_path
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -342,6 +401,61 @@ resource "aws_iam_policy" "changing_policy" {
           "elasticloadbalancing:DeregisterInstancesFromLoadBalancer",
         ]
         Resource = "arn:${data.aws_partition.current.partition}:elasticloadbalancing:${data.aws_region.current.region}:${data.aws_caller_identity.current.account_id}:loadbalancer/*"
+      },
+    ]
+  })
+  tags = var.tags
+}
+
+resource "aws_iam_policy" "key_policy" {
+  count       = local.has_key ? 1 : 0
+  name        = "${var.name}-KeyPolicy-${data.aws_region.current.region}"
+  description = "How elb-registrar reads and writes encrypted messages."
+  path        = var.role_path
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "ReadAndWriteMessages"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource = var.kms_key_arn
+        Condition = {
+          StringLike = {
+            "kms:ViaService" = "sqs.${data.aws_region.current.region}.amazonaws.com*"
+          }
+        }
+      },
+    ]
+  })
+  tags = var.tags
+}
+
+resource "aws_iam_policy" "network_policy" {
+  count       = local.is_in_vpc ? 1 : 0
+  name        = "${var.name}-NetworkPolicy-${data.aws_region.current.region}"
+  description = "How Lambda puts elb-registrar's functions into subnets."
+  path        = var.role_path
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid    = "LetLambdaMakeInterfaces"
+        Effect = "Allow"
+        Action = [
+          "ec2:AssignPrivateIpAddresses",
+          "ec2:CreateNetworkInterface",
+          "ec2:DeleteNetworkInterface",
+          "ec2:DescribeSecurityGroups",
+          "ec2:DescribeVpcs",
+          "ec2:UnassignPrivateIpAddresses",
+        ]
+        Resource = "*"
+        Condition = {
+          Null = {
+            "lambda:SourceFunctionArn" = "true"
+          }
+        }
       },
     ]
   })
