@@ -3,8 +3,9 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
-use end_to_end::{Setting, Stage, places, state_change};
+use end_to_end::{Setting, Stage, places, same_moment, state_change};
 use sandbox::{
+    World,
     auto_scaling::{GroupSpec, HookSpec, LifecycleState},
     deployment::QUEUE,
     ec2::{self, Ipv4Wish, Launch, NewInterface},
@@ -433,4 +434,66 @@ async fn invented_ids_delay_neither_a_termination_nor_a_restart() {
         is_soon(out_after, 12) && is_soon(back_after, 32),
         "out after {out_after:?} s, back after {back_after:?} s"
     );
+}
+
+/// Creates so many target groups, and returns their names.
+fn many_groups(stage: &Stage, count: usize) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|n| format!("g{n}")).collect();
+    names.iter().for_each(|name| _ = stage.instances_group(name));
+    names
+}
+
+// RegisterTargets and DeregisterTargets: 4 calls a second for the whole account
+// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/api-throttling.html>).
+#[tokio::test(start_paused = true)]
+async fn three_hundred_registrations_of_one_instance_delay_no_other() {
+    let stage = Stage::with(same_moment(), &[]);
+    let groups = many_groups(&stage, 300);
+    stage.instance("crowded");
+    groups.iter().for_each(|group| _ = stage.registered("crowded", &format!("tg:{group}")));
+    let own = ["web-1", "web-2", "web-3"];
+    for name in own {
+        stage.instances_group(&format!("of-{name}")).instance(name).registered(name, &format!("tg:of-{name}"));
+    }
+    let ids = own.map(|name| stage.id(name));
+    let is_out = |world: &World| ids.iter().all(|id| places(world, id).is_empty());
+    let begun = stage.world(|world| world.now());
+    stage.stop("crowded");
+    own.iter().for_each(|name| _ = stage.stop(name));
+    stage.until("out", is_out).await;
+    let out = (stage.world(|world| world.now()) - begun).num_seconds();
+    stage.rest().await;
+    assert_eq!((stage.places("crowded").len(), stage.held("crowded").len()), (0, 300));
+    let begun = stage.world(|world| world.now());
+    stage.start("crowded");
+    own.iter().for_each(|name| _ = stage.start(name));
+    stage.until("back", |world| ids.iter().all(|id| !places(world, id).is_empty())).await;
+    let back = (stage.world(|world| world.now()) - begun).num_seconds();
+    assert!(out <= 20 && back <= 40, "out after {out} s, back after {back} s");
+    stage.rest().await;
+    assert_eq!((stage.places("crowded").len(), stage.held("crowded").len()), (300, 0), "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn much_work_for_one_group_holds_up_no_hook_of_another() {
+    let stage = Stage::with(same_moment(), &[]);
+    let groups = many_groups(&stage, 270);
+    stage.addresses_group("edge");
+    let mut busy = GroupSpec::new("busy", &stage.subnet).desired(1);
+    for (number, part) in groups.chunks(90).enumerate() {
+        let names: Vec<String> = part.iter().map(|name| format!("tg:{name}")).collect();
+        let metadata = format!(r#"{{"register": ["{}"]}}"#, names.join(" "));
+        let hook = HookSpec::launching(&format!("elb-registrar-{number}")).heartbeat(3_600);
+        busy = busy.hook(hook.metadata(&metadata));
+    }
+    let hook = HookSpec::launching("elb-registrar-in").heartbeat(3_600).metadata(r#"{"register": ["tg:edge:443"]}"#);
+    let begun = stage.world(|world| world.now());
+    stage.fleet(busy).fleet(GroupSpec::new("innocent", &stage.subnet).desired(1).hook(hook));
+    let is_served = |world: &World| {
+        let arn = elbv2::arn_of(world, "edge").expect("a group");
+        !elbv2::targets(world, &arn).is_empty()
+    };
+    stage.until("served", is_served).await;
+    let took = (stage.world(|world| world.now()) - begun).num_seconds();
+    assert!(took <= 60, "{took} s, of which EC2 and Auto Scaling take up to 40");
 }
