@@ -25,7 +25,7 @@ pub struct Plain(String);
 
 impl Plain {
     /// Makes a text harmless: each character that could move, hide or repaint another is written as its number, `\n` or
-    /// `\u{1b}`. A text that is plain already stays as it is.
+    /// `\u{1b}`. What Unicode calls no character is left out. A text that is plain already stays as it is.
     pub fn of(text: impl fmt::Display) -> Self {
         let mut plain = Writer { text: String::new(), shown: 0, left_out: 0 };
         // A `String` takes everything, so only `text` itself could fail, and then what it has said so far is left.
@@ -81,6 +81,9 @@ struct Writer {
 impl Write for Writer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
+            if is_none(c) {
+                continue;
+            }
             if self.shown == SHOWN_MAX {
                 self.left_out += 1;
                 continue;
@@ -114,9 +117,12 @@ pub fn is_plain(c: char) -> bool {
         | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfffb | 0x110bd | 0x110cd | 0x13430..=0x1343f
         | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff);
     let is_line = matches!(c, '\u{2500}'..='\u{259f}');
-    // The last two of each plane, and 32 more, are no characters. SQS refuses a message for U+FFFE and U+FFFF.
-    let is_none = u32::from(c) & 0xfffe == 0xfffe || matches!(c, '\u{fdd0}'..='\u{fdef}');
-    !(c.is_control() || is_format || is_line || is_none)
+    !(c.is_control() || is_format || is_line || is_none(c))
+}
+
+/// Returns whether a character is none: NUL, the last two of each plane, and 32 more. SQS refuses a message for some of them.
+fn is_none(c: char) -> bool {
+    c == '\0' || u32::from(c) & 0xfffe == 0xfffe || matches!(c, '\u{fdd0}'..='\u{fdef}')
 }
 
 impl Deref for Plain {
@@ -175,12 +181,12 @@ mod tests {
             ("web-1", "web-1"),
             ("Zürich 東京 🙂 [blue] | <b> & \\", "Zürich 東京 🙂 [blue] | <b> & \\"),
             ("web\nweb-2\r\tx", "web\\nweb-2\\r\\tx"),
-            ("\u{1b}[2J\u{9b}31m\u{7}\u{7f}\u{0}", "\\u{1b}[2J\\u{9b}31m\\u{7}\\u{7f}\\u{0}"),
+            ("\u{1b}[2J\u{9b}31m\u{7}\u{7f}", "\\u{1b}[2J\\u{9b}31m\\u{7}\\u{7f}"),
             ("a\u{202e}b\u{2066}c\u{200f}\u{61c}", "a\\u{202e}b\\u{2066}c\\u{200f}\\u{61c}"),
             ("a\u{2028}b\u{2029}c\u{85}", "a\\u{2028}b\\u{2029}c\\u{85}"),
             ("a\u{200b}\u{feff}\u{ad}\u{3164}\u{e0041}", "a\\u{200b}\\u{feff}\\u{ad}\\u{3164}\\u{e0041}"),
             ("x │ web-2 ┆", "x \\u{2502} web-2 \\u{2506}"),
-            ("\u{ffff}\u{fdd0}\u{1fffe}", "\\u{ffff}\\u{fdd0}\\u{1fffe}"),
+            ("a\u{ffff}\u{fdd0}\u{1fffe}\u{0}b", "ab"),
         ] {
             assert_eq!(Plain::of(text), plain, "{text:?}");
             assert_eq!(Plain::of(Plain::of(text)), plain, "twice: {text:?}");

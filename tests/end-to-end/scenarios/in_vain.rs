@@ -12,10 +12,12 @@ use end_to_end::{Stage, places};
 use sandbox::{
     Call, FaultGuard, Options, Span, Verdict,
     auto_scaling::{self, ActionResult, GroupSpec, HookSpec},
+    deployment::LIFECYCLE,
     ec2::{self, InstanceState},
     elbv2::{self, Target},
     events::Delivery,
 };
+use serde_json::json;
 
 /// Registrations that take long.
 struct SlowRegistration {
@@ -250,4 +252,49 @@ async fn a_short_launch_hook_leaves_nothing_of_a_stopped_instance() {
     stage.world(|world| ec2::stop(world, &id)).expect("stopped by an operator");
     stage.sandbox.advance(Duration::from_secs(50)).await;
     assert_eq!(stage.world(|world| places(world, &id)), Vec::<String>::new(), "{}", stage.describe());
+}
+
+/// One invocation takes out an instance that was stopped at its launch hook, for more than a minute, and has another launch.
+#[tokio::test(start_paused = true)]
+async fn what_takes_long_for_one_launch_makes_no_other_reading_fresh() {
+    let stage = Stage::new();
+    stage.instances_group("web");
+    let spec = GroupSpec::new("fleet", &stage.subnet)
+        .tag("elb-registrar:register", "tg:web")
+        .hook(HookSpec::launching("elb-registrar-launch").heartbeat(900))
+        .desired(2);
+    stage.world(|world| world.events.set_delivery(|_| Delivery::Lost));
+    stage.fleet(spec).sandbox.advance(Duration::from_secs(90)).await;
+    let actions = stage.world(|world| world.auto_scaling.actions.clone());
+    let (stopped, other) = (actions[0].instance_id.clone(), actions[1].instance_id.clone());
+    for number in 0..40 {
+        let name = format!("g-{number}");
+        stage.instances_group(&name);
+        stage.world(|world| {
+            let arn = elbv2::arn_of(world, &name).expect("a group");
+            elbv2::register(world, &arn, Target { port: Some(80), ..Target::new(&stopped) }).expect("a target");
+        });
+    }
+    stage.world(|world| ec2::stop(world, &stopped)).expect("a stop");
+    stage.sandbox.advance(Duration::from_secs(60)).await;
+    let _slow = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
+        "DeregisterTargets" => Verdict::Delay(Duration::from_secs(8)),
+        _ => Verdict::Pass,
+    });
+    let begun = |world: &sandbox::World| world.calls.iter().any(|call| call.action == "DeregisterTargets");
+    let record = |action: &auto_scaling::Action| {
+        json!({
+            "messageId": action.token, "receiptHandle": action.token, "eventSource": "aws:sqs",
+            "body": crate::lifecycle::event_of(action).to_string(), "attributes": { "ApproximateReceiveCount": "1" },
+        })
+    };
+    let batch = json!({ "Records": actions.iter().map(record).collect::<Vec<_>>() });
+    let (answer, ()) = tokio::join!(stage.sandbox.invoke(LIFECYCLE, batch), async {
+        stage.until("the other one is taken out", begun).await;
+        stage.world(|world| ec2::stop(world, &other)).expect("a stop");
+    });
+    answer.expect("an answer");
+    let given = |call: &Call| call.action == "RegisterTargets" && call.mentions(&other);
+    let given: Vec<Call> = stage.world(|world| world.calls.iter().filter(|call| given(call)).cloned().collect());
+    assert!(given.is_empty(), "{given:?}");
 }

@@ -283,6 +283,28 @@ async fn what_is_held_for_an_owned_balancer_stays_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_person_removes_stays_removed_though_another_place_is_left_alone() {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").addresses_group("edge").instance("web-1");
+    stage.registered_at("web-1", &["clb:shop", "tg:edge:443=eth0", "tg:web"]).stop_and_rest("web-1").await;
+    stage.tagged("clb:shop", "elb-registrar:ignore", "").start_and_rest("web-1").await;
+    assert_eq!(stage.held("web-1"), ["clb:shop"], "{}", stage.describe());
+    let (id, arn) = (stage.id("web-1"), stage.world(|world| elbv2::arn_of(world, "web")).expect("a group"));
+    let target = elbv2::Target { port: Some(80), ..elbv2::Target::new(&id) };
+    stage.world(|world| elbv2::deregister(world, &arn, target)).expect("a target");
+    for _ in 0..2 {
+        stage.sweep().await.expect("a report");
+        stage.rest().await;
+    }
+    assert_eq!((stage.places("web-1"), stage.held("web-1").len()), (vec!["tg:edge:443=eth0".to_owned()], 1));
+    // Another stop takes what is there, and the ignored place comes back at last.
+    stage.stop_and_rest("web-1").await.start_and_rest("web-1").await;
+    stage.untagged("clb:shop", "elb-registrar:ignore").sweep().await.expect("a report");
+    stage.rest().await;
+    assert_eq!(stage.places("web-1"), ["clb:shop", "tg:edge:443=eth0"], "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_balancer_ignored_for_a_minute_of_a_launch_is_not_forgotten() {
     // The instance waits at its launch hook, from a warm pool, with what it had before.
     let stage = crate::lifecycle::running_fleet(1).await;

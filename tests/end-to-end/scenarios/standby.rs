@@ -241,3 +241,33 @@ async fn a_sweep_reads_members_fifty_a_page_and_no_further() {
     let calls = ["DescribeAutoScalingInstances", "DescribeInstances"].map(|action| count_of_sweeps(&stage, action));
     assert_eq!(calls, [2, 2], "the members in service are not described for it");
 }
+
+/// A wave has sixteen calls.
+#[tokio::test(start_paused = true)]
+async fn a_member_back_in_service_between_two_waves_keeps_the_rest() {
+    let (stage, id) = member_in_service().await;
+    for number in 0..22 {
+        let name = format!("other-{number}");
+        stage.instances_group(&name);
+        stage.world(|world| {
+            let arn = elbv2::arn_of(world, &name).expect("a group");
+            elbv2::register(world, &arn, elbv2::Target { port: Some(80), ..elbv2::Target::new(&id) })
+                .expect("a member");
+        });
+    }
+    enter_standby(&stage, &id);
+    stage.rest().await;
+    let begun = |world: &sandbox::World| world.calls.iter().filter(|call| call.action == "DeregisterTargets").count();
+    let before = stage.world(|world| begun(world));
+    let (report, ()) = tokio::join!(stage.sweep(), async {
+        stage.until("the first wave", |world| begun(world) > before).await;
+        exit_standby(&stage, &id);
+    });
+    report.expect("a report");
+    let taken = stage.world(|world| begun(world)) - before;
+    assert!((1..=17).contains(&taken), "the first wave, and no more: {taken}\n{}", stage.describe());
+    stage.rest().await;
+    stage.sandbox.advance(Duration::from_secs(200)).await;
+    stage.sweep().await.expect("a report");
+    assert_eq!(stage.world(|world| places(world, &id)).len(), 25, "{}", stage.describe());
+}

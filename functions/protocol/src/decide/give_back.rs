@@ -38,10 +38,24 @@ pub struct GiveBack {
     pub forget: Vec<HeldTag>,
     /// Tags that can be deleted as soon as what they hold is registered, if the instance still runs then.
     pub forget_when_given: Vec<HeldTag>,
+    /// Tags of which a part is settled, and the rest stays held for longer. The rest has to be held apart before they can
+    /// be deleted. Otherwise they would give back for ever what a person deregisters.
+    pub split: Vec<HeldTag>,
+    /// What no other tag holds of the rest: it has to be written into tags of its own.
+    pub hold_apart: BTreeSet<Registration>,
     /// When to look again; `None` if all is settled.
     pub look_again: Option<Duration>,
     /// Whether the registrations follow their addresses, from another instance that holds them.
     pub is_followed: bool,
+}
+
+impl GiveBack {
+    /// Returns whether a registration stays held, though a tag that has it is deleted.
+    pub fn keeps(&self, registration: &Registration) -> bool {
+        let waiting = self.left_alone.iter().chain(&self.away).chain(&self.stuck);
+        let is_let_go = self.let_go.iter().any(|(let_go, _)| let_go == registration);
+        !is_let_go && waiting.map(|(waiting, _)| waiting).any(|waiting| waiting == registration)
+    }
 }
 
 /// How long an address is still drained.
@@ -128,6 +142,7 @@ pub fn give_back(
         let forgettable = forgettable(held, &decision);
         decision.forget_when_given = forgettable.when_given.into_iter().filter(|_| may_be_forgotten_at_once).collect();
         decision.forget = forgettable.now;
+        (decision.split, decision.hold_apart) = (forgettable.split, forgettable.apart);
     }
     decision.look_again = look_again(&decision, settled_in);
     decision
@@ -197,6 +212,10 @@ struct Forgettable {
     now: Vec<HeldTag>,
     /// Tags of which some registrations are about to be made.
     when_given: Vec<HeldTag>,
+    /// Tags of which some registrations are settled, and the others wait for a person or another owner.
+    split: Vec<HeldTag>,
+    /// What only those tags hold of the others.
+    apart: BTreeSet<Registration>,
 }
 
 fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
@@ -205,15 +224,24 @@ fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
     let settled: BTreeSet<&Registration> = in_place.chain(given_up).collect();
     let given = decision.register.iter().map(|(registration, _)| registration);
     let settled_soon: BTreeSet<&Registration> = settled.iter().copied().chain(given).collect();
+    let waiting = decision.left_alone.iter().chain(&decision.away).chain(&decision.stuck);
+    let waiting: BTreeSet<&Registration> = waiting.map(|(registration, _)| registration).collect();
     let mut forgettable = Forgettable::default();
-    for tag in held.tags.into_iter().filter(|tag| tag.malformed.is_empty()) {
+    let mut kept: BTreeSet<Registration> = BTreeSet::new();
+    for tag in held.tags {
         let are_all_in = |these: &BTreeSet<&Registration>| tag.registrations.iter().all(|r| these.contains(r));
+        let is_any_in = |these: &BTreeSet<&Registration>| tag.registrations.iter().any(|r| these.contains(r));
+        let is_split = tag.registrations.iter().all(|r| settled.contains(r) || waiting.contains(r));
         match (are_all_in(&settled), are_all_in(&settled_soon)) {
+            _ if !tag.malformed.is_empty() => kept.extend(tag.registrations),
             (true, _) => forgettable.now.push(tag),
             (false, true) => forgettable.when_given.push(tag),
-            (false, false) => {}
+            (false, false) if is_split && is_any_in(&settled) => forgettable.split.push(tag),
+            (false, false) => kept.extend(tag.registrations),
         }
     }
+    let rest = forgettable.split.iter().flat_map(|tag| &tag.registrations).filter(|r| waiting.contains(r));
+    forgettable.apart = rest.filter(|registration| !kept.contains(*registration)).cloned().collect();
     forgettable
 }
 

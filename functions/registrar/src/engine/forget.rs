@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::{
     call_error::CallError,
     decide::GiveBack,
-    held::{HeldTag, Stamp, tags_to_hold},
+    held::{HeldTag, Stamp, room, tags_to_hold},
     id::InstanceId,
     instance::Instance,
     registration::Registration,
@@ -29,6 +29,9 @@ impl Look<'_> {
     /// soon lose the address by which its registrations are known.
     pub(super) async fn forget(&mut self, decisions: &mut [(&Instance, GiveBack)]) {
         let has_time = self.engine.clients.budget.has_time();
+        if has_time {
+            self.hold_apart(decisions).await;
+        }
         if has_time && self.reading.running.is_to_be_renewed() {
             self.keep_tags_unless_running(decisions).await;
         }
@@ -53,16 +56,43 @@ impl Look<'_> {
         for (id, registrations, result) in results.into_iter().flatten() {
             match result {
                 Ok(()) => {
-                    for registration in &registrations {
+                    for registration in registrations.iter().filter(|forgotten| !decisions[&id].keeps(forgotten)) {
                         let why = forget_why(decisions[&id], registration);
                         self.notes.journal.deed(&id, Action::Forget, registration, why);
                     }
                 }
                 Err(error) => self.notes.call_failed(&id, None, &error),
             }
-            forgotten.entry(id).or_default().extend(registrations);
+            let of_tags = registrations.into_iter().filter(|registration| !decisions[&id].keeps(registration));
+            forgotten.entry(id.clone()).or_default().extend(of_tags);
         }
         self.hold_again_unless_running(forgotten, &instances).await;
+    }
+
+    /// Writes into tags of its own what stays held for longer of tags whose other registrations are settled. Those tags can
+    /// be deleted then. Without room for one more, they stay.
+    async fn hold_apart(&self, decisions: &mut [(&Instance, GiveBack)]) {
+        let stamp = Stamp { taken_at: self.reading.at, nonce: fastrand::u32(..) };
+        let mut by_content: BTreeMap<Vec<(String, String)>, Vec<InstanceId>> = BTreeMap::new();
+        for (instance, decision) in decisions.iter_mut().filter(|(_, decision)| !decision.split.is_empty()) {
+            let tags = tags_to_hold(&decision.hold_apart, stamp);
+            match tags.len() {
+                0 => decision.forget.append(&mut decision.split),
+                needed if needed > room(&instance.tags) => {}
+                _ => by_content.entry(tags).or_default().push(instance.id.clone()),
+            }
+        }
+        let mut written: BTreeSet<InstanceId> = BTreeSet::new();
+        for (tags, ids) in by_content {
+            let ec2 = &self.engine.clients.ec2;
+            let call = async |ids: Vec<InstanceId>| ec2.tag(&ids, &tags).await;
+            // If they cannot be written, the tags stay as they are, and the next look tries again.
+            let outcomes = of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await);
+            written.extend(outcomes.into_iter().filter(|(_, outcome)| outcome.is_ok()).map(|(id, _)| id));
+        }
+        for (_, decision) in decisions.iter_mut().filter(|(instance, _)| written.contains(&instance.id)) {
+            decision.forget.append(&mut decision.split);
+        }
     }
 
     /// Reads again the instances whose tags had registrations at addresses, and holds those registrations anew if an

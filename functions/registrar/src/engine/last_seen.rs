@@ -73,3 +73,35 @@ pub(super) fn with_what_it_had(before: &Instance, now: &Instance) -> Instance {
     interfaces.iter_mut().for_each(|interface| interface.prefixes.clear());
     Instance { vpc: before.vpc.clone(), interfaces, tags, ..now.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::instance::Interface;
+
+    use super::*;
+    use crate::testing::{at, instance};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_remembered_prefix_is_not_the_instances_any_more() {
+        let eth0 = Interface {
+            id: "eni-00".into(),
+            vpc: Some("vpc-1".into()),
+            device_index: 0,
+            network_card_index: 0,
+            ipv4: vec![("10.0.0.10".parse().unwrap(), true)],
+            ipv6: Vec::new(),
+            controller: None,
+            prefixes: vec!["10.0.0.32/28".parse().unwrap()],
+        };
+        let leaving = Instance { state: State::ShuttingDown, interfaces: vec![eth0], ..instance("i-1") };
+        let of = |instance: Instance| Described { at: at(0), instances: [(instance.id.clone(), instance)].into() };
+        let seen = LastSeen::default();
+        seen.note(&of(leaving.clone()));
+        let mut ended = of(Instance { state: State::Terminated, interfaces: Vec::new(), ..leaving });
+        assert_eq!(seen.complete(&mut ended), ["i-1".into()].into());
+        let now = &ended.instances["i-1"];
+        let (own, delegated) = ("10.0.0.10".parse().unwrap(), "10.0.0.35".parse().unwrap());
+        // Another interface can have the prefix by now, and no call finds it by an address in it.
+        assert!(now.owns(own) && !now.owns(delegated), "{now:?}");
+    }
+}
