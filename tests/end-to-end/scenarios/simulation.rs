@@ -345,3 +345,58 @@ async fn the_checkers_see_more_calls_than_a_change_may_cost() {
     let more = Cost { calls: cost.bound() + 1, ..cost };
     assert_found(sandbox.with(|world| more.violation(world)), Promise::CostFollowsTheChange, "the most");
 }
+
+/// Each is drawn for few runs, so a test shows that the simulated AWS does not refuse it.
+#[test]
+fn what_few_fleets_have_takes_part_in_a_run() {
+    let name = || "web-1".to_owned();
+    let step = |at, deed| Step { at, deed };
+    let mut plan = plan(vec![
+        step(120, Deed::Delegate(name())),
+        step(120, Deed::Add(name(), "tg:edge:9443=prefix".to_owned())),
+        step(120, Deed::AttachFar(name())),
+        step(120, Deed::Add(name(), "tg:far:443=eth1".to_owned())),
+        step(120, Deed::LeaveRoom(name(), 5)),
+        step(120, Deed::Heartbeat(30)),
+        step(200, Deed::Stop(name())),
+        step(300, Deed::Copy(name(), "copy-1".to_owned())),
+        step(400, Deed::Start(name())),
+    ]);
+    plan.group.has_hooks = true;
+    plan.balancers.push(Balancer { name: "far".to_owned(), kind: BalancerKind::Far, ..plan.balancers[1].clone() });
+    let outcome = simulation::run(&plan).expect("no promise is broken");
+    let calls = |action: &str, id: &str| {
+        let lines = outcome.log.lines();
+        lines.filter(|line| line.contains(action) && line.contains(&format!(".Id={id}"))).count()
+    };
+    for address in ["10.0.0.1", "172.16.0."] {
+        let (taken, given) = (calls(":DeregisterTargets ", address), calls(":RegisterTargets ", address));
+        assert!(taken >= 1 && given >= 1, "{address}: {taken} {given}");
+    }
+    let described = outcome.log.matches("is older than the instance").count();
+    assert!(described >= 1, "the copy's tags are named: {}", outcome.log);
+    let (mut untaggable, mut full) = (plan.clone(), plan);
+    untaggable.strikes = vec![simulation::plan::Strike::Untaggable(1)];
+    full.strikes = vec![simulation::plan::Strike::Full("edge")];
+    for plan in [untaggable, full] {
+        let outcome = simulation::run(&plan).expect("no promise is broken");
+        assert!(outcome.struck.contains_key("lasting"), "{plan}");
+    }
+}
+
+#[test]
+fn each_oddity_is_drawn_in_some_plans() {
+    let plans: Vec<Plan> = (0..300).map(draw::plan).collect();
+    let has = |is_it: fn(&Deed) -> bool| plans.iter().filter(|plan| plan.steps.iter().any(|s| is_it(&s.deed))).count();
+    for (word, count) in [
+        ("prefix", has(|deed| matches!(deed, Deed::Delegate(_)))),
+        ("far interface", has(|deed| matches!(deed, Deed::AttachFar(_)))),
+        ("controller", has(|deed| matches!(deed, Deed::Control(_, false)))),
+        ("overruled controller", has(|deed| matches!(deed, Deed::Control(_, true)))),
+        ("little room", has(|deed| matches!(deed, Deed::LeaveRoom(..)))),
+        ("copy", has(|deed| matches!(deed, Deed::Copy(..)))),
+        ("short hooks", has(|deed| matches!(deed, Deed::Heartbeat(_)))),
+    ] {
+        assert!((5..150).contains(&count), "{word}: {count} of 300");
+    }
+}

@@ -1,12 +1,13 @@
 //! Does each step of a plan, as people and groups do it, and tells the reference what should be from then on.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use sandbox::{
     World,
-    auto_scaling::{self, LifecycleState},
+    auto_scaling::{self, HookSpec, LifecycleState, Transition},
     deployment::RECONCILE,
-    ec2, elb, elbv2, lambda,
+    ec2::{self, Launch, NewInterface, Prefix},
+    elb, elbv2, lambda,
     wire::ApiError,
 };
 use serde_json::json;
@@ -82,6 +83,9 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
         }
         Deed::Heed(name) => {
             let id = id_of(world, name)?;
+            if is_controlled(world, &id) {
+                return None;
+            }
             ec2::remove_tag(world, &id, "elb-registrar:ignore");
             ledger.guarded.remove(&id).map(drop)
         }
@@ -96,6 +100,60 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
         }
         Deed::Delete(name) => delete(world, name),
         Deed::MoveFloating(from, to) => move_floating(world, from, to, ledger, reference),
+        Deed::Delegate(name) => {
+            let eth0 = world.ec2.instance(&id_of(world, name)?)?.eth0()?;
+            let (eth0, last) = (eth0.id.clone(), eth0.ipv4.first()?.octets()[3]);
+            // A block of its own for each instance.
+            let base = Ipv4Addr::new(10, 0, 0, 128 + 16 * (last % 8));
+            done(ec2::delegate_prefix(world, &eth0, Prefix::V4(base, 28)))
+        }
+        Deed::AttachFar(name) => {
+            let id = id_of(world, name)?;
+            let far = world.ec2.subnets.values().find(|subnet| subnet.cidr.0 == FAR_SUBNET)?.id.clone();
+            let interface = ec2::create_interface(world, &far, NewInterface::default()).ok()?;
+            done(ec2::attach_interface(world, &interface, &id, 1, 0))
+        }
+        Deed::Control(name, is_overruled) => {
+            let id = id_of(world, name)?;
+            ec2::set_tag(world, &id, CONTROLLER, "");
+            match is_overruled {
+                true => ec2::set_tag(world, &id, MANAGE, ""),
+                false => drop(ledger.guarded.entry(id).or_insert(world.now())),
+            }
+            Some(())
+        }
+        Deed::LeaveRoom(name, room) => {
+            let id = id_of(world, name)?;
+            let own = world.ec2.instance(&id)?.tags.keys().filter(|key| !key.starts_with("aws:")).count();
+            for number in own..TAGS_MAX.saturating_sub(*room) {
+                ec2::set_tag(world, &id, &format!("team-{number}"), "");
+            }
+            Some(())
+        }
+        Deed::Copy(original, name) => {
+            let original = world.ec2.instance(&id_of(world, original)?)?.clone();
+            let (subnet, new) = (original.subnet_id.clone(), fleet::interface_in(world, &original.subnet_id));
+            let tags = original.tags.iter().filter(|(key, _)| !key.starts_with("aws:") && *key != "Name");
+            let launch = Launch::new(&subnet).tag("Name", name).interface(0, 0, new);
+            let launch = tags.fold(launch, |launch, (key, value)| launch.tag(key, value));
+            let id = ec2::launch(world, launch).ok()?;
+            let is_ignored = original.tags.contains_key("elb-registrar:ignore");
+            if is_ignored || is_controlled(world, &id) {
+                ledger.guarded.insert(id, world.now());
+            }
+            Some(())
+        }
+        Deed::Heartbeat(seconds) => {
+            let hooks: Vec<_> = world.auto_scaling.groups.get(fleet::GROUP)?.hooks.values().cloned().collect();
+            for hook in hooks {
+                let spec = match hook.transition {
+                    Transition::Launching => HookSpec::launching(&hook.name).metadata(r#"{"timeout_seconds": 900}"#),
+                    Transition::Terminating => HookSpec::terminating(&hook.name),
+                };
+                auto_scaling::put_hook(world, fleet::GROUP, spec.heartbeat(*seconds)).ok()?;
+            }
+            Some(())
+        }
         Deed::Sweep => done(lambda::invoke_async(world, RECONCILE, json!({}))),
     }
 }
@@ -152,13 +210,43 @@ fn address_of(world: &World, id: &str, arn: &str, word: &str) -> Option<IpAddr> 
     match (word, is_ipv6) {
         ("eth0", false) => eth0.ipv4.first().map(|address| (*address).into()),
         ("eth0", true) => eth0.ipv6.first().map(|(address, _)| (*address).into()),
+        ("prefix", _) => match eth0.prefixes.first()? {
+            // Neither the first nor the last of its block.
+            Prefix::V4(base, _) => Some(Ipv4Addr::from(u32::from(*base) + 3).into()),
+            Prefix::V6(..) => None,
+        },
+        ("eth1", _) => {
+            let instance = world.ec2.instance(id)?;
+            let far = instance.interfaces.iter().find(|interface| interface.vpc_id != instance.vpc_id)?;
+            far.ipv4.first().map(|address| (*address).into())
+        }
         _ => eth0.ipv4.get(1).map(|address| (*address).into()),
     }
+}
+
+/// The tag of an instance on which ECS registers what runs there, and that by which an operator overrules it.
+const CONTROLLER: &str = "AmazonECSManaged";
+const MANAGE: &str = "elb-registrar:manage";
+
+/// Tags that an instance can have (EC2 guide, "Tag restrictions").
+const TAGS_MAX: usize = 50;
+
+/// The first address of the subnet in the other network.
+const FAR_SUBNET: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 0);
+
+/// Returns whether a controller registers what runs on an instance, and no operator has overruled it.
+fn is_controlled(world: &World, id: &str) -> bool {
+    let tags = world.ec2.instance(id).map(|instance| &instance.tags);
+    tags.is_some_and(|tags| tags.contains_key(CONTROLLER) && !tags.contains_key(MANAGE))
 }
 
 /// Adds a place to the tag with an instance's declarations.
 pub fn declare(world: &mut World, name: &str, place: &str) -> Option<()> {
     let id = id_of(world, name)?;
+    // What is declared there would be converged, and nothing else.
+    if is_controlled(world, &id) {
+        return None;
+    }
     let entry = entry_at(world, name, place)?;
     // A literal address is written as an address.
     let text = place.replace("=floating", &format!("={}", entry.id));

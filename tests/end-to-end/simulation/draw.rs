@@ -72,6 +72,7 @@ pub fn plan(seed: u64) -> Plan {
     let instances = instances(&mut fleet, &balancers);
     let steps = steps(&mut World::dice(seed, "steps"), &instances, &balancers);
     let steps = together(&mut World::dice(seed, "together"), steps, &instances);
+    let steps = oddities(&mut World::dice(seed, "oddities"), steps, &instances, &balancers);
     let group = group(&mut World::dice(seed, "group"), &balancers);
     let end = steps.last().map_or(FIRST_STEP_AT, |step| step.at) + 120;
     let mut faults = World::dice(seed, "faults");
@@ -80,7 +81,7 @@ pub fn plan(seed: u64) -> Plan {
         weather: weather(&mut World::dice(seed, "weather")),
         deliveries: deliveries(&mut faults),
         orders: orders(&mut World::dice(seed, "orders")),
-        strikes: strikes(&mut faults, end),
+        strikes: [lasting(&mut World::dice(seed, "lasting"), &instances), strikes(&mut faults, end)].concat(),
         balancers,
         instances,
         group,
@@ -236,6 +237,58 @@ fn together(dice: &mut Rng, steps: Vec<Step>, instances: &[Instance]) -> Vec<Ste
             deeds.into_iter().map(move |deed| Step { at, deed })
         })
         .collect()
+}
+
+/// Adds what few fleets have, each to few runs: prefixes and interfaces in another network, controllers, tags of other teams, short
+/// hooks, and copies. All but the copies are there before the first step.
+fn oddities(dice: &mut Rng, mut steps: Vec<Step>, instances: &[Instance], balancers: &[Balancer]) -> Vec<Step> {
+    let named = |kinds: &[BalancerKind]| {
+        let found = balancers.iter().find(|balancer| kinds.contains(&balancer.kind));
+        found.map(|balancer| balancer.name.clone())
+    };
+    let mut first: Vec<Deed> = Vec::new();
+    for instance in instances {
+        let name = || instance.name.clone();
+        let is_plain = !instance.is_renewed && !instance.has_other_interfaces;
+        if let Some(group) = named(&[BalancerKind::Addresses]).filter(|_| chance(dice, 10) && is_plain) {
+            first.extend([Deed::Delegate(name()), Deed::Add(name(), format!("tg:{group}:9443=prefix"))]);
+        }
+        let far = named(&[BalancerKind::Far, BalancerKind::FarInZone]);
+        if let Some(group) = far.filter(|_| chance(dice, 20) && is_plain) {
+            first.extend([Deed::AttachFar(name()), Deed::Add(name(), format!("tg:{group}:443=eth1"))]);
+        }
+        let is_declared = |step: &Step| matches!(&step.deed, Deed::Declare(of, _) if *of == instance.name);
+        if chance(dice, 8) && instance.declares.is_empty() && !steps.iter().any(is_declared) {
+            first.push(Deed::Control(name(), chance(dice, 50)));
+        }
+        if chance(dice, 10) {
+            first.push(Deed::LeaveRoom(name(), dice.usize(5..=8)));
+        }
+    }
+    if chance(dice, 15) {
+        first.push(Deed::Heartbeat(one_of(dice, &[30, 45, 60])));
+    }
+    for number in 1..=usize::from(chance(dice, 15)) + usize::from(chance(dice, 5)) {
+        let (copy, last) = (format!("copy-{number}"), steps.last().map_or(FIRST_STEP_AT, |step| step.at));
+        let at = dice.u64(FIRST_STEP_AT..=last + 60);
+        let original = instances[dice.usize(..instances.len())].name.clone();
+        let mut deeds = vec![Deed::Copy(original, copy.clone())];
+        if chance(dice, 50) {
+            deeds.extend([Deed::Stop(copy.clone()), Deed::Start(copy)]);
+        }
+        let later = deeds.into_iter().zip(0..).map(|(deed, number)| Step { at: at + 45 * number, deed });
+        steps.extend(later);
+    }
+    steps.sort_by_key(|step| step.at);
+    first.into_iter().map(|deed| Step { at: FIRST_STEP_AT - 10, deed }).chain(steps).collect()
+}
+
+/// In few runs an instance may not be tagged, or a target group is full, as long as the faults last.
+fn lasting(dice: &mut Rng, instances: &[Instance]) -> Vec<Strike> {
+    let number = 1 + dice.usize(..instances.len());
+    let untaggable = chance(dice, 6).then(|| Strike::Untaggable(u64::try_from(number).unwrap_or(1)));
+    let full = chance(dice, 8).then(|| Strike::Full(one_of(dice, &["web", "edge", "api", "pods"])));
+    untaggable.into_iter().chain(full).collect()
 }
 
 /// Returns a frequent sequel, so that functions of both deeds are at work at once: a start after a stop, with or without a sweep

@@ -1,6 +1,6 @@
 //! Sets the stage for a plan: networks, balancers, strangers, instances, and the Auto Scaling group of its members.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use sandbox::{
     Options, Span, World,
@@ -13,6 +13,9 @@ use sandbox::{
 
 use super::plan::{Balancer, BalancerKind, Group, Guardian, Instance, Plan, Weather};
 use crate::Stage;
+
+/// The first address of the subnet that Amazon Elastic VMware Service has.
+const VMWARE_SUBNET: Ipv4Addr = Ipv4Addr::new(10, 0, 200, 0);
 
 /// The name of the Auto Scaling group.
 pub const GROUP: &str = "fleet";
@@ -123,11 +126,15 @@ fn group(group: &Group, subnet: &str) -> GroupSpec {
     }
 }
 
+/// Returns a primary interface in a subnet: with an IPv6 address if the subnet has some.
+pub fn interface_in(world: &World, subnet: &str) -> NewInterface {
+    let has_ipv6 = world.ec2.subnets.get(subnet).is_some_and(|subnet| subnet.ipv6_cidr.is_some());
+    NewInterface { ipv6_count: usize::from(has_ipv6), primary_ipv6: has_ipv6, ..NewInterface::default() }
+}
+
 fn launch(world: &mut World, instance: &Instance, subnet: &str) -> Result<(), ApiError> {
     let secondary = usize::from(instance.has_floating);
-    let new = NewInterface { ipv6_count: 0, secondary_ipv4_count: secondary, ..NewInterface::default() };
-    let has_ipv6 = world.ec2.subnets.get(subnet).is_some_and(|subnet| subnet.ipv6_cidr.is_some());
-    let new = NewInterface { ipv6_count: usize::from(has_ipv6), primary_ipv6: has_ipv6, ..new };
+    let new = NewInterface { secondary_ipv4_count: secondary, ..interface_in(world, subnet) };
     let launch = Launch::new(subnet).tag("Name", &instance.name).interface(0, 0, new);
     let launch = match instance.has_other_interfaces {
         true => launch.interface(1, 0, NewInterface::default()).interface(0, 1, NewInterface::default()),
@@ -158,6 +165,14 @@ fn add_strangers(
     let task = ec2::create_interface(world, subnet, NewInterface::default())?;
     let task = world.ec2.interfaces[&task].ipv4[0];
     elbv2::register(world, &arn, Target::new(task))?;
+    // A host of VMware, which no interface of EC2 shows.
+    let network = world.ec2.subnets[subnet].vpc_id.clone();
+    let of_vmware = match world.ec2.subnets.values().find(|subnet| subnet.cidr.0 == VMWARE_SUBNET) {
+        Some(subnet) => subnet.id.clone(),
+        None => ec2::create_subnet(world, &network, "us-east-1a", &format!("{VMWARE_SUBNET}/24")),
+    };
+    ec2::use_subnet_for_vmware(world, &of_vmware);
+    elbv2::register(world, &arn, Target::new(Ipv4Addr::from(u32::from(VMWARE_SUBNET) + 7)))?;
     let theirs = elbv2::create_target_group(world, TargetGroupSpec::addresses(&format!("{name}-twin"), twin, 443))?;
     let ours: Vec<_> = world.ec2.instances.values().filter_map(|history| history.current().primary_ipv4()).collect();
     let in_subnet = world.ec2.subnets[twin_subnet].cidr.0.octets();

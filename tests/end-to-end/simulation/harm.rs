@@ -41,13 +41,31 @@ pub struct Strikes {
     seen: usize,
     /// Calls of each spell, or of a strike's action, so far.
     of_spell: Vec<usize>,
+    /// The ids of instances that may not be tagged.
+    untaggable: Vec<String>,
     struck: Struck,
 }
 
 impl Strikes {
-    /// Returns the strikes of a plan that begins at a time.
-    pub fn new(strikes: &[Strike], start: Timestamp, struck: Struck) -> Self {
-        Self { strikes: strikes.to_vec(), start, seen: 0, of_spell: vec![0; strikes.len()], struck }
+    /// Returns the strikes of a plan that begins at a time, with the ids of instances that may not be tagged.
+    pub fn new(strikes: &[Strike], start: Timestamp, untaggable: Vec<String>, struck: Struck) -> Self {
+        Self { strikes: strikes.to_vec(), start, seen: 0, of_spell: vec![0; strikes.len()], untaggable, struck }
+    }
+
+    /// Returns the refusal of a call that is refused for as long as the faults last.
+    fn lasting(&self, call: &Call) -> Option<ApiError> {
+        if call.action == "CreateTags" && self.untaggable.iter().any(|id| call.mentions(id)) {
+            return Some(ApiError::receiver(403, "UnauthorizedOperation", "not this one"));
+        }
+        let parameter = |(name, value): &(String, String), group: &str| {
+            name == "TargetGroupArn" && value.contains(&format!(":targetgroup/{group}/"))
+        };
+        let is_full = |strike: &Strike| match strike {
+            Strike::Full(group) => call.parameters.iter().any(|given| parameter(given, group)),
+            _ => false,
+        };
+        let is_refused = call.action == "RegisterTargets" && self.strikes.iter().any(is_full);
+        is_refused.then(|| ApiError::sender("TooManyTargets", "The maximum number of targets has been reached"))
     }
 
     fn harm(&mut self, call: &Call) -> Option<Harm> {
@@ -79,6 +97,10 @@ impl Strikes {
 impl Rule for Strikes {
     fn verdict(&mut self, call: &Call) -> Verdict {
         self.seen += 1;
+        if let Some(refusal) = self.lasting(call) {
+            self.struck.count("lasting");
+            return Verdict::Refuse(refusal);
+        }
         let Some(harm) = self.harm(call) else { return Verdict::Pass };
         let verdict = verdict(harm, call);
         if verdict != Verdict::Pass {
@@ -190,7 +212,7 @@ pub fn longest_delay(faults: &[(usize, EventFault)]) -> Duration {
 /// Returns when the last spell is over, in seconds from the beginning.
 pub fn end(strikes: &[Strike]) -> Duration {
     let ends = strikes.iter().map(|strike| match strike {
-        Strike::Call(..) | Strike::Of(..) => 0,
+        Strike::Call(..) | Strike::Of(..) | Strike::Untaggable(_) | Strike::Full(_) => 0,
         Strike::Spell { until, .. } => *until,
     });
     Duration::from_secs(ends.max().unwrap_or_default())

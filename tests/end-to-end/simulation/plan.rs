@@ -167,6 +167,18 @@ pub enum Deed {
     Delete(String),
     /// A person moves the second address of one instance to another.
     MoveFloating(String, String),
+    /// A person delegates a prefix of the subnet to the primary interface of an instance. A place there is `=prefix`.
+    Delegate(String),
+    /// A person attaches an interface in another network to an instance. A place there is `=eth1`.
+    AttachFar(String),
+    /// A controller registers what runs on an instance from now on; or it does, and an operator overrules it.
+    Control(String, bool),
+    /// A team writes so many tags of its own that an instance has room for this many more.
+    LeaveRoom(String, usize),
+    /// A person launches a copy of an instance, with all its tags but its name.
+    Copy(String, String),
+    /// An operator changes for how long hooks wait without a heartbeat.
+    Heartbeat(u32),
     /// The schedule comes.
     Sweep,
 }
@@ -202,6 +214,10 @@ pub enum Strike {
         /// The fault of these calls.
         harm: Harm,
     },
+    /// A policy forbids to tag the instance `web-` and this number, as long as the faults last.
+    Untaggable(u64),
+    /// A target group of this name takes no further target, as long as the faults last.
+    Full(&'static str),
 }
 
 /// A sort of calls.
@@ -250,18 +266,29 @@ impl Deed {
             Self::Standby(a) | Self::Warm(a) | Self::InService(a) | Self::Undeclare(a) => vec![a],
             Self::Ignore(a) | Self::Heed(a) | Self::IgnoreBalancer(a) | Self::Delete(a) => vec![a],
             Self::Add(a, place) | Self::Remove(a, place) | Self::Declare(a, place) => vec![a, balancer_in(place)],
-            Self::MoveFloating(a, b) => vec![a, b],
-            Self::Sweep | Self::Wants(_) => Vec::new(),
+            Self::Delegate(a) | Self::AttachFar(a) | Self::Control(a, _) | Self::LeaveRoom(a, _) => vec![a],
+            Self::MoveFloating(a, b) | Self::Copy(a, b) => vec![a, b],
+            Self::Sweep | Self::Wants(_) | Self::Heartbeat(_) => Vec::new(),
         }
     }
 }
 
 impl Plan {
+    /// Returns whether hooks wait so shortly without a heartbeat that one lost invocation lets them run out.
+    pub fn has_short_hooks(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.deed, Deed::Heartbeat(_)))
+    }
+
     /// Returns whether an instance changes without an event: people register, tag and move addresses as they like.
     pub fn is_changed_silently(&self, instance: &str) -> bool {
         let is_silent = |deed: &Deed| {
-            matches!(deed, Deed::Add(..) | Deed::Ignore(_) | Deed::Heed(_) | Deed::MoveFloating(..))
-                && deed.names().contains(&instance)
+            let is_silent = match deed {
+                Deed::Add(..) | Deed::Ignore(_) | Deed::Heed(_) | Deed::MoveFloating(..) | Deed::Control(..) => true,
+                // What finds no room waits until older tags are settled.
+                Deed::LeaveRoom(..) => true,
+                _ => false,
+            };
+            is_silent && deed.names().contains(&instance)
         };
         self.steps.iter().any(|step| is_silent(&step.deed))
     }

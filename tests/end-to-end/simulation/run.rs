@@ -166,7 +166,12 @@ impl<'p> Run<'p> {
         let limits = self.plan.weather.throttle.map(|(era, percent)| {
             self.stage.sandbox.fault(harm::counted(Throttle::shared(era, percent), self.struck.clone()))
         });
-        let strikes = Strikes::new(&self.plan.strikes, self.start, self.struck.clone());
+        let untaggable = self.plan.strikes.iter().filter_map(|strike| match strike {
+            Strike::Untaggable(number) => self.stage.world(|world| deed::id_of(world, &format!("web-{number}"))),
+            _ => None,
+        });
+        let untaggable = untaggable.collect();
+        let strikes = Strikes::new(&self.plan.strikes, self.start, untaggable, self.struck.clone());
         let faults = self.stage.sandbox.fault(strikes);
         let deliver = harm::deliver(&self.plan.deliveries, self.struck.clone());
         let arrive = harm::arrive(&self.plan.orders, self.struck.clone());
@@ -288,7 +293,8 @@ impl<'p> Run<'p> {
         let Plan { deliveries, strikes, weather, .. } = self.plan;
         let is_single = |strike: &Strike| matches!(strike, Strike::Call(..) | Strike::Of(..));
         let all_come = deliveries.iter().all(|(_, fault)| *fault == EventFault::Twice);
-        all_come && strikes.iter().all(is_single) && strikes.len() <= 1 && weather.throttle.is_none()
+        let are_few = strikes.len() <= usize::from(!self.plan.has_short_hooks());
+        all_come && strikes.iter().all(is_single) && are_few && weather.throttle.is_none()
     }
 
     fn violation(&self, promise: Promise, what: impl Into<String>) -> Violation {

@@ -80,8 +80,10 @@ pub fn owner(world: &World, entry: &Entry) -> Option<Owned> {
         Ok(address) => {
             let network = network_of(world, &entry.balancer)?;
             let mut all = world.ec2.instances.values().map(|history| history.current());
-            let has = |i: &ec2::Instance| i.interfaces.iter().any(|interface| interface.has(address));
-            let instance = all.find(|i| has(i) && (i.vpc_id == network) == entry.far_zone.is_none())?;
+            // The network of the interface counts, and not that of its instance.
+            let is_on_side = |own: &&ec2::Interface| (own.vpc_id == network) == entry.far_zone.is_none();
+            let find = |i: &ec2::Instance| i.interfaces.iter().filter(is_on_side).any(|own| bears(own, address));
+            let instance = all.find(|i| find(i))?;
             (instance, Some(name_of(instance, address)))
         }
     };
@@ -113,14 +115,25 @@ fn place(entry: &Entry, address: Option<&str>) -> String {
     place
 }
 
-/// The instances of the simulation have one interface, so an address is its primary one or has no name.
+/// Returns whether an interface has an address, as one of its own or in a delegated prefix.
+pub fn bears(interface: &ec2::Interface, address: IpAddr) -> bool {
+    interface.has(address) || interface.was_delegated(address)
+}
+
+/// An address is the first one of `eth0`, or the first one of an interface in another network, or has no name.
 fn name_of(instance: &ec2::Instance, address: IpAddr) -> String {
     let eth0 = instance.eth0();
     let is_primary = match address {
         IpAddr::V4(address) => eth0.is_some_and(|eth0| eth0.ipv4.first() == Some(&address)),
         IpAddr::V6(address) => eth0.is_some_and(|eth0| eth0.ipv6.first().is_some_and(|(first, _)| *first == address)),
     };
-    if is_primary { "eth0".to_owned() } else { address.to_string() }
+    let is_first = |own: &&ec2::Interface| own.ipv4.first().is_some_and(|first| IpAddr::from(*first) == address);
+    let far = instance.interfaces.iter().filter(|own| own.vpc_id != instance.vpc_id).find(is_first);
+    match (is_primary, far) {
+        (true, _) => "eth0".to_owned(),
+        (false, Some(far)) => format!("eth1.{}", far.id),
+        (false, None) => address.to_string(),
+    }
 }
 
 /// Returns whether no subnet of a network has an address.
@@ -172,7 +185,7 @@ pub fn held(world: &World) -> BTreeSet<Owned> {
     let mut held = BTreeSet::new();
     for history in world.ec2.instances.values() {
         let instance = history.current();
-        for (_, value) in instance.tags.iter().filter(|(key, _)| is_ours(key)) {
+        for (_, value) in instance.tags.iter().filter(|(key, _)| is_ours(key) && !is_copied(instance, key)) {
             held.extend(value.split(' ').map(|place| Owned { instance: instance.id.clone(), place: place.to_owned() }));
         }
     }
@@ -184,7 +197,7 @@ pub fn foreign_tags(world: &World) -> BTreeMap<String, BTreeMap<String, String>>
     let instances = world.ec2.instances.values().map(|history| history.current());
     instances
         .map(|instance| {
-            let foreign = instance.tags.iter().filter(|(key, _)| !is_ours(key));
+            let foreign = instance.tags.iter().filter(|(key, _)| !is_ours(key) || is_copied(instance, key));
             (instance.id.clone(), foreign.map(|(key, value)| (key.clone(), value.clone())).collect())
         })
         .collect()
@@ -192,6 +205,15 @@ pub fn foreign_tags(world: &World) -> BTreeMap<String, BTreeMap<String, String>>
 
 fn is_ours(key: &str) -> bool {
     key.starts_with("elb-registrar:held")
+}
+
+/// Returns whether a held tag is older than its instance: it was copied from another one, gives nothing, and is a person's to
+/// delete. A tag of the very second is the instance's own.
+fn is_copied(instance: &ec2::Instance, key: &str) -> bool {
+    let made_at = instance.eth0().and_then(|eth0| eth0.attachment.as_ref()).map(|attachment| attachment.attached_at);
+    let stamp = key.strip_prefix("elb-registrar:held.").and_then(|rest| rest.get(..20));
+    let taken_at = stamp.and_then(|stamp| stamp.parse::<Timestamp>().ok());
+    made_at.zip(taken_at).is_some_and(|(made_at, taken_at)| taken_at.timestamp() < made_at.timestamp())
 }
 
 /// Returns whether an instance does not run, nor is about to.
@@ -242,7 +264,7 @@ pub fn draining(world: &World, instance: &str) -> Option<Timestamp> {
     let classic = world.elb.load_balancers.keys().filter_map(|name| elb::draining_until(world, name, instance));
     let found = world.ec2.instance(instance);
     let is_its = |id: &str| {
-        let has = |address: IpAddr| found.is_some_and(|i| i.interfaces.iter().any(|interface| interface.has(address)));
+        let has = |address: IpAddr| found.is_some_and(|i| i.interfaces.iter().any(|own| bears(own, address)));
         id == instance || id.parse().is_ok_and(has)
     };
     let targets = world.elbv2.target_groups.keys().flat_map(|arn| elbv2::targets(world, arn));

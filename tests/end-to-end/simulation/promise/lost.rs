@@ -51,7 +51,7 @@ fn may_be_let_go(world: &World, ledger: &Ledger, reference: &Reference, owned: &
     let balancer = view::balancer_of(&owned.place);
     let has_moved = view::literal_of(&owned.place).is_some_and(|address| {
         let instance = world.ec2.instance(&owned.instance);
-        !instance.is_some_and(|instance| instance.interfaces.iter().any(|interface| interface.has(address)))
+        !instance.is_some_and(|instance| instance.interfaces.iter().any(|own| view::bears(own, address)))
     });
     !view::is_there(world, balancer)
         || ledger.guarded.contains_key(balancer)
