@@ -144,10 +144,10 @@ pub enum Standing {
     /// It is absent, and its balancer was created only at this time, after the instance's tag was written. So another
     /// balancer had the name then.
     Replaced {
-        /// The target, for a registration that is declared by the name alone.
-        target: Target,
         /// When the balancer was created.
         created_at: Timestamp,
+        /// How a registration stands that means whatever has the name.
+        by_name: Box<Standing>,
     },
     /// It can never be registered, whatever a person or a controller does. A tag need not hold it any more, and the
     /// report warns of it.

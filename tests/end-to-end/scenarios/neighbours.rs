@@ -162,6 +162,20 @@ async fn a_later_tag_does_not_make_a_strangers_balancer_the_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_strangers_balancer_stays_another_one_though_it_was_ignored_for_a_while() {
+    let stage = Stage::new();
+    stage.classic("shop").classic("blog").instance("web-1").registered_at("web-1", &["clb:shop", "clb:blog"]);
+    stage.stop_and_rest("web-1").await;
+    replace_shop(&stage);
+    stage.tagged("clb:shop", "elb-registrar:ignore", "").start_and_rest("web-1").await;
+    stage.sandbox.advance(Duration::from_secs(600)).await;
+    sweep(&stage).await;
+    stage.world(|world| world.elb.load_balancers.get_mut("shop").map(|shop| shop.spec.tags.clear()));
+    sweep(&stage).await;
+    assert_eq!(stage.places("web-1"), ["clb:blog"], "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_declared_balancer_that_was_made_anew_gets_its_instance() {
     let stage = Stage::new();
     stage.classic("shop").instance("web-1").registered("web-1", "clb:shop").tagged("web-1", REGISTER, "clb:shop");

@@ -2,12 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use chrono::TimeDelta;
 use sandbox::{
-    World,
+    ACCOUNT, REGION, World,
     auto_scaling::{self, HookSpec, LifecycleState, Transition},
-    deployment::RECONCILE,
+    clock::Timestamp,
+    deployment::{QUEUE, RECONCILE},
     ec2::{self, Launch, NewInterface, Prefix},
-    elb, elbv2, lambda,
+    elb,
+    elbv2::{self, TargetGroupSpec},
+    lambda, sqs,
     wire::ApiError,
 };
 use serde_json::json;
@@ -154,6 +158,43 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
             }
             Some(())
         }
+        Deed::Crowd(name, ports) => {
+            let subnet = &world.ec2.instance(&id_of(world, name)?)?.subnet_id;
+            let network = world.ec2.subnets.get(subnet)?.vpc_id.clone();
+            if elbv2::arn_of(world, THEIRS).is_none() {
+                elbv2::create_target_group(world, TargetGroupSpec::instances(THEIRS, &network, 80)).ok()?;
+            }
+            for port in 0..*ports {
+                // No range: each has a text of its own.
+                let owned = register(world, name, &format!("tg:{THEIRS}:{}", 1_001 + 2 * port))?;
+                reference.added(owned, world.now());
+            }
+            Some(())
+        }
+        Deed::MakeUpTags => {
+            let subnet = world.ec2.subnets.values().next()?.id.clone();
+            let mut launch =
+                Launch::new(&subnet).tag("Name", "hostile").interface(0, 0, fleet::interface_in(world, &subnet));
+            for tag in 0..30 {
+                let texts: Vec<String> = (0..8).map(|n| format!("tg:a/{tag:08x}{n:08x}:1")).collect();
+                launch =
+                    launch.tag(&format!("elb-registrar:held.{tag}"), &format!("{} clb:none-{tag}", texts.join(" ")));
+            }
+            done(ec2::launch(world, launch))
+        }
+        Deed::MakeUpEvents(name) => {
+            let id = id_of(world, name)?;
+            let now = world.now();
+            let made_up = (0..12).map(|n| (format!("i-{n:017x}"), "stopping", now));
+            let ahead = now + TimeDelta::days(365 * 73);
+            let of_it = [("running", now), ("stopped", now), ("terminated", ahead), ("stopping", ahead)];
+            let all: Vec<_> = made_up.chain(of_it.map(|(state, at)| (id.clone(), state, at))).collect();
+            for (id, state, at) in all {
+                let draft = sqs::Draft { body: state_change(&id, state, at), ..sqs::Draft::default() };
+                sqs::send(world, QUEUE, draft).ok()?;
+            }
+            Some(())
+        }
         Deed::Sweep => done(lambda::invoke_async(world, RECONCILE, json!({}))),
     }
 }
@@ -222,6 +263,20 @@ fn address_of(world: &World, id: &str, arn: &str, word: &str) -> Option<IpAddr> 
         }
         _ => eth0.ipv4.get(1).map(|address| (*address).into()),
     }
+}
+
+/// The target group of another team.
+const THEIRS: &str = "theirs";
+
+/// Returns an event as a person could write it who may send to the queue.
+fn state_change(id: &str, state: &str, at: Timestamp) -> String {
+    let event = json!({
+        "version": "0", "id": "00000000-0000-0000-0000-000000000000", "source": "aws.ec2", "account": ACCOUNT,
+        "detail-type": "EC2 Instance State-change Notification", "region": REGION, "time": at.to_rfc3339(),
+        "resources": [format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{id}")],
+        "detail": { "instance-id": id, "state": state },
+    });
+    event.to_string()
 }
 
 /// The tag of an instance on which ECS registers what runs there, and that by which an operator overrules it.

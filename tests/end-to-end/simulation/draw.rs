@@ -265,6 +265,21 @@ fn oddities(dice: &mut Rng, mut steps: Vec<Step>, instances: &[Instance], balanc
             first.push(Deed::LeaveRoom(name(), dice.usize(5..=8)));
         }
     }
+    let is_full = |name: &str| first.iter().any(|deed| matches!(deed, Deed::LeaveRoom(of, _) if of == name));
+    let crowded: Vec<&Instance> =
+        instances.iter().filter(|instance| chance(dice, 10) && !is_full(&instance.name)).collect();
+    first.extend(crowded.into_iter().map(|instance| Deed::Crowd(instance.name.clone(), dice.u16(20..=60))));
+    if chance(dice, 15) {
+        first.push(Deed::MakeUpTags);
+    }
+    let made_up: Vec<Step> = steps
+        .iter()
+        .filter_map(|step| {
+            let name = (*step.deed.names().first()?).to_owned();
+            chance(dice, 3).then(|| Step { at: step.at + dice.u64(..10), deed: Deed::MakeUpEvents(name) })
+        })
+        .collect();
+    steps.extend(made_up);
     if chance(dice, 15) {
         first.push(Deed::Heartbeat(one_of(dice, &[30, 45, 60])));
     }

@@ -179,6 +179,12 @@ pub enum Deed {
     Copy(String, String),
     /// An operator changes for how long hooks wait without a heartbeat.
     Heartbeat(u32),
+    /// Another team registers an instance at its own target group, on so many ports.
+    Crowd(String, u16),
+    /// Another team writes names that nothing has into the held tags of an instance of its own.
+    MakeUpTags,
+    /// Another team sends events of made-up instances, and events of an instance that say and date what is not so.
+    MakeUpEvents(String),
     /// The schedule comes.
     Sweep,
 }
@@ -268,7 +274,8 @@ impl Deed {
             Self::Add(a, place) | Self::Remove(a, place) | Self::Declare(a, place) => vec![a, balancer_in(place)],
             Self::Delegate(a) | Self::AttachFar(a) | Self::Control(a, _) | Self::LeaveRoom(a, _) => vec![a],
             Self::MoveFloating(a, b) | Self::Copy(a, b) => vec![a, b],
-            Self::Sweep | Self::Wants(_) | Self::Heartbeat(_) => Vec::new(),
+            Self::Crowd(a, _) | Self::MakeUpEvents(a) => vec![a],
+            Self::Sweep | Self::Wants(_) | Self::Heartbeat(_) | Self::MakeUpTags => Vec::new(),
         }
     }
 }
@@ -283,7 +290,12 @@ impl Plan {
     pub fn is_changed_silently(&self, instance: &str) -> bool {
         let is_silent = |deed: &Deed| {
             let is_silent = match deed {
-                Deed::Add(..) | Deed::Ignore(_) | Deed::Heed(_) | Deed::MoveFloating(..) | Deed::Control(..) => true,
+                Deed::Add(..)
+                | Deed::Crowd(..)
+                | Deed::Ignore(_)
+                | Deed::Heed(_)
+                | Deed::MoveFloating(..)
+                | Deed::Control(..) => true,
                 // What finds no room waits until older tags are settled.
                 Deed::LeaveRoom(..) => true,
                 _ => false,

@@ -88,7 +88,7 @@ pub fn give_back(
         };
         let standing = match standing {
             // A declaration means whatever has the name.
-            Standing::Replaced { target, .. } if declared.contains(&registration) => Standing::Absent(target),
+            Standing::Replaced { by_name, .. } if declared.contains(&registration) => *by_name,
             Standing::Replaced { created_at, .. } => Standing::Never(Lasting::balancer_replaced(created_at)),
             standing => standing,
         };

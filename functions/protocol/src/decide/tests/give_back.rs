@@ -115,7 +115,12 @@ fn only_a_declaration_means_another_load_balancer_of_the_same_name() {
     let shop = Registration::classic("shop");
     let mut instance = holding(State::Running, &[]);
     instance.tags.extend(tags_to_hold(&[shop.clone()].into(), Stamp { taken_at: at(-100), nonce: 7 }));
-    let replaced = || vec![(shop.clone(), Standing::Replaced { target: target("i-1"), created_at: at(-50) })];
+    let replaced = || {
+        vec![(
+            shop.clone(),
+            Standing::Replaced { created_at: at(-50), by_name: Box::new(Standing::Absent(target("i-1"))) },
+        )]
+    };
     let decision = give_back(&instance, at(500), replaced(), &BTreeSet::new(), &Attached::default());
     assert_eq!((decision.let_go, decision.register), (vec![(shop.clone(), Reason::BalancerReplaced(at(-50)))], vec![]));
     let decision = give_back(&instance, at(500), replaced(), &[shop.clone()].into(), &Attached::default());

@@ -338,7 +338,23 @@ fn standing(
             is_in_vain: false,
         }));
     }
-    match owners.get(*name) {
+    let by_name = absent(name, wanted, found, owners);
+    // Two load balancers can have one name, one after the other: this time tells whether the tag means this one.
+    let created_at = found.created_time().and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
+    match created_at.filter(|created_at| wanted.held_since.is_some_and(|since| since < *created_at)) {
+        Some(created_at) => Standing::Replaced { created_at, by_name: Box::new(by_name) },
+        None => by_name,
+    }
+}
+
+/// Returns how a registration stands that is absent from the load balancer of its name.
+fn absent(
+    name: &LoadBalancerName,
+    wanted: &Wanted<'_>,
+    found: &LoadBalancerDescription,
+    owners: &Owners<LoadBalancerName>,
+) -> Standing {
+    match owners.get(name) {
         Some(Err(error)) => return Standing::Unreadable(error.clone()),
         Some(Ok(owner)) => return Standing::Foreign((*owner).into()),
         None => {}
@@ -349,18 +365,7 @@ fn standing(
         Some(vpc) if instance_vpc.as_ref().is_some_and(|own| own.as_str() != vpc) => {
             Standing::Never(Lasting::other_vpc(Some(vpc.into()), instance_vpc.clone()))
         }
-        _ => absent(wanted, found),
-    }
-}
-
-/// Returns the standing of a registration that is absent. Two load balancers can have one name, one after the other: the
-/// time when this one was created tells whether the tag means it.
-fn absent(wanted: &Wanted<'_>, found: &LoadBalancerDescription) -> Standing {
-    let created_at = found.created_time().and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
-    let target = target(&wanted.instance.id);
-    match created_at.filter(|created_at| wanted.held_since.is_some_and(|since| since < *created_at)) {
-        Some(created_at) => Standing::Replaced { target, created_at },
-        None => Standing::Absent(target),
+        _ => Standing::Absent(target(&wanted.instance.id)),
     }
 }
 
