@@ -430,34 +430,3 @@ async fn as_much_is_taken_as_there_is_room_to_hold() {
         );
     }
 }
-
-/// The tags of the second wave cannot be written while the calls of the first wave come too fast, until its reading is too old.
-#[tokio::test(start_paused = true)]
-async fn an_instance_dropped_between_two_waves_stops_no_work() {
-    let stage = Stage::new();
-    stage.instance("web-1").instance("web-2").classic("shop").registered("web-2", "clb:shop");
-    for number in 0..24 {
-        let name = format!("a-name-of-many-letters-{number:03}");
-        stage.instances_group(&name).registered("web-1", &format!("tg:{name}"));
-    }
-    for number in 0..40 {
-        stage.tagged("web-1", &format!("team-{number}"), "");
-    }
-    stage.deliver_only(&[]).stop("web-1").stop("web-2").rest().await;
-    let first = stage.id("web-1");
-    let mut tagged = 0;
-    let _fault = stage.sandbox.fault(move |call: &Call| match call.action.as_str() {
-        "DeregisterTargets" => Verdict::Refuse(ApiError::throttled(call.service)),
-        "CreateTags" if call.mentions(&first) => {
-            tagged += 1;
-            match tagged {
-                1 => Verdict::Pass,
-                _ => Verdict::Refuse(ApiError::sender("UnauthorizedOperation", "not this one")),
-            }
-        }
-        _ => Verdict::Pass,
-    });
-    let error = stage.sweep().await.expect_err("an error").to_string();
-    assert!(error.contains("not this one"), "{error}");
-    assert_eq!((stage.places("web-2").len(), stage.places("web-1").len()), (0, 24), "{}", stage.describe());
-}

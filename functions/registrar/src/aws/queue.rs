@@ -238,7 +238,7 @@ mod tests {
                 assert!(letter.body.len() + 200 > body.len(), "no more is lost than has to be");
             }
         }
-        let long = Letter::of("x", &"\u{0}\u{10ffff}".repeat(MESSAGE_SIZE_MAX), MESSAGE_SIZE_MAX);
+        let long = Letter::of("x", &"\u{1b}\u{20ac}".repeat(MESSAGE_SIZE_MAX), MESSAGE_SIZE_MAX);
         assert_eq!(long.reason.chars().count(), REASON_LENGTH_MAX);
     }
 }
