@@ -195,7 +195,7 @@ mod tests {
             (
                 &["--functions"],
                 &[("REGISTRAR_HEALTH_TIMEOUT_SECONDS", "5m")],
-                "is `5m`: Parameter 'HealthTimeout' must be a number",
+                "is `5m`: Parameter HealthTimeout failed to satisfy constraint: has to be a whole number of seconds",
             ),
             (&["--speed", "NaN"], &[], "--speed is `NaN`, and has to be from 0.01 to 10000"),
             (&["--port", "eighty"], &[], "cannot parse argument \"eighty\""),
