@@ -93,6 +93,22 @@ async fn in_scope_tagged_members_of_groups_without_our_hooks_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hook_of_another_deployment_puts_no_member_in_scope() {
+    for (others, remaining) in [("elb-registrar-blue", 1), ("", 0)] {
+        let stage = Stage::with_settings(&[TAGGED, ("OtherHookPrefixes", others)]);
+        stage.classic("shop");
+        let hook = HookSpec::terminating("elb-registrar-blue-out").heartbeat(60);
+        stage.fleet(GroupSpec::new("fleet", &stage.subnet).hook(hook).desired(1)).rest().await;
+        let id = stage.member_states("fleet").remove(0).0;
+        stage.world(|world| sandbox::elb::register(world, "shop", &id)).expect("registered");
+        enter_standby(&stage, &id);
+        stage.world(|world| ec2::stop(world, &id)).expect("stopped");
+        stage.rest().await;
+        assert_eq!(stage.members("clb:shop").len(), remaining, "{others}: {}", stage.describe());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn hooks_are_read_only_in_scope_tagged_and_for_untagged_members() {
     for (settings, expected) in [(&[TAGGED][..], true), (&[], false)] {
         let (stage, id) = registered_by_its_hook("elb-registrar-in", settings).await;
