@@ -193,6 +193,17 @@ def heredoc(text):
     return lines if text.endswith("\n") else f"chomp({lines}\n)"
 
 
+def without_false(value):
+    """A choice without its `false`, which Terraform's provider refuses beside a key, and which is what a queue with a key has.
+
+    https://github.com/terraform-aws-modules/terraform-aws-eks/pull/2575
+    """
+    if isinstance(value, dict) and "Fn::If" in value:
+        name, *choices = value["Fn::If"]
+        return {"Fn::If": [name, *map(without_false, choices)]}
+    return NO_VALUE if value is False else value
+
+
 class Module:
     """The translation of one plain template."""
 
@@ -383,6 +394,8 @@ class Module:
         for name, value in properties.items():
             if name == "Tags" and kind.tags:
                 continue
+            if name == "SqsManagedSseEnabled":
+                value = without_false(value)
             if name not in kind.arguments:
                 sys.exit(f"the module has no word for the property {name} of {self.resources[id]['Type']}, which {id} has")
             argument = kind.arguments[name]

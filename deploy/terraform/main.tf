@@ -54,7 +54,7 @@ resource "aws_sqs_queue" "instance_state_queue" {
   name                       = "${var.name}-InstanceStateQueue"
   visibility_timeout_seconds = 1800
   message_retention_seconds  = 1209600
-  sqs_managed_sse_enabled    = local.has_key ? false : true
+  sqs_managed_sse_enabled    = local.has_key ? null : true
   kms_master_key_id          = local.has_key ? var.kms_key_arn : null
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.instance_state_dead_letter_queue.arn
@@ -66,7 +66,7 @@ resource "aws_sqs_queue" "instance_state_queue" {
 resource "aws_sqs_queue" "instance_state_dead_letter_queue" {
   name                      = "${var.name}-InstanceStateDeadLetterQueue"
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = local.has_key ? false : true
+  sqs_managed_sse_enabled   = local.has_key ? null : true
   kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   tags                      = var.tags
 }
@@ -74,7 +74,7 @@ resource "aws_sqs_queue" "instance_state_dead_letter_queue" {
 resource "aws_sqs_queue" "instance_state_rule_dead_letter_queue" {
   name                      = "${var.name}-InstanceStateRuleDeadLetterQueue"
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = local.has_key ? false : true
+  sqs_managed_sse_enabled   = local.has_key ? null : true
   kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   redrive_allow_policy = jsonencode({
     redrivePermission = "denyAll"
@@ -183,7 +183,7 @@ resource "aws_sqs_queue" "lifecycle_queue" {
   name                       = "${var.name}-LifecycleQueue"
   visibility_timeout_seconds = 720
   message_retention_seconds  = 1209600
-  sqs_managed_sse_enabled    = local.has_key ? false : true
+  sqs_managed_sse_enabled    = local.has_key ? null : true
   kms_master_key_id          = local.has_key ? var.kms_key_arn : null
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.lifecycle_dead_letter_queue.arn
@@ -195,7 +195,7 @@ resource "aws_sqs_queue" "lifecycle_queue" {
 resource "aws_sqs_queue" "lifecycle_dead_letter_queue" {
   name                      = "${var.name}-LifecycleDeadLetterQueue"
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = local.has_key ? false : true
+  sqs_managed_sse_enabled   = local.has_key ? null : true
   kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   tags                      = var.tags
 }
@@ -203,7 +203,7 @@ resource "aws_sqs_queue" "lifecycle_dead_letter_queue" {
 resource "aws_sqs_queue" "lifecycle_rule_dead_letter_queue" {
   name                      = "${var.name}-LifecycleRuleDeadLetterQueue"
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = local.has_key ? false : true
+  sqs_managed_sse_enabled   = local.has_key ? null : true
   kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   redrive_allow_policy = jsonencode({
     redrivePermission = "denyAll"
@@ -280,7 +280,7 @@ resource "aws_sqs_queue" "reconcile_queue" {
   name                       = "${var.name}-ReconcileQueue"
   visibility_timeout_seconds = 960
   message_retention_seconds  = 3600
-  sqs_managed_sse_enabled    = local.has_key ? false : true
+  sqs_managed_sse_enabled    = local.has_key ? null : true
   kms_master_key_id          = local.has_key ? var.kms_key_arn : null
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.reconcile_dead_letter_queue.arn
@@ -305,7 +305,7 @@ resource "aws_sqs_queue" "order_queue" {
   fifo_queue                 = true
   visibility_timeout_seconds = 960
   message_retention_seconds  = 1209600
-  sqs_managed_sse_enabled    = local.has_key ? false : true
+  sqs_managed_sse_enabled    = local.has_key ? null : true
   kms_master_key_id          = local.has_key ? var.kms_key_arn : null
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.order_dead_letter_queue.arn
@@ -326,7 +326,7 @@ resource "aws_sqs_queue" "order_dead_letter_queue" {
   name                      = "${var.name}-OrderDeadLetterQueue.fifo"
   fifo_queue                = true
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = local.has_key ? false : true
+  sqs_managed_sse_enabled   = local.has_key ? null : true
   kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   tags                      = var.tags
 }
@@ -334,7 +334,7 @@ resource "aws_sqs_queue" "order_dead_letter_queue" {
 resource "aws_sqs_queue" "reconcile_dead_letter_queue" {
   name                      = "${var.name}-ReconcileDeadLetterQueue"
   message_retention_seconds = 86400
-  sqs_managed_sse_enabled   = local.has_key ? false : true
+  sqs_managed_sse_enabled   = local.has_key ? null : true
   kms_master_key_id         = local.has_key ? var.kms_key_arn : null
   tags                      = var.tags
 }

@@ -102,6 +102,37 @@ def schema_message(block):
 
 PROVIDER = {"attributes": {"region": {"type": "string", "required": False, "settable": True}}, "blocks": {}}
 
+# --- What the provider refuses, beside what its schema says ------------------------------------------------------------------------
+
+# Of each group at most one may be set, and that `false` is set counts, too. A schema that goes over the wire does not say it. From the provider's sources:
+# https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/sqs/queue.go, .../cloudwatch/metric_alarm.go and .../lambda/function.go
+ONE_OF = {
+    "aws_sqs_queue": [("kms_master_key_id", "sqs_managed_sse_enabled"), ("name", "name_prefix")],
+    "aws_cloudwatch_metric_alarm": [
+        *((name, "metric_query") for name in ("dimensions", "extended_statistic", "metric_name", "namespace", "period", "statistic")),
+        ("extended_statistic", "statistic"),
+        ("threshold", "threshold_metric_id"),
+    ],
+    "aws_lambda_function": [("filename", "image_uri", "s3_bucket"), ("filename", "s3_key")],
+}
+# Of these, one has to be set.
+SOME_OF = {"aws_lambda_function": [("filename", "image_uri", "s3_bucket")]}
+
+
+def refusals(type, config):
+    """Why the provider takes no such resource."""
+
+    def set_of(names):
+        return [name for name in names if config.get(name) not in (None, [])]
+
+    for names in ONE_OF.get(type, []):
+        if len(set_of(names)) > 1:
+            yield f"{type}: {' conflicts with '.join(set_of(names))}"
+    for names in SOME_OF.get(type, []):
+        if not set_of(names):
+            yield f"{type}: needs one of {', '.join(names)}"
+
+
 # --- What AWS would answer ------------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +208,10 @@ class Provider:
             type = text(sent, 1)
             return message((1, dynamic(self.empty(self.schema["data"][type]) | self.place.data(type) | {"id": type})))
         if name == "PlanResourceChange":
-            return self.plan(text(sent, 1), value_of(sent[3]))
+            type, proposed = text(sent, 1), value_of(sent[3])
+            wrong = refusals(type, value_of(sent[4])) if proposed is not None else ()
+            errors = [(4, message((1, 1), (2, reason))) for reason in wrong]
+            return message((1, dynamic(proposed)), *errors) if errors else self.plan(type, proposed)
         if name == "ApplyResourceChange":
             return self.apply(text(sent, 1), value_of(sent[3]))
         if name in ("ValidateResourceTypeConfig", "ValidateDataSourceConfig", "Configure", "Stop"):
