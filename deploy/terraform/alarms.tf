@@ -285,7 +285,7 @@ resource "aws_cloudwatch_metric_alarm" "reconcile_held_while_running_alarm" {
 resource "aws_cloudwatch_metric_alarm" "reconcile_missing_alarm" {
   count               = local.has_metrics ? 1 : 0
   alarm_name          = "${var.name}-ReconcileMissingAlarm"
-  alarm_description   = "No sweep has come to an end in two periods of SweepAlarmPeriod: is the schedule's rule on, does the function start, and is SweepAlarmPeriod twice as long as ReconcileSchedule is wide? Missed events are found by nothing else."
+  alarm_description   = "No sweep has come to an end in two periods of SweepAlarmPeriod: is the schedule's rule on, does the function start, and is SweepAlarmPeriod longer than ReconcileSchedule is wide? Missed events are found by nothing else."
   evaluation_periods  = 2
   threshold           = 1
   comparison_operator = "LessThanThreshold"

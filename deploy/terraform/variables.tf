@@ -49,7 +49,7 @@ variable "prune_orphans" {
 variable "reconcile_schedule" {
   type        = string
   default     = "rate(15 minutes)"
-  description = "How often everything is checked, for the events that AWS never delivered. An EventBridge rate or cron expression. Too often: more calls. Too rarely: a longer wait for a missed event. SweepAlarmPeriod has to be twice as long."
+  description = "How often everything is checked, for the events that AWS never delivered. An EventBridge rate or cron expression. Too often: more calls. Too rarely: a longer wait for a missed event. SweepAlarmPeriod has to be longer."
   validation {
     condition     = can(regex("^(rate|cron)\\(.+\\)$", var.reconcile_schedule))
     error_message = "Reconcile_schedule has to be an EventBridge schedule, such as rate(15 minutes) or cron(0 * * * ? *)."
@@ -109,10 +109,10 @@ variable "alarm_topic_arn" {
 variable "sweep_alarm_period" {
   type        = number
   default     = 1800
-  description = "Alarms look at the sweep in periods of so many seconds. One rings when no sweep has come in two of them. Twice as long as ReconcileSchedule is wide, or longer: shorter makes false alarms. Longer: an alarm comes later."
+  description = "Alarms look at the sweep in periods of so many seconds. One rings when no sweep has come in two of them. It has to be longer than ReconcileSchedule is wide; twice as long is good. Shorter: false alarms. Longer: an alarm comes later."
   validation {
-    condition     = contains([1800, 3600, 7200, 10800, 21600, 43200, 86400], var.sweep_alarm_period)
-    error_message = "Sweep_alarm_period has to be one of 1800, 3600, 7200, 10800, 21600, 43200, 86400."
+    condition     = contains([1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 302400], var.sweep_alarm_period)
+    error_message = "Sweep_alarm_period has to be one of 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 302400."
   }
 }
 
@@ -182,7 +182,7 @@ variable "tracing" {
 variable "architecture" {
   type        = string
   default     = "arm64"
-  description = "The processor that the functions are built for and run on. arm64 is the cheaper one. `sam build` has to be told the same: `sam build --parameter-overrides Architecture=x86_64`."
+  description = "The processor that the functions are built for and run on. arm64 is the cheaper one. `sam build` and `sam deploy` have to be told the same, as by `--config-env x86_64` or `--parameter-overrides Architecture=x86_64`."
   validation {
     condition     = contains(["arm64", "x86_64"], var.architecture)
     error_message = "Architecture has to be one of arm64, x86_64."
