@@ -162,7 +162,7 @@ async fn a_later_tag_does_not_make_a_strangers_balancer_the_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_strangers_balancer_stays_another_one_though_it_was_ignored_for_a_while() {
+async fn a_strangers_balancer_stays_another_one_though_it_was_ignored() {
     let stage = Stage::new();
     stage.classic("shop").classic("blog").instance("web-1").registered_at("web-1", &["clb:shop", "clb:blog"]);
     stage.stop_and_rest("web-1").await;
