@@ -81,6 +81,11 @@ impl Body for LegibleBody {
 /// Replaces what XML does not have: a control character by `?`, and U+FFFE or U+FFFF by U+FFFD. Returns `None` if there is
 /// no such character. `last` are the two bytes before.
 fn legible(bytes: &[u8], last: &mut [u8; 2]) -> Option<Vec<u8>> {
+    // Nearly all answers, and each byte of them is looked at. Without 0xEF there is neither U+FFFE nor U+FFFF.
+    let is_plain = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0xee | 0xf0..);
+    if !last.contains(&0xef) && bytes.iter().all(is_plain) {
+        return None;
+    }
     let mut changed: Option<Vec<u8>> = None;
     for (place, byte) in bytes.iter().enumerate() {
         let other = match (*last, byte) {
