@@ -32,18 +32,9 @@ pub struct Wanted<'w> {
     pub instance: &'w Instance,
     /// The registration.
     pub registration: &'w Registration,
-    /// When it was held last, if a tag with a time holds it.
-    pub held_since: Option<Timestamp>,
     /// Whether it is certainly absent and not draining, so that no call need look
     /// ([`crate::decide::is_surely_absent`]).
     pub is_surely_absent: bool,
-}
-
-impl<'w> Wanted<'w> {
-    /// Returns the question whether a registration is in place, wherever it was held.
-    pub fn at_any_time(instance: &'w Instance, registration: &'w Registration) -> Self {
-        Self { instance, registration, held_since: None, is_surely_absent: false }
-    }
 }
 
 /// An instance that was deregistered from a balancer, which may still drain it.

@@ -29,6 +29,7 @@ use crate::aws::{
     account::Account,
     budget::{ApiSet, Budget},
     call_watch::CallWatch,
+    parts::{in_parts, of_each},
 };
 
 /// Values in one filter of a Describe call, a limit of EC2.
@@ -197,6 +198,17 @@ impl Ec2 {
     pub async fn tag(&self, ids: &[InstanceId], tags: &[(String, String)]) -> Result<(), CallError> {
         let call = self.client.create_tags().set_resources(Some(resources(ids))).set_tags(Some(sdk_tags(tags)));
         self.budget.call(ApiSet::CreateTags, "ec2:CreateTags", || call.clone().send()).await.map(drop)
+    }
+
+    /// Writes the same tags on some instances, so that one that cannot be tagged spoils only itself. Returns the result of
+    /// each.
+    pub(crate) async fn tag_each(
+        &self,
+        ids: Vec<InstanceId>,
+        tags: &[(String, String)],
+    ) -> Vec<(InstanceId, Result<(), CallError>)> {
+        let call = async |part: Vec<InstanceId>| self.tag(&part, tags).await;
+        of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await)
     }
 
     /// Deletes tags from some instances, each only if it still has the given value.

@@ -243,6 +243,24 @@ async fn by_name<'n, T>(
     read
 }
 
+/// Asks for things by name, or lists all of their kind if the names are more than [`NAMES_ASKED_MAX`].
+async fn by_name_or_listing<'n, T>(
+    names: &'n [String],
+    call: impl Fn(Vec<String>) -> BoxFuture<'n, Result<Vec<T>, CallError>>,
+    list: impl Future<Output = Result<Vec<T>, CallError>>,
+) -> ByName<T> {
+    if names.len() <= NAMES_ASKED_MAX {
+        return by_name(names, call).await;
+    }
+    match list.await {
+        Ok(existing) => ByName { existing, unread: BTreeMap::new() },
+        Err(error) => {
+            let unread = names.iter().map(|name| (name.clone(), error.clone())).collect();
+            ByName { existing: Vec::new(), unread }
+        }
+    }
+}
+
 /// The balancers that have another owner, and those of which that is not known.
 pub(crate) type Owners<K> = BTreeMap<K, Result<Owner, CallError>>;
 

@@ -38,11 +38,13 @@ impl Look<'_> {
     /// one.
     pub(super) fn too_many(&self, instance: &Instance) -> Option<Because> {
         let named = self.count_named(instance);
-        let why = format!(
-            "its tags and launch hooks name {named} registrations, and {REGISTRATIONS_MAX} are given back to an instance at \
-             most: none is registered, and all stay held. Delete what is not meant"
-        );
-        (named > REGISTRATIONS_MAX).then(|| Because::all(why))
+        let why = || {
+            format!(
+                "its tags and launch hooks name {named} registrations, and {REGISTRATIONS_MAX} are given back to an \
+                 instance at most: none is registered, and all stay held. Delete what is not meant"
+            )
+        };
+        (named > REGISTRATIONS_MAX).then(|| Because::all(why()))
     }
 
     /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare, if it

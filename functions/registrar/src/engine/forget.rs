@@ -53,18 +53,18 @@ impl Look<'_> {
                 forgotten.entry((*id).clone()).or_default().extend(of_tags.filter(|_| has_time));
             }
         }
-        for (id, registrations, result) in results.into_iter().flatten() {
+        for (id, mut registrations, result) in results.into_iter().flatten() {
+            registrations.retain(|registration| !decisions[&id].keeps(registration));
             match result {
                 Ok(()) => {
-                    for registration in registrations.iter().filter(|forgotten| !decisions[&id].keeps(forgotten)) {
+                    for registration in &registrations {
                         let why = forget_why(decisions[&id], registration);
                         self.notes.journal.deed(&id, Action::Forget, registration, why);
                     }
                 }
                 Err(error) => self.notes.call_failed(&id, None, &error),
             }
-            let of_tags = registrations.into_iter().filter(|registration| !decisions[&id].keeps(registration));
-            forgotten.entry(id.clone()).or_default().extend(of_tags);
+            forgotten.entry(id).or_default().extend(registrations);
         }
         self.hold_again_unless_running(forgotten, &instances).await;
     }
@@ -84,10 +84,8 @@ impl Look<'_> {
         }
         let mut written: BTreeSet<InstanceId> = BTreeSet::new();
         for (tags, ids) in by_content {
-            let ec2 = &self.engine.clients.ec2;
-            let call = async |ids: Vec<InstanceId>| ec2.tag(&ids, &tags).await;
             // If they cannot be written, the tags stay as they are, and the next look tries again.
-            let outcomes = of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await);
+            let outcomes = self.engine.clients.ec2.tag_each(ids, &tags).await;
             written.extend(outcomes.into_iter().filter(|(_, outcome)| outcome.is_ok()).map(|(id, _)| id));
         }
         for (_, decision) in decisions.iter_mut().filter(|(instance, _)| written.contains(&instance.id)) {

@@ -218,8 +218,7 @@ pub(crate) async fn look(
         registrations.iter().map(move |registration| {
             let is_surely_absent =
                 blind_at.is_some_and(|now| decide::is_surely_absent(instance, &held, registration, now));
-            let held_since = held.since(registration);
-            Wanted { instance, registration, held_since, is_surely_absent }
+            Wanted { instance, registration, is_surely_absent }
         })
     });
     let mut standings: BTreeMap<InstanceId, Vec<(Registration, Standing)>> = BTreeMap::new();

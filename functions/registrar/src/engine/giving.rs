@@ -215,7 +215,7 @@ impl Look<'_> {
             let held: BTreeSet<&Registration> =
                 decision.forget_when_given.iter().flat_map(|tag| &tag.registrations).collect();
             let held = held.into_iter().filter(|r| given.contains(&(instance.id.clone(), (*r).clone())));
-            looked_for.extend(held.map(|registration| Wanted::at_any_time(instance, registration)));
+            looked_for.extend(held.map(|registration| Wanted { instance, registration, is_surely_absent: false }));
         }
         let mut by_balancer: BTreeMap<&BalancerId, Vec<Wanted<'_>>> = BTreeMap::new();
         for wanted in looked_for {

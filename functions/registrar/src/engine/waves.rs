@@ -17,7 +17,6 @@ use futures::{FutureExt, StreamExt, future::join, stream};
 use protocol::{
     balancer::BalancerId,
     because::Because,
-    call_error::CallError,
     decide::{self, TakeOut},
     held::{HeldTag, REGISTRATIONS_MAX, Stamp, tags_to_hold},
     id::InstanceId,
@@ -36,10 +35,7 @@ use super::{
     take_out::TakenOut,
 };
 use crate::{
-    aws::{
-        ec2::{Ec2, RESOURCES_PER_CALL_MAX},
-        parts::{in_parts, of_each},
-    },
+    aws::ec2::Ec2,
     balancer::Balancers,
     report::{Action, FailureReason},
 };
@@ -224,7 +220,7 @@ impl Look<'_> {
         let of_wave = open.values().flat_map(|(instance, decision)| {
             let taken = decision.take.iter().map(|(registration, _)| registration);
             let own = taken.filter(|registration| wave.contains(&registration.balancer));
-            own.map(|registration| Wanted::at_any_time(instance, registration))
+            own.map(|registration| Wanted { instance, registration, is_surely_absent: false })
         });
         for (wanted, seen) in balancers.sees(of_wave.collect::<Vec<_>>()).await {
             // If a balancer cannot be read, its registrations stay in the wave: to deregister what is not there is no
@@ -387,8 +383,7 @@ async fn hold(ec2: Ec2, holdings: Vec<Holding>) -> Held {
         // Owned, and boxed: the compiler cannot see that a future with these borrows is `Send`.
         async move {
             let Holding { registrations, tags, ids } = holding;
-            let call = async |ids: Vec<InstanceId>| ec2.tag(&ids, &tags).await;
-            let results = of_each(in_parts(ids, RESOURCES_PER_CALL_MAX, CallError::is_of_one, call).await);
+            let results = ec2.tag_each(ids, &tags).await;
             (registrations, tags.into_iter().map(|(key, _)| key).collect(), results)
         }
         .boxed()
@@ -413,40 +408,43 @@ async fn deregister(balancers: &Balancers, items: Vec<Item>, age: Age) -> Deregi
     .await
 }
 
+/// What is deregistered from one balancer.
+#[derive(Default)]
+struct Share {
+    targets: usize,
+    /// Whether all of its instances have many registrations.
+    is_of_many: bool,
+    /// The largest rank that it has for an instance without room for all.
+    rank: usize,
+}
+
 /// Cuts the balancers from which something is deregistered into waves, in a random order. Those come last at which only
 /// instances with many registrations are, so that they hold up no other. If an instance has no room for all that is to be
 /// held, its balancers come in the order of their ranks.
 fn waves(open: &Open<'_>) -> VecDeque<BTreeSet<BalancerId>> {
-    let mut targets: BTreeMap<BalancerId, usize> = BTreeMap::new();
-    let mut ranks: BTreeMap<BalancerId, usize> = BTreeMap::new();
-    let mut fewest: BTreeMap<BalancerId, usize> = BTreeMap::new();
+    let mut shares: BTreeMap<&BalancerId, Share> = BTreeMap::new();
     for (_, decision) in open.values() {
+        let ranks = if decision.has_room() { BTreeMap::new() } else { decision.ranks() };
         for (registration, _) in &decision.take {
-            *targets.entry(registration.balancer.clone()).or_default() += 1;
-            let (count, fewest) =
-                (decision.take.len(), fewest.entry(registration.balancer.clone()).or_insert(usize::MAX));
-            *fewest = count.min(*fewest);
-        }
-        if !decision.has_room() {
-            for (balancer, rank) in decision.ranks() {
-                let known = ranks.entry(balancer).or_default();
-                *known = rank.max(*known);
-            }
+            let share = shares.entry(&registration.balancer).or_default();
+            let is_alone = share.targets == 0;
+            share.targets += 1;
+            share.is_of_many = (is_alone || share.is_of_many) && decision.take.len() > MANY_REGISTRATIONS;
+            share.rank = share.rank.max(ranks.get(&registration.balancer).copied().unwrap_or_default());
         }
     }
-    let mut by_rank: BTreeMap<(bool, usize), Vec<(BalancerId, usize)>> = BTreeMap::new();
-    for (balancer, count) in targets {
-        let rank = (fewest[&balancer] > MANY_REGISTRATIONS, ranks.get(&balancer).copied().unwrap_or_default());
-        by_rank.entry(rank).or_default().push((balancer, count));
+    let mut by_rank: BTreeMap<(bool, usize), Vec<(&BalancerId, usize)>> = BTreeMap::new();
+    for (balancer, Share { targets, is_of_many, rank }) in shares {
+        by_rank.entry((is_of_many, rank)).or_default().push((balancer, targets));
     }
     by_rank.into_values().flat_map(waves_of_a_rank).collect()
 }
 
-fn waves_of_a_rank(balancers: Vec<(BalancerId, usize)>) -> Vec<BTreeSet<BalancerId>> {
+fn waves_of_a_rank(balancers: Vec<(&BalancerId, usize)>) -> Vec<BTreeSet<BalancerId>> {
     let mut waves = Vec::new();
     let (mut wave, mut calls) = (BTreeSet::new(), 0);
     for (balancer, count) in balancers {
-        wave.insert(balancer);
+        wave.insert(balancer.clone());
         calls += count.div_ceil(TARGETS_PER_CALL_MAX);
         if calls >= CALLS_A_WAVE {
             waves.push(std::mem::take(&mut wave));

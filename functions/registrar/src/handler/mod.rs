@@ -56,10 +56,16 @@ impl Base {
 
     /// Answers with a report, or with its failures as an error, so that Lambda repeats the invocation.
     fn answer(report: Report, has_failed: bool) -> Result<Value, Failure> {
+        let whole = |report: &Report| fit(serde_json::to_value(report).unwrap_or_default(), ANSWER_MAX);
+        Self::answer_by(report, has_failed, whole)
+    }
+
+    /// Answers with what is made of a report, or with its failures as an error.
+    fn answer_by(report: Report, has_failed: bool, answer: impl FnOnce(&Report) -> Value) -> Result<Value, Failure> {
         log(&report);
         match has_failed {
             true => Err(Failure::Incomplete(Box::new(report))),
-            false => Ok(fit(serde_json::to_value(report).unwrap_or_default(), ANSWER_MAX)),
+            false => Ok(answer(&report)),
         }
     }
 

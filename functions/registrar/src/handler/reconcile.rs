@@ -143,10 +143,7 @@ impl Reconcile {
         // A repetition would begin a second chain of parts beside the one that goes on. What failed is in log and metrics.
         let has_failed = has_failed && !goes_on;
         match payload.answer {
-            Some(Answered::Summary) => {
-                let summary = summary(&report);
-                Base::answer(report, has_failed).map(|_| summary)
-            }
+            Some(Answered::Summary) => Base::answer_by(report, has_failed, summary),
             None => Base::answer(report, has_failed),
         }
     }

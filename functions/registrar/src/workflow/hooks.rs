@@ -135,13 +135,8 @@ impl Engine {
             heartbeats.during(tokio::time::sleep(stay)).await;
         }
         for UnderWay { action, hook, course } in &under_way {
-            let verdict = match look.weigh_action(
-                action,
-                *hook,
-                course,
-                &seen.open(action).cloned().collect::<Vec<_>>(),
-                settings,
-            ) {
+            let open: Vec<Open> = seen.open(action).cloned().collect();
+            let verdict = match look.weigh_action(action, *hook, course, &open, settings) {
                 Step::Hold(wait, open) => Step::Hold(wait.saturating_sub(stay.unwrap_or_default()).max(LOOK_MIN), open),
                 step => step,
             };
@@ -253,9 +248,8 @@ impl Look<'_> {
         self.reading.set_times(before);
         self.reading.set_members(&instances.keys().cloned().collect(), members);
         let mut seen = self.register_entering(&arriving.into_values().collect::<Vec<_>>()).await;
-        let ids: BTreeSet<&InstanceId> = leaving.iter().map(|leaving| &leaving.instance.id).collect();
         let deregistered = self.deregister_leaving(&leaving).await;
-        for id in ids.into_iter().chain(given_in_vain.iter().map(|instance| &instance.id)) {
+        for id in self.asked.leaving.iter().chain(given_in_vain.iter().map(|instance| &instance.id)) {
             seen.of_instance.entry(id.clone()).or_default();
         }
         seen.of_action = deregistered.of_action;

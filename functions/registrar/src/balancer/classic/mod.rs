@@ -24,7 +24,7 @@ use protocol::{
     registration::Registration,
 };
 
-use super::{ByName, Kind, Marks, NAMES_ASKED_MAX, Owners, Part, Scan, ScannedPart, by_name, marks};
+use super::{ByName, Kind, Marks, Owners, Part, Scan, ScannedPart, by_name, by_name_or_listing, marks};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     budget::{ApiSet, Budget},
@@ -91,14 +91,8 @@ impl ClassicLoadBalancers {
     /// Describes those of some load balancers that exist.
     async fn describe(&self, names: &BTreeSet<LoadBalancerName>) -> Described {
         let asked: Vec<String> = names.iter().map(|id| id.as_str().to_owned()).collect();
-        let ByName { existing, unread } = if asked.len() > NAMES_ASKED_MAX {
-            match self.list().await {
-                Ok(existing) => ByName { existing, unread: BTreeMap::new() },
-                Err(error) => return names.iter().map(|name| (name.clone(), Err(error.clone()))).collect(),
-            }
-        } else {
-            by_name(&asked, |names| self.describe_all(Some(names)).boxed()).await
-        };
+        let named = |names| self.describe_all(Some(names)).boxed();
+        let ByName { existing, unread } = by_name_or_listing(&asked, named, self.list().boxed()).boxed().await;
         let existing = existing.into_iter().filter_map(|found| Some((found.load_balancer_name()?.into(), Ok(found))));
         let existing = existing.filter(|(name, _)| names.contains(name));
         existing.chain(unread.into_iter().map(|(name, error)| (name.into(), Err(error)))).collect()
@@ -341,7 +335,8 @@ fn standing(
     let by_name = absent(name, wanted, found, owners);
     // Two load balancers can have one name, one after the other: this time tells whether the tag means this one.
     let created_at = found.created_time().and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
-    match created_at.filter(|created_at| wanted.held_since.is_some_and(|since| since < *created_at)) {
+    let held_since = || wanted.instance.held().since(wanted.registration);
+    match created_at.filter(|created_at| held_since().is_some_and(|since| since < *created_at)) {
         Some(created_at) => Standing::Replaced { created_at, by_name: Box::new(by_name) },
         None => by_name,
     }

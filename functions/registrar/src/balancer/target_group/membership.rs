@@ -207,12 +207,10 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
         return Standing::Foreign(owner.into());
     }
     let instance = wanted.instance;
-    let other_vpc = |instance: Option<VpcId>| (group.vpc.clone(), instance);
     let (id, zone, vpc) = match (&group.target_type, address) {
         (TargetType::Instance, None) if instance.vpc == group.vpc => (instance.id.as_str().to_owned(), None, None),
         (TargetType::Instance, None) => {
-            let (balancer, instance) = other_vpc(instance.vpc.clone());
-            return Standing::Never(Lasting::other_vpc(balancer, instance));
+            return Standing::Never(Lasting::other_vpc(group.vpc.clone(), instance.vpc.clone()));
         }
         (TargetType::Ip(family), Some(address)) => {
             let Some(ip) = instance.look_up(address, *family) else {
@@ -224,7 +222,7 @@ pub(super) fn standing(wanted: Wanted<'_>, group: &TargetGroup, members: &[Membe
                 (_, Some(zone)) => Some(zone.clone()),
                 // Another interface may get the address, or the operator write the zone.
                 (_, None) => {
-                    let (balancer, instance) = other_vpc(instance.vpc_of(ip).cloned());
+                    let (balancer, instance) = (group.vpc.clone(), instance.vpc_of(ip).cloned());
                     return Standing::Stuck(Reason::OtherVpc { balancer, instance });
                 }
             };

@@ -32,7 +32,7 @@ use protocol::{
     target_group::{TargetGroup, TargetType},
 };
 
-use super::{ByName, Kind, Marks, NAMES_ASKED_MAX, Owners, by_name, marks};
+use super::{ByName, Kind, Marks, NAMES_ASKED_MAX, Owners, by_name, by_name_or_listing, marks};
 use crate::aws::{
     CALLS_IN_FLIGHT_MAX,
     account::Account,
@@ -214,14 +214,8 @@ impl TargetGroups {
         let unknown = groups.iter().filter(|group| self.recall(group).is_none());
         let unknown: BTreeMap<String, &TargetGroupId> = unknown.map(|group| (self.arn(group), group)).collect();
         let arns: Vec<String> = unknown.keys().cloned().collect();
-        let ByName { existing, unread } = if arns.len() > NAMES_ASKED_MAX {
-            match self.list().await {
-                Ok(existing) => ByName { existing, unread: BTreeMap::new() },
-                Err(error) => return unknown.into_values().map(|group| (group.clone(), error.clone())).collect(),
-            }
-        } else {
-            by_name(&arns, |arns| self.describe_all(Some(arns)).boxed()).await
-        };
+        let named = |arns| self.describe_all(Some(arns)).boxed();
+        let ByName { existing, unread } = by_name_or_listing(&arns, named, self.list().boxed()).boxed().await;
         existing.into_iter().for_each(|group| self.remember(group));
         let mut described = self.described();
         let answered = unknown.iter().filter(|(arn, _)| !unread.contains_key(*arn));

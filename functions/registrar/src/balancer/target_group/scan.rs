@@ -58,10 +58,7 @@ impl TargetGroups {
                 return whole;
             }
             let ScannedPart { scan, addresses, .. } = self.scan_groups(chunk, instances).await;
-            whole.scan.read += chunk.len();
-            whole.scan.found.extend(scan.found);
-            whole.scan.failures.extend(scan.failures);
-            whole.scan.odd_tags.extend(scan.odd_tags);
+            whole.scan = whole.scan.and(scan);
             whole.addresses.extend(addresses);
             whole.stopped_after = chunk.last().map(|group| group.id.clone());
         }
@@ -83,7 +80,8 @@ impl TargetGroups {
     async fn scan_groups(&self, groups: &[TargetGroup], instances: &[&Instance]) -> ScannedPart {
         let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = groups.iter().map(|group| (&group.id, group)).collect();
         let index = Index::of(instances);
-        let mut scanned = ScannedPart::default();
+        let mut scanned =
+            ScannedPart { scan: Scan { read: groups.len(), ..Scan::default() }, ..ScannedPart::default() };
         for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {
             match members {
                 Ok(members) => {
