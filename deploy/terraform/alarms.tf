@@ -21,7 +21,7 @@ resource "aws_cloudwatch_metric_alarm" "instance_state_dead_letters_alarm" {
 
 resource "aws_cloudwatch_metric_alarm" "instance_state_rule_dead_letters_alarm" {
   alarm_name        = "${var.name}-InstanceStateRuleDeadLettersAlarm"
-  alarm_description = "EventBridge could not put events into the queue. Without permission it gives up at once, otherwise after a day: look at the policy of InstanceStateQueue, and at its key. The sweep serves these instances meanwhile. Redrive the messages when it is put right."
+  alarm_description = "EventBridge could not put events into the queue. Without permission it gives up at once, otherwise after a day: look at the policy of InstanceStateQueue, and at its key. The sweep serves these instances meanwhile, so purge the queue when it is put right."
   namespace         = "AWS/SQS"
   metric_name       = "ApproximateNumberOfMessagesVisible"
   dimensions = {
