@@ -29,8 +29,8 @@ Where it takes longer, or more calls, than it would have to:
 
 - A sweep waits for a second before it reads, so that a small account is not swept for each instance. Instances that stop together are out a second
   later for it.
-- Ten instances that stop over a minute come six seconds apart. Each is served alone, and asks all groups. In 500 groups one scan takes ten seconds, and all
-  scans share the account's bucket.
+- Ten instances that stop over a minute come six seconds apart. Up to 1,000 groups each is served alone, and asks all groups. In 500 groups one scan takes ten
+  seconds, and all scans share the account's bucket. With more groups one sweep after the other serves those that have stopped by then.
 - A hundred instances that stop over a minute in 500 groups take several sweeps, since so few a second are not waited for. The last sweep begins when the one
   before it ends.
 - The first starts of a storm are given back one by one, because no process has seen another one yet. So in a small account a start

@@ -118,6 +118,23 @@ async fn a_fleet_that_stops_slowly_is_taken_out_as_it_stops() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn instances_that_stop_seconds_apart_share_scans_of_a_large_account() {
+    // A scan of 1,200 groups takes longer than the six seconds until the next instance stops, and nearly as long as the stop itself.
+    let (stage, names) = fleet(10, 10, 1_200);
+    let _limits = stage.sandbox.fault(Throttle::shared(Era::Today, 0));
+    stage.stop(&names[0]);
+    stage.rest().await;
+    let scanned = |stage: &Stage| calls_by_action(stage)["DescribeTargetHealth"];
+    assert!(stage.places(&names[0]).is_empty());
+    assert!(scanned(&stage) < 1_200 + 20, "the second event scans nothing: {}", scanned(&stage));
+    stage.forget_calls();
+    stop_in_turn(&stage, &names[1..], Duration::from_secs(6)).await;
+    stage.rest().await;
+    assert!(names.iter().all(|name| stage.places(name).is_empty() && stage.held(name).len() == 1));
+    assert!(scanned(&stage) < 5 * 1_200, "nine of them: {}", scanned(&stage));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fleet_that_stops_does_not_wait_for_others_that_are_terminated() {
     let (stage, names) = fleet(60, 60, 100);
     let subnet = stage.world(|world| ec2::create_subnet(world, &stage.vpc, "us-east-1b", "10.0.4.0/22"));

@@ -20,6 +20,12 @@ pub const MANY_STARTING: usize = 20;
 /// the work is done before the next instance comes.
 pub const MANY_BALANCERS: usize = 80;
 
+/// From how many balancers on a sweep works on a single instance that stops, too. A scan of them takes about twenty seconds, and the stop's second
+/// event comes thirty seconds after the first. All scans share the account's limits, so one after the other serves several instances sooner.
+///
+/// Too small: a lone stop waits for the sweep that works on the stop before it. Too large: each of ten stops within a minute begins a scan.
+pub const MANY_TO_SCAN: usize = 1_000;
+
 /// A change that many instances make together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Storm {

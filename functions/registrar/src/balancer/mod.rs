@@ -134,6 +134,11 @@ impl Balancers {
         every_kind!(self, kind => kind.names())
     }
 
+    /// Counts the balancers that a scan for some instances asks one by one. Classic load balancers come in pages with their instances.
+    pub(crate) async fn count_to_scan(&self, instances: &[&Instance]) -> Result<usize, CallError> {
+        self.target_groups.count(instances).await
+    }
+
     /// Reads all balancers for what the instances are registered with.
     pub async fn scan(&self, instances: &[&Instance]) -> Scan {
         every_kind!(self, kind => kind.scan(instances)).into_iter().fold(Scan::default(), Scan::and)

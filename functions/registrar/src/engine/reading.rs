@@ -127,6 +127,11 @@ impl Reading {
         Self { balancers: Some(balancers), ..self }
     }
 
+    /// Keeps balancers of which something was read: the same look goes on with them.
+    pub(crate) fn keep_balancers(&mut self, balancers: Arc<Balancers>) {
+        self.balancers = Some(balancers);
+    }
+
     /// Forgets what is known of balancers and members: it is as old as the instances' description before.
     pub(super) fn forget_what_followed(&mut self) {
         self.balancers = None;

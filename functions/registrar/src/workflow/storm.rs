@@ -15,7 +15,10 @@ use protocol::{
     call_error::CallError,
     decide::{
         Weight,
-        storm::{MANY_BALANCERS, MANY_STARTING, Storm, does_the_same, is_first_of_a_stop, is_growing, is_of_storm},
+        storm::{
+            MANY_BALANCERS, MANY_STARTING, MANY_TO_SCAN, Storm, does_the_same, is_first_of_a_stop, is_growing,
+            is_of_storm,
+        },
     },
     event::{LOOKS_AN_ORDER_MAX, Notice},
     id::InstanceId,
@@ -52,7 +55,9 @@ pub enum Together {
 
 impl Look<'_> {
     /// Returns the storms to which the instances of a batch belong that have to be converged.
-    pub(super) async fn storms(&self, weights: &[(&Notice, Weight)], described: &Described) -> BTreeSet<Storm> {
+    ///
+    /// The scan that follows takes the list of target groups that was read here.
+    pub(super) async fn storms(&mut self, weights: &[(&Notice, Weight)], described: &Described) -> BTreeSet<Storm> {
         let mut own: BTreeMap<Storm, BTreeMap<&InstanceId, &Notice>> = BTreeMap::new();
         for (notice, _) in weights.iter().filter(|(_, weight)| *weight == Weight::Converge) {
             let instance = described.instances.get(&notice.instance).filter(|instance| self.may_be_part(instance));
@@ -67,11 +72,14 @@ impl Look<'_> {
                 Storm::Start => self.engine.storms.count_starts(notices.keys().copied()),
                 Storm::Stop | Storm::Termination => notices.len(),
             };
-            let is_one = count > 1
-                || match notices.values().next() {
-                    Some(notice) => self.do_others_the_same(notice).await,
-                    None => false,
-                };
+            let is_one = match notices.values().next() {
+                _ if count > 1 => true,
+                Some(notice) => {
+                    self.do_others_the_same(notice).await
+                        || notice.tells_of_a_stop() && self.takes_long(notice, described).await
+                }
+                None => false,
+            };
             storms.extend(is_one.then_some(storm));
         }
         storms
@@ -81,6 +89,15 @@ impl Look<'_> {
     fn may_be_part(&self, instance: &Instance) -> bool {
         let is_back_for_nothing = instance.state == State::Running && !is_wanting(instance);
         !instance.is_ignored() && !is_back_for_nothing && self.is_in_scope(instance)
+    }
+
+    /// Returns whether a scan for the instance of an event takes so long that other instances may stop meanwhile.
+    async fn takes_long(&mut self, notice: &Notice, described: &Described) -> bool {
+        let balancers = self.balancers();
+        self.reading.keep_balancers(balancers.clone());
+        let instance: Vec<&Instance> = described.instances.get(&notice.instance).into_iter().collect();
+        // If groups cannot be listed, the scan says so.
+        balancers.count_to_scan(&instance).await.unwrap_or_default() >= MANY_TO_SCAN
     }
 
     /// Returns whether another instance began to stop at the same time as the instance of a fresh event. The call for it is cheap: a scan for each
@@ -185,7 +202,7 @@ impl Engine {
         // If groups cannot be listed, the scan says so.
         let groups = match storm {
             Storm::Start | Storm::Termination => 0,
-            Storm::Stop => self.target_groups().count(&own).await.unwrap_or_default(),
+            Storm::Stop => self.balancers().count_to_scan(&own).await.unwrap_or_default(),
         };
         let begun = MonotonicTime::now();
         loop {

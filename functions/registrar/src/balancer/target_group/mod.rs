@@ -65,6 +65,8 @@ struct Described {
     names_asked: usize,
     /// Whether all groups were listed, because many names were asked for.
     is_listed: bool,
+    /// All groups, listed to be counted: for the scan that follows.
+    counted: Option<Vec<TargetGroup>>,
     /// Members by group, if they are remembered.
     members: BTreeMap<TargetGroupId, Vec<Member>>,
 }
@@ -141,7 +143,11 @@ impl TargetGroups {
     }
 
     async fn list(&self) -> Result<Vec<TargetGroup>, CallError> {
-        self.describe_all(None).await
+        let listed = self.described().counted.take();
+        match listed {
+            Some(groups) => Ok(groups),
+            None => self.describe_all(None).await,
+        }
     }
 
     /// Describes groups by their ARNs, or all of them, page by page in both cases. A group that is on a later page

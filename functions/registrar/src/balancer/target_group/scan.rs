@@ -71,9 +71,12 @@ impl TargetGroups {
         Ok(groups.into_iter().filter(|group| can_have_one_of(group, instances)).collect())
     }
 
-    /// Counts the groups that could have any of some instances.
+    /// Counts the groups that could have any of some instances. The next listing is this one: the scan follows at once.
     pub(crate) async fn count(&self, instances: &[&Instance]) -> Result<usize, CallError> {
-        self.candidates(instances).await.map(|candidates| candidates.len())
+        let groups = self.list().await?;
+        let count = groups.iter().filter(|group| can_have_one_of(group, instances)).count();
+        self.described().counted = Some(groups);
+        Ok(count)
     }
 
     /// Reads the members of groups: which of them are these instances, and which addresses there are.
