@@ -1,6 +1,7 @@
 //! Storms: many instances that stop, end or start together, on which one sweep works.
 //!
 //! Each storm is a message group of the queue of orders. One invocation at a time serves it: it scans once for all, and calls each balancer once.
+//! Single stops of a large account are one more group.
 
 use crate::{
     event::Notice,
@@ -51,20 +52,36 @@ impl Storm {
         }
     }
 
-    /// Returns its message group in the queue of orders.
-    pub fn group(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Termination => "termination",
-            Self::Start => "start",
-        }
-    }
-
     /// Returns when an instance made the change, if EC2 tells.
     pub fn time_of(self, instance: &Instance) -> Option<Timestamp> {
         match self {
             Self::Start => instance.launch_time,
             Self::Stop | Self::Termination => instance.stop_time,
+        }
+    }
+}
+
+/// What a sweep is ordered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sweep {
+    /// Instances of a storm. The sweep looks for more of them.
+    Storm(Storm),
+    /// Instances that stop one by one, where each scan takes long. The sweep works on those that its orders name. No storm holds them up.
+    Named,
+}
+
+impl Sweep {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Storm(Storm::Stop), Self::Storm(Storm::Termination), Self::Storm(Storm::Start), Self::Named];
+
+    /// Returns its message group in the queue of orders. One invocation at a time serves a message group.
+    pub fn message_group(self) -> &'static str {
+        match self {
+            Self::Storm(Storm::Stop) => "stop",
+            Self::Storm(Storm::Termination) => "termination",
+            Self::Storm(Storm::Start) => "start",
+            Self::Named => "named",
         }
     }
 }
@@ -112,15 +129,24 @@ pub fn is_of_storm(time: Timestamp, since: Option<Timestamp>, now: Timestamp) ->
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::instance::tests::{at, instance};
 
     #[test]
-    fn each_state_belongs_to_one_storm_with_a_group_of_its_own() {
+    fn each_state_belongs_to_one_storm() {
         let states = [State::Stopping, State::Stopped, State::ShuttingDown, State::Terminated, State::Running];
-        let storms = states.map(|state| Storm::of(state).map(Storm::group));
-        assert_eq!(storms, [Some("stop"), Some("stop"), Some("termination"), Some("termination"), Some("start")]);
+        let [stop, termination] = [Storm::Stop, Storm::Termination].map(Some);
+        assert_eq!(states.map(Storm::of), [stop, stop, termination, termination, Some(Storm::Start)]);
         assert_eq!([State::Pending, State::Unknown].map(Storm::of), [None, None]);
+    }
+
+    #[test]
+    fn each_storm_has_a_message_group_and_so_have_single_instances() {
+        let groups = BTreeSet::from(Sweep::ALL.map(Sweep::message_group));
+        assert_eq!(groups.len(), Sweep::ALL.len());
+        assert!(Storm::ALL.iter().all(|storm| Sweep::ALL.contains(&Sweep::Storm(*storm))));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use futures::{
 use lambda_runtime::{Context, LambdaEvent};
 use protocol::{
     call_error::CallError,
-    decide::storm::Storm,
+    decide::storm::Sweep,
     event::{LOOKS_AN_ORDER_MAX, NotUnderstood, Place, Told},
     id::InstanceId,
     time::Timestamp,
@@ -242,7 +242,7 @@ impl<W: Work> BehindQueue<W> {
         self.queue.park(&parked.collect::<Vec<_>>()).await;
     }
 
-    /// Orders sweeps of the storms of a batch, so that its events are done. Works here on the events of an order that cannot be sent.
+    /// Orders sweeps for events of a batch, so that they are done. Works here on the events of an order that cannot be sent.
     ///
     /// An order replaces the events in it: its queue keeps it until a sweep has served it. If the process dies before it answers, the events come
     /// again and are ordered once more.
@@ -254,14 +254,15 @@ impl<W: Work> BehindQueue<W> {
         metrics: &mut Metrics,
     ) -> Vec<Outcome> {
         let mut here: Vec<usize> = Vec::new();
-        for storm in Storm::ALL {
+        for sweep in Sweep::ALL {
             let own: Vec<usize> =
-                (0..outcomes.len()).filter(|index| outcomes[*index] == Outcome::Together(storm)).collect();
+                (0..outcomes.len()).filter(|index| outcomes[*index] == Outcome::Together(sweep)).collect();
             for (part, indices) in own.chunks(LOOKS_AN_ORDER_MAX).enumerate() {
                 let order = W::order(&indices.iter().filter_map(|index| notices.get(*index)).collect::<Vec<_>>());
                 // The id is of this invocation alone. So SQS drops what the SDK repeats, and no order of another time.
-                let id = format!("{request_id}-{}-{part}", storm.group());
-                match self.orders.send_to_group(&order, storm.group(), &id).await {
+                let group = sweep.message_group();
+                let id = format!("{request_id}-{group}-{part}");
+                match self.orders.send_to_group(&order, group, &id).await {
                     Ok(true) => indices.iter().for_each(|index| outcomes[*index] = Outcome::Done),
                     Ok(false) => here.extend(indices),
                     Err(error) => {

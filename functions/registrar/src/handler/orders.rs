@@ -3,13 +3,17 @@
 //! An order only names instances, so a stranger who can send one can have instances looked at, and no more. It stays in its queue until the sweep has
 //! converged each instance, or has sent its event to the queue of events, where each comes back by itself. If the process dies, the order comes again.
 
+use std::collections::BTreeSet;
+
 use aws_lambda_events::sqs::SqsMessage;
 use futures::{
     FutureExt,
     future::{Either, select},
 };
 use protocol::{
+    decide::storm::Sweep,
     event::{Notice, notices_of},
+    id::InstanceId,
     timing::ORDER_IS_TAKEN_FOR,
 };
 use serde_json::Value;
@@ -26,10 +30,16 @@ impl Reconcile {
     /// If EC2 describes nothing, each event of the orders goes to the queue of events, like one whose work failed.
     pub(super) async fn serve(&self, orders: Vec<SqsMessage>, metrics: &mut Metrics) -> Value {
         let mut notices: Vec<Notice> = Vec::new();
+        let mut alone: BTreeSet<InstanceId> = BTreeSet::new();
         for order in &orders {
             let body = order.body.as_deref().unwrap_or_default();
             match notices_of(body) {
-                Ok(named) => notices.extend(named),
+                Ok(named) => {
+                    if records::message_group(order) == Some(Sweep::Named.message_group()) {
+                        alone.extend(named.iter().map(|notice| notice.instance.clone()));
+                    }
+                    notices.extend(named);
+                }
                 Err(reason) => {
                     metrics.add_not_understood(1);
                     tracing::error!(why = %reason, "order not understood");
@@ -48,7 +58,7 @@ impl Reconcile {
         }
         let receipt_handles = orders.iter().filter_map(|order| order.receipt_handle.clone()).collect();
         let alive = self.orders.keep(receipt_handles, ORDER_IS_TAKEN_FOR).boxed();
-        let work = self.base.engine.converge_together(&notices).boxed();
+        let work = self.base.engine.converge_together(&notices, &alone).boxed();
         let converged = match select(work, alive).await {
             Either::Left((converged, _)) => converged,
             Either::Right((never, _)) => match never {},

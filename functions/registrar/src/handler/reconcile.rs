@@ -47,9 +47,6 @@ const SCHEDULERS: [&str; 2] = ["aws.events", "aws.scheduler"];
 /// account is never swept to its end. Too large: sweeps that never end pile up.
 const PARTS_MAX: u32 = 8;
 
-/// The attribute that only messages of a FIFO queue have.
-const MESSAGE_GROUP: &str = "MessageGroupId";
-
 /// The function, with everything that outlives an invocation.
 pub struct Reconcile {
     pub(super) base: Base,
@@ -272,7 +269,7 @@ fn summary(report: &Report) -> Value {
 }
 
 fn is_order(message: &SqsMessage) -> bool {
-    message.attributes.contains_key(MESSAGE_GROUP)
+    records::message_group(message).is_some()
 }
 
 fn refuse(why: String) -> NotUnderstood {

@@ -44,6 +44,12 @@ pub(super) fn sent_at(message: &SqsMessage) -> Option<Timestamp> {
     DateTime::from_timestamp_millis(milliseconds)
 }
 
+/// Returns the message group of a message, which only messages of a FIFO queue have
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>, "Example Amazon SQS message event (FIFO queue)").
+pub(super) fn message_group(message: &SqsMessage) -> Option<&str> {
+    message.attributes.get("MessageGroupId").map(String::as_str)
+}
+
 /// Returns the answer to a batch of SQS: the ids of the messages that come again. Without an id, Lambda takes the whole batch for failed, which is
 /// right if it is not known which message failed.
 pub(super) fn answer(failed: impl IntoIterator<Item = Option<String>>) -> Value {

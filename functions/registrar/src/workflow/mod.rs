@@ -10,7 +10,7 @@ mod sweep;
 
 use std::time::Duration;
 
-use protocol::{decide::storm::Storm, event::NotUnderstood};
+use protocol::{decide::storm::Sweep, event::NotUnderstood};
 
 use crate::report::Report;
 
@@ -36,8 +36,8 @@ pub enum Outcome {
     Done,
     /// The event should come back after this wait.
     Later(Duration),
-    /// The event is one of a storm, for which one sweep should be ordered.
-    Together(Storm),
+    /// A sweep should be ordered, which works on the instance together with others.
+    Together(Sweep),
     /// Something failed. The event should come back when its queue sees fit, and go to the dead letters in the end.
     Failed,
     /// The event says nothing to this function. It goes to the dead letters at once.

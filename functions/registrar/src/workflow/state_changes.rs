@@ -1,12 +1,15 @@
 //! State changes of instances: the instances that a batch of events names are converged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt;
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::{self, Weight, storm::Storm},
+    decide::{
+        self, Weight,
+        storm::{Storm, Sweep},
+    },
     event::Notice,
     id::InstanceId,
     instance::Instance,
@@ -24,6 +27,9 @@ const SEEN_THROUGH: &str = "another event of the same stop was seen through a mo
 
 /// Why an event waits for a sweep of many instances.
 const SENT_ON: &str = "many instances do the same: one sweep works on all of them together";
+
+/// Why an event waits for a sweep of single instances.
+const TAKES_LONG: &str = "there are so many target groups to read that one sweep after the other works on all instances that have stopped by then";
 
 impl Engine {
     /// Converges the instances that some events name, or says that a sweep should be ordered for them.
@@ -46,7 +52,7 @@ impl Engine {
                 None => looked.next().unwrap_or(Outcome::Failed),
                 Some(storm) => {
                     notes.waiting(&notice.instance, Because::all(SENT_ON));
-                    Outcome::Together(storm)
+                    Outcome::Together(Sweep::Storm(storm))
                 }
             });
         }
@@ -63,14 +69,15 @@ impl Engine {
         let mut look = self.look(self.reading_of(age, &mut described), asked);
         look.read_scope(described.instances.values()).await;
         let weights = look.weigh(notices, &described);
-        let storms = match together {
-            Together::Here => BTreeSet::new(),
-            Together::Ordered => look.storms(&weights, &described).await,
+        let sweeps = match together {
+            Together::Here => BTreeMap::new(),
+            Together::Ordered => look.sweeps(&weights, &described).await,
         };
-        storms.iter().for_each(|storm| self.storms.remember(*storm));
+        let storms = sweeps.iter().filter(|(storm, sweep)| **sweep == Sweep::Storm(**storm));
+        storms.for_each(|(storm, _)| self.storms.remember(*storm));
         let sent_on = |notice: &Notice| {
             let state = described.instances.get(&notice.instance)?.state;
-            Storm::of(state).filter(|storm| storms.contains(storm))
+            sweeps.get(&Storm::of(state)?).copied()
         };
         let convergent = weights.iter().filter(|(_, weight)| *weight == Weight::Converge);
         let own: BTreeSet<&InstanceId> =
@@ -82,9 +89,10 @@ impl Engine {
         for (notice, weight) in &weights {
             outcomes.push(match sent_on(notice).filter(|_| *weight == Weight::Converge) {
                 None => look.outcome(notice, weight),
-                Some(storm) => {
-                    look.notes.waiting(&notice.instance, Because::all(SENT_ON));
-                    Outcome::Together(storm)
+                Some(sweep) => {
+                    let why = if sweep == Sweep::Named { TAKES_LONG } else { SENT_ON };
+                    look.notes.waiting(&notice.instance, Because::all(why));
+                    Outcome::Together(sweep)
                 }
             });
         }

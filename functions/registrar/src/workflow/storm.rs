@@ -16,7 +16,7 @@ use protocol::{
     decide::{
         Weight,
         storm::{
-            MANY_BALANCERS, MANY_STARTING, MANY_TO_SCAN, Storm, does_the_same, is_first_of_a_stop, is_growing,
+            MANY_BALANCERS, MANY_STARTING, MANY_TO_SCAN, Storm, Sweep, does_the_same, is_first_of_a_stop, is_growing,
             is_of_storm,
         },
     },
@@ -54,10 +54,14 @@ pub enum Together {
 }
 
 impl Look<'_> {
-    /// Returns the storms to which the instances of a batch belong that have to be converged.
+    /// Returns the sweeps that should be ordered for the instances of a batch that have to be converged, by the storm that each would belong to.
     ///
     /// The scan that follows takes the list of target groups that was read here.
-    pub(super) async fn storms(&mut self, weights: &[(&Notice, Weight)], described: &Described) -> BTreeSet<Storm> {
+    pub(super) async fn sweeps(
+        &mut self,
+        weights: &[(&Notice, Weight)],
+        described: &Described,
+    ) -> BTreeMap<Storm, Sweep> {
         let mut own: BTreeMap<Storm, BTreeMap<&InstanceId, &Notice>> = BTreeMap::new();
         for (notice, _) in weights.iter().filter(|(_, weight)| *weight == Weight::Converge) {
             let instance = described.instances.get(&notice.instance).filter(|instance| self.may_be_part(instance));
@@ -65,24 +69,22 @@ impl Look<'_> {
                 own.entry(storm).or_default().insert(&notice.instance, notice);
             }
         }
-        let mut storms = BTreeSet::new();
+        let mut sweeps = BTreeMap::new();
         for (storm, notices) in own {
             // EC2 is not asked which other instances start: a start costs seven calls, and a stop hundreds.
             let count = match storm {
                 Storm::Start => self.engine.storms.count_starts(notices.keys().copied()),
                 Storm::Stop | Storm::Termination => notices.len(),
             };
-            let is_one = match notices.values().next() {
-                _ if count > 1 => true,
-                Some(notice) => {
-                    self.do_others_the_same(notice).await
-                        || notice.tells_of_a_stop() && self.takes_long(notice, described).await
-                }
-                None => false,
+            let sweep = match notices.values().next() {
+                _ if count > 1 => Sweep::Storm(storm),
+                Some(notice) if self.do_others_the_same(notice).await => Sweep::Storm(storm),
+                Some(notice) if notice.tells_of_a_stop() && self.takes_long(notice, described).await => Sweep::Named,
+                _ => continue,
             };
-            storms.extend(is_one.then_some(storm));
+            sweeps.insert(storm, sweep);
         }
-        storms
+        sweeps
     }
 
     /// Returns whether an instance may need work, by its own description.
@@ -123,11 +125,15 @@ impl Engine {
         self.served.has(notice)
     }
 
-    /// Converges the instances that orders name, and all other instances that do the same.
+    /// Converges the instances that orders name, and all other instances of the same storms. `alone` are instances that belong to none.
     ///
     /// # Errors
     /// Fails if the instances cannot be described: nothing was done. Every other failure is in the outcomes.
-    pub async fn converge_together(&self, notices: &[Notice]) -> Result<Converged, CallError> {
+    pub async fn converge_together(
+        &self,
+        notices: &[Notice],
+        alone: &BTreeSet<InstanceId>,
+    ) -> Result<Converged, CallError> {
         let named: BTreeSet<InstanceId> = notices.iter().map(|notice| notice.instance.clone()).collect();
         let asked = || Asked { scope: self.scope, ..Asked::default() };
         // What is dying does not wait: it keeps its addresses only while it is shutting down.
@@ -142,7 +148,8 @@ impl Engine {
         let mut weights = look.weigh(notices, &described);
         let mut others: BTreeMap<InstanceId, Instance> = BTreeMap::new();
         for storm in Storm::ALL {
-            let own = convergent(&weights, &described, storm);
+            let mut own = convergent(&weights, &described, storm);
+            own.retain(|id, _| !alone.contains(*id));
             if own.is_empty() {
                 continue;
             }
