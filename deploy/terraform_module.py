@@ -474,7 +474,11 @@ class Module:
             f's3_bucket = local.code["{binary}"].bucket',
             f's3_key = local.code["{binary}"].key',
         ]
-        return code, self.after_permissions(properties["Role"]["Fn::GetAtt"][0]), []
+        more = []
+        if "RecursiveLoop" in properties:
+            lines = [f"function_name = {self.address(id)}.function_name", f"recursive_loop = {text_of(properties.pop('RecursiveLoop'))}"]
+            more.append(self.written("aws_lambda_function_recursion_config", snake(id), lines))
+        return code, self.after_permissions(properties["Role"]["Fn::GetAtt"][0]), more
 
     def after_permissions(self, role):
         # Lambda asks at once whether the role may receive, and make network interfaces. In CloudFormation a role comes with its policies, and in Terraform

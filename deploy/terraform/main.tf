@@ -399,6 +399,11 @@ resource "aws_lambda_function" "instance_state_function" {
   ]
 }
 
+resource "aws_lambda_function_recursion_config" "instance_state_function" {
+  function_name  = aws_lambda_function.instance_state_function.function_name
+  recursive_loop = "Allow"
+}
+
 resource "aws_lambda_function" "lifecycle_function" {
   function_name    = "${var.name}-LifecycleFunction"
   filename         = local.code["lifecycle"].filename
@@ -503,6 +508,11 @@ resource "aws_lambda_function" "reconcile_function" {
     aws_iam_role_policy_attachment.reconcile_role_key_policy,
     aws_iam_role_policy_attachment.reconcile_role_network_policy,
   ]
+}
+
+resource "aws_lambda_function_recursion_config" "reconcile_function" {
+  function_name  = aws_lambda_function.reconcile_function.function_name
+  recursive_loop = "Allow"
 }
 
 resource "aws_lambda_function_event_invoke_config" "reconcile_function_event_invoke_config" {

@@ -272,8 +272,13 @@ NAMES = {
     "aws_cloudwatch_dashboard": "dashboard_name",
 }
 DOCUMENTS = {"policy", "assume_role_policy", "event_pattern", "redrive_policy", "redrive_allow_policy", "dashboard_body"}
-# Parts of another resource, in Terraform.
-PARTS = {"aws_cloudwatch_event_target", "aws_iam_role_policy", "aws_iam_role_policy_attachment"}
+# Parts of another resource, in Terraform, with the argument that names the other one.
+PARTS = {
+    "aws_cloudwatch_event_target": ("AWS::Events::Rule", "rule"),
+    "aws_iam_role_policy": ("AWS::IAM::Role", "role"),
+    "aws_iam_role_policy_attachment": ("AWS::IAM::Role", "role"),
+    "aws_lambda_function_recursion_config": ("AWS::Lambda::Function", "function_name"),
+}
 
 
 def given_of(values):
@@ -357,8 +362,8 @@ class Applied:
 
     def take_part(self, it):
         values = self.set_by_module(it)
-        owner_kind = "AWS::Events::Rule" if it["type"] == "aws_cloudwatch_event_target" else "AWS::IAM::Role"
-        owner_name = values.pop("rule" if owner_kind == "AWS::Events::Rule" else "role")
+        owner_kind, argument = PARTS[it["type"]]
+        owner_name = values.pop(argument)
         (owner,) = (key for key, name in self.names.items() if name == owner_name and key[0] == owner_kind)
         properties, _ = self.resources[owner]
         if it["type"] == "aws_cloudwatch_event_target":
@@ -367,6 +372,8 @@ class Applied:
         elif it["type"] == "aws_iam_role_policy":
             properties.setdefault("policies", {})[values.pop("name")] = json.loads(values.pop("policy"))
             self.problems += [f"{it['address']}: has {name}, which the template has no word for" for name in values]
+        elif it["type"] == "aws_lambda_function_recursion_config":
+            properties["recursiveloop"] = values.pop("recursive_loop")
         else:
             properties["managedpolicyarns"] = sorted([*properties.get("managedpolicyarns", []), values.pop("policy_arn")])
 

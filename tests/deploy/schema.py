@@ -28,6 +28,7 @@ RESOURCES = {
     "aws_lambda_event_source_mapping": "lambda/aws-lambda-event-source-mapping",
     "aws_lambda_function": "lambda/aws-lambda-function",
     "aws_lambda_function_event_invoke_config": "lambda/aws-lambda-function-event-invoke-config",
+    "aws_lambda_function_recursion_config": "lambda/aws-lambda-function-recursion-config",
     "aws_lambda_permission": "lambda/aws-lambda-permission",
     "aws_sqs_queue": "sqs/aws-sqs-queue",
     "aws_sqs_queue_policy": "sqs/aws-sqs-queue-policy",

@@ -78,6 +78,11 @@ pub(super) fn create(world: &mut World, id: &str, name: &str, properties: &mut P
         Some("Active") => true,
         Some(_) => return Err(properties.wrong("Tracing", "Active, PassThrough or Disabled")),
     };
+    spec.may_loop = match properties.text("RecursiveLoop")?.as_deref() {
+        None | Some("Terminate") => false,
+        Some("Allow") => true,
+        Some(_) => return Err(properties.wrong("RecursiveLoop", "Allow or Terminate")),
+    };
     spec.environment = environment(properties)?;
     spec.log = log(name, properties)?;
     // The architecture and the code have no effect here.

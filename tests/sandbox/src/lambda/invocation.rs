@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Function, FunctionSpec, Invocation, arn, source};
+use super::{Chain, Function, FunctionSpec, Invocation, arn, source};
 use crate::{
     clock::{Timestamp, delta},
     iam, sqs,
@@ -32,6 +32,8 @@ pub enum Origin {
         queue: String,
         /// Message ids and receipt handles.
         messages: Vec<(String, String)>,
+        /// The chain of requests, this invocation included.
+        chain: Chain,
     },
 }
 
@@ -102,6 +104,15 @@ pub(super) enum Taker<'a> {
 impl Record {
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Returns the chain of requests that it belongs to. Only events of a queue have one here.
+    pub(super) fn chain(&self) -> &Chain {
+        static NONE: Chain = Chain::none();
+        match &self.origin {
+            Origin::Queue { chain, .. } => chain,
+            Origin::Direct | Origin::Async { .. } => &NONE,
+        }
     }
 
     /// Returns whether it needs room at once. Lambda keeps asynchronous invocations in a queue of its own until there is room.
@@ -236,7 +247,7 @@ pub(crate) fn finish(world: &mut World, request_id: &str, ending: Ending) -> boo
                 }
             }
         },
-        Origin::Queue { queue, messages } => source::settle(world, &queue, &messages, &result),
+        Origin::Queue { queue, messages, .. } => source::settle(world, &queue, &messages, &result),
     }
     source::poll_all_of(world, &function);
     true

@@ -5,6 +5,7 @@
 //! its own, so that a fault that kills the caller of an AWS call hits the invocation that made it, and no other. It ends with an
 //! answer, an error, a timeout or a death ([`Ending`]). `invocation` tells the one that waits for it.
 
+mod chain;
 pub mod in_process;
 mod invocation;
 pub mod process;
@@ -29,11 +30,13 @@ use crate::{
     world::{ACCOUNT, REGION, World},
 };
 
+pub use chain::Chain;
 pub use in_process::run_in_process;
 pub use invocation::{Ended, Ending, Origin};
 pub use runtime_api::serve_runtime;
 pub use source::{BatchSettings, map_queue, record};
 
+pub(crate) use chain::chain_of_caller;
 pub(crate) use invocation::finish;
 pub(crate) use source::{is_mapped, poll};
 
@@ -54,6 +57,8 @@ pub struct State {
     frozen: BTreeMap<String, Duration>,
     /// Every attempt that ended, in order.
     pub log: Vec<Ended>,
+    /// The invocations that Lambda has stopped as parts of a loop (the metric `RecursiveInvocationsDropped`), by function.
+    pub dropped: Vec<String>,
 }
 
 /// The configuration of a function.
@@ -83,6 +88,8 @@ pub struct FunctionSpec {
     pub log: LogSettings,
     /// Whether Lambda sends traces in its name.
     pub is_traced: bool,
+    /// `RecursiveLoop: Allow`: one chain of requests may invoke it any number of times.
+    pub may_loop: bool,
     /// The queue that is told of asynchronous invocations that failed for good (an on-failure destination).
     pub failure_queue: Option<String>,
 }
@@ -103,6 +110,7 @@ impl FunctionSpec {
             memory: 128,
             log: LogSettings::of(name),
             is_traced: false,
+            may_loop: false,
             environment: BTreeMap::new(),
             failure_queue: None,
         }

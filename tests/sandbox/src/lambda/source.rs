@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Map, Value, json};
 
-use super::{Origin, invocation};
+use super::{Chain, Origin, invocation};
 use crate::{
     iam,
     sqs::{self, Received},
@@ -85,6 +85,7 @@ struct Gathered {
     record: Value,
     /// The bytes of its record in the payload.
     size: usize,
+    chain: Chain,
 }
 
 impl Mapping {
@@ -255,12 +256,21 @@ fn close_batch(world: &mut World, queue: &str, batch: u64) {
     if !mapping.gathered.is_empty() {
         close_later(world, queue, patience, batch + 1);
     }
+    let chain = Chain::of_batch(closed.iter().map(|one| &one.chain));
+    let is_loop = chain.is_loop_of(&function) && world.lambda.function(&function).is_some_and(|spec| !spec.may_loop);
+    let chain = chain.with(&function);
     let (messages, records): (Vec<_>, Vec<_>) = closed.into_iter().map(|one| (one.message, one.record)).unzip();
-    let origin = Origin::Queue { queue: queue.to_owned(), messages };
-    let begun = invocation::begin(world, &function, json!({ "Records": records }), origin, None);
-    // Throttled: the messages come back after their visibility timeout, with one more receipt on their count. If a reserved
-    // concurrency is smaller than the mapping wants, this leads to the dead-letter queue, as at AWS.
-    if let (Err(_), Some(mapping)) = (begun, mapping_of(world, queue)) {
+    let origin = Origin::Queue { queue: queue.to_owned(), messages, chain };
+    let has_begun = match is_loop {
+        true => {
+            world.lambda.dropped.push(function);
+            false
+        }
+        false => invocation::begin(world, &function, json!({ "Records": records }), origin, None).is_ok(),
+    };
+    // Throttled, or stopped as a loop: the messages come back after their visibility timeout, with one more receipt on their count. If
+    // a reserved concurrency is smaller than the mapping wants, this leads to the dead-letter queue, as at AWS, and so does a loop.
+    if let (false, Some(mapping)) = (has_begun, mapping_of(world, queue)) {
         mapping.in_flight -= 1;
     }
 }
@@ -312,7 +322,8 @@ fn failures<'a>(answer: &'a Value, messages: &[(String, String)]) -> Option<BTre
 fn gathered(queue: &str, received: Received) -> Gathered {
     let record = record(queue, &received);
     let size = record.to_string().len();
-    Gathered { message: (received.message.id, received.receipt_handle), record, size }
+    let chain = received.message.chain;
+    Gathered { message: (received.message.id, received.receipt_handle), record, size, chain }
 }
 
 /// Returns a message as a function gets it: one of the `Records` of an event.

@@ -66,6 +66,35 @@ async fn messages_become_the_records_that_lambda_makes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_a_function_sends_to_itself_invokes_it_sixteen_times() {
+    for may_loop in [false, true] {
+        let sandbox = with_mapping(BatchSettings::default());
+        sandbox.with(|world| create_function(world, FunctionSpec { may_loop, ..FunctionSpec::new("f") }));
+        let world = sandbox.clone();
+        run_in_process(&sandbox, "f", move |invocation: Invocation| {
+            let sent = world.with(|world| {
+                let chain = chain_of_caller(world, &invocation.access_key);
+                sqs::send(world, "q", sqs::Draft { body: "again".to_owned(), chain, ..Default::default() })
+            });
+            futures::future::ready(sent.map(|_| Value::Null).map_err(|error| json!(error.message))).boxed()
+        });
+        send(&sandbox, "first");
+        sandbox.advance(Duration::from_secs(1)).await;
+        let ran = batches(&sandbox).len();
+        let dropped = |sandbox: &Sandbox| sandbox.with(|world| world.lambda.dropped.len());
+        match may_loop {
+            true => assert!(ran > 20 && dropped(&sandbox) == 0, "{ran}"),
+            false => {
+                assert_eq!((ran, dropped(&sandbox)), (16, 1));
+                // It is dropped at each receipt, and is a dead letter after three.
+                sandbox.advance(Duration::from_secs(200)).await;
+                assert_eq!((batches(&sandbox).len(), dropped(&sandbox), left(&sandbox, "dead")), (16, 3, 1));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn batch_waits_for_its_window_or_until_it_is_full() {
     let settings = BatchSettings { batch_size: 12, window: Duration::from_secs(5), ..BatchSettings::default() };
     let sandbox = with_mapping(settings);

@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     clock::{Timestamp, delta},
     events::Delivery,
-    lambda,
+    lambda::{self, Chain},
     wire::ApiError,
     world::{ACCOUNT, REGION, World},
 };
@@ -66,6 +66,8 @@ pub struct Draft {
     pub deduplication_id: Option<String>,
     /// The sender.
     pub sender: String,
+    /// The chain of requests that the sender serves.
+    pub chain: Chain,
 }
 
 /// The answer to a sender.
@@ -213,6 +215,7 @@ pub fn send(world: &mut World, queue: &str, draft: Draft) -> Result<Sent, ApiErr
         last_received: None,
         dead_letter_source: None,
         place: place.clone(),
+        chain: draft.chain,
         number: 0,
     };
     let arrival = world.sqs.arrival.as_mut().map_or(Delivery::Normal, |decide| decide(queue));

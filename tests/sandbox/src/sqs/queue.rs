@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     clock::{Timestamp, delta},
+    lambda::Chain,
     wire::ApiError,
 };
 
@@ -56,6 +57,8 @@ pub struct Message {
     pub dead_letter_source: Option<String>,
     /// Its place in a FIFO queue.
     pub place: Option<Place>,
+    /// The chain of requests that it belongs to.
+    pub chain: Chain,
     /// Its number in the order of arrival in this queue.
     pub(super) number: u64,
 }

@@ -13,6 +13,7 @@ use super::{
     queue::invalid, receive, send, set_attributes,
 };
 use crate::{
+    lambda,
     wire::{Answer, ApiError, Request},
     world::{ACCOUNT, World},
 };
@@ -264,6 +265,7 @@ fn enter(world: &mut World, queue: &str, body: Body, sender: &str) -> Result<Val
         group: body.message_group_id,
         deduplication_id: body.message_deduplication_id,
         sender: sender.to_owned(),
+        chain: lambda::chain_of_caller(world, sender),
     };
     let sent = send(world, queue, draft)?;
     answer["MessageId"] = sent.message_id.into();
