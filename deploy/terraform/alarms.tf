@@ -334,18 +334,18 @@ resource "aws_cloudwatch_metric_alarm" "instance_state_queue_unread_alarm" {
   tags                = var.tags
 }
 
-resource "aws_cloudwatch_metric_alarm" "instance_state_queue_old_alarm" {
-  alarm_name        = "${var.name}-InstanceStateQueueOldAlarm"
-  alarm_description = "An event has waited for two hours: longer than any draining lasts. Look for its instance in the log."
+resource "aws_cloudwatch_metric_alarm" "order_queue_unread_alarm" {
+  alarm_name        = "${var.name}-OrderQueueUnreadAlarm"
+  alarm_description = "Orders of sweeps wait for an hour and no function takes them: is the event source mapping OrderEventSource on, and is reconcile throttled or failing at its start? Instances that stop together are served by the scheduled sweep alone."
   namespace         = "AWS/SQS"
-  metric_name       = "ApproximateAgeOfOldestMessage"
+  metric_name       = "ApproximateNumberOfMessagesVisible"
   dimensions = {
-    QueueName = aws_sqs_queue.instance_state_queue.name
+    QueueName = aws_sqs_queue.order_queue.name
   }
-  statistic           = "Maximum"
+  statistic           = "Minimum"
   period              = 300
-  evaluation_periods  = 3
-  threshold           = 7200
+  evaluation_periods  = 12
+  threshold           = 0
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.notifies ? [var.alarm_topic_arn] : null

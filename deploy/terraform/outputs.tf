@@ -51,7 +51,7 @@ output "reconcile_function_arn" {
 }
 
 output "instance_state_queue_url" {
-  description = "Events that are being worked on; in flight are those that wait for something."
+  description = "Events that are being worked on; delayed are those that wait for something."
   value       = aws_sqs_queue.instance_state_queue.url
 }
 

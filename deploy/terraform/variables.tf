@@ -162,7 +162,7 @@ variable "log_retention_days" {
 variable "log_class" {
   type        = string
   default     = "STANDARD"
-  description = "STANDARD: all of CloudWatch Logs. INFREQUENT_ACCESS: half the price of writing, and no metrics from the log. Then the alarms on failures, on what needs a person, on orphans and on missing sweeps are not there, and the dashboard's graphs of these are empty. A log group keeps its class for ever: another class makes new log groups, and deletes the old ones with their lines."
+  description = "STANDARD: all of CloudWatch Logs. INFREQUENT_ACCESS: half the price of writing, and no metrics from the log. Then the alarms on failures, on what needs a person, on orphans and on missing sweeps are not there, and the dashboard's graphs of these are empty. Lines are read by Logs Insights alone. Choose at the first deployment: CloudFormation cannot change the class of a log group."
   validation {
     condition     = contains(["STANDARD", "INFREQUENT_ACCESS"], var.log_class)
     error_message = "Log_class has to be one of STANDARD, INFREQUENT_ACCESS."
