@@ -178,7 +178,10 @@ fn unknown_kind(text: &str) -> Malformed {
         return Malformed::Meant(BalancerId::TargetGroup(group).to_string());
     }
     match BalancerKind::of_text(&text.to_ascii_lowercase()) {
-        Some((kind, rest)) => Malformed::Meant(format!("{}:{}", kind.prefix(), &text[text.len() - rest.len()..])),
+        Some((kind, rest)) => {
+            let rest = text.get(text.len() - rest.len()..).unwrap_or(rest);
+            Malformed::Meant(format!("{}:{rest}", kind.prefix()))
+        }
         None => Malformed::UnknownKind,
     }
 }

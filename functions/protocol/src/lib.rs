@@ -14,6 +14,9 @@
 //! The crate `registrar` reads from AWS and does what is decided here. `docs/design.md` has the promises, and why they
 //! hold.
 
+// A text of others has any letters, and a slice in the middle of one would end the function.
+#![warn(clippy::string_slice)]
+
 pub mod address;
 pub mod balancer;
 pub mod balancer_kind;

@@ -77,8 +77,8 @@ fn is_nearly_elb(word: &str) -> bool {
 /// opposite.
 fn name_meant(word: &str) -> Option<&'static str> {
     let names = [(REGISTER, "register"), (IGNORE, "ignore"), (MANAGE, "manage"), (HELD, "held")];
-    let near =
-        nearest(word, names.map(|(_, name)| name).into_iter().filter(|name| name[..1] == word[..word.len().min(1)]))?;
+    let has_its_first_letter = |name: &&str| name.chars().next() == word.chars().next();
+    let near = nearest(word, names.map(|(_, name)| name).into_iter().filter(has_its_first_letter))?;
     names.into_iter().find(|(_, name)| *name == near).map(|(key, _)| key)
 }
 
@@ -107,6 +107,8 @@ pub enum Owner {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -128,6 +130,18 @@ mod tests {
         }
         let unknown = odd("elb-registrar:note").map(|odd| odd.to_string()).unwrap_or_default();
         assert!(unknown.contains("which knows `elb-registrar:register`"), "{unknown}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_can_be_read(
+            name in prop::sample::select(vec!["elb-registrar", "elb_registrar", "team-elb-registrar", "elb-registar"]),
+            between in prop::sample::select(vec![":", "/", "_", ""]),
+            word in any::<String>(),
+        ) {
+            let key = format!("{name}{between}{word}");
+            prop_assert!(odd(&key).is_none_or(|odd| !odd.to_string().is_empty()));
+        }
     }
 
     #[test]

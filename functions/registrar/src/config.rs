@@ -187,7 +187,7 @@ impl Config {
         let ours = variables.keys().filter(|name| name.starts_with(PREFIX));
         if let Some(name) = ours.into_iter().find(|name| !NAMES.contains(&name.as_str())) {
             let suffixes = NAMES.iter().filter_map(|name| name.strip_prefix(PREFIX));
-            let meant = match nearest(&name[PREFIX.len()..], suffixes) {
+            let meant = match nearest(name.strip_prefix(PREFIX).unwrap_or(name), suffixes) {
                 Some(suffix) => format!("did you mean {PREFIX}{suffix}?"),
                 None => format!("there are {}", NAMES.join(", ")),
             };

@@ -12,6 +12,9 @@
 //!
 //! The functions are thin binaries around this crate. `docs/design.md` has the promises, and why they hold.
 
+// A text of others has any letters, and a slice in the middle of one would end the function.
+#![warn(clippy::string_slice)]
+
 pub mod aws;
 pub mod balancer;
 pub mod config;

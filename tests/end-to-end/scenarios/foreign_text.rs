@@ -195,3 +195,28 @@ async fn a_control_character_in_one_tag_spoils_no_other_instance() {
         assert!(stage.world(|world| world.ec2.instance(&id).is_some_and(|i| i.tags["Team"] == nasty)), "as it was");
     }
 }
+
+/// Keys of tags that a team may write in its own language. "Tag keys ... can be up to 127 Unicode characters"
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Tag.html>).
+const IN_ANY_LETTERS: [&str; 4] =
+    ["elb-registrar:é", "elb_registrar:負荷", "elb-registrar:ünit", "team-elb-registrar:Ämter"];
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_in_any_letters_stops_neither_events_nor_sweeps() {
+    for key in IN_ANY_LETTERS {
+        let stage = Stage::new();
+        stage.instance("web-1").instance("theirs").instances_group("web").instances_group("their-group");
+        stage.registered_at("web-1", &["tg:web", "tg:their-group"]).tagged("theirs", key, "").tagged(
+            "tg:their-group",
+            key,
+            "",
+        );
+        stage.stop_and_rest("web-1").await;
+        assert!(stage.places("web-1").is_empty(), "{key}");
+        stage.start_and_rest("web-1").await;
+        assert_eq!(stage.places("web-1").len(), 2, "{key}");
+        stage.deliver_only(&[]).stop("web-1");
+        stage.sweep().await.expect("a sweep");
+        assert!(stage.places("web-1").is_empty(), "{key}");
+    }
+}

@@ -216,7 +216,7 @@ impl<'b> Letter<'b> {
         }
         let reason = format!("{reason} (these are the first bytes of {}: there was no room for more)", body.len());
         let end = body.floor_char_boundary(room(&reason));
-        Self { body: &body[..end], reason }
+        Self { body: body.get(..end).unwrap_or_default(), reason }
     }
 }
 
