@@ -30,10 +30,10 @@ use crate::{
 /// Characters of a tag's value, a limit of EC2. Registrations are ASCII, so bytes are characters.
 const VALUE_LENGTH_MAX: usize = 256;
 
-/// Registrations that the tags of one instance hold and declare at most. What is beyond is for a person.
+/// Registrations of one instance that a look holds at most, or gives back of all that is held and declared.
 ///
-/// Too small: an instance with many ports is not given back. Too large: a few instances with made-up tags use up the time
-/// of a sweep, and the calls that AWS allows.
+/// Too small: an instance with many ports is not given back at once. Too large: a few instances with made-up tags use up
+/// the time of a sweep, and the calls that AWS allows.
 pub const REGISTRATIONS_MAX: usize = 500;
 
 /// Tags of a resource, a limit of EC2. Tags whose keys begin with `aws:` do not count.

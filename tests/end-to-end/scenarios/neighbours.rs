@@ -323,7 +323,7 @@ async fn made_up_tags_of_a_fleet_delay_no_sweep_and_no_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_with_more_registrations_than_any_needs_a_person() {
+async fn made_up_registrations_beyond_any_number_keep_nothing_from_coming_back() {
     let stage = Stage::new();
     stage.instances_group("web").instance("web-1").registered("web-1", "tg:web").stop_and_rest("web-1").await;
     with_made_up_tags(&stage, "web-1", "tg");
@@ -332,18 +332,36 @@ async fn an_instance_with_more_registrations_than_any_needs_a_person() {
         "elb-registrar:held.48",
         "tg:a/0123456789abcdef:1-32 tg:a/0123456789abcdef:41-72 tg:b/0123456789abcdef:1-32",
     );
-    let before = stage.held("web-1").len();
     stage.deliver_only(&[]).start_and_rest("web-1").await;
     let report = sweep(&stage).await;
-    assert!(report.to_string().contains("500 are given back"), "{report:#}");
-    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (0, before), "nothing is lost");
-    // A person deletes what was made up.
-    let id = stage.id("web-1");
-    for tag in 0..=48 {
-        stage.world(|world| ec2::remove_tag(world, &id, &format!("elb-registrar:held.{tag}")));
-    }
-    sweep(&stage).await;
+    assert!(report.to_string().contains("500 are given back at a time"), "{report:#}");
     assert_eq!(stage.places("web-1"), ["tg:web:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strangers_six_hundred_ports_keep_nothing_from_coming_back() {
+    let stage = Stage::new();
+    stage.classic("shop").instances_group("web").instances_group("api").instance("web-1");
+    stage.tagged("web-1", "elb-registrar:register", "tg:api:8080");
+    stage.registered_at("web-1", &["clb:shop", "tg:web", "tg:api:8080"]);
+    for group in 0..6 {
+        stage.instances_group(&format!("theirs-{group}"));
+        for port in 1..=100 {
+            stage.registered("web-1", &format!("tg:theirs-{group}:{port}"));
+        }
+    }
+    stage.stop_and_rest("web-1").await;
+    assert!(stage.places("web-1").is_empty(), "{} are left", stage.places("web-1").len());
+    stage.start("web-1");
+    let (id, begun) = (stage.id("web-1"), stage.world(|world| world.now()));
+    let mine = ["clb:shop", "tg:api:8080", "tg:web:80"];
+    stage
+        .until("mine are back", |world| mine.iter().all(|place| places(world, &id).contains(&(*place).to_owned())))
+        .await;
+    let took = stage.world(|world| world.now()) - begun;
+    assert!(took.num_seconds() < 60, "{took}");
+    stage.rest().await;
+    assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (603, 0), "and theirs, some minutes later");
 }
 
 /// Returns the metadata of a launch hook that declares so many names that nothing has.

@@ -10,6 +10,7 @@ pub mod hook;
 pub mod orphan;
 mod ownership;
 mod room;
+mod share;
 pub mod storm;
 mod take_out;
 mod weigh;
@@ -20,6 +21,7 @@ use crate::{balancer::BalancerId, id::AutoScalingGroupName, observed::Reason, re
 
 pub use give_back::{Drained, GiveBack, give_back, is_surely_absent};
 pub use ownership::{controller_of, controller_of_wanted, doubt, heir, is_doubtful, is_heir};
+pub use share::{Share, share};
 pub use take_out::{TakeOut, take_out};
 pub use weigh::{Weight, look_again_at_older, weigh};
 

@@ -34,19 +34,6 @@ impl Look<'_> {
         instance.held().registrations().len() + instance.declarations().len() + of_hooks
     }
 
-    /// Returns what is wrong with an instance whose tags and launch hooks name more registrations than are given back to
-    /// one.
-    pub(super) fn too_many(&self, instance: &Instance) -> Option<Because> {
-        let named = self.count_named(instance);
-        let why = || {
-            format!(
-                "its tags and launch hooks name {named} registrations, and {REGISTRATIONS_MAX} are given back to an \
-                 instance at most: none is registered, and all stay held. Delete what is not meant"
-            )
-        };
-        (named > REGISTRATIONS_MAX).then(|| Because::all(why()))
-    }
-
     /// Reads what an instance should have beside what it holds: all that its tag and its launch hooks declare, if it
     /// can be completed.
     pub(super) async fn desired(
@@ -65,7 +52,16 @@ impl Look<'_> {
             misdeclared.push(Because::of(&format!("tag {}", tag::REGISTER), why));
         }
         let of_hooks = self.asked.entering.get(&instance.id).cloned().unwrap_or_default();
-        for declaration in declarations.into_iter().chain(of_hooks) {
+        let mut declarations: Vec<Declaration> = declarations.into_iter().chain(of_hooks).collect();
+        if declarations.len() > REGISTRATIONS_MAX {
+            let why = format!(
+                "its tag and launch hooks declare {} registrations, and the first {REGISTRATIONS_MAX} count",
+                declarations.len()
+            );
+            misdeclared.push(Because::all(why));
+            declarations.truncate(REGISTRATIONS_MAX);
+        }
+        for declaration in declarations {
             match balancers.resolve(&declaration).await {
                 Ok(registration) => {
                     desired.declared.insert(registration);

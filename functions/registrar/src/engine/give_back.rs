@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     because::Because,
-    decide::{self, GiveBack, explain},
+    decide::{self, GiveBack, Share, explain},
+    held::REGISTRATIONS_MAX,
     id::InstanceId,
     instance::Instance,
     observed::{Standing, Wanted},
     registration::Registration,
     time::Timestamp,
-    timing::EVENT_UNDER_WAY,
+    timing::{EVENT_UNDER_WAY, SETTLE},
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -57,19 +58,23 @@ impl Look<'_> {
         let mut wanted: Vec<(&Instance, BTreeSet<Registration>)> = Vec::new();
         let mut hints = Hints::new(&balancers);
         let mut given_back = GivenBack::default();
-        let mut in_service = self.in_service(wanting).await;
-        in_service.retain(|instance| {
-            let Some(because) = self.too_many(instance) else { return true };
-            self.notes.journal.needs_a_person(&instance.id, because.clone());
-            let arrival = Arrival { unready: vec![because], ..Arrival::default() };
-            given_back.arrivals.insert(instance.id.clone(), arrival);
-            false
-        });
+        let in_service = self.in_service(wanting).await;
         let mut desired = BTreeMap::new();
+        let mut with_more: BTreeSet<InstanceId> = BTreeSet::new();
         for instance in &in_service {
-            let Desired { declared, unnamed } = self.desired(instance, &balancers, &mut hints).await;
-            let all: BTreeSet<Registration> = instance.held().registrations().union(&declared).cloned().collect();
-            desired.insert(&instance.id, (all, declared, unnamed));
+            let Desired { declared, mut unnamed } = self.desired(instance, &balancers, &mut hints).await;
+            let Share { registrations, left } = decide::share(&instance.held(), &declared);
+            if left > 0 {
+                let because = Because::all(format!(
+                    "its tags and launch hooks name {} registrations, and {REGISTRATIONS_MAX} are given back at a time: \
+                     {left} stay held until the others are in place. Delete what is not meant",
+                    registrations.len() + left
+                ));
+                self.notes.journal.needs_a_person(&instance.id, because.clone());
+                unnamed.push(because);
+                with_more.insert(instance.id.clone());
+            }
+            desired.insert(&instance.id, (registrations, declared, unnamed));
         }
         let all = desired.values().flat_map(|(all, ..)| all);
         let concerned = all.map(|registration| registration.balancer.clone()).collect();
@@ -116,6 +121,10 @@ impl Look<'_> {
             let mut arrival = Arrival::of(decision, unnamed, &absent, is_given);
             arrival.unwaited.extend(copied_tags(instance));
             self.note_held_while_running(instance, decision, is_given);
+            let has_gone_on = !decision.forget.is_empty() || decision.register.iter().any(|(r, _)| is_given(r));
+            if with_more.contains(&instance.id) && has_gone_on {
+                self.notes.look_again(&instance.id, SETTLE.to_std().unwrap_or_default());
+            }
             given_back.arrivals.insert(instance.id.clone(), arrival);
         }
         given_back
