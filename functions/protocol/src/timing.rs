@@ -121,6 +121,13 @@ pub const FIRST_LOOK_WITHIN: TimeDelta = TimeDelta::seconds(60);
 /// minute for the deregistration itself.
 pub const DRAINING_MAX: TimeDelta = TimeDelta::seconds(3_660);
 
+/// How long after an instance was told to stop its addresses are followed to another host: the longest draining, and a few
+/// sweeps.
+///
+/// Too small: an address that drains for an hour is not served at its new host. Too large: what a person deregisters from
+/// the new host is registered again for longer.
+pub const FOLLOWED_WITHIN: TimeDelta = TimeDelta::seconds(5_400);
+
 /// How often a draining address is looked at if the end of the draining is not known.
 ///
 /// Too small: each draining costs more calls. Too large: the address is registered later than it could be.

@@ -296,6 +296,21 @@ async fn a_sweep_follows_a_floating_address_whose_events_were_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_person_removes_from_the_new_host_stays_removed() {
+    let stage = pair();
+    stage.stop("active").until("taken", called("DeregisterTargets")).await;
+    move_to(&stage, "standby");
+    stage.rest().await;
+    assert_eq!(stage.members("tg:vip"), ["10.0.0.99:443"]);
+    stage.sandbox.advance(Duration::from_secs(7_200)).await;
+    let arn = stage.world(|world| elbv2::arn_of(world, "vip")).expect("a group");
+    let target = elbv2::Target { port: Some(443), ..elbv2::Target::new("10.0.0.99") };
+    stage.world(|world| elbv2::deregister(world, &arn, target)).expect("a target");
+    sweeps(&stage).await;
+    assert_eq!((stage.members("tg:vip").len(), stage.held("active").len()), (0, 1), "{:?}", stage.answers().last());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_floating_address_that_comes_back_is_served_all_the_time() {
     let stage = pair();
     stage.stop("active").until("taken", called("DeregisterTargets")).await;

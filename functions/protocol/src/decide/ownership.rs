@@ -20,6 +20,8 @@ use crate::{
     presence::Facts,
     registration::{Registration, TargetName},
     tag,
+    time::Timestamp,
+    timing::FOLLOWED_WITHIN,
 };
 
 /// Returns whether the instance's own description is not enough to tell whose a target is: it is outside its group's
@@ -65,6 +67,12 @@ pub fn heir<'h>(instance: &'h Instance, target: &Target, holders: &'h Holders) -
         && !(target.is_far() && holders.is_inside(vpc, target.address()?));
     let is_moved = is_where_it_was && is_sole && !holder.is_primary && !holder.is_managed;
     holder.instance.as_ref().filter(|_| is_moved)
+}
+
+/// Returns whether the addresses of an instance that is out may be followed to another host. Fail-over comes with the stop. What
+/// a person deregisters from the new host later stays deregistered.
+pub fn may_be_followed(instance: &Instance, now: Timestamp) -> bool {
+    instance.stop_time.is_some_and(|stop| now - stop <= FOLLOWED_WITHIN)
 }
 
 /// Returns whether an instance has certainly got an address from another one: it runs, it ran already when the other

@@ -130,7 +130,7 @@ impl Look<'_> {
     pub(super) async fn follow_moved(&mut self, balancers: &Balancers, out: &[&Instance]) {
         let wanted: Vec<(&Instance, BTreeSet<Registration>)> = out
             .iter()
-            .filter(|instance| !instance.state.is_dying())
+            .filter(|instance| !instance.state.is_dying() && decide::may_be_followed(instance, self.reading.at))
             .map(|instance| (*instance, lost_addresses(instance)))
             .filter(|(_, registrations)| !registrations.is_empty() && registrations.len() <= REGISTRATIONS_MAX)
             .collect();
