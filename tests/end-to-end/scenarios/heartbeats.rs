@@ -8,6 +8,7 @@ use sandbox::{
     auto_scaling::{ActionResult, EndedAction, GroupSpec, HookSpec},
     deployment::LIFECYCLE,
     elbv2::{self, Target},
+    fault::every,
     wire::ApiError,
 };
 
@@ -119,4 +120,47 @@ async fn a_short_look_records_one_heartbeat() {
     let (heartbeats, looks) = (count("RecordLifecycleActionHeartbeat"), count("DescribeLifecycleHooks"));
     assert!(heartbeats <= looks, "{heartbeats} heartbeats in {looks} looks");
     assert_eq!(endings(&stage), [continued(OUT)]);
+}
+
+/// The answer that a production system got for actions that had just begun (<https://github.com/PrairieLearn/PrairieLearn/pull/15586>).
+fn not_known() -> ApiError {
+    let message = "No active Lifecycle Action found with token 00000000-0000-0000-0000-000000000000";
+    ApiError::sender("ValidationError", message)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_auto_scaling_does_not_know_yet_is_kept() {
+    for action in ["RecordLifecycleActionHeartbeat", "CompleteLifecycleAction"] {
+        let stage = Stage::new();
+        stage.addresses_group("edge");
+        let launch =
+            HookSpec::launching("elb-registrar-in").heartbeat(300).metadata(r#"{"register": ["tg:edge:443"]}"#);
+        let out = HookSpec::terminating(OUT).heartbeat(300);
+        let begun = stage.world(|world| world.now());
+        let _fault = stage.sandbox.fault(move |call: &Call| {
+            match call.action == action && (call.at - begun).num_seconds() < 45 {
+                true => Verdict::Refuse(not_known()),
+                false => Verdict::Pass,
+            }
+        });
+        stage.fleet(GroupSpec::new("fleet", &stage.subnet).hook(launch).hook(out).desired(1)).rest().await;
+        assert_eq!(endings(&stage), [continued("elb-registrar-in")], "{action}");
+        assert_eq!(stage.members("tg:edge").len(), 1, "{action}");
+        let taken = stage.world(|world| world.now()) - begun;
+        assert!(taken.num_seconds() < 240, "{action}: {taken}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_never_was_is_given_up_after_a_minute() {
+    let stage = Stage::new();
+    stage.addresses_group("edge");
+    let launch = HookSpec::launching("elb-registrar-in").heartbeat(7_200).metadata(r#"{"register": ["tg:edge:443"]}"#);
+    let _fault = stage.sandbox.fault(every("RecordLifecycleActionHeartbeat", Verdict::Refuse(not_known())));
+    let _other = stage.sandbox.fault(every("CompleteLifecycleAction", Verdict::Refuse(not_known())));
+    stage.fleet(GroupSpec::new("fleet", &stage.subnet).hook(launch).desired(1));
+    stage.sandbox.advance(Duration::from_secs(120)).await;
+    stage.forget_calls();
+    stage.sandbox.advance(Duration::from_secs(600)).await;
+    assert_eq!(stage.calls_of(LIFECYCLE).len(), 0, "{:?}", stage.calls_of(LIFECYCLE).first());
 }

@@ -44,6 +44,13 @@ impl Course {
     }
 }
 
+/// Returns whether an action has just begun, so that what AWS says of it may be older than the action. Auto Scaling has said of an
+/// action that it has just told of that there is none (<https://github.com/PrairieLearn/PrairieLearn/pull/15586>).
+pub fn is_young(action: &LifecycleAction, now: Timestamp) -> bool {
+    // A person made up a time that lies ahead: no description would ever be younger.
+    (now - action.started_at).abs() < DESCRIPTION_LAG_MAX
+}
+
 /// Decides what the instance of an action needs, by what EC2 and Auto Scaling said at `now`.
 pub fn course(
     action: &LifecycleAction,
@@ -52,12 +59,11 @@ pub fn course(
     hook: Option<&Hook>,
     now: Timestamp,
 ) -> Course {
-    // A person made up a time that lies ahead: no description would ever be younger.
-    let is_young = (now - action.started_at).abs() < DESCRIPTION_LAG_MAX;
+    let is_young = is_young(action, now);
     let unless_young = |course: Course| if is_young { Course::TooEarly(DESCRIPTION_RETRY) } else { course };
     if hook.is_none() {
         // "If there are any outstanding lifecycle actions, they are completed first" (API reference, DeleteLifecycleHook).
-        return Course::Over("there is no such hook, or no such group");
+        return unless_young(Course::Over("there is no such hook, or no such group"));
     }
     let is_launch = action.transition == Transition::Launching;
     let is_entering_pool = member.is_some_and(|member| member.lifecycle_state.is_entering_warm_pool());

@@ -13,7 +13,9 @@ use std::{
 use futures::{FutureExt, future::join_all, future::select};
 use protocol::{
     call_error::CallError,
+    decide::hook::is_young,
     event::{ActionKey, LifecycleAction},
+    time::Timestamp,
     timing::{LOOK_MIN, NEXT_LOOK_WITHIN},
 };
 use tokio::time::{Instant as MonotonicTime, sleep_until};
@@ -33,6 +35,8 @@ pub(super) struct Heartbeats<'a> {
 #[derive(Clone, Debug)]
 struct Beat<'a> {
     action: &'a LifecycleAction,
+    /// Whether Auto Scaling may not know it yet.
+    is_young: bool,
     heartbeat_timeout: Duration,
     /// When the last call was made that succeeded.
     recorded_at: Option<MonotonicTime>,
@@ -43,14 +47,16 @@ struct Beat<'a> {
 }
 
 impl<'a> Heartbeats<'a> {
-    /// Records the first heartbeat of some actions, each with its hook's heartbeat timeout.
+    /// Records the first heartbeat of some actions, each with its hook's heartbeat timeout. Their instances were read at `read_at`.
     pub(super) async fn begin(
         auto_scaling: AutoScaling,
+        read_at: Timestamp,
         actions: impl Iterator<Item = (&'a LifecycleAction, Duration)>,
     ) -> Self {
         let now = MonotonicTime::now();
         let beats = actions.map(|(action, heartbeat_timeout)| {
-            let beat = Beat { action, heartbeat_timeout, recorded_at: None, answer: Ok(true), due_at: now };
+            let is_young = is_young(action, read_at);
+            let beat = Beat { action, is_young, heartbeat_timeout, recorded_at: None, answer: Ok(true), due_at: now };
             (action.key(), beat)
         });
         let heartbeats = Self { auto_scaling, beats: Mutex::new(beats.collect()) };
@@ -59,8 +65,8 @@ impl<'a> Heartbeats<'a> {
     }
 
     /// Returns whether Auto Scaling said that an action is over, or that there never was one.
-    pub(super) fn is_over(&self, action: &LifecycleAction) -> bool {
-        self.lock().get(&action.key()).is_some_and(|beat| !beat.may_be_there())
+    pub(super) fn is_unknown(&self, action: &LifecycleAction) -> bool {
+        self.lock().get(&action.key()).is_some_and(|beat| matches!(beat.answer, Ok(false)))
     }
 
     /// Works, and keeps the actions alive meanwhile.
@@ -84,11 +90,11 @@ impl<'a> Heartbeats<'a> {
         heartbeat_timeout: Duration,
     ) -> Result<bool, CallError> {
         let last = self.lock().get(&action.key()).cloned();
-        if let Some(Beat { answer: Ok(is_there), recorded_at: Some(at), .. }) = last {
-            let until_next = at.elapsed() + wait + NEXT_LOOK_WITHIN;
-            if !is_there || until_next <= heartbeat_timeout + SHORT_LOOK {
-                return Ok(is_there);
-            }
+        let is_fresh = |at: MonotonicTime| at.elapsed() + wait + NEXT_LOOK_WITHIN <= heartbeat_timeout + SHORT_LOOK;
+        match last {
+            Some(beat) if !beat.may_be_there() => return Ok(false),
+            Some(Beat { answer: Ok(true), recorded_at: Some(at), .. }) if is_fresh(at) => return Ok(true),
+            _ => {}
         }
         self.auto_scaling.record_heartbeat(action).await
     }
@@ -127,16 +133,16 @@ impl<'a> Heartbeats<'a> {
 
 impl Beat<'_> {
     fn may_be_there(&self) -> bool {
-        !matches!(self.answer, Ok(false))
+        self.is_young || !matches!(self.answer, Ok(false))
     }
 
     fn note(&mut self, answer: Result<bool, CallError>, called_at: MonotonicTime) {
         self.due_at = match answer {
-            Ok(_) => called_at + self.heartbeat_timeout / 3,
-            Err(_) => MonotonicTime::now() + LOOK_MIN,
+            Ok(true) => called_at + self.heartbeat_timeout / 3,
+            Ok(false) | Err(_) => MonotonicTime::now() + LOOK_MIN,
         };
         // By the time of the call, because the hook's clock begins anew with it or later.
-        if answer.is_ok() {
+        if matches!(answer, Ok(true)) {
             self.recorded_at = Some(called_at);
         }
         self.answer = answer;

@@ -18,7 +18,7 @@ use futures::{FutureExt, future::join_all, try_join};
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::hook::{Course, Open, Verdict, WaitsFor, course, longest_wait, until_tags_show, verdict},
+    decide::hook::{Course, Open, Verdict, WaitsFor, course, is_young, longest_wait, until_tags_show, verdict},
     declaration::Declaration,
     event::{ActionKey, LifecycleAction, Transition},
     hook::Hook,
@@ -26,7 +26,7 @@ use protocol::{
     instance::Instance,
     member::{ActionResult, Member},
     presence::{Facts, Membership},
-    timing::{ACTION_FAILED_RETRY, HEARTBEAT_TIMEOUT_DEFAULT, LOOK_MIN},
+    timing::{ACTION_FAILED_RETRY, DESCRIPTION_RETRY, HEARTBEAT_TIMEOUT_DEFAULT, LOOK_MIN},
 };
 
 use super::{
@@ -117,11 +117,13 @@ impl Engine {
         let kept_alive = under_way.iter().filter(is_kept_alive);
         let kept_alive = kept_alive.filter_map(|action| Some((action.action, action.hook?.heartbeat_timeout)));
         let kept_alive: Vec<_> = kept_alive.collect();
-        let heartbeats = Heartbeats::begin(self.clients.auto_scaling.clone(), kept_alive.into_iter()).await;
+        let auto_scaling = self.clients.auto_scaling.clone();
+        let heartbeats = Heartbeats::begin(auto_scaling, look.reading.at, kept_alive.into_iter()).await;
         for UnderWay { action, course, .. } in &mut under_way {
             // In these states the event alone says that the instance enters. So Auto Scaling has to know the action.
-            if *course == Course::In && action.is_for_root_volume && heartbeats.is_over(action) {
-                *course = Course::Over(OVER);
+            if *course == Course::In && action.is_for_root_volume && heartbeats.is_unknown(action) {
+                let is_young = is_young(action, look.reading.at);
+                *course = if is_young { Course::TooEarly(DESCRIPTION_RETRY) } else { Course::Over(OVER) };
             }
         }
         let seen = heartbeats.during(look.steer(&mut under_way, &described.instances, members, settings)).await;
@@ -354,10 +356,7 @@ impl Look<'_> {
                     self.notes.look_again(id, wait);
                     Outcome::Later(wait)
                 }
-                Ok(false) => {
-                    self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, OVER));
-                    Outcome::Done
-                }
+                Ok(false) => self.unknown(action),
                 Err(error) => {
                     self.notes.call_failed(id, Some(&action.hook), &error);
                     self.notes.look_again(id, wait.min(ACTION_FAILED_RETRY));
@@ -373,10 +372,7 @@ impl Look<'_> {
                     self.notes.journal.lifecycle_action(id, report);
                     Outcome::Done
                 }
-                Ok(false) => {
-                    self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, OVER));
-                    Outcome::Done
-                }
+                Ok(false) => self.unknown(action),
                 Err(error) => {
                     self.notes.call_failed(id, Some(&action.hook), &error);
                     self.notes.look_again(id, ACTION_FAILED_RETRY);
@@ -384,6 +380,18 @@ impl Look<'_> {
                 }
             },
         }
+    }
+
+    /// Decides about an action that Auto Scaling does not know: it is over, unless it has just begun.
+    fn unknown(&mut self, action: &LifecycleAction) -> Outcome {
+        let id = &action.instance;
+        if !is_young(action, self.reading.at) {
+            self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, OVER));
+            return Outcome::Done;
+        }
+        self.notes.journal.lifecycle_action(id, ActionReport::of(action, None, NOT_YET));
+        self.notes.look_again(id, DESCRIPTION_RETRY);
+        Outcome::Later(DESCRIPTION_RETRY)
     }
 
     /// Notes how long the work took.
@@ -396,6 +404,8 @@ impl Look<'_> {
         }
     }
 }
+
+const NOT_YET: &str = "held: Auto Scaling does not know it, and may not know it yet";
 
 const OVER: &str = "it is over already: completed by another caller, or out of time";
 
