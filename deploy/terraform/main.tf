@@ -263,7 +263,7 @@ resource "aws_lambda_event_source_mapping" "lifecycle_event_source" {
   batch_size              = 10
   function_response_types = ["ReportBatchItemFailures"]
   scaling_config {
-    maximum_concurrency = 2
+    maximum_concurrency = 5
   }
   tags = var.tags
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use end_to_end::{Setting, Stage, places, same_moment, state_change};
 use sandbox::{
-    World,
+    Timestamp, World,
     auto_scaling::{Action, GroupSpec, HookSpec, LifecycleState},
     deployment::{LIFECYCLE, QUEUE},
     ec2::{self, Ipv4Wish, Launch, NewInterface},
@@ -508,42 +508,78 @@ async fn three_hundred_registrations_of_one_instance_delay_no_other() {
     assert_eq!((stage.places("crowded").len(), stage.held("crowded").len()), (300, 0), "{}", stage.describe());
 }
 
+/// A batch with the events of a group that has much to register, and of an innocent one with one address.
+struct MixedBatch {
+    stage: Stage,
+    records: Vec<Value>,
+    begun: Timestamp,
+}
+
+impl MixedBatch {
+    /// Lets both groups launch, and makes a batch of their events a minute later. `is_healthy`: the innocent one has nothing to wait for.
+    async fn new(is_healthy: bool) -> Self {
+        let stage = Stage::with(same_moment(), &[]);
+        let groups = many_groups(&stage, 270);
+        stage.addresses_group("edge");
+        let mut busy = GroupSpec::new("busy", &stage.subnet).desired(1);
+        for (number, part) in groups.chunks(90).enumerate() {
+            let names: Vec<String> = part.iter().map(|name| format!("tg:{name}")).collect();
+            let metadata = format!(r#"{{"register": ["{}"]}}"#, names.join(" "));
+            let hook = HookSpec::launching(&format!("elb-registrar-{number}")).heartbeat(3_600);
+            busy = busy.hook(hook.metadata(&metadata));
+        }
+        let hook =
+            HookSpec::launching("elb-registrar-in").heartbeat(3_600).metadata(r#"{"register": ["tg:edge:443"]}"#);
+        untold(&stage);
+        stage.fleet(busy).fleet(GroupSpec::new("innocent", &stage.subnet).desired(1).hook(hook));
+        stage.until("all wait", |world| world.auto_scaling.actions.len() == 4).await;
+        let actions = stage.world(|world| world.auto_scaling.actions.clone());
+        if is_healthy {
+            let innocent = actions.iter().find(|action| action.group == "innocent").expect("an action");
+            // An earlier look has registered it.
+            stage.world(|world| {
+                let instance = world.ec2.instance(&innocent.instance_id);
+                let address = instance.and_then(ec2::Instance::primary_ipv4).expect("an address");
+                let arn = elbv2::arn_of(world, "edge").expect("a group");
+                elbv2::register(world, &arn, elbv2::Target::new(address).on(443)).expect("the group takes it");
+            });
+        }
+        stage.sandbox.advance(Duration::from_secs(60)).await;
+        let begun = stage.world(|world| world.now());
+        let record = |action: &Action| {
+            let attributes =
+                json!({ "ApproximateReceiveCount": "1", "SentTimestamp": begun.timestamp_millis().to_string() });
+            let (id, body) = (format!("{}-{}", action.group, action.hook.name), event_of(action).to_string());
+            json!({ "messageId": id, "receiptHandle": id, "eventSource": "aws:sqs", "body": body, "attributes": attributes })
+        };
+        let records = actions.iter().map(record).collect();
+        Self { stage, records, begun }
+    }
+
+    async fn serve(&self) {
+        self.stage.sandbox.invoke(LIFECYCLE, json!({ "Records": self.records })).await.expect("an answer");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn much_work_for_one_group_holds_up_no_hook_of_another() {
-    let stage = Stage::with(same_moment(), &[]);
-    let groups = many_groups(&stage, 270);
-    stage.addresses_group("edge");
-    let mut busy = GroupSpec::new("busy", &stage.subnet).desired(1);
-    for (number, part) in groups.chunks(90).enumerate() {
-        let names: Vec<String> = part.iter().map(|name| format!("tg:{name}")).collect();
-        let metadata = format!(r#"{{"register": ["{}"]}}"#, names.join(" "));
-        let hook = HookSpec::launching(&format!("elb-registrar-{number}")).heartbeat(3_600);
-        busy = busy.hook(hook.metadata(&metadata));
-    }
-    let hook = HookSpec::launching("elb-registrar-in").heartbeat(3_600).metadata(r#"{"register": ["tg:edge:443"]}"#);
-    untold(&stage);
-    stage.fleet(busy).fleet(GroupSpec::new("innocent", &stage.subnet).desired(1).hook(hook));
-    stage.until("all wait", |world| world.auto_scaling.actions.len() == 4).await;
-    let actions = stage.world(|world| world.auto_scaling.actions.clone());
-    let innocent = actions.iter().find(|action| action.group == "innocent").expect("an action");
-    // An earlier look has registered it, and it is healthy by now.
-    stage.world(|world| {
-        let address =
-            world.ec2.instance(&innocent.instance_id).and_then(ec2::Instance::primary_ipv4).expect("an address");
-        let arn = elbv2::arn_of(world, "edge").expect("a group");
-        elbv2::register(world, &arn, elbv2::Target::new(address).on(443)).expect("an address that the group takes");
-    });
-    stage.sandbox.advance(Duration::from_secs(60)).await;
-    let begun = stage.world(|world| world.now());
-    let record = |action: &Action| {
-        let attributes =
-            json!({ "ApproximateReceiveCount": "1", "SentTimestamp": begun.timestamp_millis().to_string() });
-        let (id, body) = (format!("{}-{}", action.group, action.hook.name), event_of(action).to_string());
-        json!({ "messageId": id, "receiptHandle": id, "eventSource": "aws:sqs", "body": body, "attributes": attributes })
-    };
-    let records: Vec<Value> = actions.iter().map(record).collect();
-    stage.sandbox.invoke(LIFECYCLE, json!({ "Records": records })).await.expect("an answer");
-    let ended = stage.ended_actions().into_iter().find(|ended| ended.action.group == "innocent").expect("it is done");
-    let took = (ended.ended - begun).num_seconds();
+    let batch = MixedBatch::new(true).await;
+    batch.serve().await;
+    let ended = batch.stage.ended_actions().into_iter().find(|ended| ended.action.group == "innocent");
+    let took = (ended.expect("it is done").ended - batch.begun).num_seconds();
     assert!(took <= 10, "{took} s, though it had nothing to wait for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_waits_is_parked_before_another_groups_work_ends() {
+    let batch = MixedBatch::new(false).await;
+    batch.serve().await;
+    let calls = batch.stage.calls_of(LIFECYCLE);
+    let parked: Vec<i64> = calls
+        .iter()
+        .filter(|call| call.action == "ChangeMessageVisibilityBatch" && call.at >= batch.begun)
+        .map(|call| (call.at - batch.begun).num_seconds())
+        .collect();
+    // The first call is for the case that the invocation dies.
+    assert!(parked.len() == 3 && parked[1] <= 15 && parked[2] >= 30, "{parked:?}");
 }

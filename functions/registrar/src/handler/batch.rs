@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -178,14 +178,38 @@ impl<W: Work> BehindQueue<W> {
             });
             Record { message, told }
         };
-        let records: Vec<Record<W::Notice>> = messages.into_iter().map(read).collect();
+        let mut sets: BTreeMap<Option<String>, Vec<Record<W::Notice>>> = BTreeMap::new();
+        for record in messages.into_iter().map(read) {
+            let apart = match &record.told {
+                Ok(Told::Look(notice)) => W::apart(notice).map(str::to_owned),
+                Ok(Told::Nothing(_)) | Err(_) => None,
+            };
+            sets.entry(apart).or_default().push(record);
+        }
+        let metrics = Mutex::new(metrics);
+        let served = sets.into_values().map(|records| self.set(records, request_id, &metrics));
+        records::answer(join_all(served).await.into_iter().flatten())
+    }
+
+    /// Serves the records of a set, and parks what has to come again. Returns the ids of the messages that are not done.
+    ///
+    /// A batch has one answer, after its last set. What is parked comes back when it was told to, even if that is earlier.
+    async fn set(
+        &self,
+        records: Vec<Record<W::Notice>>,
+        request_id: &str,
+        metrics: &Mutex<&mut Metrics>,
+    ) -> Vec<Option<String>> {
         let look = |record: &Record<W::Notice>| match &record.told {
             Ok(Told::Look(notice)) => Some(notice.clone()),
             Ok(Told::Nothing(_)) | Err(_) => None,
         };
         let notices: Vec<W::Notice> = records.iter().filter_map(look).collect();
         let together = if self.orders.is_there() { Together::Ordered } else { Together::Here };
-        let outcomes = self.converge(&notices, together, metrics).await;
+        let outcomes = match notices.is_empty() {
+            true => Vec::new(),
+            false => self.converge(&notices, together, metrics).await,
+        };
         let mut outcomes = self.order(&notices, outcomes, request_id, metrics).await.into_iter();
         // Messages that come back when the queue's own timeout is over.
         let mut unanswered = Vec::new();
@@ -205,7 +229,7 @@ impl<W: Work> BehindQueue<W> {
                 Outcome::Later(wait) => Some(wait),
                 Outcome::Failed | Outcome::Together(_) => None,
                 Outcome::NotUnderstood(reason) => {
-                    metrics.add_not_understood(1);
+                    locked(metrics).add_not_understood(1);
                     if !self.bury(message.body.as_deref().unwrap_or_default(), &reason).await {
                         unanswered.push(message.message_id);
                     }
@@ -224,11 +248,12 @@ impl<W: Work> BehindQueue<W> {
         }
         if let Err(error) = self.queue.send_later(&replacements).await {
             tracing::error!(why = error.to_sentence(), "events that have to come again stay in their queue");
-            metrics.add_failure((&error).into());
+            locked(metrics).add_failure((&error).into());
             unanswered.extend(replaced);
         }
         self.park(&parked).await;
-        records::answer(unanswered.into_iter().chain(parked.into_iter().map(|(message, _)| message.message_id)))
+        unanswered.extend(parked.into_iter().map(|(message, _)| message.message_id));
+        unanswered
     }
 
     /// Parks messages, each for its wait. Without a wait, the work on it has failed.
@@ -251,7 +276,7 @@ impl<W: Work> BehindQueue<W> {
         notices: &[W::Notice],
         mut outcomes: Vec<Outcome>,
         request_id: &str,
-        metrics: &mut Metrics,
+        metrics: &Mutex<&mut Metrics>,
     ) -> Vec<Outcome> {
         let mut here: Vec<usize> = Vec::new();
         for sweep in Sweep::ALL {
@@ -286,32 +311,8 @@ impl<W: Work> BehindQueue<W> {
         self.queue.bury(body, &reason.to_string()).await
     }
 
-    /// Converges a batch: together what is not set apart.
-    async fn converge(&self, notices: &[W::Notice], together: Together, metrics: &mut Metrics) -> Vec<Outcome> {
-        let mut apart: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
-        for (index, notice) in notices.iter().enumerate() {
-            apart.entry(W::apart(notice)).or_default().push(index);
-        }
-        let metrics = Mutex::new(metrics);
-        let sets = apart.into_values().map(|indices| {
-            let own: Vec<W::Notice> = indices.iter().map(|index| notices[*index].clone()).collect();
-            let metrics = &metrics;
-            async move { (indices, self.converge_set(&own, together, metrics).await) }
-        });
-        let mut outcomes = vec![Outcome::Failed; notices.len()];
-        for (indices, of_set) in join_all(sets).await {
-            indices.into_iter().zip(of_set).for_each(|(index, outcome)| outcomes[index] = outcome);
-        }
-        outcomes
-    }
-
     /// Converges a set together. If that panics, converges each notice alone, so that the one to blame spares the others.
-    async fn converge_set(
-        &self,
-        notices: &[W::Notice],
-        together: Together,
-        metrics: &Mutex<&mut Metrics>,
-    ) -> Vec<Outcome> {
+    async fn converge(&self, notices: &[W::Notice], together: Together, metrics: &Mutex<&mut Metrics>) -> Vec<Outcome> {
         if let Some(outcomes) = self.converge_or_panic(notices, together, metrics).await {
             return outcomes;
         }
@@ -329,16 +330,15 @@ impl<W: Work> BehindQueue<W> {
         together: Together,
         metrics: &Mutex<&mut Metrics>,
     ) -> Option<Vec<Outcome>> {
-        let metrics = || metrics.lock().unwrap_or_else(PoisonError::into_inner);
         match AssertUnwindSafe(self.work.converge(&self.base.engine, notices, together)).catch_unwind().await {
             Ok(Ok(Converged { report, outcomes, .. })) => {
                 log(&report);
-                metrics().add_report(&report);
+                locked(metrics).add_report(&report);
                 Some(outcomes)
             }
             Ok(Err(error)) => {
                 tracing::error!(why = error.to_sentence(), "nothing could be done");
-                metrics().add_failure((&error).into());
+                locked(metrics).add_failure((&error).into());
                 Some(vec![Outcome::Failed; notices.len()])
             }
             Err(_) => {
@@ -349,4 +349,8 @@ impl<W: Work> BehindQueue<W> {
             }
         }
     }
+}
+
+fn locked<'m, 'w>(metrics: &'m Mutex<&'w mut Metrics>) -> MutexGuard<'m, &'w mut Metrics> {
+    metrics.lock().unwrap_or_else(PoisonError::into_inner)
 }
