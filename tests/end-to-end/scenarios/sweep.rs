@@ -7,7 +7,7 @@ use sandbox::{
     Call, Verdict,
     deployment::INSTANCE_STATE,
     deployment::{FAILED_SWEEPS, RECONCILE, RESTS},
-    elbv2::TargetGroupSpec,
+    elbv2::{self, TargetGroupSpec},
     lambda::Origin,
 };
 use serde_json::{Value, json};
@@ -257,6 +257,32 @@ async fn a_sweep_that_runs_out_of_time_goes_on_where_it_stopped() {
     assert_eq!((asked.len(), all), (500, 500), "each group once in all parts together");
     let is_in_time = |ended: &sandbox::lambda::Ended| ended.result.is_ok();
     assert!(stage.world(|world| world.lambda.log.iter().all(is_in_time)), "no part was cut short");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_over_more_targets_than_memory_holds_comes_in_parts() {
+    // "Targets per Target Group: 1,000", and no address of them needs a host.
+    let stage = Stage::new();
+    stage.instance("web-1");
+    for number in 0..260 {
+        let name = format!("group-{number:03}");
+        stage.addresses_group(&name);
+        stage.world(|world| {
+            world.elbv2.registrations_per_id = 10_000;
+            let arn = elbv2::arn_of(world, &name).expect("a group");
+            let target = |port| elbv2::Target::new("10.0.0.200").on(port);
+            let targets: Vec<elbv2::Target> = (1..=1_000).map(target).collect();
+            if number < 160 {
+                elbv2::register_all(world, &arn, &targets).expect("registered");
+            }
+        });
+    }
+    stage.registered("web-1", "tg:group-259:443=eth0").deliver_only(&[]).stop_and_rest("web-1").await;
+    let report = stage.sweep().await.expect("a report");
+    let left = report["left"]["what"].as_str().expect("something is left");
+    assert!(left.starts_with("tg:group-199"), "{left}");
+    until_done(&stage).await;
+    assert_eq!((parts(&stage).len(), stage.places("web-1").len()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -342,7 +342,8 @@ impl ScannedPart {
     fn and(mut self, other: Self) -> Self {
         self.addresses.extend(other.addresses);
         let stopped_after = self.stopped_after.or(other.stopped_after);
-        Self { scan: self.scan.and(other.scan), addresses: self.addresses, stopped_after }
+        let targets = self.targets + other.targets;
+        Self { scan: self.scan.and(other.scan), addresses: self.addresses, targets, stopped_after }
     }
 }
 
@@ -363,6 +364,8 @@ pub struct ScannedPart {
     pub scan: Scan,
     /// All addresses that target groups list as being in their VPC, of any host.
     pub addresses: Vec<AddressTarget>,
+    /// How many targets were read.
+    pub targets: usize,
     /// The last target group that was read, if there are more.
     pub stopped_after: Option<TargetGroupId>,
 }

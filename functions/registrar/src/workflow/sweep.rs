@@ -285,7 +285,7 @@ impl Look<'_> {
             _ => None,
         };
         let part = Part { after, until: order.until() };
-        let ScannedPart { scan, addresses, stopped_after } = balancers.scan_part(seen, &part).await;
+        let ScannedPart { scan, addresses, stopped_after, .. } = balancers.scan_part(seen, &part).await;
         so_far.balancers_read += scan.read;
         let found = self.found_by(scan, seen).await;
         let taken_out = self.take(balancers, &found, out).await;

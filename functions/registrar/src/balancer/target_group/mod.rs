@@ -19,7 +19,7 @@ use aws_sdk_elasticloadbalancingv2::{
     },
     types::{TagDescription, TargetDescription, TargetGroupIpAddressTypeEnum, TargetTypeEnum},
 };
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use protocol::{
     address::Family,
     balancer::{BalancerId, DeclaredGroup, TargetGroupId},
@@ -251,17 +251,24 @@ impl TargetGroups {
         Ok(answer.target_health_descriptions().iter().filter_map(member).collect())
     }
 
-    /// Reads the members of groups, as long as there is time. Groups that are known not to exist have none.
-    async fn members_of_all(&self, groups: BTreeSet<TargetGroupId>) -> BTreeMap<TargetGroupId, Members> {
-        let ask = async |group: TargetGroupId| {
-            let members = match (self.recall(&group), self.budget.has_time()) {
-                (Some(None), _) => Ok(Vec::new()),
-                (_, true) => self.members(&group).await,
-                (_, false) => Err(CallError::NoTime { action: "elasticloadbalancing:DescribeTargetHealth" }),
-            };
-            (group, members)
+    /// Reads the members of groups, as long as there is time, one group after the other: all of an account may not fit into
+    /// memory. Groups that are known not to exist have none.
+    fn members_of_each(&self, groups: BTreeSet<TargetGroupId>) -> impl Stream<Item = (TargetGroupId, Members)> + Send {
+        stream::iter(groups).map(|group| self.with_members(group)).buffer_unordered(CALLS_IN_FLIGHT_MAX)
+    }
+
+    async fn with_members(&self, group: TargetGroupId) -> (TargetGroupId, Members) {
+        let members = match (self.recall(&group), self.budget.has_time()) {
+            (Some(None), _) => Ok(Vec::new()),
+            (_, true) => self.members(&group).await,
+            (_, false) => Err(CallError::NoTime { action: "elasticloadbalancing:DescribeTargetHealth" }),
         };
-        stream::iter(groups.into_iter().map(ask)).buffer_unordered(CALLS_IN_FLIGHT_MAX).collect().await
+        (group, members)
+    }
+
+    /// Reads the members of some groups.
+    async fn members_of_all(&self, groups: BTreeSet<TargetGroupId>) -> BTreeMap<TargetGroupId, Members> {
+        self.members_of_each(groups).collect().await
     }
 
     /// Reads how long groups drain. Groups whose delay could not be read are left out.

@@ -1,8 +1,12 @@
 //! Scans: every group that could have an instance is asked for its members, because no call tells the groups of an
 //! instance.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+};
 
+use futures::StreamExt;
 use protocol::{
     balancer::{BalancerId, TargetGroupId},
     call_error::CallError,
@@ -25,6 +29,13 @@ use crate::balancer::{Kind, Marks, Part, Scan, ScannedPart};
 /// Too small: more round trips are waited for. Too large: a part of a sweep ends too late.
 const GROUPS_A_LOOK: usize = 100;
 
+/// Targets that a part of a sweep reads, and a chunk more: it remembers each, with about a kilobyte. An account may have 3,000
+/// groups of 1,000 targets (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>),
+/// and a function 512 MB.
+///
+/// Too small: a sweep of a large account takes more invocations. Too large: the targets of a part do not fit into memory.
+const TARGETS_A_PART: usize = 150_000;
+
 /// What was read of some groups a second time.
 #[derive(Debug, Default)]
 pub(crate) struct SecondLook {
@@ -36,7 +47,7 @@ impl TargetGroups {
     /// Reads every group that could have any of some instances.
     pub(crate) async fn scan(&self, instances: &[&Instance]) -> Scan {
         match self.candidates(instances).await {
-            Ok(candidates) => self.scan_groups(&candidates, instances).await.scan,
+            Ok(candidates) => self.scan_groups(&candidates, instances, false).await.scan,
             Err(error) => Scan { failures: vec![error], ..Scan::default() },
         }
     }
@@ -54,12 +65,14 @@ impl TargetGroups {
         groups.sort_by(|a, b| a.id.cmp(&b.id));
         let mut whole = ScannedPart::default();
         for chunk in groups.chunks(GROUPS_A_LOOK) {
-            if whole.stopped_after.is_some() && part.until.is_some_and(|until| MonotonicTime::now() >= until) {
+            let is_late = part.until.is_some_and(|until| MonotonicTime::now() >= until);
+            if whole.stopped_after.is_some() && (is_late || whole.targets >= TARGETS_A_PART) {
                 return whole;
             }
-            let ScannedPart { scan, addresses, .. } = self.scan_groups(chunk, instances).await;
-            whole.scan = whole.scan.and(scan);
-            whole.addresses.extend(addresses);
+            let next = self.scan_groups(chunk, instances, true).await;
+            whole.scan = whole.scan.and(next.scan);
+            whole.addresses.extend(next.addresses);
+            whole.targets += next.targets;
             whole.stopped_after = chunk.last().map(|group| group.id.clone());
         }
         ScannedPart { stopped_after: None, ..whole }
@@ -79,19 +92,28 @@ impl TargetGroups {
         Ok(count)
     }
 
-    /// Reads the members of groups: which of them are these instances, and which addresses there are.
-    async fn scan_groups(&self, groups: &[TargetGroup], instances: &[&Instance]) -> ScannedPart {
+    /// Reads the members of groups: which of them are these instances, and, if that is asked for, which addresses there are.
+    async fn scan_groups(
+        &self,
+        groups: &[TargetGroup],
+        instances: &[&Instance],
+        are_addresses_asked_for: bool,
+    ) -> ScannedPart {
         let by_id: BTreeMap<&TargetGroupId, &TargetGroup> = groups.iter().map(|group| (&group.id, group)).collect();
         let index = Index::of(instances);
         let mut scanned =
             ScannedPart { scan: Scan { read: groups.len(), ..Scan::default() }, ..ScannedPart::default() };
-        for (id, members) in self.members_of_all(by_id.keys().map(|id| (*id).clone()).collect()).await {
+        let mut each = pin!(self.members_of_each(by_id.keys().map(|id| (*id).clone()).collect()));
+        while let Some((id, members)) = each.next().await {
             match members {
                 Ok(members) => {
                     let present = || members.iter().filter(|member| !member.is_draining);
                     let group = by_id[&id];
+                    scanned.targets += members.len();
                     scanned.scan.found.extend(present().filter_map(|member| claim(group, member, &index)));
-                    scanned.addresses.extend(present().filter_map(|member| address_target(group, member)));
+                    if are_addresses_asked_for {
+                        scanned.addresses.extend(present().filter_map(|member| address_target(group, member)));
+                    }
                     let draining = members.iter().filter(|member| member.is_draining);
                     let draining = draining.filter_map(|member| claim(group, member, &index)).filter(is_certain);
                     let balancer = BalancerId::TargetGroup(id.clone());
