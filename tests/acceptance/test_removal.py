@@ -79,12 +79,12 @@ def test_a_refused_deletion_is_asked_for_again(moto: Account, monkeypatch: pytes
     build(moto, RUN)
     before = len(moto.ec2.describe_vpcs()["Vpcs"])
     refusals: list[object] = []
-    refuse = {"Error": {"Code": "DependencyViolation", "Message": "has dependencies and cannot be deleted"}}
+    refuse: Any = {"Error": {"Code": "DependencyViolation", "Message": "has dependencies and cannot be deleted"}}
 
     def thrice(**_: Any) -> None:
         if len(refusals) < 3:
             refusals.append(refuse)
-            raise ClientError(refuse, "DeleteSubnet")  # type: ignore[arg-type]
+            raise ClientError(refuse, "DeleteSubnet")
 
     moto.ec2.meta.events.register("before-call.ec2.DeleteSubnet", thrice)
     assert remove(moto, RUN) == []
@@ -95,8 +95,8 @@ def test_what_cannot_be_removed_is_named_with_the_reason(moto: Account) -> None:
     build(moto, RUN)
 
     def never(**_: Any) -> None:
-        refuse = {"Error": {"Code": "UnauthorizedOperation", "Message": "You are not authorized"}}
-        raise ClientError(refuse, "DeleteVpc")  # type: ignore[arg-type]
+        refuse: Any = {"Error": {"Code": "UnauthorizedOperation", "Message": "You are not authorized"}}
+        raise ClientError(refuse, "DeleteVpc")
 
     moto.ec2.meta.events.register("before-call.ec2.DeleteVpc", never)
     [sentence] = remove(moto, RUN)
