@@ -224,7 +224,8 @@ class Builder:
             VPCZoneIdentifier=",".join(self.fleet.subnets),
             LaunchTemplate={"LaunchTemplateId": self.fleet.template, "Version": "1"},
             LifecycleHookSpecificationList=[
-                self.hook("launch", "autoscaling:EC2_INSTANCE_LAUNCHING", "ABANDON"),
+                # As long as the heartbeat timeout, whatever HealthTimeout the stack has.
+                {**self.hook("launch", "autoscaling:EC2_INSTANCE_LAUNCHING", "ABANDON"), "NotificationMetadata": '{"timeout_seconds": 0}'},
                 self.hook("terminate", "autoscaling:EC2_INSTANCE_TERMINATING", "CONTINUE"),
             ],
             Tags=[{**tag, "PropagateAtLaunch": True} for tag in tags],
