@@ -111,7 +111,47 @@ def test_an_unknown_id_fails_a_call_by_ids_but_not_by_filter(aws, network):
     assert tags_of(aws, ids[0]) == {}
 
 
-@pytest.mark.parametrize("parameter", ["UserData", "KeyName"])
+@pytest.mark.parametrize("parameter", ["KernelId", "KeyName"])
 def test_a_parameter_that_is_not_modelled_is_refused_and_not_ignored(boto, network, parameter):
     with refused("NotModelledBySandbox"):
         boto.ec2.run_instances(ImageId="ami-1", SubnetId=network.a, MinCount=1, MaxCount=1, **{parameter: "x"})
+
+
+def test_a_network_is_made_with_what_a_group_launches_from_and_removed(aws):
+    zones = {zone["ZoneName"] for zone in aws.ec2.describe_availability_zones()["AvailabilityZones"]}
+    named = [{"Name": "instance-type", "Values": ["t4g.nano"]}]
+    offers = aws.ec2.describe_instance_type_offerings(LocationType="availability-zone", Filters=named)["InstanceTypeOfferings"]
+    assert {offer["Location"] for offer in offers} == zones
+    vpc = aws.ec2.create_vpc(CidrBlock="10.0.0.0/24")["Vpc"]["VpcId"]
+    zone = sorted(zones)[0]
+    subnet = aws.ec2.create_subnet(VpcId=vpc, AvailabilityZone=zone, CidrBlock="10.0.0.0/26")["Subnet"]["SubnetId"]
+    tags = [{"Key": "run", "Value": "1"}]
+
+    def tagged(kind):
+        return [{"ResourceType": kind, "Tags": tags}]
+
+    group = aws.ec2.create_security_group(GroupName="web", Description="web", VpcId=vpc, TagSpecifications=tagged("security-group"))["GroupId"]
+    permission = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 81, "IpRanges": [{"CidrIp": "10.0.0.0/24"}]}
+    [rule] = aws.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])["SecurityGroupRules"]
+    assert (rule["FromPort"], rule["ToPort"], rule["CidrIpv4"]) == (80, 81, "10.0.0.0/24")
+    [told] = aws.ec2.describe_security_groups(Filters=[{"Name": "tag:run", "Values": ["1"]}])["SecurityGroups"]
+    assert (told["GroupId"], told["IpPermissions"][0]["IpRanges"], told["Tags"]) == (group, [{"CidrIp": "10.0.0.0/24"}], tags)
+
+    data = {"ImageId": "resolve:ssm:/aws/image", "InstanceType": "t4g.nano", "SecurityGroupIds": [group]}
+    template = aws.ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData=data)["LaunchTemplate"]["LaunchTemplateId"]
+    [told] = aws.ec2.describe_launch_templates(LaunchTemplateIds=[template])["LaunchTemplates"]
+    assert (told["LaunchTemplateName"], told["LatestVersionNumber"]) == ("web", 1)
+    launch = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1, "SubnetId": subnet, "SecurityGroupIds": [group]}
+    instance = aws.ec2.run_instances(**launch)["Instances"][0]
+    assert instance["SecurityGroups"] == instance["NetworkInterfaces"][0]["Groups"] == [{"GroupId": group, "GroupName": "web"}]
+
+    with refused("DependencyViolation"):
+        aws.ec2.delete_subnet(SubnetId=subnet)
+    aws.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    eventually(lambda: described(aws, instance["InstanceId"])["State"]["Name"], "terminated")
+    aws.ec2.delete_launch_template(LaunchTemplateId=template)
+    aws.ec2.delete_security_group(GroupId=group)
+    aws.ec2.delete_subnet(SubnetId=subnet)
+    aws.ec2.delete_vpc(VpcId=vpc)
+    with refused("InvalidVpcID.NotFound"):
+        aws.ec2.describe_vpcs(VpcIds=[vpc])

@@ -16,6 +16,7 @@ pub mod agenda;
 pub mod auto_scaling;
 pub mod call;
 pub mod clock;
+pub mod cloudformation;
 pub mod connector;
 pub mod deployment;
 pub mod ec2;
@@ -307,6 +308,7 @@ fn answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer,
         Service::Sqs => sqs::answer(world, request),
         Service::Events => events::answer(world, request),
         Service::Sts => sts::answer(request),
+        Service::CloudFormation => cloudformation::answer(world, request),
         Service::Tagging => tagging::answer(world, request),
     }?;
     if let wire::Body::Query(params) = &request.body

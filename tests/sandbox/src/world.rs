@@ -9,6 +9,7 @@ use crate::{
     auto_scaling,
     call::Call,
     clock::{Clock, Timestamp, delta},
+    deployment::Stack,
     ec2, elb, elbv2, events,
     fault::Rule,
     iam, lambda,
@@ -45,6 +46,8 @@ pub struct World {
     pub iam: iam::State,
     /// Clients, and the outcomes of their requests.
     pub traffic: traffic::State,
+    /// The project's stack, if it is deployed.
+    pub stack: Option<Stack>,
     /// The sandbox's choices where AWS leaves one.
     pub options: Options,
     /// Every call so far.
@@ -71,6 +74,7 @@ impl World {
             lambda: lambda::State::default(),
             iam: iam::State::default(),
             traffic: traffic::State::default(),
+            stack: None,
             options,
             calls: Vec::new(),
             watchers: Vec::new(),

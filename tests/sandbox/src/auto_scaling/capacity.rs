@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Group, LifecycleState, Member,
+    Group, LaunchSource, LifecycleState, Member,
     course::Course,
     event, journey,
     membership::{GROUP_TAG, existing, existing_mut, invalid},
@@ -178,7 +178,13 @@ fn launch(world: &mut World, group_name: &str, course: Course) -> Result<(), ()>
     let mut tags: BTreeMap<_, _> = handed_on.map(|tag| (tag.key.clone(), tag.value.clone())).collect();
     tags.insert(GROUP_TAG.to_owned(), group_name.to_owned());
     let is_protected = group.protects_new_members;
-    let launch = Launch { tags, ..Launch::new(subnet) };
+    let plain = match &group.source {
+        LaunchSource::Template { id, name, .. } => {
+            ec2::launch_by_template(world, id.as_deref(), name.as_deref(), subnet)
+        }
+        LaunchSource::Configuration(_) | LaunchSource::Instance(_) => Launch::new(subnet),
+    };
+    let launch = Launch { tags, ..plain };
     // The launch is announced within a moment, when it is already a member.
     match ec2::launch(world, launch) {
         Ok(id) => {

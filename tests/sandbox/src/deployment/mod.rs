@@ -84,7 +84,9 @@ pub struct DeployError(pub String);
 /// # Errors
 /// If CloudFormation would refuse the parameters or the template, or the sandbox does not model something in it.
 pub fn deploy(world: &mut World, parameters: &[(&str, &str)]) -> Result<Stack, DeployError> {
-    Template::of_project().deploy(world, parameters)
+    let stack = Template::of_project().deploy(world, parameters)?;
+    world.stack = Some(stack.clone());
+    Ok(stack)
 }
 
 impl fmt::Display for DeployError {

@@ -30,6 +30,8 @@ pub struct Launch {
     pub interfaces: Vec<LaunchInterface>,
     /// The caller's idempotency token, which the description shows.
     pub client_token: String,
+    /// Its security groups.
+    pub security_groups: Vec<String>,
 }
 
 /// An interface of a [`Launch`].
@@ -59,6 +61,7 @@ pub(super) struct Facts {
     pub(super) image_id: String,
     pub(super) instance_type: String,
     pub(super) client_token: String,
+    pub(super) security_groups: Vec<String>,
     /// Its number among those of one RunInstances call.
     pub(super) launch_index: usize,
     /// When it was launched: a restart renews its `launchTime`, and not this.
@@ -82,6 +85,7 @@ impl Launch {
             address_at_restart: AddressAtRestart::Kept,
             interfaces: Vec::new(),
             client_token: String::new(),
+            security_groups: Vec::new(),
         }
     }
 
@@ -194,6 +198,7 @@ fn insert(world: &mut World, id: &str, launch: &Launch, reservation_id: &str, la
         image_id: launch.image_id.clone(),
         instance_type: launch.instance_type.clone(),
         client_token: launch.client_token.clone(),
+        security_groups: launch.security_groups.clone(),
         launch_index,
         first_launched: Some(now),
         ..Facts::default()

@@ -2,9 +2,11 @@
 
 mod interface;
 mod launch;
+mod launch_template;
 mod lifecycle;
 mod network;
 pub(crate) mod paging;
+mod security_group;
 mod tags;
 mod wire;
 
@@ -22,8 +24,12 @@ pub use interface::{
     delete_interface, detach_interface, move_address, unassign_address,
 };
 pub use launch::{InterfaceSource, Launch, LaunchInterface, launch, launch_running, manage};
+pub use launch_template::LaunchTemplate;
+pub(crate) use launch_template::launch_by_template;
 pub use lifecycle::{shut_itself_down, start, stop, terminate};
 pub use network::{create_dual_stack_vpc, create_subnet, create_vpc, share_subnet_from, use_subnet_for_vmware};
+pub(crate) use security_group::hold_for_interfaces;
+pub use security_group::{Ingress, SecurityGroup};
 pub(crate) use tags::resource_type;
 pub use tags::{remove_tag, set_tag};
 pub use wire::answer;
@@ -35,6 +41,10 @@ pub struct State {
     pub vpcs: BTreeMap<String, Vpc>,
     /// By id.
     pub subnets: BTreeMap<String, Subnet>,
+    /// By id.
+    pub security_groups: BTreeMap<String, SecurityGroup>,
+    /// By id.
+    pub launch_templates: BTreeMap<String, LaunchTemplate>,
     /// Network interfaces by id: those of instances, and others (load balancers, Fargate tasks, databases).
     pub interfaces: BTreeMap<String, Interface>,
     /// By id. Terminated ones stay for a while.
@@ -43,6 +53,8 @@ pub struct State {
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Facts of an instance that only this module needs, by id.
     launches: BTreeMap<String, launch::Facts>,
+    /// Until when the interfaces of deleted load balancers hold subnets and security groups, by the id of these.
+    held_for_interfaces: BTreeMap<String, Timestamp>,
     /// Facts of an interface that only this module needs, by id.
     interface_facts: BTreeMap<String, interface::Facts>,
     /// Past and present of the interfaces, for stale reads; `None` once deleted. The truth is in `interfaces`.

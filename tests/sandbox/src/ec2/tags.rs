@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{InstanceState, interface, lifecycle, network};
+use super::{InstanceState, interface, lifecycle, network, security_group};
 use crate::{wire::ApiError, world::World};
 
 /// User tags on a resource; those that begin with `aws:` are not counted (EC2 guide, "Tag restrictions").
@@ -90,6 +90,8 @@ pub(crate) fn resource_type(id: &str) -> &'static str {
         Some("i") => "instance",
         Some("vpc") => "vpc",
         Some("subnet") => "subnet",
+        Some("sg") => "security-group",
+        Some("lt") => "launch-template",
         _ => "network-interface",
     }
 }
@@ -141,8 +143,9 @@ fn check_resource(world: &World, id: &str) -> Result<(), ApiError> {
         },
         Some("vpc") if !state.vpcs.contains_key(id) => Err(network::vpc_not_found(id)),
         Some("subnet") => state.subnet(id).map(|_| ()),
+        Some("sg") if !state.security_groups.contains_key(id) => Err(security_group::not_found(id)),
         Some("eni") if !state.interfaces.contains_key(id) => Err(interface::not_found(id)),
-        Some("vpc" | "eni") => Ok(()),
+        Some("vpc" | "sg" | "eni") => Ok(()),
         _ => Err(ApiError::sender("InvalidID", format!("The ID '{id}' is not valid"))),
     }
 }

@@ -22,7 +22,7 @@ use std::{
 
 use crate::{
     clock::Timestamp,
-    ec2::{Instance, InstanceState},
+    ec2::{self, Instance, InstanceState},
     wire::ApiError,
     world::World,
 };
@@ -201,7 +201,9 @@ pub fn create_as(world: &mut World, spec: LoadBalancerSpec) -> Result<(), ApiErr
 
 /// Deletes a load balancer. A missing one is no error.
 pub fn delete(world: &mut World, name: &str) {
-    world.elb.load_balancers.remove(name);
+    if let Some(LoadBalancer { spec, .. }) = world.elb.load_balancers.remove(name) {
+        ec2::hold_for_interfaces(world, spec.subnets.into_iter().chain(spec.security_groups));
+    }
 }
 
 /// Switches draining on, with a timeout, or off.

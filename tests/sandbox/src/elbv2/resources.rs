@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    ec2,
     elb::{Roster, check_name},
     wire::ApiError,
     world::{ACCOUNT, REGION, World},
@@ -52,7 +53,9 @@ pub fn create_load_balancer_as(world: &mut World, spec: LoadBalancerSpec) -> Res
 
 /// Deletes a load balancer and its listeners. A missing one is no error (botocore's model).
 pub fn delete_load_balancer(world: &mut World, arn: &str) {
-    world.elbv2.load_balancers.remove(arn);
+    if let Some(LoadBalancer { spec, .. }) = world.elbv2.load_balancers.remove(arn) {
+        ec2::hold_for_interfaces(world, spec.subnets.into_iter().flatten().chain(spec.security_groups));
+    }
     world.elbv2.listeners.retain(|_, listener| listener.spec.load_balancer_arn != arn);
 }
 

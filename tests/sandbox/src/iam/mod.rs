@@ -264,9 +264,12 @@ fn refusal(service: Service, role: &str, function: &str, access: &Access, is_exp
             let message = format!("You are not authorized to perform this operation. {sentence}");
             ApiError::receiver(403, "UnauthorizedOperation", message)
         }
-        Service::Elb | Service::ElbV2 | Service::AutoScaling | Service::Sqs | Service::Sts => {
-            ApiError::receiver(403, "AccessDenied", sentence)
-        }
+        Service::Elb
+        | Service::ElbV2
+        | Service::AutoScaling
+        | Service::Sqs
+        | Service::Sts
+        | Service::CloudFormation => ApiError::receiver(403, "AccessDenied", sentence),
         Service::Events | Service::Tagging => ApiError::sender("AccessDeniedException", sentence),
     }
 }

@@ -65,7 +65,7 @@ impl ApiError {
                     Element::new("Response").child(Element::new("Errors").child(error)).text("RequestID", request_id);
                 response(status, service.content_type(), request_id, root.render())
             }
-            Service::Elb | Service::ElbV2 | Service::AutoScaling | Service::Sts => {
+            Service::Elb | Service::ElbV2 | Service::AutoScaling | Service::Sts | Service::CloudFormation => {
                 let error =
                     Element::new("Error").text("Type", kind).text("Code", &self.code).text("Message", &self.message);
                 let root = Element::new("ErrorResponse").child(error).text("RequestId", request_id);

@@ -34,6 +34,8 @@ pub enum Service {
     Tagging,
     /// AWS Security Token Service.
     Sts,
+    /// AWS CloudFormation.
+    CloudFormation,
 }
 
 impl Service {
@@ -47,12 +49,13 @@ impl Service {
             Self::Events => "events",
             Self::Tagging => "tag",
             Self::Sts => "sts",
+            Self::CloudFormation => "cloudformation",
         }
     }
 
     fn content_type(self) -> &'static str {
         match self {
-            Self::Ec2 | Self::Elb | Self::ElbV2 | Self::AutoScaling | Self::Sts => "text/xml",
+            Self::Ec2 | Self::Elb | Self::ElbV2 | Self::AutoScaling | Self::Sts | Self::CloudFormation => "text/xml",
             Self::Sqs => "application/x-amz-json-1.0",
             Self::Events | Self::Tagging => "application/x-amz-json-1.1",
         }
@@ -65,6 +68,7 @@ impl Service {
             Self::ElbV2 => "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
             Self::AutoScaling => "http://autoscaling.amazonaws.com/doc/2011-01-01/",
             Self::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
+            Self::CloudFormation => "http://cloudformation.amazonaws.com/doc/2010-05-15/",
             Self::Sqs | Self::Events | Self::Tagging => "",
         }
     }
@@ -137,6 +141,7 @@ impl Request {
             ("elasticloadbalancing" | "", "2015-12-01") => Service::ElbV2,
             ("autoscaling" | "", "2011-01-01") => Service::AutoScaling,
             ("sts" | "", "2011-06-15") => Service::Sts,
+            ("cloudformation" | "", "2010-05-15") => Service::CloudFormation,
             _ => return Err(ApiError::not_modelled(format!("service {scope:?} in version {version}"))),
         };
         Ok(Self { service, action, body: Body::Query(params), access_key, host })

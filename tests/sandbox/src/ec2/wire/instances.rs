@@ -6,7 +6,9 @@ use super::{
     super::{
         AddressAtRestart, Instance, InstanceState, InterfaceSource, Ipv4Wish, Launch, LaunchInterface,
         launch::{self, ADDRESS_AT_RESTART_TAG},
+        launch_template,
         lifecycle::{self, check_start, check_stop, incorrect_state, not_found},
+        security_group,
     },
     Window, done,
     filter::Filters,
@@ -111,15 +113,22 @@ fn read_launch(
             "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",
         )
     })?;
+    let security_groups = params.texts("SecurityGroupId");
+    if let Some(unknown) = security_groups.iter().find(|id| !world.ec2.security_groups.contains_key(*id)) {
+        return Err(security_group::not_found(unknown));
+    }
+    // What runs in an instance is not modelled, nor how it reads its own metadata.
+    let _ = (params.optional("UserData"), params.structure("MetadataOptions").optional("HttpTokens"));
     let renewed = tags.get(ADDRESS_AT_RESTART_TAG).is_some_and(|value| value == "renewed");
     Ok(Launch {
-        image_id: params.required("ImageId")?,
+        image_id: launch_template::image_of(params.required("ImageId")?),
         // EC2's own default (botocore, RunInstances).
         instance_type: params.optional("InstanceType").unwrap_or_else(|| "m1.small".to_owned()),
         tags,
         address_at_restart: if renewed { AddressAtRestart::Renewed } else { AddressAtRestart::Kept },
         interfaces,
         client_token: token.unwrap_or_default().to_owned(),
+        security_groups,
         ..Launch::new(&subnet_id)
     })
 }

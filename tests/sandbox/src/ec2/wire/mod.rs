@@ -5,11 +5,14 @@
 mod filter;
 mod instances;
 mod interfaces;
+mod launch_templates;
 mod networks;
+mod security_groups;
 mod shape;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +67,17 @@ pub fn answer(world: &mut World, request: &Request, as_of: Timestamp) -> Result<
         "DescribeVpcs" => networks::describe_vpcs(world, params),
         "CreateSubnet" => networks::create_subnet(world, params),
         "DescribeSubnets" => networks::describe_subnets(world, params),
+        "DeleteSubnet" => networks::delete_subnet(world, params),
+        "DeleteVpc" => networks::delete_vpc(world, params),
+        "DescribeAvailabilityZones" => zones::describe_zones(world, params),
+        "DescribeInstanceTypeOfferings" => zones::describe_offerings(world, params),
+        "CreateSecurityGroup" => security_groups::create(world, params),
+        "AuthorizeSecurityGroupIngress" => security_groups::authorize_ingress(world, params),
+        "DescribeSecurityGroups" => security_groups::describe(world, params),
+        "DeleteSecurityGroup" => security_groups::delete(world, params),
+        "CreateLaunchTemplate" => launch_templates::create(world, params),
+        "DescribeLaunchTemplates" => launch_templates::describe(world, params),
+        "DeleteLaunchTemplate" => launch_templates::delete(world, params),
         "CreateNetworkInterface" => interfaces::create(world, params),
         "DescribeNetworkInterfaces" => interfaces::describe(world, params, as_of),
         "AttachNetworkInterface" => interfaces::attach(world, params),

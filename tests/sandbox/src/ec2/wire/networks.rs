@@ -1,8 +1,11 @@
 //! VPCs and subnets.
 
 use super::{
-    super::network::{add_subnet, add_vpc, v6_block, vpc_not_found},
-    Window,
+    super::{
+        network::{add_subnet, add_vpc, v6_block, vpc_not_found},
+        security_group,
+    },
+    Window, done,
     filter::Filters,
     shape::{self, Order},
     tag_specifications,
@@ -78,6 +81,16 @@ pub(super) fn describe_subnets(world: &mut World, params: &Params) -> Result<Ele
     let mut order = Order::draw(world);
     let subnets: Vec<_> = page.elements.iter().map(|one| shape::subnet(world, "item", one, &mut order)).collect();
     Ok(Element::result().list("subnetSet", order.vary(subnets)).optional("nextToken", page.next))
+}
+
+pub(super) fn delete_subnet(world: &mut World, params: &Params) -> Result<Element, ApiError> {
+    security_group::delete_subnet(world, &params.required("SubnetId")?)?;
+    Ok(done())
+}
+
+pub(super) fn delete_vpc(world: &mut World, params: &Params) -> Result<Element, ApiError> {
+    security_group::delete_vpc(world, &params.required("VpcId")?)?;
+    Ok(done())
 }
 
 /// Returns the answers of a resource's tags to the filters `tag-key` and `tag:KEY`.

@@ -70,6 +70,7 @@ pub(super) fn reservation(world: &World, id: &str, instances: &[Instance], order
 fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
     let facts = world.ec2.launches.get(&instance.id).cloned().unwrap_or_default();
     let launch::Facts { image_id, instance_type, client_token, launch_index, first_launched, operator, .. } = facts;
+    let groups = group_items(world, Some(&instance.id).filter(|_| instance.state != InstanceState::Terminated));
     let attached = first_launched.unwrap_or(instance.launch_time);
     // A terminated instance is described without its place in the network.
     let placed = instance.state != InstanceState::Terminated;
@@ -110,6 +111,7 @@ fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
         // (ansible-collections/community.aws pull request 476, mludvig/aws-ssm-tools issue 22: `KeyError: 'Tags'`).
         .append(&if instance.tags.is_empty() { Element::result() } else { tag_set(&instance.tags, order) })
         .text("hypervisor", "xen")
+        .list("groupSet", groups)
         .list("networkInterfaceSet", interfaces)
         .child(operated_by(world, operator.as_deref()))
 }
@@ -187,12 +189,20 @@ fn interface_fields(world: &World, one: &Interface, order: &mut Order) -> Elemen
         .optional("privateIpAddress", one.ipv4.first())
         .optional("privateDnsName", one.ipv4.first().map(|address| private_dns_name(&address.to_string())))
         .text("sourceDestCheck", true)
-        .list("groupSet", [])
+        .list("groupSet", group_items(world, one.attachment.as_ref().map(|attachment| &attachment.instance_id)))
         .list("privateIpAddressesSet", order.vary(ipv4))
         .list("ipv6AddressesSet", order.vary(ipv6))
         .append(&prefixes(one))
         .text("interfaceType", interface_type)
         .child(operated_by(world, operator.as_deref()))
+}
+
+/// Returns the security groups of an instance, as it and its interfaces show them.
+fn group_items(world: &World, instance: Option<&String>) -> Vec<Element> {
+    let launch = instance.and_then(|id| world.ec2.launches.get(id));
+    let ids = launch.into_iter().flat_map(|facts| &facts.security_groups);
+    let groups = ids.filter_map(|id| world.ec2.security_groups.get(id));
+    groups.map(|group| item().text("groupId", &group.id).text("groupName", &group.name)).collect()
 }
 
 fn is_services(world: &World, one: &Interface) -> bool {

@@ -507,3 +507,78 @@ async fn there_is_no_default_vpc() {
         assert_eq!(all(&body, "vpcId"), [aws.vpc.as_str()], "{filter}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_network_is_deleted_only_from_the_inside_out() {
+    let fixture = Fixture::new();
+    let (vpc, subnet) = (&fixture.vpc, &fixture.subnet);
+    let group = fixture.ok(&format!("CreateSecurityGroup&GroupName=web&GroupDescription=web&VpcId={vpc}")).await;
+    let group = all(&group, "groupId").remove(0);
+    let run = format!("RunInstances&ImageId=ami-1&MinCount=1&MaxCount=1&SubnetId={subnet}&SecurityGroupId.1={group}");
+    let instance = all(&fixture.ok(&run).await, "instanceId").remove(0);
+    let deletions = [
+        format!("DeleteVpc&VpcId={vpc}"),
+        format!("DeleteSubnet&SubnetId={subnet}"),
+        format!("DeleteSecurityGroup&GroupId={group}"),
+    ];
+    for deletion in &deletions {
+        assert_eq!(fixture.code(deletion).await, "DependencyViolation", "{deletion}");
+    }
+    fixture.ok(&format!("TerminateInstances&InstanceId.1={instance}")).await;
+    fixture.seconds(600).await;
+    assert_eq!(fixture.code(&deletions[0]).await, "DependencyViolation");
+    for deletion in deletions.iter().rev() {
+        fixture.ok(deletion).await;
+    }
+    assert_eq!(fixture.code(&deletions[0]).await, "InvalidVpcID.NotFound");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_balancer_holds_its_subnet_for_a_while() {
+    let fixture = Fixture::new();
+    let spec = |world: &mut crate::World, subnet: &str, vpc: &str| {
+        let mut spec = crate::elb::LoadBalancerSpec::http(world, "front", vpc, &["us-east-1a"]);
+        spec.subnets = vec![subnet.to_owned()];
+        crate::elb::create_as(world, spec).unwrap();
+    };
+    fixture.sandbox.with(|world| spec(world, &fixture.subnet, &fixture.vpc));
+    let deletion = format!("DeleteSubnet&SubnetId={}", fixture.subnet);
+    assert_eq!(fixture.code(&deletion).await, "DependencyViolation");
+    fixture.sandbox.with(|world| crate::elb::delete(world, "front"));
+    assert_eq!(fixture.code(&deletion).await, "DependencyViolation");
+    fixture.seconds(120).await;
+    fixture.ok(&deletion).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_template_says_how_a_group_launches() {
+    let fixture = Fixture::new();
+    let data = "LaunchTemplateData.ImageId=resolve:ssm:/aws/image&LaunchTemplateData.InstanceType=t4g.nano";
+    let create = format!("CreateLaunchTemplate&LaunchTemplateName=web&{data}");
+    let id = all(&fixture.ok(&create).await, "launchTemplateId").remove(0);
+    assert_eq!(fixture.code(&create).await, "InvalidLaunchTemplateName.AlreadyExistsException");
+    let source = crate::auto_scaling::LaunchSource::Template { id: Some(id.clone()), name: None, version: None };
+    let spec = crate::auto_scaling::GroupSpec { source, ..crate::auto_scaling::GroupSpec::new("web", &fixture.subnet) };
+    fixture.sandbox.with(|world| crate::auto_scaling::create_group(world, spec.desired(1)).unwrap());
+    fixture.seconds(120).await;
+    let body = fixture.ok("DescribeInstances").await;
+    assert_eq!(
+        (all(&body, "instanceType"), all(&body, "imageId")),
+        (vec!["t4g.nano".into()], vec!["ami-00000000000000002".into()])
+    );
+    let deletion = format!("DeleteLaunchTemplate&LaunchTemplateId={id}");
+    fixture.ok(&deletion).await;
+    assert_eq!(fixture.code(&deletion).await, "InvalidLaunchTemplateId.NotFound");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_zone_offers_every_type() {
+    let fixture = Fixture::new();
+    let mut zones = all(&fixture.ok("DescribeAvailabilityZones").await, "zoneName");
+    let filter = "Filter.1.Name=instance-type&Filter.1.Value.1=t4g.nano";
+    let offers = format!("DescribeInstanceTypeOfferings&LocationType=availability-zone&{filter}");
+    let mut offers = all(&fixture.ok(&offers).await, "location");
+    zones.sort();
+    offers.sort();
+    assert_eq!((zones.len(), &zones), (3, &offers));
+}

@@ -1,0 +1,68 @@
+"""The account: who calls, where, and the clients."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from clock import Clock
+from recording import Recorder
+
+# A throttled call is repeated by the client itself.
+RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 8}, user_agent_extra="elb-registrar-acceptance")
+
+
+class Refused(Exception):
+    """The reason why the test does not begin, as a sentence for the person who started it."""
+
+
+@dataclass
+class Account:
+    """An account in a Region. What `ec2`, `elb`, `elbv2` and `autoscaling` answer is recorded."""
+
+    session: boto3.Session
+    number: str
+    region: str
+    clock: Clock
+    recorder: Recorder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(self.number, self.clock.now)
+        self.ec2 = self.recorded("ec2")
+        self.elb = self.recorded("elb")
+        self.elbv2 = self.recorded("elbv2")
+        self.autoscaling = self.recorded("autoscaling")
+        self.cloudformation = self.private("cloudformation")
+
+    def recorded(self, service: str) -> Any:
+        client = self.private(service)
+        self.recorder.attach(client)
+        return client
+
+    def private(self, service: str) -> Any:
+        """Returns a client whose answers are not recorded, for what is not the test's own."""
+        make: Any = self.session.client
+        return make(service, region_name=self.region, config=RETRIES)
+
+
+def sign_in(profile: str | None, region: str | None, clock: Clock) -> Account:
+    """Finds credentials and Region as every AWS tool does."""
+    try:
+        session = boto3.Session(profile_name=profile, region_name=region)
+    except BotoCoreError as error:
+        raise Refused(f"the profile cannot be used: {error}") from error
+    if session.region_name is None:
+        raise Refused("no Region is set: use --region, AWS_REGION with AWS_DEFAULT_REGION, or a profile")
+    if session.get_credentials() is None:
+        raise Refused("no credentials were found: use --profile, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    try:
+        number = session.client("sts", region_name=session.region_name, config=RETRIES).get_caller_identity()["Account"]
+    except (BotoCoreError, ClientError) as error:
+        raise Refused(f"the credentials cannot be used: {error}") from error
+    return Account(session, number, session.region_name, clock)
+
+
+def code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
