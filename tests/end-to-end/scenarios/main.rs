@@ -2,6 +2,7 @@
 
 mod binary;
 mod calls;
+mod command;
 mod copies;
 mod courses;
 mod crashes;
@@ -28,7 +29,6 @@ mod security;
 mod simulation;
 mod standby;
 mod starts;
-mod status;
 mod storms;
 mod sweep;
 mod taking_out;

@@ -307,6 +307,7 @@ fn answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer,
         Service::Sqs => sqs::answer(world, request),
         Service::Events => events::answer(world, request),
         Service::Sts => sts::answer(request),
+        Service::Lambda => lambda::answer(world, request),
         Service::Tagging => tagging::answer(world, request),
     }?;
     if let wire::Body::Query(params) = &request.body

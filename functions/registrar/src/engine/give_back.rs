@@ -68,7 +68,10 @@ impl Look<'_> {
         let mut desired = BTreeMap::new();
         for instance in &in_service {
             let Desired { declared, unnamed } = self.desired(instance, &balancers, &mut hints).await;
-            let all: BTreeSet<Registration> = instance.held().registrations().union(&declared).cloned().collect();
+            let mut all = instance.held().registrations();
+            if !self.asked.only_held {
+                all.extend(declared.iter().cloned());
+            }
             desired.insert(&instance.id, (all, declared, unnamed));
         }
         let all = desired.values().flat_map(|(all, ..)| all);
@@ -161,7 +164,7 @@ impl Look<'_> {
         if !self.asked.is_sweep {
             return;
         }
-        let (id, now, is_observed) = (&instance.id, self.reading.at, self.engine.mode == Mode::Observe);
+        let (id, now, is_observed) = (&instance.id, self.reading.at, self.engine.functions_mode == Mode::Observe);
         for (registration, _) in &decision.register {
             let why = explain::missing_though_running(instance, registration, now, is_observed);
             self.notes.journal.wrong(id, Because::of(registration, why));
