@@ -1,7 +1,7 @@
 //! A page on a terminal, at the terminal's width.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets::UTF8_FULL_CONDENSED};
 use registrar::report::page::{Page, Place, PlaceKind, Row};
 
 const BOLD: Style = Style::new().bold();
@@ -9,6 +9,12 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// The text of an empty cell.
 const NOTHING: &str = "–";
+
+/// The width from which on registrations and remarks stand beside each other.
+const WIDE: u16 = 140;
+
+/// The widest that an instance's names may be on a narrow terminal: an id of 19 letters, and the blanks around it.
+const WHO_MAX: u16 = 26;
 
 /// The narrowest that a table is made.
 const WIDTH_MIN: u16 = 60;
@@ -44,17 +50,29 @@ pub(crate) fn of(page: &Page, width: Option<u16>) -> String {
 }
 
 fn instances(rows: &[Row], width: Option<u16>) -> String {
-    let mut table = table(["instance", "registrations", "remarks"], width);
+    let is_narrow = is_narrow(width);
+    let mut table = match is_narrow {
+        true => table(&["instance", "registrations and remarks"], width),
+        false => table(&["instance", "registrations", "remarks"], width),
+    };
+    if let (true, Some(column)) = (is_narrow, table.column_mut(0)) {
+        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(WHO_MAX)));
+    }
     for row in rows {
         let name = row.name.iter().map(ToString::to_string);
-        let who = name.chain([row.id.to_string(), row.state.to_owned()]);
-        table.add_row([
-            lines(who),
-            lines(row.places.iter().map(place)),
-            lines(row.remarks.iter().map(ToString::to_string)),
-        ]);
+        let who = lines(name.chain([row.id.to_string(), row.state.to_owned()]));
+        let (places, remarks) = (row.places.iter().map(place), row.remarks.iter().map(ToString::to_string));
+        match is_narrow {
+            true => table.add_row([who, lines(places.chain(remarks))]),
+            false => table.add_row([who, lines(places), lines(remarks)]),
+        };
     }
     format!("{}\n", table.trim_fmt())
+}
+
+/// Returns whether registrations and remarks have no room beside each other: both are long words.
+fn is_narrow(width: Option<u16>) -> bool {
+    width.is_some_and(|width| width < WIDE)
 }
 
 fn place(place: &Place) -> String {
@@ -67,20 +85,27 @@ fn place(place: &Place) -> String {
 }
 
 fn orphans(page: &Page, width: Option<u16>) -> String {
-    let mut table = table(["registration", "VPC", "health", "fate", "why"], width);
+    let heads = ["registration", "VPC", "health", "fate", "why"];
+    let is_narrow = is_narrow(width);
+    let mut table = match is_narrow {
+        true => table(&["registration", "what is known of it"], width),
+        false => table(&heads, width),
+    };
     for orphan in &page.orphans {
-        table.add_row([
-            orphan.registration.to_string(),
-            orphan.vpc.to_string(),
-            orphan.health.to_string(),
-            orphan.fate.word().to_owned(),
-            orphan.why.to_string(),
-        ]);
+        let (vpc, health, fate) = (orphan.vpc.to_string(), orphan.health.to_string(), orphan.fate.word());
+        match is_narrow {
+            true => {
+                table.add_row([orphan.registration.to_string(), format!("{vpc}\n{health}\n{fate}: {}", orphan.why)])
+            }
+            false => {
+                table.add_row([orphan.registration.to_string(), vpc, health, fate.to_owned(), orphan.why.to_string()])
+            }
+        };
     }
     format!("{}\n", table.trim_fmt())
 }
 
-fn table<const N: usize>(head: [&str; N], width: Option<u16>) -> Table {
+fn table(head: &[&str], width: Option<u16>) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(head);
@@ -154,7 +179,7 @@ Region    us-east-1
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        for width in [60, 80, 120] {
+        for width in [60, 80, 139, 140, 200] {
             let text = shown(&page(), Some(width));
             let table = text.lines().filter(|line| line.contains(['│', '═', '─']));
             assert!(table.clone().all(|line| line.chars().count() <= width.into()), "{width}\n{text}");

@@ -273,12 +273,19 @@ impl Row {
 
 /// Returns the remarks on an instance, besides its registrations, the worst first.
 fn remarks(part: &InstanceReport) -> Vec<Remark> {
+    // One reason for several things is one remark, and so is one action.
     let of = |kind, reasons: &[Because]| {
-        reasons.iter().map(|because| Remark { kind, text: Plain::of(because) }).collect::<Vec<_>>()
+        let reasons = together(reasons.iter().map(|because| (&because.why, because.what.as_ref())));
+        let text = |(why, things): (&Plain, Vec<&Plain>)| match things.is_empty() {
+            true => why.clone(),
+            false => Plain::of(format_args!("{}: {why}", joined(&things))),
+        };
+        reasons.into_iter().map(|reason| Remark { kind, text: text(reason) }).collect::<Vec<_>>()
     };
     let deeds = |kind, deeds: &[super::Deed], word: fn(Action) -> &'static str| {
-        let text = |deed: &super::Deed| Plain::of(format_args!("{}: {}", word(deed.action), deed.registration));
-        deeds.iter().map(|deed| Remark { kind, text: text(deed) }).collect::<Vec<_>>()
+        let deeds = together(deeds.iter().map(|deed| (word(deed.action), Some(&deed.registration))));
+        let text = |(word, places): (&str, Vec<&Registration>)| Plain::of(format_args!("{word}: {}", joined(&places)));
+        deeds.into_iter().map(|deed| Remark { kind, text: text(deed) }).collect::<Vec<_>>()
     };
     let no_room = "its tags have no room for all that a stop would take: the rest would stay registered";
     let failed: Vec<Because> = part.failed.iter().map(|failed| failed.because.clone()).collect();
@@ -293,6 +300,22 @@ fn remarks(part: &InstanceReport) -> Vec<Remark> {
     remarks.extend(deeds(RemarkKind::Would, &part.would_do, Action::word));
     remarks.extend(of(RemarkKind::LeftAlone, &part.left_alone));
     remarks
+}
+
+/// Collects the things of each key, in the order in which the keys come.
+fn together<K: PartialEq, T>(pairs: impl Iterator<Item = (K, Option<T>)>) -> Vec<(K, Vec<T>)> {
+    let mut all: Vec<(K, Vec<T>)> = Vec::new();
+    for (key, thing) in pairs {
+        match all.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, things)) => things.extend(thing),
+            None => all.push((key, thing.into_iter().collect())),
+        }
+    }
+    all
+}
+
+fn joined<T: fmt::Display>(things: &[T]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -318,6 +341,21 @@ mod tests {
         assert_eq!(kinds, [RemarkKind::Wrong, RemarkKind::LeftAlone]);
         let expected = Summary { instances: 2, registered: 2, waiting: 1, wrong: 1, ..Summary::default() };
         assert_eq!((page.summary, page.summary.is_bad()), (expected, true));
+    }
+
+    #[test]
+    fn one_reason_for_several_things_is_one_remark() {
+        let (shop, till) = (Registration::classic("shop"), Registration::classic("till"));
+        let mut part = InstanceReport::default();
+        part.wrong = [&shop, &till].map(|place| Because::of(place, "registered though stopped")).into();
+        let deed = |registration: &Registration| super::super::Deed {
+            action: Action::Hold,
+            registration: registration.clone(),
+            why: Plain::default(),
+        };
+        part.would_do = vec![deed(&shop), deed(&till)];
+        let said: Vec<String> = remarks(&part).iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["wrong: clb:shop, clb:till: registered though stopped", "would hold: clb:shop, clb:till"]);
     }
 
     #[test]
