@@ -234,8 +234,8 @@ async fn an_instance_at_a_hook_is_shown_with_its_hook() {
         let said = account.run(&["status"]).await;
         if said.out.matches("Pending:Wait").count() == 2 {
             said.has(&[
-                "waiting: in the Auto Scaling group web it is Pending:Wait; its hook: elb-registrar-launch",
-                "waiting: in the Auto Scaling group other it is Pending:Wait; its hook: another-tool",
+                "waiting: at a lifecycle hook of the Auto Scaling group web, as Pending:Wait; its hook: elb-registrar-launch",
+                "waiting: at a lifecycle hook of the Auto Scaling group other, as Pending:Wait; its hook: another-tool",
                 "2 waiting",
             ]);
             assert_eq!(said.code, 0);

@@ -35,3 +35,4 @@ mod taking_out;
 mod template;
 mod timing;
 mod traffic;
+mod widget;

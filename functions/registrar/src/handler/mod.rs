@@ -7,6 +7,7 @@ mod lifecycle;
 mod orders;
 mod reconcile;
 mod records;
+mod widget;
 
 use std::{
     fmt,

@@ -346,14 +346,13 @@ mod tests {
     #[test]
     fn one_reason_for_several_things_is_one_remark() {
         let (shop, till) = (Registration::classic("shop"), Registration::classic("till"));
-        let mut part = InstanceReport::default();
-        part.wrong = [&shop, &till].map(|place| Because::of(place, "registered though stopped")).into();
+        let wrong = [&shop, &till].map(|place| Because::of(place, "registered though stopped")).into();
         let deed = |registration: &Registration| super::super::Deed {
             action: Action::Hold,
             registration: registration.clone(),
             why: Plain::default(),
         };
-        part.would_do = vec![deed(&shop), deed(&till)];
+        let part = InstanceReport { wrong, would_do: vec![deed(&shop), deed(&till)], ..InstanceReport::default() };
         let said: Vec<String> = remarks(&part).iter().map(ToString::to_string).collect();
         assert_eq!(said, ["wrong: clb:shop, clb:till: registered though stopped", "would hold: clb:shop, clb:till"]);
     }

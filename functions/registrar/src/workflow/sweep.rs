@@ -69,7 +69,7 @@ pub enum Detail {
     Converged,
     /// Members that wait at lifecycle hooks, too.
     Glance,
-    /// Every registered instance of the account, too, with its health, and with what a stop would take from it. For that, all
+    /// The hooks of these by their names, which take a permission that functions need not have. Every registered instance of the account, too, with its health, and with what a stop would take from it. For that, all
     /// instances are read.
     All,
 }
@@ -132,7 +132,7 @@ impl Engine {
         match members {
             Ok(Members { kept_out, at_hooks }) => {
                 look.reading.set_members(&kept_out.keys().cloned().collect(), kept_out);
-                look.tell_of_hooks(at_hooks, &described).await;
+                look.tell_of_hooks(at_hooks, &described, order.detail).await;
             }
             Err(error) => look.notes.sweep_call_failed(None, &error),
         }
@@ -226,12 +226,12 @@ impl SoFar {
 }
 
 impl Look<'_> {
-    /// Notes which members wait at a lifecycle hook, with the hooks that it can be.
-    async fn tell_of_hooks(&mut self, at_hooks: Vec<(InstanceId, Member)>, described: &Described) {
+    /// Notes which members wait at a lifecycle hook, with the hooks that it can be if all is told.
+    async fn tell_of_hooks(&mut self, at_hooks: Vec<(InstanceId, Member)>, described: &Described, detail: Detail) {
         let mut hooks = BTreeMap::new();
         for (id, Member { group, lifecycle_state }) in at_hooks {
             let transition = lifecycle_state.transition().map(Transition::name);
-            if !hooks.contains_key(&group) {
+            if detail == Detail::All && !hooks.contains_key(&group) {
                 match self.engine.clients.auto_scaling.hooks(&group).await {
                     Ok(of_group) => drop(hooks.insert(group.clone(), of_group)),
                     Err(error) => self.notes.sweep_call_failed(Some(&group), &error),
@@ -241,8 +241,8 @@ impl Look<'_> {
             let is_meant = |of: &str| transition.is_none_or(|transition| of == transition);
             let names: Vec<&str> =
                 of_group.iter().filter(|(_, of)| is_meant(of)).map(|(name, _)| name.as_str()).collect();
-            let named = if names.is_empty() { "which is not known".to_owned() } else { names.join(" or ") };
-            let why = format!("in the Auto Scaling group {group} it is {lifecycle_state}; its hook: {named}");
+            let named = if names.is_empty() { String::new() } else { format!("; its hook: {}", names.join(" or ")) };
+            let why = format!("at a lifecycle hook of the Auto Scaling group {group}, as {lifecycle_state}{named}");
             if let Some(instance) = described.instances.get(&id) {
                 self.notes.journal.seen(instance);
             }
