@@ -108,6 +108,10 @@ impl Said {
     }
 }
 
+fn only_reads(action: &str) -> bool {
+    action.starts_with("Describe") || action == "ListFunctions"
+}
+
 /// Deploys a function with these settings, as any stack would.
 fn deploy(world: &mut World, name: &str, settings: &[(&str, &str)]) {
     let environment = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -129,7 +133,6 @@ async fn status_prints_a_table_and_changes_nothing() {
     assert_eq!((said.code, said.errors.as_str()), (1, ""));
     account.sandbox.with(|world| {
         assert!(!world.calls.is_empty());
-        let only_reads = |action: &str| action.starts_with("Describe") || action == "ListFunctions";
         assert!(world.calls.iter().all(|call| only_reads(&call.action)), "{:?}", world.calls);
     });
 }
@@ -283,6 +286,70 @@ async fn the_command_prints_json_for_machines_and_help_for_people() {
     assert!(both.code == 2 && both.errors.contains("cannot be used with"), "{}", both.errors);
     assert_eq!(account.sandbox.with(|world| world.calls.len()), calls);
 }
+/// Returns an account with one instance that runs and holds, and one that is stopped and holds.
+fn account_that_holds() -> Account {
+    Account::new(|world, network| {
+        network.launch(world, "web-1", &[("elb-registrar:held", "clb:shop")]);
+        let stopped = network.launch(world, "web-2", &[("elb-registrar:held", "clb:shop")]);
+        ec2::stop(world, &stopped).expect("a stop");
+    })
+}
+
+fn registered(account: &Account) -> usize {
+    account.sandbox.with(|world| elb::members(world, "shop").len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_asks_first_and_then_gives_back_what_runs() {
+    let account = account_that_holds();
+    let dry = account.run(&["restore", "--dry-run"]).await;
+    dry.has(&["would register: clb:shop", "web-2", "its tags keep what they hold until it runs"]);
+    let unasked = account.run(&["restore"]).await;
+    assert!(unasked.code == 2 && unasked.errors.contains("nothing is given back without --yes"), "{}", unasked.errors);
+    assert_eq!((dry.code, registered(&account)), (1, 0));
+    account.sandbox.with(|world| assert!(world.calls.iter().all(|call| only_reads(&call.action))));
+    let done = account.run(&["restore", "--yes", "--wait", "0"]).await;
+    done.has(&[
+        "registered: clb:shop",
+        "1 registration(s) were given back",
+        "its tags keep what they hold until it runs",
+    ]);
+    assert_eq!((done.code, registered(&account)), (1, 1), "web-2 still holds: {}", done.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_with_nothing_held_does_nothing_and_ends_with_zero() {
+    let account = Account::new(|world, network| drop(network.launch(world, "web-1", &[])));
+    let said = account.run(&["restore"]).await;
+    said.has(&["0 instances"]);
+    assert_eq!(said.code, 0, "{}", said.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_refuses_beside_functions_that_enforce_or_may() {
+    let account = account_that_holds();
+    let deploy_in = |mode: &'static str| {
+        account.sandbox.with(|world| {
+            deploy(world, "reconcile", &[("REGISTRAR_MODE", mode), ("REGISTRAR_STACK", "fleet")]);
+        });
+    };
+    deploy_in("enforce");
+    let said = account.run(&["restore", "--yes"]).await;
+    assert!(said.code == 2 && said.errors.contains("the functions of the stack fleet enforce"), "{}", said.errors);
+    account.run(&["restore", "--dry-run"]).await.has(&["functions fleet: enforce", "would register: clb:shop"]);
+    deploy_in("observe");
+    let refusal = ApiError::receiver(403, "AccessDeniedException", "not authorized to perform: lambda:ListFunctions");
+    let fault = account.sandbox.fault(every("ListFunctions", Verdict::Refuse(refusal)));
+    let said = account.run(&["restore", "--yes"]).await;
+    assert!(said.code == 2 && said.errors.contains("it is not known whether functions enforce"), "{}", said.errors);
+    assert_eq!(registered(&account), 0);
+    account.run(&["restore", "--yes", "--force", "--wait", "0"]).await.has(&["1 registration(s) were given back"]);
+    drop(fault);
+    let again = account.run(&["restore", "--yes", "--wait", "0"]).await;
+    again.has(&["0 registration(s) were given back"]);
+    assert_eq!(registered(&account), 1);
+}
+
 /// A name that would be markup on each page.
 const MARKUP: &str = "<script>alert(1)</script> | [a](http://b) `c` \u{202e}x";
 

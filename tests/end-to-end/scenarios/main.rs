@@ -24,6 +24,7 @@ mod observe;
 mod orphans;
 mod ownership;
 mod pages;
+mod restore;
 mod scope;
 mod security;
 mod simulation;

@@ -10,6 +10,7 @@ mod html;
 mod look;
 mod markdown;
 mod page;
+mod restore;
 mod session;
 mod terminal;
 
@@ -30,6 +31,7 @@ async fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Status(arguments) => look::status(&arguments).await,
         Command::Plan(arguments) => look::plan(&arguments).await,
+        Command::Restore(arguments) => restore::run(&arguments).await,
     };
     match ended {
         Ok(code) => code,

@@ -34,6 +34,8 @@ pub enum Subject {
     Status,
     /// What the mode `enforce` would do from now on.
     Plan,
+    /// What is given back.
+    Restore,
 }
 
 /// What a report has, in figures.
@@ -229,6 +231,7 @@ impl Page {
         let title = match subject {
             Subject::Status => "elb-registrar: status",
             Subject::Plan => "elb-registrar: what the mode enforce would do",
+            Subject::Restore => "elb-registrar: what is held, and given back",
         };
         let (summary, orphans) = (Summary::of(report), report.orphans.clone());
         Self { title, facts, summary, rows, orphans, unread: unread.chain(left).collect() }

@@ -45,7 +45,7 @@ use crate::{
 /// Running instances that are converged between two looks at the clock.
 ///
 /// Too small: instances of one service share fewer calls. Too large: a boundary comes too late.
-const INSTANCES_A_LOOK: usize = 100;
+pub(super) const INSTANCES_A_LOOK: usize = 100;
 
 /// How [`Resume::Balancers`] is written if no group is done yet.
 const BALANCERS: &str = "balancers";
@@ -304,7 +304,7 @@ impl Look<'_> {
     ///
     /// Settling is still counted from the time of the first reading, because the balancers may have been read at any
     /// time since.
-    async fn still_running(&mut self, chunk: &[&Instance]) -> Vec<Instance> {
+    pub(super) async fn still_running(&mut self, chunk: &[&Instance]) -> Vec<Instance> {
         if !self.reading.age.is_to_be_renewed() {
             return chunk.iter().copied().cloned().collect();
         }
