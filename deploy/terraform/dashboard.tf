@@ -40,7 +40,13 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
 ) : ""}
         ]
       }},
-      {"type": "metric", "x": 0, "y": 3, "width": 12, "height": 6, "properties": {
+      {"type": "custom", "x": 0, "y": 3, "width": 24, "height": 10, "properties": {
+        "title": "At present",
+        "endpoint": "${aws_lambda_function.reconcile_function.arn}",
+        "params": {},
+        "updateOn": {"refresh": false, "resize": false, "timeRange": false}
+      }},
+      {"type": "metric", "x": 0, "y": 13, "width": 12, "height": 6, "properties": {
         "title": "instance-state: what it did",
         "region": "${data.aws_region.current.region}",
         "stat": "Sum",
@@ -59,7 +65,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["elb-registrar", "NotUnderstood", "Stack", "${var.name}", "Function", "instance-state"]
         ]
       }},
-      {"type": "metric", "x": 12, "y": 3, "width": 12, "height": 6, "properties": {
+      {"type": "metric", "x": 12, "y": 13, "width": 12, "height": 6, "properties": {
         "title": "reconcile: what it did",
         "region": "${data.aws_region.current.region}",
         "stat": "Sum",
@@ -82,7 +88,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile"]
         ]
       }},
-      {"type": "metric", "x": 0, "y": 9, "width": 12, "height": 6, "properties": {
+      {"type": "metric", "x": 0, "y": 19, "width": 12, "height": 6, "properties": {
         "title": "Seconds from stop to out, and from running to back",
         "region": "${data.aws_region.current.region}",
         "stat": "Sum",
@@ -97,7 +103,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["elb-registrar", "SecondsToBack", "Stack", "${var.name}", "Function", "reconcile", {"stat": "Maximum", "label": "of many to back, Maximum"}]
         ]
       }},
-      {"type": "metric", "x": 12, "y": 9, "width": 12, "height": 6, "properties": {
+      {"type": "metric", "x": 12, "y": 19, "width": 12, "height": 6, "properties": {
         "title": "Failures by reason",
         "region": "${data.aws_region.current.region}",
         "stat": "Sum",
@@ -122,7 +128,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["elb-registrar", "Failed", "Stack", "${var.name}", "Function", "reconcile", "Reason", "Unfinished", {"label": "reconcile: Unfinished"}]
         ]
       }},
-      {"type": "metric", "x": 0, "y": 15, "width": 12, "height": 6, "properties": {
+      {"type": "metric", "x": 0, "y": 25, "width": 12, "height": 6, "properties": {
         "title": "Messages, and the age of the oldest",
         "region": "${data.aws_region.current.region}",
         "stat": "Maximum",
@@ -139,7 +145,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", "${aws_sqs_queue.order_queue.name}", {"label": "orders: worked on"}]
         ]
       }},
-      {"type": "metric", "x": 12, "y": 15, "width": 12, "height": 6, "properties": {
+      {"type": "metric", "x": 12, "y": 25, "width": 12, "height": 6, "properties": {
         "title": "Dead letters",
         "region": "${data.aws_region.current.region}",
         "stat": "Maximum",
@@ -154,7 +160,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${aws_sqs_queue.order_dead_letter_queue.name}", {"label": "orders: failed"}]
         ]
       }},
-      {"type": "metric", "x": 0, "y": 21, "width": 12, "height": 6, "properties": {
+      {"type": "metric", "x": 0, "y": 31, "width": 12, "height": 6, "properties": {
         "title": "Calls to AWS",
         "region": "${data.aws_region.current.region}",
         "stat": "Sum",
@@ -169,7 +175,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["elb-registrar", "CallsThrottled", "Stack", "${var.name}", "Function", "reconcile", {"label": "reconcile: throttled"}]
         ]
       }},
-      {"type": "metric", "x": 12, "y": 21, "width": 12, "height": 6, "properties": {
+      {"type": "metric", "x": 12, "y": 31, "width": 12, "height": 6, "properties": {
         "title": "Functions",
         "region": "${data.aws_region.current.region}",
         "stat": "Sum",
@@ -190,7 +196,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["AWS/Lambda", "Duration", "FunctionName", "${aws_lambda_function.reconcile_function.function_name}", {"label": "reconcile: longest, ms", "stat": "Maximum", "yAxis": "right"}]
         ]
       }},
-      {"type": "metric", "x": 0, "y": 27, "width": 12, "height": 6, "properties": {
+      {"type": "metric", "x": 0, "y": 37, "width": 12, "height": 6, "properties": {
         "title": "lifecycle: what it did",
         "region": "${data.aws_region.current.region}",
         "stat": "Sum",
@@ -208,7 +214,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["elb-registrar", "NotUnderstood", "Stack", "${var.name}", "Function", "lifecycle"]
         ]
       }},
-      {"type": "metric", "x": 12, "y": 27, "width": 12, "height": 6, "properties": {
+      {"type": "metric", "x": 12, "y": 37, "width": 12, "height": 6, "properties": {
         "title": "Seconds that hooks are held, until healthy and until drained",
         "region": "${data.aws_region.current.region}",
         "stat": "Sum",
@@ -221,7 +227,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
           ["elb-registrar", "SecondsToDrained", "Stack", "${var.name}", "Function", "lifecycle", {"stat": "Maximum", "label": "to drained, Maximum"}]
         ]
       }},
-      {"type": "log", "x": 0, "y": 33, "width": 24, "height": 8, "properties": {
+      {"type": "log", "x": 0, "y": 43, "width": 24, "height": 8, "properties": {
         "title": "Warnings and errors",
         "region": "${data.aws_region.current.region}",
         "view": "table",

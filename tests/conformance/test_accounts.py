@@ -1,5 +1,7 @@
 """What tools ask about an account before their work: who they are, and the tags of resources of any service."""
 
+import pytest
+
 LISTENER = {"Protocol": "HTTP", "LoadBalancerPort": 80, "InstancePort": 80}
 
 
@@ -17,3 +19,10 @@ def test_tags_are_found_by_the_name_of_their_resource(aws, boto, network):
     arns = [f"arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/{n}" for n in ("front", "plain", "gone")]
     found = aws.resourcegroupstaggingapi.get_resources(ResourceARNList=arns)["ResourceTagMappingList"]
     assert found == [{"ResourceARN": arns[0], "Tags": tags}]
+
+
+@pytest.mark.deployed
+def test_functions_are_listed_with_their_settings(aws):
+    listed = getattr(aws, "lambda").list_functions(MaxItems=2)
+    assert len(listed["Functions"]) == 2 and listed["NextMarker"]
+    assert all(function["Environment"]["Variables"]["REGISTRAR_MODE"] == "enforce" for function in listed["Functions"])

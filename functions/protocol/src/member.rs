@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
-use crate::{balancer::BalancerId, id::AutoScalingGroupName};
+use crate::{balancer::BalancerId, event::Transition, id::AutoScalingGroupName};
 
 /// The balancers with which a group registers its members, and from which it deregisters them.
 pub type AttachedBalancers = BTreeSet<BalancerId>;
@@ -56,6 +56,18 @@ impl LifecycleState {
     /// Returns whether the member is entering the group's warm pool.
     pub fn is_entering_warm_pool(&self) -> bool {
         self.0.starts_with("Warmed:Pending")
+    }
+
+    /// Returns whether the member waits at a lifecycle hook
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html>).
+    pub fn is_at_hook(&self) -> bool {
+        self.0.ends_with(":Wait")
+    }
+
+    /// Returns the transition that the member is in; `None` if the state does not tell.
+    pub fn transition(&self) -> Option<Transition> {
+        let known = [("Pending", Transition::Launching), ("Terminating", Transition::Terminating)];
+        known.into_iter().find(|(word, _)| self.0.contains(word)).map(|(_, transition)| transition)
     }
 
     /// Returns whether the member gets a new root volume.
@@ -124,6 +136,21 @@ mod tests {
         ] {
             let state = LifecycleState::from(word);
             assert_eq!((state.is_leaving(), state.is_out_of_service()), (is_leaving, is_out_of_service), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_state_tells_at_which_transition_a_hook_is_waited_for() {
+        for (word, is_at_hook, transition) in [
+            ("Pending:Wait", true, Some(Transition::Launching)),
+            ("Warmed:Pending:Wait", true, Some(Transition::Launching)),
+            ("Terminating:Wait", true, Some(Transition::Terminating)),
+            ("Warmed:Terminating:Proceed", false, Some(Transition::Terminating)),
+            ("ReplacingRootVolume:Wait", true, None),
+            ("InService", false, None),
+        ] {
+            let state = LifecycleState::from(word);
+            assert_eq!((state.is_at_hook(), state.transition()), (is_at_hook, transition), "{word}");
         }
     }
 

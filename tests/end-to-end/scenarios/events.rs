@@ -49,7 +49,7 @@ async fn each_file_matches_the_rule_for_it_and_no_other() {
     for (name, event) in files() {
         let meant = match name.as_str() {
             // The schedule tells `reconcile` by itself, and an instance that starts is looked at when it runs.
-            "scheduled" | "instance-pending" | "report-all" => vec![],
+            "scheduled" | "instance-pending" | "report-all" | "widget" => vec![],
             name if name.starts_with("lifecycle-") => vec![LIFECYCLE_RULE],
             _ => vec![RULE],
         };

@@ -2,6 +2,7 @@
 
 mod binary;
 mod calls;
+mod command;
 mod copies;
 mod courses;
 mod crashes;
@@ -23,15 +24,16 @@ mod observe;
 mod orphans;
 mod ownership;
 mod pages;
+mod restore;
 mod scope;
 mod security;
 mod simulation;
 mod standby;
 mod starts;
-mod status;
 mod storms;
 mod sweep;
 mod taking_out;
 mod template;
 mod timing;
 mod traffic;
+mod widget;

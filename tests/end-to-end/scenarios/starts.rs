@@ -77,26 +77,29 @@ fn a_function_by_itself_says_what_is_missing() {
 }
 
 #[test]
-fn status_says_what_is_missing() {
+fn the_command_says_what_is_missing() {
     let [key, secret] = CREDENTIALS;
-    let nope = "status: the environment variable AWS_PROFILE is `nope`, and the AWS configuration has no such profile";
+    let nope =
+        "elb-registrar: the environment variable AWS_PROFILE is `nope`, and the AWS configuration has no such profile";
     for (environment, words) in [
-        (vec![key, secret], "status: no Region is set: set the environment variable AWS_REGION"),
+        (vec![key, secret], "elb-registrar: no Region is set: set the environment variable AWS_REGION"),
         (vec![("AWS_PROFILE", "nope")], nope),
         // It must never use other credentials than those that were asked for.
         (vec![("AWS_PROFILE", "nope"), key, secret, REGION], nope),
-        (vec![REGION], "status: no credentials are found: choose a profile that has some by AWS_PROFILE"),
+        (vec![REGION], "elb-registrar: no credentials are found: choose a profile that has some by AWS_PROFILE"),
         (vec![REGION, key], "or set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
         (vec![REGION, key, secret, ("AWS_ENDPOINT_URL", "nonsense")], "AWS_ENDPOINT_URL is `nonsense`"),
     ] {
-        let said = sentence(&run("status", &[], &environment));
+        let said = sentence(&run("elb-registrar", &["status"], &environment));
         assert!(said.contains(words), "{environment:?}: {said}");
     }
-    assert!(sentence(&run("status", &["--jsno"], &[])).contains("'--jsno'"));
+    let misspelt = run("elb-registrar", &["status", "--jsno"], &[]);
+    let said = String::from_utf8_lossy(&misspelt.stderr).into_owned();
+    assert!(said.contains("'--jsno'") && said.contains("'--json'"), "{said}");
 }
 
 #[test]
-fn status_says_what_is_wrong_with_a_profile() {
+fn the_command_says_what_is_wrong_with_a_profile() {
     let folder = std::env::temp_dir().join(format!("elb-registrar-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let config = |name: &str, text: &str| {
@@ -114,9 +117,9 @@ fn status_says_what_is_wrong_with_a_profile() {
             "`eval \"$(aws configure export-credentials --format env)\"` sets those that only the AWS CLI can get",
         ),
         ("logni", &login, "AWS_PROFILE is `logni`"),
-        ("any", &broken, "status: the AWS configuration cannot be read: could not parse profile file"),
+        ("any", &broken, "elb-registrar: the AWS configuration cannot be read: could not parse profile file"),
     ] {
-        let said = sentence(&run("status", &[], &[("AWS_PROFILE", profile), ("AWS_CONFIG_FILE", file)]));
+        let said = sentence(&run("elb-registrar", &["status"], &[("AWS_PROFILE", profile), ("AWS_CONFIG_FILE", file)]));
         assert!(said.contains(words), "{profile}: {said}");
     }
     std::fs::remove_dir_all(&folder).expect("the folder");

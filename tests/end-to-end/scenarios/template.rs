@@ -705,6 +705,27 @@ async fn the_dashboard_has_every_alarm_and_every_metric_of_an_alarm() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_dashboards_widget_asks_reconcile_and_only_when_asked() {
+    let stage = Stage::new();
+    let body = stage.stack.resource("Dashboard").properties["DashboardBody"].as_str().expect("a text");
+    let body: Value = serde_json::from_str(body).expect("JSON");
+    let custom =
+        body["widgets"].as_array().expect("a list").iter().find(|widget| widget["type"] == "custom").expect("one");
+    let never = json!({ "refresh": false, "resize": false, "timeRange": false });
+    let reconcile = stage.stack.resource("ReconcileFunction").identity.attributes["Arn"].clone();
+    assert_eq!(custom["properties"]["updateOn"], never);
+    assert_eq!(custom["properties"]["endpoint"].as_str(), Some(reconcile.as_str()));
+    // No widget covers another one.
+    let mut places = std::collections::BTreeSet::new();
+    for widget in body["widgets"].as_array().expect("a list") {
+        let of = |name: &str| widget[name].as_u64().expect("a number");
+        for (x, y) in (0..of("width")).flat_map(|x| (0..of("height")).map(move |y| (x, y))) {
+            assert!(places.insert((of("x") + x, of("y") + y)), "{widget}");
+        }
+    }
+}
+
 /// The words that the functions write into their log, as they stand in the sources.
 const WORDS: [&str; 6] = [
     include_str!("../../../functions/registrar/src/report/journal.rs"),

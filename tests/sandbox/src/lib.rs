@@ -309,6 +309,7 @@ fn answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer,
         Service::Events => events::answer(world, request),
         Service::Sts => sts::answer(request),
         Service::CloudFormation => cloudformation::answer(world, request),
+        Service::Lambda => lambda::answer(world, request),
         Service::Tagging => tagging::answer(world, request),
     }?;
     if let wire::Body::Query(params) = &request.body

@@ -149,10 +149,14 @@ impl LifecycleAction {
 impl Transition {
     /// Reads the API's word for a transition; `None` for one that this version does not know.
     pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "autoscaling:EC2_INSTANCE_LAUNCHING" => Some(Self::Launching),
-            "autoscaling:EC2_INSTANCE_TERMINATING" => Some(Self::Terminating),
-            _ => None,
+        [Self::Launching, Self::Terminating].into_iter().find(|transition| transition.name() == name)
+    }
+
+    /// Returns the API's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Launching => "autoscaling:EC2_INSTANCE_LAUNCHING",
+            Self::Terminating => "autoscaling:EC2_INSTANCE_TERMINATING",
         }
     }
 }

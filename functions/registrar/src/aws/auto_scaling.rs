@@ -150,14 +150,24 @@ impl AutoScaling {
         group: &AutoScalingGroupName,
         is_ours: impl Fn(&str) -> bool,
     ) -> Result<bool, CallError> {
+        Ok(self.hooks(group).await?.iter().any(|(name, _)| is_ours(name)))
+    }
+
+    /// Reads the names of all lifecycle hooks of a group, each with its transition. A group that does not exist (any more) has none.
+    ///
+    /// # Errors
+    /// If the call fails.
+    pub async fn hooks(&self, group: &AutoScalingGroupName) -> Result<Vec<(String, String)>, CallError> {
         let call = self.client.describe_lifecycle_hooks().auto_scaling_group_name(group.as_str());
         let answer = match once("autoscaling:DescribeLifecycleHooks", call.send()).await {
             Ok(answer) => answer,
-            Err(error) if error.code() == Some(VALIDATION_ERROR) => return Ok(false),
+            Err(error) if error.code() == Some(VALIDATION_ERROR) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let mut names = answer.lifecycle_hooks().iter().filter_map(LifecycleHook::lifecycle_hook_name);
-        Ok(names.any(is_ours))
+        let named = |hook: &LifecycleHook| {
+            Some((hook.lifecycle_hook_name()?.to_owned(), hook.lifecycle_transition()?.to_owned()))
+        };
+        Ok(answer.lifecycle_hooks().iter().filter_map(named).collect())
     }
 
     /// Restarts the heartbeat timeout of an action. Returns whether the action is still there.

@@ -112,6 +112,11 @@ impl Clients {
         self.counts.take();
     }
 
+    /// Returns the id of the account, if an answer has named it so far.
+    pub fn account(&self) -> Option<&str> {
+        Some(self.account.id()).filter(|id| !id.is_empty())
+    }
+
     fn watched(sdk: &SdkConfig, watch: impl Fn(&Arc<CallCounts>) -> CallWatch) -> Self {
         let counts = Arc::default();
         let budget: Arc<Budget> = Arc::default();
@@ -143,13 +148,18 @@ impl Clients {
 /// Trusts the operating system's root certificates. Heeds `HTTPS_PROXY` and `NO_PROXY`; `HTTP_PROXY` is for endpoints without TLS, which AWS
 /// has none of.
 pub fn http_client() -> SharedHttpClient {
+    let connector = connector();
+    http_client_fn(move |_settings, _components| connector.clone())
+}
+
+/// Returns what makes the connections of [`http_client`].
+pub fn connector() -> SharedHttpConnector {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let connector = Connector::builder()
         .connector_settings(settings)
         .proxy_config(ProxyConfig::from_env())
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    let connector = SharedHttpConnector::new(connector.build());
-    http_client_fn(move |_settings, _components| connector.clone())
+    SharedHttpConnector::new(connector.build())
 }
 
 /// Time limits of every client. That of a connection is the HTTP client's.

@@ -63,7 +63,9 @@ impl Look<'_> {
         let mut with_more: BTreeSet<InstanceId> = BTreeSet::new();
         for instance in &in_service {
             let Desired { declared, mut unnamed } = self.desired(instance, &balancers, &mut hints).await;
-            let Share { registrations, left } = decide::share(&instance.held(), &declared);
+            let none = BTreeSet::new();
+            let more = if self.asked.only_held { &none } else { &declared };
+            let Share { registrations, left } = decide::share(&instance.held(), more);
             if left > 0 {
                 let because = Because::all(format!(
                     "its tags and launch hooks name {} registrations, and {REGISTRATIONS_MAX} are given back at a time: \
@@ -170,7 +172,7 @@ impl Look<'_> {
         if !self.asked.is_sweep {
             return;
         }
-        let (id, now, is_observed) = (&instance.id, self.reading.at, self.engine.mode == Mode::Observe);
+        let (id, now, is_observed) = (&instance.id, self.reading.at, self.engine.functions_mode == Mode::Observe);
         for (registration, _) in &decision.register {
             let why = explain::missing_though_running(instance, registration, now, is_observed);
             self.notes.journal.wrong(id, Because::of(registration, why));

@@ -84,6 +84,9 @@ use storms::Storms;
 pub struct Engine {
     pub(crate) clients: Arc<Clients>,
     pub(crate) mode: Mode,
+    /// The mode of the deployed functions, from which follows what can have caused something. An operator who looks has another
+    /// mode.
+    pub(crate) functions_mode: Mode,
     pub(crate) scope: Scope,
     pub(crate) orphans: Orphans,
     pub(crate) hook_prefix: String,
@@ -102,7 +105,32 @@ impl Engine {
         let (served, storms, last_seen) = (Served::default(), Storms::default(), LastSeen::default());
         let (orphans, hook_prefix) = (Orphans::Report, Config::default().lifecycle_hook_prefix);
         let other_hook_prefixes = Vec::new();
-        Self { clients, mode, scope, orphans, hook_prefix, other_hook_prefixes, served, storms, last_seen }
+        let functions_mode = mode;
+        Self {
+            clients,
+            mode,
+            functions_mode,
+            scope,
+            orphans,
+            hook_prefix,
+            other_hook_prefixes,
+            served,
+            storms,
+            last_seen,
+        }
+    }
+
+    /// Returns an engine with the settings of a function.
+    pub fn of(config: &Config, clients: Arc<Clients>, mode: Mode) -> Self {
+        let engine = Self::new(clients, mode, config.scope).with_orphans(config.orphans);
+        let engine = engine.with_functions_mode(config.mode).with_hook_prefix(config.lifecycle_hook_prefix.clone());
+        engine.with_other_hook_prefixes(config.other_hook_prefixes.clone())
+    }
+
+    /// Returns the same engine, with the mode of the functions whose work it looks at.
+    #[must_use]
+    pub fn with_functions_mode(self, functions_mode: Mode) -> Self {
+        Self { functions_mode, ..self }
     }
 
     /// Returns the same engine, with what it should do about orphans.
@@ -164,6 +192,10 @@ pub(crate) struct Asked {
     pub(crate) scope: Scope,
     /// Whether all instances are looked at, and not only those that events name.
     pub(crate) is_sweep: bool,
+    /// Whether a sweep tells of everything, also of what is in order.
+    pub(crate) tells_all: bool,
+    /// Whether only what is held is registered, and not what is declared besides.
+    pub(crate) only_held: bool,
     /// Instances for which a terminate hook asks that they be deregistered.
     pub(crate) leaving: BTreeSet<InstanceId>,
     /// Instances for which a launch hook asks that they be registered, whatever state their group has for them, with
@@ -263,7 +295,10 @@ impl Look<'_> {
                     tag::REGISTER,
                     self.engine.hook_prefix
                 );
-                self.notes.journal.nothing_to_do(&instance.id, &why);
+                match self.asked.tells_all {
+                    true => self.notes.journal.left_alone(&instance.id, Because::all(why)),
+                    false => self.notes.journal.nothing_to_do(&instance.id, &why),
+                }
             }
         }
         in_scope

@@ -96,7 +96,8 @@ impl Look<'_> {
             }
             if let (true, Presence::Out(why_out)) = (self.asked.is_sweep, self.presence(instance)) {
                 for (registration, _) in &decision.take {
-                    let why = explain::registered_though_out(instance, &why_out, self.reading.at, is_observed);
+                    let is_cause = self.engine.functions_mode == Mode::Observe;
+                    let why = explain::registered_though_out(instance, &why_out, self.reading.at, is_cause);
                     self.notes.journal.wrong(&instance.id, Because::of(registration, why));
                 }
             }

@@ -7,6 +7,7 @@ mod lifecycle;
 mod orders;
 mod reconcile;
 mod records;
+mod widget;
 
 use std::{
     fmt,
@@ -46,10 +47,7 @@ struct Base {
 impl Base {
     fn new(function: &'static str, sdk: &SdkConfig, config: &Config) -> Self {
         let clients = Arc::new(Clients::new(sdk));
-        let engine = Engine::new(clients.clone(), config.mode, config.scope)
-            .with_orphans(config.orphans)
-            .with_hook_prefix(config.lifecycle_hook_prefix.clone())
-            .with_other_hook_prefixes(config.other_hook_prefixes.clone());
+        let engine = Engine::of(config, clients.clone(), config.mode);
         let source = Source { stack: config.stack.clone(), function };
         Self { clients, engine, source, has_metrics: config.has_metrics }
     }

@@ -6,6 +6,8 @@
 //! A sweep that does not fit into one invocation goes on where it stopped. It sends the place to a queue of its own, which
 //! invokes it again. A queue keeps a message until it is served, and its client is here already. The functions keep no state of
 //! their own. What fails on the way is reported, and left to the next sweep.
+//!
+//! It also answers the widget of the dashboard (`widget.rs`), for which it only looks.
 
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use tokio::time::Instant as MonotonicTime;
 use super::{
     Base, Failure, deadline, log,
     records::{self, Records},
+    widget::{Asked, Widgets},
 };
 use crate::{
     aws::queue::Queue,
@@ -54,6 +57,7 @@ pub struct Reconcile {
     queue: Queue,
     pub(super) orders: Queue,
     pub(super) events: Queue,
+    widgets: Widgets,
 }
 
 /// The request of a person, or of an earlier part of the sweep. EventBridge's event requests nothing, and nothing reads its answer:
@@ -104,11 +108,11 @@ impl Reconcile {
         let sqs = || base.clients.sqs.clone();
         let queue = Queue::new(sqs(), config);
         let (orders, events) = (Queue::of_orders(sqs(), config), Queue::of_events(sqs(), config));
-        Self { base, queue, orders, events }
+        Self { base, queue, orders, events, widgets: Widgets::new(sdk, config) }
     }
 
     /// Sweeps for a scheduled event and for `{}`, and returns the report. Serves orders and the rest of a sweep from their queues, and returns the
-    /// answer for SQS.
+    /// answer for SQS. For a widget of a dashboard, looks and returns HTML.
     ///
     /// # Errors
     /// Fails if the payload is another one, or if the sweep failed at anything.
@@ -116,6 +120,12 @@ impl Reconcile {
         let deadline = deadline(&event.context);
         self.base.clients.budget.begin(deadline);
         let mut metrics = Metrics::default();
+        if let Some(asked) = Asked::of(&event.payload) {
+            let (answer, counted) = self.widgets.answer(asked).await;
+            metrics.add_calls(counted);
+            self.base.write(metrics);
+            return Ok(answer);
+        }
         let answer = match Records::of(&event.payload, TAKES) {
             Ok(Records::Sqs(messages)) if messages.iter().any(is_order) => Ok(self.serve(messages, &mut metrics).await),
             Ok(Records::Sqs(messages)) => Ok(self.rest(messages, deadline, &mut metrics).await),

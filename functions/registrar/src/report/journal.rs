@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, fmt};
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::orphan::{Fate, Orphan},
+    decide::{
+        TakeOut,
+        orphan::{Fate, Orphan},
+    },
     id::InstanceId,
     instance::{Instance, State},
     member::ActionResult,
@@ -72,6 +75,29 @@ impl Journal {
     /// Notes what the instance's tags hold.
     pub fn held(&mut self, instance: &Instance) {
         self.instance(&instance.id).held = instance.held().registrations();
+    }
+
+    /// Notes that the instance waits at a lifecycle hook.
+    pub fn at_hook(&mut self, id: &InstanceId, why: &str) {
+        self.instance(id).at_hook = Some(Plain::of(why));
+    }
+
+    /// Notes what would be deregistered from a running instance if it stopped now, and whether its tags have room for that.
+    pub fn at_a_stop(&mut self, id: &InstanceId, decision: &TakeOut) {
+        let part = self.instance(id);
+        part.at_a_stop = decision.take.iter().map(|(registration, _)| registration.clone()).collect();
+        part.has_no_room = !decision.has_room();
+        let is_known = |registration: &Registration| {
+            let text = registration.to_string();
+            part.left_alone.iter().any(|because| because.what() == text)
+        };
+        let others: Vec<Because> = decision
+            .left_alone
+            .iter()
+            .filter(|(registration, _)| !is_known(registration))
+            .map(|(registration, reason)| Because::of(registration, reason))
+            .collect();
+        part.left_alone.extend(others);
     }
 
     /// Notes that the instance is registered somewhere.

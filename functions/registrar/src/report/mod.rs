@@ -1,8 +1,10 @@
 //! What an invocation saw, did and left for later, in a form for people; and the log lines, one for each thing done.
 
 mod cut;
+pub mod html;
 mod journal;
 pub mod metrics;
+pub mod page;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,6 +81,15 @@ pub struct InstanceReport {
     /// What its tags held at the first look.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<Registration>,
+    /// What would be deregistered if it stopped now, in a report of all instances, if the instance runs.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub at_a_stop: BTreeSet<Registration>,
+    /// Whether its tags have no room for all of that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_no_room: bool,
+    /// The lifecycle hook at which it waits, in a report for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_hook: Option<Plain>,
     /// What its operator declares, as it is written in its tag, in a sweep's report.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub declared: BTreeSet<Plain>,
@@ -148,7 +159,7 @@ impl InstanceReport {
         let lists =
             [self.registered.is_empty(), self.held.is_empty(), self.declared.is_empty(), self.failed.is_empty()];
         let has_any = lists.contains(&false);
-        deeds || has_any || reasons.iter().any(|reasons| !reasons.is_empty())
+        deeds || has_any || self.at_hook.is_some() || reasons.iter().any(|reasons| !reasons.is_empty())
     }
 }
 

@@ -4,6 +4,7 @@ mod heartbeats;
 mod hooks;
 mod leaving;
 mod orphans;
+mod restore;
 mod state_changes;
 mod storm;
 mod sweep;
@@ -15,6 +16,7 @@ use protocol::{decide::storm::Sweep, event::NotUnderstood};
 use crate::report::Report;
 
 pub use hooks::LifecycleSettings;
+pub use restore::Restored;
 pub use storm::Together;
 pub use sweep::{Detail, Order, Resume, Swept};
 

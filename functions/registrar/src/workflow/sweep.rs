@@ -24,6 +24,7 @@ use protocol::{
     because::Because,
     call_error::CallError,
     decide,
+    event::Transition,
     id::InstanceId,
     instance::{Instance, State},
     member::Member,
@@ -44,7 +45,7 @@ use crate::{
 /// Running instances that are converged between two looks at the clock.
 ///
 /// Too small: instances of one service share fewer calls. Too large: a boundary comes too late.
-const INSTANCES_A_LOOK: usize = 100;
+pub(super) const INSTANCES_A_LOOK: usize = 100;
 
 /// How [`Resume::Balancers`] is written if no group is done yet.
 const BALANCERS: &str = "balancers";
@@ -66,7 +67,10 @@ pub enum Detail {
     /// Instances that are out or hold or declare something, if there is anything to say about them.
     #[default]
     Converged,
-    /// Every registered instance of the account, too, with its health. For that, all instances are read.
+    /// Members that wait at lifecycle hooks, too.
+    Glance,
+    /// The hooks of these by their names, which take a permission that functions need not have. Every registered instance of the account, too, with its health, and with what a stop would take from it. For that, all
+    /// instances are read.
     All,
 }
 
@@ -117,15 +121,19 @@ impl Engine {
     pub async fn sweep(&self, order: &Order) -> Result<Swept, CallError> {
         let age = Age::new();
         let mut described = match order.detail {
-            Detail::Converged => self.clients.ec2.read_for_sweep().await?,
+            Detail::Converged | Detail::Glance => self.clients.ec2.read_for_sweep().await?,
             Detail::All => self.clients.ec2.read_all().await?,
         };
-        let kept_out = self.members_out_of_service(&mut described).await;
+        let members = self.members_for_sweep(&mut described, order.detail).await;
         let balancers = Arc::new(self.balancers().remembering());
-        let asked = Asked { scope: self.scope, is_sweep: true, ..Asked::default() };
+        let tells_all = order.detail == Detail::All;
+        let asked = Asked { scope: self.scope, is_sweep: true, tells_all, ..Asked::default() };
         let mut look = self.look(self.reading_of(age, &mut described).with_balancers(balancers.clone()), asked);
-        match kept_out {
-            Ok(members) => look.reading.set_members(&members.keys().cloned().collect(), members),
+        match members {
+            Ok(Members { kept_out, at_hooks }) => {
+                look.reading.set_members(&kept_out.keys().cloned().collect(), kept_out);
+                look.tell_of_hooks(at_hooks, &described, order.detail).await;
+            }
             Err(error) => look.notes.sweep_call_failed(None, &error),
         }
         look.read_scope(described.instances.values()).await;
@@ -157,29 +165,41 @@ impl Engine {
     /// No event of EventBridge tells that a member enters Standby or leaves it
     /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-event-reference.html>), and the event
     /// of a lifecycle action may be lost. Such a member need not hold or declare anything.
-    async fn members_out_of_service(
-        &self,
-        described: &mut Described,
-    ) -> Result<BTreeMap<InstanceId, Member>, CallError> {
+    async fn members_for_sweep(&self, described: &mut Described, detail: Detail) -> Result<Members, CallError> {
         let mut members = self.clients.auto_scaling.all_members().await?;
+        let is_at_hook = |member: &Member| detail != Detail::Converged && member.lifecycle_state.is_at_hook();
+        let at_hooks: Vec<(InstanceId, Member)> = members
+            .iter()
+            .filter(|(_, member)| is_at_hook(member))
+            .map(|(id, member)| (id.clone(), member.clone()))
+            .collect();
         let is_kept_out = |member: &Member| {
             let membership = Membership::of(Some(member));
             Facts { state: State::Running, membership, hooks: Hooks::default() }.presence().is_out()
         };
         members.retain(|_, member| is_kept_out(member));
+        let needed = members.keys().chain(at_hooks.iter().map(|(id, _)| id));
         let unknown: BTreeSet<InstanceId> =
-            members.keys().filter(|id| !described.instances.contains_key(*id)).cloned().collect();
+            needed.filter(|id| !described.instances.contains_key(*id)).cloned().collect();
         if !unknown.is_empty() {
             described.instances.extend(self.clients.ec2.read(&unknown).await?.instances);
         }
-        Ok(members)
+        Ok(Members { kept_out: members, at_hooks })
     }
+}
+
+/// What a sweep has read of the members of Auto Scaling groups.
+struct Members {
+    /// Those that their groups keep out of service.
+    kept_out: BTreeMap<InstanceId, Member>,
+    /// Those that wait at a lifecycle hook, if that is reported.
+    at_hooks: Vec<(InstanceId, Member)>,
 }
 
 /// Says what a sweep has looked at. A sweep that found nothing says no more than this.
 fn looked_at(order: &Order, out: usize, running: usize, balancers: usize) -> String {
     let running = match order.detail {
-        Detail::Converged => format!("{running} that run and bear tags of elb-registrar"),
+        Detail::Converged | Detail::Glance => format!("{running} that run and bear tags of elb-registrar"),
         Detail::All => format!("{running} that run"),
     };
     format!(
@@ -206,6 +226,30 @@ impl SoFar {
 }
 
 impl Look<'_> {
+    /// Notes which members wait at a lifecycle hook, with the hooks that it can be if all is told.
+    async fn tell_of_hooks(&mut self, at_hooks: Vec<(InstanceId, Member)>, described: &Described, detail: Detail) {
+        let mut hooks = BTreeMap::new();
+        for (id, Member { group, lifecycle_state }) in at_hooks {
+            let transition = lifecycle_state.transition().map(Transition::name);
+            if detail == Detail::All && !hooks.contains_key(&group) {
+                match self.engine.clients.auto_scaling.hooks(&group).await {
+                    Ok(of_group) => drop(hooks.insert(group.clone(), of_group)),
+                    Err(error) => self.notes.sweep_call_failed(Some(&group), &error),
+                }
+            }
+            let of_group = hooks.get(&group).map(Vec::as_slice).unwrap_or_default();
+            let is_meant = |of: &str| transition.is_none_or(|transition| of == transition);
+            let names: Vec<&str> =
+                of_group.iter().filter(|(_, of)| is_meant(of)).map(|(name, _)| name.as_str()).collect();
+            let named = if names.is_empty() { String::new() } else { format!("; its hook: {}", names.join(" or ")) };
+            let why = format!("at a lifecycle hook of the Auto Scaling group {group}, as {lifecycle_state}{named}");
+            if let Some(instance) = described.instances.get(&id) {
+                self.notes.journal.seen(instance);
+            }
+            self.notes.journal.at_hook(&id, &why);
+        }
+    }
+
     /// Returns whether an earlier part of the sweep has converged an instance. Instances that are out are part of what
     /// balancers are read for.
     fn is_done_with(&self, instance: &Instance, order: &Order) -> bool {
@@ -260,7 +304,7 @@ impl Look<'_> {
     ///
     /// Settling is still counted from the time of the first reading, because the balancers may have been read at any
     /// time since.
-    async fn still_running(&mut self, chunk: &[&Instance]) -> Vec<Instance> {
+    pub(super) async fn still_running(&mut self, chunk: &[&Instance]) -> Vec<Instance> {
         if !self.reading.age.is_to_be_renewed() {
             return chunk.iter().copied().cloned().collect();
         }
@@ -318,6 +362,11 @@ impl Look<'_> {
                 if let Some(reason) = reason {
                     self.notes.journal.left_alone(&instance.id, Because::of(&found.registration, reason));
                 }
+            }
+            let own: Vec<Found> = by_instance[&instance.id].iter().map(|found| (*found).clone()).collect();
+            if self.is_in_scope(instance) && !instance.is_ignored() {
+                let at_a_stop = decide::take_out(instance, self.reading.at, &own, &attached);
+                self.notes.journal.at_a_stop(&instance.id, &at_a_stop);
             }
             let registered = by_instance[&instance.id].iter().map(|found| found.registration.clone());
             wanted.push((instance, registered.collect()));

@@ -271,6 +271,7 @@ fn refusal(service: Service, role: &str, function: &str, access: &Access, is_exp
         | Service::Sts
         | Service::CloudFormation => ApiError::receiver(403, "AccessDenied", sentence),
         Service::Events | Service::Tagging => ApiError::sender("AccessDeniedException", sentence),
+        Service::Lambda => ApiError::receiver(403, "AccessDeniedException", sentence),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     Sandbox,
     clock::Timestamp,
     iam::Policy,
-    wire::ApiError,
+    wire::{Answer, ApiError, Request},
     world::{ACCOUNT, REGION, World},
 };
 
@@ -261,6 +261,53 @@ pub fn freeze_caller(world: &mut World, access_key: &str, duration: Duration) {
     let is_process = functions.any(|function| function.deaths.contains_key(access_key));
     assert!(!is_process, "{access_key} is a process of its own, and freezing one is not modelled");
     world.lambda.frozen.insert(access_key.to_owned(), duration);
+}
+
+/// Functions on one page of ListFunctions: "up to 50 items in each response, even if you set the number higher"
+/// (<https://docs.aws.amazon.com/lambda/latest/api/API_ListFunctions.html>).
+const FUNCTIONS_PER_PAGE_MAX: usize = 50;
+
+/// Does the work of a call that is not Invoke.
+///
+/// # Errors
+/// Returns the errors of Lambda.
+pub(crate) fn answer(world: &World, request: &Request) -> Result<Answer, ApiError> {
+    let params = request.params()?;
+    match request.action.as_str() {
+        "ListFunctions" => {
+            let most = params.optional("MaxItems").map(|text| text.parse::<usize>());
+            let most =
+                most.transpose().ok().flatten().unwrap_or(FUNCTIONS_PER_PAGE_MAX).clamp(1, FUNCTIONS_PER_PAGE_MAX);
+            let after = params.optional("Marker").unwrap_or_default();
+            let mut left =
+                world.lambda.functions.values().map(|function| &function.spec).filter(|spec| spec.name > after);
+            let page: Vec<&FunctionSpec> = left.by_ref().take(most).collect();
+            let mut listed = json!({ "Functions": page.iter().map(|spec| described(spec)).collect::<Vec<_>>() });
+            if let (Some(last), true) = (page.last(), left.next().is_some()) {
+                listed["NextMarker"] = last.name.as_str().into();
+            }
+            Ok(Answer::Json(listed))
+        }
+        action => Err(ApiError::not_modelled(format!("the operation {action} of Lambda"))),
+    }
+}
+
+fn described(spec: &FunctionSpec) -> Value {
+    let mut described = json!({
+        "FunctionName": spec.name,
+        "FunctionArn": arn(&spec.name),
+        "Runtime": "provided.al2023",
+        "Handler": "bootstrap",
+        "Timeout": spec.timeout.as_secs(),
+        "MemorySize": spec.memory,
+        "Version": "$LATEST",
+        "PackageType": "Zip",
+    });
+    // "If there are no environment variables", the field is not there.
+    if !spec.environment.is_empty() {
+        described["Environment"] = json!({ "Variables": spec.environment });
+    }
+    described
 }
 
 /// Returns the ARN of a function.

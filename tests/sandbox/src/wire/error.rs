@@ -46,6 +46,15 @@ impl ApiError {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let kind = if self.status < 500 { "Sender" } else { "Receiver" };
         match service {
+            Service::Lambda => {
+                // `restJson1`: the code is in a header.
+                let body = json!({ "Type": "User", "Message": self.message });
+                let mut response = response(status, service.content_type(), request_id, body.to_string());
+                if let Ok(code) = HeaderValue::from_str(&self.code) {
+                    response.headers_mut().insert("x-amzn-errortype", code);
+                }
+                response
+            }
             Service::Sqs | Service::Events | Service::Tagging => {
                 let prefix = if service == Service::Sqs { "com.amazonaws.sqs#" } else { "" };
                 let body = json!({ "__type": format!("{prefix}{}", self.code), "message": self.message });

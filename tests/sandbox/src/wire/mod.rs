@@ -15,6 +15,9 @@ pub use error::ApiError;
 use query::Params;
 use xml::Element;
 
+/// The path of ListFunctions (<https://docs.aws.amazon.com/lambda/latest/api/API_ListFunctions.html>).
+const LIST_FUNCTIONS: &str = "/2015-03-31/functions";
+
 /// A service of the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
@@ -36,6 +39,8 @@ pub enum Service {
     Sts,
     /// AWS CloudFormation.
     CloudFormation,
+    /// AWS Lambda, without Invoke, which the server answers itself.
+    Lambda,
 }
 
 impl Service {
@@ -50,6 +55,7 @@ impl Service {
             Self::Tagging => "tag",
             Self::Sts => "sts",
             Self::CloudFormation => "cloudformation",
+            Self::Lambda => "lambda",
         }
     }
 
@@ -58,6 +64,7 @@ impl Service {
             Self::Ec2 | Self::Elb | Self::ElbV2 | Self::AutoScaling | Self::Sts | Self::CloudFormation => "text/xml",
             Self::Sqs => "application/x-amz-json-1.0",
             Self::Events | Self::Tagging => "application/x-amz-json-1.1",
+            Self::Lambda => "application/json",
         }
     }
 
@@ -69,7 +76,7 @@ impl Service {
             Self::AutoScaling => "http://autoscaling.amazonaws.com/doc/2011-01-01/",
             Self::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
             Self::CloudFormation => "http://cloudformation.amazonaws.com/doc/2010-05-15/",
-            Self::Sqs | Self::Events | Self::Tagging => "",
+            Self::Sqs | Self::Events | Self::Tagging | Self::Lambda => "",
         }
     }
 }
@@ -133,6 +140,11 @@ impl Request {
             return Ok(Self { service, action: action.to_owned(), body: Body::Json(body), access_key, host });
         }
         let params = Params::decode(request.body(), request.uri().query().unwrap_or_default());
+        // Lambda's API is told by path and method.
+        if request.uri().path().trim_end_matches('/') == LIST_FUNCTIONS && request.method() == http::Method::GET {
+            let (service, action) = (Service::Lambda, "ListFunctions".to_owned());
+            return Ok(Self { service, action, body: Body::Query(params), access_key, host });
+        }
         let action = params.required("Action")?;
         let version = params.required("Version")?;
         let service = match (scope.as_str(), version.as_str()) {

@@ -1,0 +1,77 @@
+//! What of a report is shown.
+
+use std::{collections::BTreeSet, convert::Infallible, str::FromStr};
+
+use protocol::{
+    balancer::{BalancerId, Declared},
+    declaration::Declaration,
+    id::InstanceId,
+    registration::{Registration, TargetName},
+};
+use registrar::report::{InstanceReport, Report, page};
+
+use crate::arguments::Status;
+
+/// An instance, by its id or its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Instance(String);
+
+impl FromStr for Instance {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Instance {
+    fn is(&self, id: &InstanceId, part: &InstanceReport) -> bool {
+        id.as_str() == self.0 || part.name.as_deref() == Some(&self.0)
+    }
+}
+
+/// A balancer, as a declaration names it.
+#[derive(Clone, Debug)]
+pub(crate) struct Balancer(Declared);
+
+impl FromStr for Balancer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let declared: Declaration = text.parse().map_err(|error| format!("{error}"))?;
+        match declared.target == TargetName::default() {
+            true => Ok(Self(declared.balancer)),
+            false => Err("a port or an address does not name a balancer".to_owned()),
+        }
+    }
+}
+
+impl Balancer {
+    fn has(&self, part: &InstanceReport) -> bool {
+        let balancers: BTreeSet<&BalancerId> =
+            part.registered.iter().chain(&part.held).chain(&part.at_a_stop).map(|place| &place.balancer).collect();
+        let declared = part.declared.iter().filter_map(|text| text.parse::<Declaration>().ok());
+        let is_declared = |declared: Declaration| match (&self.0, &declared.balancer) {
+            (Declared::TargetGroup(asked), Declared::TargetGroup(declared)) => asked.name == declared.name,
+            (asked, declared) => asked == declared,
+        };
+        balancers.into_iter().any(|balancer| self.0.means(balancer)) || declared.into_iter().any(is_declared)
+    }
+}
+
+/// Leaves in a report what was asked for.
+pub(crate) fn apply(report: &mut Report, asked: &Status) {
+    report.instances.retain(|id, part| {
+        (!asked.wrong || page::is_wrong(part) || !part.failed.is_empty())
+            && (asked.instance.is_empty() || asked.instance.iter().any(|instance| instance.is(id, part)))
+            && (asked.balancer.is_empty() || asked.balancer.iter().any(|balancer| balancer.has(part)))
+    });
+    // An orphan is no instance's.
+    let is_asked =
+        |registration: &Registration| asked.balancer.iter().any(|balancer| balancer.0.means(&registration.balancer));
+    match (asked.balancer.is_empty(), asked.instance.is_empty()) {
+        (_, false) => report.orphans.clear(),
+        (false, true) => report.orphans.retain(|orphan| is_asked(&orphan.registration)),
+        (true, true) => {}
+    }
+}

@@ -1,0 +1,56 @@
+//! How a report is shown: on a terminal, as JSON, as Markdown, or as a page of HTML.
+
+use protocol::plain::Plain;
+use registrar::report::{
+    Report,
+    page::{Page, Subject, Summary},
+};
+use serde::Serialize;
+
+use crate::{arguments::Form, deployed::Deployment, html, look::About, markdown, terminal};
+
+/// What is shown.
+pub(crate) struct Shown<'s> {
+    pub(crate) subject: Subject,
+    pub(crate) report: &'s Report,
+    pub(crate) about: &'s About,
+}
+
+/// The JSON for machines: where was looked, the figures, and the report.
+#[derive(Serialize)]
+struct Json<'j> {
+    account: Option<&'j Plain>,
+    region: &'j Plain,
+    seen_at: &'j str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    functions: Option<&'j [Deployment]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    functions_unknown: Option<Plain>,
+    summary: Summary,
+    #[serde(flatten)]
+    report: &'j Report,
+}
+
+/// Shows a report on standard output.
+pub(crate) fn show(shown: &Shown<'_>, form: &Form) {
+    let page = || Page::of(shown.subject, shown.report, shown.about.facts());
+    match form {
+        Form { json: true, .. } => anstream::println!("{}", json(shown)),
+        Form { markdown: true, .. } => anstream::print!("{}", markdown::of(&page())),
+        Form { html: true, .. } => anstream::print!("{}", html::of(&page())),
+        _ => anstream::print!("{}", terminal::of(&page(), terminal::width())),
+    }
+}
+
+fn json(Shown { report, about, .. }: &Shown<'_>) -> String {
+    let json = Json {
+        account: about.account.as_ref(),
+        region: &about.region,
+        seen_at: &about.at,
+        functions: about.deployed.as_deref().ok(),
+        functions_unknown: about.deployed.as_ref().err().map(Plain::of),
+        summary: Summary::of(report),
+        report,
+    };
+    serde_json::to_string_pretty(&json).unwrap_or_default()
+}
