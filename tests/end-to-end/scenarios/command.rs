@@ -15,7 +15,7 @@ use sandbox::{
     auto_scaling::{self, GroupSpec, HookSpec},
     deployment,
     ec2::{self, Launch},
-    elb,
+    elb, elbv2,
     fault::{Verdict, every},
     lambda::{self, FunctionSpec},
     server,
@@ -41,7 +41,7 @@ impl Account {
         let sandbox = Sandbox::new(Clock::scaled(60.0), Options::default());
         sandbox.with(|world| {
             let vpc = ec2::create_vpc(world, "10.0.0.0/16");
-            let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
+            let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/17");
             elb::create(world, "shop", &vpc, &["us-east-1a"]).expect("a new name");
             set_up(world, &Network { vpc, subnet });
         });
@@ -286,6 +286,28 @@ async fn the_command_prints_json_for_machines_and_help_for_people() {
     assert!(both.code == 2 && both.errors.contains("cannot be used with"), "{}", both.errors);
     assert_eq!(account.sandbox.with(|world| world.calls.len()), calls);
 }
+/// `cargo test four_hundred_instances -- --nocapture` prints how long it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn four_hundred_instances_are_shown_in_every_form() {
+    let account = Account::new(|world, network| {
+        for group in 0..20 {
+            let spec = elbv2::TargetGroupSpec::instances(&format!("web-{group}"), &network.vpc, 80);
+            let arn = elbv2::create_target_group(world, spec).expect("a new name");
+            for number in 0..20 {
+                let instance = network.launch(world, &format!("web-{group}-{number}"), &[]);
+                elbv2::register(world, &arn, elbv2::Target::new(&instance)).expect("an instance");
+            }
+        }
+    });
+    for form in [&["status"][..], &["status", "--json"], &["status", "--markdown"], &["plan", "--html"]] {
+        let begun = tokio::time::Instant::now();
+        let said = account.run(form).await;
+        println!("{form:?}: {:.1} s, {} bytes", begun.elapsed().as_secs_f64(), said.out.len());
+        let names = said.out.matches("web-19-").count() + said.out.matches(r"web\-19\-").count();
+        assert_eq!((names, said.code), (20, 0), "{}", said.errors);
+    }
+}
+
 /// Returns an account with one instance that runs and holds, and one that is stopped and holds.
 fn account_that_holds() -> Account {
     Account::new(|world, network| {
