@@ -59,6 +59,13 @@ impl Account {
 
     /// Runs the command to its end.
     async fn run(&self, arguments: &[&str]) -> Said {
+        self.run_as(arguments, &[("AWS_ACCESS_KEY_ID", "AKIAOPERATOR"), ("AWS_SECRET_ACCESS_KEY", "sandbox")]).await
+    }
+
+    /// Runs it with these credentials.
+    async fn run_as(&self, arguments: &[&str], credentials: &[(&str, &str)]) -> Said {
+        let credentials: Vec<(String, String)> =
+            credentials.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let binary = tokio::task::spawn_blocking(|| deployment::build("elb-registrar")).await.expect("no panic");
         let server = server::serve(&self.sandbox, (Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let endpoint = server.endpoint_url();
@@ -66,7 +73,7 @@ impl Account {
         let run = move || {
             let mut command = std::process::Command::new(binary.expect("a command that builds"));
             command.args(arguments).env_clear().env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", "us-east-1");
-            command.env("AWS_ACCESS_KEY_ID", "AKIAOPERATOR").env("AWS_SECRET_ACCESS_KEY", "sandbox");
+            command.envs(credentials);
             command.stdin(std::process::Stdio::null()).output()
         };
         let Output { status, stdout, stderr } =
@@ -247,6 +254,20 @@ async fn an_instance_at_a_hook_is_shown_with_its_hook() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("no instance waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_process_is_run() {
+    let account = Account::with_one_stopped("web-1");
+    let file = std::env::temp_dir().join(format!("elb-registrar-process-{}", std::process::id()));
+    let printed = r#"{"Version": 1, "AccessKeyId": "AKIAPROCESS", "SecretAccessKey": "sandbox"}"#;
+    let profile = format!("[profile process]\ncredential_process = /bin/echo '{printed}'\n");
+    std::fs::write(&file, profile).expect("a file");
+    let path = file.to_string_lossy().into_owned();
+    let said = account.run_as(&["status"], &[("AWS_PROFILE", "process"), ("AWS_CONFIG_FILE", &path)]).await;
+    std::fs::remove_file(&file).expect("the file");
+    said.has(&["│ web-1 "]);
+    account.sandbox.with(|world| assert!(world.calls.iter().all(|call| call.access_key == "AKIAPROCESS")));
 }
 
 /// A name that would be a row of the table, in red, and turn the rest of it round.
