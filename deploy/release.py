@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The parts of a release that are made without a compiler. .ci/release calls these:
 
-    release.py zip BINARY ZIP                   a zip file for Lambda, whose bytes depend on the binary alone
+    release.py zip BINARY ZIP [NAME]            a zip file, for Lambda unless it has another name, whose bytes depend on the binary alone
     release.py check BINARY ARCHITECTURE PATH...    whether Lambda can run it, and whether it names none of these paths
-    release.py sbom FILE                        what the functions are made of, as CycloneDX 1.5
+    release.py check-static BINARY ARCHITECTURE PATH...    whether any Linux can run it, and whether it names none of these paths
+    release.py sbom FILE                        what the functions and the command are made of, as CycloneDX 1.5
     release.py notes VERSION                    the part of CHANGELOG.md about a version
     release.py --self-test                      that the checks find what is wrong
 
@@ -24,7 +25,8 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-FUNCTIONS = ("instance-state", "lifecycle", "reconcile")
+# The functions, and the operator's command.
+PROGRAMS = ("instance-state", "lifecycle", "reconcile", "elb-registrar")
 
 # The processors by Lambda's names: Rust's target, and the machine in an ELF file's head.
 ARCHITECTURES = {"x86_64": ("x86_64-unknown-linux-gnu", 62), "arm64": ("aarch64-unknown-linux-gnu", 183)}
@@ -36,9 +38,9 @@ GLIBC_MAX = 34
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def make_zip(binary, target):
-    """Writes a zip file with one file, `bootstrap`. Dates, owners and the order of files are fixed; the compression is that of this Python's zlib."""
-    entry = zipfile.ZipInfo("bootstrap", DATE)
+def make_zip(binary, target, name="bootstrap"):
+    """Writes a zip file with one file, which Lambda calls `bootstrap`. Dates, owners and the order of files are fixed; the compression is that of this Python's zlib."""
+    entry = zipfile.ZipInfo(name, DATE)
     entry.create_system = 3
     entry.external_attr = (0o100755) << 16
     entry.compress_type = zipfile.ZIP_DEFLATED
@@ -46,7 +48,7 @@ def make_zip(binary, target):
         file.writestr(entry, pathlib.Path(binary).read_bytes(), compresslevel=9)
 
 
-def faults_of(binary, architecture, paths):
+def faults_of(binary, architecture, paths, is_static=False):
     """What is wrong with a binary."""
     data = pathlib.Path(binary).read_bytes()
     if data[:4] != b"\x7fELF":
@@ -55,6 +57,8 @@ def faults_of(binary, architecture, paths):
     machine = int.from_bytes(data[18:20], "little")
     if machine != ARCHITECTURES[architecture][1]:
         yield f"is for machine {machine} of the ELF specification, which is not {architecture}"
+    if is_static and (interpreter := interpreter_of(data)):
+        yield f"is not static, and asks for {interpreter}"
     needs = max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", data)), default=0)
     if needs > GLIBC_MAX:
         yield f"needs glibc 2.{needs}, and Lambda has 2.{GLIBC_MAX}"
@@ -63,9 +67,19 @@ def faults_of(binary, architecture, paths):
             yield f"names a path of the machine that built it: {path}"
 
 
+def interpreter_of(data):
+    """The dynamic linker that an ELF file of 64 bits asks for (PT_INTERP, 3, in its program headers), or None."""
+    offset, size, count = (int.from_bytes(data[at : at + length], "little") for at, length in ((32, 8), (54, 2), (56, 2)))
+    for at in range(offset, offset + size * count, size or 1):
+        if int.from_bytes(data[at : at + 4], "little") == 3:
+            begin, length = (int.from_bytes(data[at + field : at + field + 8], "little") for field in (8, 32))
+            return data[begin : begin + length].rstrip(b"\0").decode(errors="replace")
+    return None
+
+
 def tree():
-    """The crates that are linked into the functions: for each its package id, its licence, its source and what it needs."""
-    packages = [argument for name in FUNCTIONS for argument in ("--package", name)]
+    """The crates that are linked into the functions and the command: for each its package id, its licence, its source and what it needs."""
+    packages = [argument for name in PROGRAMS for argument in ("--package", name)]
     targets = [argument for target, _ in ARCHITECTURES.values() for argument in ("--target", target)]
     command = ["cargo", "tree", "--locked", "--edges", "normal", "--prefix", "depth", "--format", " {p}|{l}|{r}", *packages, *targets]
     lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
@@ -88,7 +102,7 @@ def reference(crate):
 
 
 def sbom():
-    """The parts of the functions, as a CycloneDX document (https://cyclonedx.org/docs/1.5/json/)."""
+    """The parts of the functions and the command, as a CycloneDX document (https://cyclonedx.org/docs/1.5/json/)."""
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     locked = {(it["name"], it["version"]): it.get("checksum") for it in tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]}
     crates = tree()
@@ -106,7 +120,7 @@ def sbom():
         dependencies.append({"ref": reference(crate), "dependsOn": sorted(map(reference, it["needs"]))})
     compiler = re.search(r"release: (\S+)", subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout)[1]
     own = f"pkg:generic/elb-registrar@{version}"
-    dependencies.append({"ref": own, "dependsOn": sorted(reference((name, version)) for name in FUNCTIONS)})
+    dependencies.append({"ref": own, "dependsOn": sorted(reference((name, version)) for name in PROGRAMS)})
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -148,6 +162,14 @@ def self_test():
             found = list(faults_of(binary, "x86_64", ["/home/me"]))
             if len(found) != wrong:
                 sys.exit(f"the check finds {found} in {name}")
+        interpreter = b"/lib64/ld-linux-x86-64.so.2\0"
+        table = (3).to_bytes(4, "little") + bytes(4) + (120).to_bytes(8, "little") + bytes(16) + len(interpreter).to_bytes(8, "little") + bytes(16)
+        dynamic = head + bytes(12) + (64).to_bytes(8, "little") + bytes(14) + (56).to_bytes(2, "little") + (1).to_bytes(2, "little") + bytes(6)
+        for name, content, wrong in [("a static one", dynamic + bytes(56), 0), ("a dynamic one", dynamic + table + interpreter, 1)]:
+            binary.write_bytes(content)
+            found = list(faults_of(binary, "x86_64", [], is_static=True))
+            if len(found) != wrong:
+                sys.exit(f"the check finds {found} in {name}")
         made = []
         for number, date in enumerate((0, 1_700_000_000)):
             os.utime(binary, (date, date))
@@ -165,10 +187,10 @@ def self_test():
 
 def main(arguments):
     match arguments:
-        case ["zip", binary, target]:
-            make_zip(binary, target)
-        case ["check", binary, architecture, *paths]:
-            if found := list(faults_of(binary, architecture, paths)):
+        case ["zip", binary, target, *name]:
+            make_zip(binary, target, *name)
+        case ["check" | "check-static" as kind, binary, architecture, *paths]:
+            if found := list(faults_of(binary, architecture, paths, kind == "check-static")):
                 sys.exit("\n".join(f"{binary} {fault}" for fault in found))
         case ["sbom", target]:
             pathlib.Path(target).write_text(json.dumps(sbom(), indent=1) + "\n")

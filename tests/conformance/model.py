@@ -11,7 +11,7 @@ def strangers(response, operation):
     if response["status_code"] != 200 or not body:
         return []
     # Not the protocol that the model names first, which botocore may not speak.
-    if operation.service_model.resolved_protocol == "json":
+    if operation.service_model.resolved_protocol in ("json", "rest-json"):
         return list(_json_strangers(shape, json.loads(body), operation.name))
     root = ElementTree.fromstring(re.sub(rb' xmlns="[^"]*"', b"", body))
     # The fields around a result; EC2 says `return` if there is none.

@@ -15,7 +15,7 @@ use sandbox::{
     auto_scaling::{self, GroupSpec, HookSpec},
     deployment,
     ec2::{self, Launch},
-    elb,
+    elb, elbv2,
     fault::{Verdict, every},
     lambda::{self, FunctionSpec},
     server,
@@ -41,7 +41,7 @@ impl Account {
         let sandbox = Sandbox::new(Clock::scaled(60.0), Options::default());
         sandbox.with(|world| {
             let vpc = ec2::create_vpc(world, "10.0.0.0/16");
-            let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/24");
+            let subnet = ec2::create_subnet(world, &vpc, "us-east-1a", "10.0.0.0/17");
             elb::create(world, "shop", &vpc, &["us-east-1a"]).expect("a new name");
             set_up(world, &Network { vpc, subnet });
         });
@@ -59,6 +59,13 @@ impl Account {
 
     /// Runs the command to its end.
     async fn run(&self, arguments: &[&str]) -> Said {
+        self.run_as(arguments, &[("AWS_ACCESS_KEY_ID", "AKIAOPERATOR"), ("AWS_SECRET_ACCESS_KEY", "sandbox")]).await
+    }
+
+    /// Runs it with these credentials.
+    async fn run_as(&self, arguments: &[&str], credentials: &[(&str, &str)]) -> Said {
+        let credentials: Vec<(String, String)> =
+            credentials.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let binary = tokio::task::spawn_blocking(|| deployment::build("elb-registrar")).await.expect("no panic");
         let server = server::serve(&self.sandbox, (Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let endpoint = server.endpoint_url();
@@ -66,7 +73,7 @@ impl Account {
         let run = move || {
             let mut command = std::process::Command::new(binary.expect("a command that builds"));
             command.args(arguments).env_clear().env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", "us-east-1");
-            command.env("AWS_ACCESS_KEY_ID", "AKIAOPERATOR").env("AWS_SECRET_ACCESS_KEY", "sandbox");
+            command.envs(credentials);
             command.stdin(std::process::Stdio::null()).output()
         };
         let Output { status, stdout, stderr } =
@@ -249,6 +256,20 @@ async fn an_instance_at_a_hook_is_shown_with_its_hook() {
     panic!("no instance waits");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_process_is_run() {
+    let account = Account::with_one_stopped("web-1");
+    let file = std::env::temp_dir().join(format!("elb-registrar-process-{}", std::process::id()));
+    let printed = r#"{"Version": 1, "AccessKeyId": "AKIAPROCESS", "SecretAccessKey": "sandbox"}"#;
+    let profile = format!("[profile process]\ncredential_process = /bin/echo '{printed}'\n");
+    std::fs::write(&file, profile).expect("a file");
+    let path = file.to_string_lossy().into_owned();
+    let said = account.run_as(&["status"], &[("AWS_PROFILE", "process"), ("AWS_CONFIG_FILE", &path)]).await;
+    std::fs::remove_file(&file).expect("the file");
+    said.has(&["│ web-1 "]);
+    account.sandbox.with(|world| assert!(world.calls.iter().all(|call| call.access_key == "AKIAPROCESS")));
+}
+
 /// A name that would be a row of the table, in red, and turn the rest of it round.
 const ROWS: &str = "web-1\n│ web-2 ┆ clb:shop InService\u{1b}[31m\u{9b}2J\u{202e}\u{2028}\r\u{200b}\u{1}";
 
@@ -286,6 +307,28 @@ async fn the_command_prints_json_for_machines_and_help_for_people() {
     assert!(both.code == 2 && both.errors.contains("cannot be used with"), "{}", both.errors);
     assert_eq!(account.sandbox.with(|world| world.calls.len()), calls);
 }
+/// `cargo test four_hundred_instances -- --nocapture` prints how long it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn four_hundred_instances_are_shown_in_every_form() {
+    let account = Account::new(|world, network| {
+        for group in 0..20 {
+            let spec = elbv2::TargetGroupSpec::instances(&format!("web-{group}"), &network.vpc, 80);
+            let arn = elbv2::create_target_group(world, spec).expect("a new name");
+            for number in 0..20 {
+                let instance = network.launch(world, &format!("web-{group}-{number}"), &[]);
+                elbv2::register(world, &arn, elbv2::Target::new(&instance)).expect("an instance");
+            }
+        }
+    });
+    for form in [&["status"][..], &["status", "--json"], &["status", "--markdown"], &["plan", "--html"]] {
+        let begun = tokio::time::Instant::now();
+        let said = account.run(form).await;
+        println!("{form:?}: {:.1} s, {} bytes", begun.elapsed().as_secs_f64(), said.out.len());
+        let names = said.out.matches("web-19-").count() + said.out.matches(r"web\-19\-").count();
+        assert_eq!((names, said.code), (20, 0), "{}", said.errors);
+    }
+}
+
 /// Returns an account with one instance that runs and holds, and one that is stopped and holds.
 fn account_that_holds() -> Account {
     Account::new(|world, network| {

@@ -54,3 +54,40 @@ fn json(Shown { report, about, .. }: &Shown<'_>) -> String {
     };
     serde_json::to_string_pretty(&json).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::{id::InstanceId, observed::Health, registration::Registration};
+    use registrar::{config::Mode, report::Journal};
+
+    use super::*;
+
+    /// `cargo test ten_thousand_instances -- --nocapture` prints sizes and times.
+    #[test]
+    fn ten_thousand_instances_fit_into_every_form() {
+        let mut journal = Journal::of_sweep(Mode::Observe);
+        for number in 0..10_000 {
+            let id: InstanceId = format!("i-{number:017}").as_str().into();
+            for port in [80, 8080] {
+                let place: Registration = format!("tg:web-{}/0123456789abcdef:{port}", number / 500).parse().unwrap();
+                journal.registered(&id, &place);
+                journal.health(&id, &place, Health { state: "healthy".to_owned(), reason: None, is_in_vain: false });
+            }
+        }
+        let report = journal.into_report();
+        let page = Page::of(Subject::Status, &report, Vec::new());
+        let forms: [(&str, &dyn Fn() -> String, usize); 5] = [
+            ("on a terminal", &|| terminal::of(&page, Some(100)), 6),
+            ("in a pipe", &|| terminal::of(&page, None), 6),
+            ("JSON", &|| serde_json::to_string_pretty(&report).unwrap(), 5),
+            ("Markdown", &|| markdown::of(&page), 3),
+            ("HTML", &|| html::of(&page), 5),
+        ];
+        for (name, form, megabytes) in forms {
+            let begun = tokio::time::Instant::now();
+            let text = form();
+            println!("{name}: {} bytes, {} ms", text.len(), begun.elapsed().as_millis());
+            assert!(text.len() < megabytes * 1_000_000, "{name}: {}", text.len());
+        }
+    }
+}
