@@ -38,7 +38,12 @@ const OF_BOTH: [(&str, Controller); 4] = [
 ///   <https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/ingress/annotations/#resource-tags>
 /// - EKS Auto Mode: <https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEKSLoadBalancingPolicy.html>
 /// - `kubernetes.io/service-name`: the cloud provider, on its Classic load balancers.
-const OF_BALANCERS: [(&str, Controller); 7] = [
+/// - `services.k8s.aws/…`: AWS Controllers for Kubernetes, which deregister from a target group what its resource does not list:
+///   <https://aws-controllers-k8s.github.io/community/docs/user-docs/ack-tags/>. The capability of EKS writes `eks:…`.
+const OF_BALANCERS: [(&str, Controller); 10] = [
+    ("services.k8s.aws/*", Controller::Kubernetes),
+    ("eks:eks-capability-arn", Controller::Kubernetes),
+    ("eks:kubernetes-*", Controller::Kubernetes),
     ("elbv2.k8s.aws/*", Controller::Kubernetes),
     ("ingress.k8s.aws/*", Controller::Kubernetes),
     ("service.k8s.aws/*", Controller::Kubernetes),

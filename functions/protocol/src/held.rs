@@ -87,6 +87,11 @@ impl Held {
         self.tags.iter().flat_map(|tag| tag.registrations.iter().cloned()).collect()
     }
 
+    /// Returns when the oldest tag was written, by the times in the keys alone.
+    pub fn first_taken_at(&self) -> Option<Timestamp> {
+        self.tags.iter().filter_map(|tag| tag.stamp).min()
+    }
+
     /// Returns when a registration was held last, by the times in the keys alone.
     pub fn since(&self, registration: &Registration) -> Option<Timestamp> {
         let tags = self.tags.iter().filter(|tag| tag.registrations.contains(registration));

@@ -296,6 +296,18 @@ async fn a_sweep_follows_a_floating_address_whose_events_were_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_floating_address_is_followed_from_a_host_that_shut_itself_down() {
+    let stage = pair();
+    let id = stage.id("active");
+    stage.world(|world| ec2::shut_itself_down(world, &id)).expect("it runs");
+    stage.until("taken", called("DeregisterTargets")).await;
+    move_to(&stage, "standby");
+    stage.rest().await;
+    sweeps(&stage).await;
+    assert_eq!(stage.members("tg:vip"), ["10.0.0.99:443"], "{:?}", stage.answers().last());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_person_removes_from_the_new_host_stays_removed() {
     let stage = pair();
     stage.stop("active").until("taken", called("DeregisterTargets")).await;

@@ -72,7 +72,13 @@ pub fn heir<'h>(instance: &'h Instance, target: &Target, holders: &'h Holders) -
 /// Returns whether the addresses of an instance that is out may be followed to another host. Fail-over comes with the stop. What
 /// a person deregisters from the new host later stays deregistered.
 pub fn may_be_followed(instance: &Instance, now: Timestamp) -> bool {
-    instance.stop_time.is_some_and(|stop| now - stop <= FOLLOWED_WITHIN)
+    told_to_stop(instance).is_some_and(|stop| now - stop <= FOLLOWED_WITHIN)
+}
+
+/// Returns when an instance was told to stop. EC2 does not say it of one that shut itself down, so then it is when the functions held
+/// something first: an instance keeps its addresses until they are moved.
+fn told_to_stop(instance: &Instance) -> Option<Timestamp> {
+    instance.stop_time.or_else(|| instance.held().first_taken_at())
 }
 
 /// Returns whether an instance has certainly got an address from another one: it runs, it ran already when the other
@@ -82,7 +88,7 @@ pub fn may_be_followed(instance: &Instance, now: Timestamp) -> bool {
 pub fn is_heir(instance: &Instance, target: &Target, of: &Instance) -> bool {
     let side = target.address().and_then(|address| instance.side(address, target.vpc.as_ref()));
     let is_there = side == Some(if target.is_far() { Side::Far } else { Side::Near });
-    let ran_already = instance.launch_time.zip(of.stop_time).is_some_and(|(launch, stop)| launch <= stop);
+    let ran_already = instance.launch_time.zip(told_to_stop(of)).is_some_and(|(launch, stop)| launch <= stop);
     let is_node = instance.controller().is_some();
     is_there && ran_already && !is_node && !instance.is_ignored() && Facts::of(instance).presence().is_in()
 }

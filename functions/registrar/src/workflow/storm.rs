@@ -79,7 +79,12 @@ impl Look<'_> {
             let sweep = match notices.values().next() {
                 _ if count > 1 => Sweep::Storm(storm),
                 Some(notice) if self.do_others_the_same(notice).await => Sweep::Storm(storm),
-                Some(notice) if notice.tells_of_a_stop() && self.takes_long(notice, described).await => Sweep::Named,
+                // What is dying loses its addresses, which this process may have read, and an order does not tell them.
+                Some(notice)
+                    if storm == Storm::Stop && notice.tells_of_a_stop() && self.takes_long(notice, described).await =>
+                {
+                    Sweep::Named
+                }
                 _ => continue,
             };
             sweeps.insert(storm, sweep);
