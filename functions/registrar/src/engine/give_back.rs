@@ -65,11 +65,11 @@ impl Look<'_> {
             let Desired { declared, mut unnamed } = self.desired(instance, &balancers, &mut hints).await;
             let none = BTreeSet::new();
             let more = if self.asked.only_held { &none } else { &declared };
-            let Share { registrations, left } = decide::share(&instance.held(), more);
+            let Share { registrations, left } = decide::share(&instance.held(), more, self.reading.at);
             if left > 0 {
                 let because = Because::all(format!(
                     "its tags and launch hooks name {} registrations, and {REGISTRATIONS_MAX} are given back at a time: \
-                     {left} stay held until the others are in place. Delete what is not meant",
+                     {left} stay held for the next looks. Delete what is not meant",
                     registrations.len() + left
                 ));
                 self.notes.journal.needs_a_person(&instance.id, because.clone());
