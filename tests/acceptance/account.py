@@ -1,5 +1,6 @@
 """The account: who calls, where, and the clients."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,17 @@ class Account:
         client = self.private(service)
         self.recorder.attach(client)
         return client
+
+    def environment(self) -> dict[str, str]:
+        """Returns the environment of a program that works in this very account and Region, whatever profile it would find by itself."""
+        found = self.session.get_credentials()
+        if found is None:
+            raise Refused("the credentials are gone")
+        keys = found.get_frozen_credentials()
+        own = {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key, "AWS_SESSION_TOKEN": keys.token}
+        own |= {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
+        others = {name: value for name, value in os.environ.items() if name not in {*own, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"}}
+        return others | {name: value for name, value in own.items() if value}
 
     def private(self, service: str) -> Any:
         """Returns a client whose answers are not recorded, for what is not the test's own."""

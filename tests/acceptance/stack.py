@@ -76,7 +76,7 @@ class Stacks:
         """Deletes a stack, and the files that `sam deploy` has put into its bucket if SAM is there."""
         if sam := shutil.which("sam"):
             command = [sam, "delete", "--stack-name", name, "--region", self.account.region, "--no-prompts"]
-            subprocess.run(command, cwd=ROOT, check=False)
+            subprocess.run(command, cwd=ROOT, env=self.account.environment(), check=False)
         if told := self.find(name):
             if told["StackStatus"] != "DELETE_IN_PROGRESS":
                 self.account.cloudformation.delete_stack(StackName=name)
@@ -100,8 +100,8 @@ class Stacks:
     def deploy(self, names: Names) -> Stack:
         """Builds and deploys. `Scope=tagged`: nothing without the tag is touched. Hooks of a prefix of its own: no other group's are."""
         prefix = names.stack
-        run_sam("build")
-        run_sam(*deployment(names, self.account.region))
+        run_sam(self.account, "build")
+        run_sam(self.account, *deployment(names, self.account.region))
         return Stack(names.stack, prefix)
 
 
@@ -127,6 +127,6 @@ def nothing() -> None:
     """Deletes nothing: what is on its way out is only waited for."""
 
 
-def run_sam(*arguments: str) -> None:
-    if subprocess.run(["sam", *arguments], cwd=ROOT, check=False).returncode:
+def run_sam(account: Account, *arguments: str) -> None:
+    if subprocess.run(["sam", *arguments], cwd=ROOT, env=account.environment(), check=False).returncode:
         raise Refused(f"sam {arguments[0]} has failed: see above")

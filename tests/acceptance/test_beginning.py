@@ -138,11 +138,16 @@ def test_without_sam_a_stack_has_to_be_named(aws: None, monkeypatch: pytest.Monk
 
 def test_sam_builds_and_deploys_from_the_checkout(moto: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "sam"
-    program.write_text('#!/bin/sh\necho "$PWD $*" >>"$SAM_CALLS"\n')
+    program.write_text('#!/bin/sh\necho "$PWD $*" >>"$SAM_CALLS"\necho "$AWS_ACCESS_KEY_ID ${AWS_PROFILE-none}" >"$SAM_CALLS.keys"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("SAM_CALLS", str(tmp_path / "calls"))
+    # Another account's, where an enforcing stack would serve what no question named.
+    monkeypatch.setenv("AWS_PROFILE", "another")
     deployed = Stacks(moto).deploy(Names("0a0a0a0a"))
+    keys = moto.session.get_credentials()
+    assert keys is not None
+    assert (tmp_path / "calls.keys").read_text() == f"{keys.access_key} none\n"
     built, sent = (tmp_path / "calls").read_text().splitlines()
     assert built == f"{stack.ROOT} build" and sent.startswith(f"{stack.ROOT} deploy --stack-name acceptance-0a0a0a0a")
     assert deployed.hook_prefix == "acceptance-0a0a0a0a"
