@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ class Signals:
 
     def arrive(self, number: int, _frame: Any) -> None:
         if not self.are_heeded:
-            say(f"everything is being removed; should this program be killed, tests/acceptance/run --clean {self.run} goes on with that")
+            say(f"everything is being removed; should this program be killed, tests/acceptance/run --clean {self.run} goes on with that, with the same --profile and --region")
             return
         self.are_heeded = False
         raise KeyboardInterrupt(signal.Signals(number).name)
@@ -99,7 +100,7 @@ class Run:
     def run(self, stack: Callable[[], Stack], choice: Choice) -> int:
         """Plays the test, removes everything, and says what was found out."""
         signals = Signals(self.names.run)
-        say(f"this is run {self.names.run}; should the program be killed: tests/acceptance/run --clean {self.names.run}")
+        say(f"this is run {self.names.run}; should the program be killed: tests/acceptance/run --clean {self.names.run} --region {self.account.region}, with the same --profile")
         try:
             self.play(stack(), choice)
         except KeyboardInterrupt as signalled:
@@ -138,7 +139,7 @@ class Run:
     def outcome(self, left: list[str]) -> int:
         print(f"\n{self.results.as_table()}\n\nresults.md, results.json and the recording of all answers are in {self.output}")
         if left:
-            print(f"\nLEFT IN THE ACCOUNT: tests/acceptance/run --clean {self.names.run} tries again\n  " + "\n  ".join(left))
+            print(f"\nLEFT IN THE ACCOUNT: tests/acceptance/run --clean {self.names.run} --region {self.account.region}, with the same --profile, tries again\n  " + "\n  ".join(left))
             return LEAVES
         return HOLDS if self.results.is_complete and not self.results.failed else FAILS
 
@@ -180,6 +181,9 @@ def begin(options: argparse.Namespace, clock: Clock) -> int:
 
 
 def clean(options: argparse.Namespace, clock: Clock) -> int:
+    # EC2 takes wildcards in the values of filters, which would find other runs, too.
+    if re.fullmatch("[0-9a-f]{8}", options.clean) is None:
+        raise Refused(f"`{options.clean}` is no id of a run, which has eight digits from 0 to f")
     account = sign_in(options.profile, options.region, clock)
     agree(f"Everything with the tag acceptance-run={options.clean} is removed from the account {account.number} in {account.region}.", options.yes)
     left = Removal(account, Names(options.clean), say).remove()
