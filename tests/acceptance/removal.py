@@ -15,6 +15,9 @@ from account import Account, code_of
 from names import TAG, Names
 from stack import Stacks, nothing
 
+# An operation of a client.
+Call = Callable[..., Any]
+
 # Seconds for everything. The interfaces of deleted load balancers and functions stay for minutes.
 LIMIT = 1800
 
@@ -115,43 +118,39 @@ class Removal:
 
     def balancers(self) -> Iterator[Thing]:
         elbv2 = self.account.elbv2
-        for name in (self.names.application, self.names.network):
-            for found in named(partial(elbv2.describe_load_balancers, Names=[name]), "LoadBalancers"):
-                arn = found["LoadBalancerArn"]
-                if self.is_ours(arn):
-                    yield Thing("load balancer", name, partial(elbv2.delete_load_balancer, LoadBalancerArn=arn))
+        names = (self.names.application, self.names.network)
+        return self.of_elbv2("load balancer", names, elbv2.describe_load_balancers, "LoadBalancers", elbv2.delete_load_balancer, "LoadBalancerArn")
 
     def target_groups(self) -> Iterator[Thing]:
         elbv2 = self.account.elbv2
-        for name in (self.names.web, self.names.edge):
-            for found in named(partial(elbv2.describe_target_groups, Names=[name]), "TargetGroups"):
-                arn = found["TargetGroupArn"]
-                if self.is_ours(arn):
-                    yield Thing("target group", name, partial(elbv2.delete_target_group, TargetGroupArn=arn))
+        names = (self.names.web, self.names.edge)
+        return self.of_elbv2("target group", names, elbv2.describe_target_groups, "TargetGroups", elbv2.delete_target_group, "TargetGroupArn")
+
+    def of_elbv2(self, kind: str, names: tuple[str, ...], describe: Call, listed: str, delete: Call, key: str) -> Iterator[Thing]:
+        for name in names:
+            for found in named(partial(describe, Names=[name]), listed):
+                if self.is_ours(found[key]):
+                    yield Thing(kind, name, partial(delete, **{key: found[key]}))
 
     def launch_templates(self) -> Iterator[Thing]:
         ec2 = self.account.ec2
-        for found in ec2.describe_launch_templates(Filters=self.filters())["LaunchTemplates"]:
-            id = found["LaunchTemplateId"]
-            yield Thing("launch template", id, partial(ec2.delete_launch_template, LaunchTemplateId=id))
+        return self.of_ec2("launch template", ec2.describe_launch_templates, "LaunchTemplates", ec2.delete_launch_template, "LaunchTemplateId")
 
     def security_groups(self) -> Iterator[Thing]:
         ec2 = self.account.ec2
-        for found in ec2.describe_security_groups(Filters=self.filters())["SecurityGroups"]:
-            id = found["GroupId"]
-            yield Thing("security group", id, partial(ec2.delete_security_group, GroupId=id))
+        return self.of_ec2("security group", ec2.describe_security_groups, "SecurityGroups", ec2.delete_security_group, "GroupId")
 
     def subnets(self) -> Iterator[Thing]:
         ec2 = self.account.ec2
-        for found in ec2.describe_subnets(Filters=self.filters())["Subnets"]:
-            id = found["SubnetId"]
-            yield Thing("subnet", id, partial(ec2.delete_subnet, SubnetId=id))
+        return self.of_ec2("subnet", ec2.describe_subnets, "Subnets", ec2.delete_subnet, "SubnetId")
 
     def vpcs(self) -> Iterator[Thing]:
         ec2 = self.account.ec2
-        for found in ec2.describe_vpcs(Filters=self.filters())["Vpcs"]:
-            id = found["VpcId"]
-            yield Thing("VPC", id, partial(ec2.delete_vpc, VpcId=id))
+        return self.of_ec2("VPC", ec2.describe_vpcs, "Vpcs", ec2.delete_vpc, "VpcId")
+
+    def of_ec2(self, kind: str, describe: Call, listed: str, delete: Call, key: str) -> Iterator[Thing]:
+        for found in describe(Filters=self.filters())[listed]:
+            yield Thing(kind, found[key], partial(delete, **{key: found[key]}))
 
     def filters(self) -> list[dict[str, Any]]:
         return [{"Name": f"tag:{TAG}", "Values": [self.names.run]}]
