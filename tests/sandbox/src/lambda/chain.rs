@@ -21,10 +21,6 @@ const LONGEST: u32 = 16;
 pub struct Chain(BTreeMap<String, u32>);
 
 impl Chain {
-    pub(super) const fn none() -> Self {
-        Self(BTreeMap::new())
-    }
-
     /// Joins the chains of the messages of a batch.
     pub(super) fn of_batch<'c>(chains: impl IntoIterator<Item = &'c Self>) -> Self {
         let mut joined = Self::default();
@@ -50,5 +46,5 @@ impl Chain {
 /// Returns the chain of the invocation that an access key is used by; an empty one for a caller that is no function.
 pub(crate) fn chain_of_caller(world: &World, access_key: &str) -> Chain {
     let mut running = world.lambda.invocations.values().filter(|record| record.runs_in(access_key));
-    running.next().map(|record| record.chain().clone()).unwrap_or_default()
+    running.next().and_then(|record| record.chain().cloned()).unwrap_or_default()
 }

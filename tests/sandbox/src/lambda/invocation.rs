@@ -107,11 +107,10 @@ impl Record {
     }
 
     /// Returns the chain of requests that it belongs to. Only events of a queue have one here.
-    pub(super) fn chain(&self) -> &Chain {
-        static NONE: Chain = Chain::none();
+    pub(super) fn chain(&self) -> Option<&Chain> {
         match &self.origin {
-            Origin::Queue { chain, .. } => chain,
-            Origin::Direct | Origin::Async { .. } => &NONE,
+            Origin::Queue { chain, .. } => Some(chain),
+            Origin::Direct | Origin::Async { .. } => None,
         }
     }
 
