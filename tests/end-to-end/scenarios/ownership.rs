@@ -238,6 +238,13 @@ fn called(action: &'static str) -> impl Fn(&World) -> bool {
     move |world| world.calls.iter().any(|call| call.action == action)
 }
 
+/// Stops the active host, and moves the floating address to the other one as soon as it is deregistered.
+async fn fail_over(stage: &Stage) {
+    stage.stop("active").until("taken", called("DeregisterTargets")).await;
+    move_to(stage, "standby");
+    stage.rest().await;
+}
+
 async fn sweeps(stage: &Stage) {
     for _ in 0..3 {
         stage.sandbox.advance(Duration::from_secs(900)).await;
@@ -248,9 +255,7 @@ async fn sweeps(stage: &Stage) {
 #[tokio::test(start_paused = true)]
 async fn a_floating_address_is_served_at_the_host_that_took_it_over() {
     let stage = pair();
-    stage.stop("active").until("taken", called("DeregisterTargets")).await;
-    move_to(&stage, "standby");
-    stage.rest().await;
+    fail_over(&stage).await;
     assert_eq!(stage.members("tg:vip"), ["10.0.0.99:443"], "without any sweep\n{:?}", stage.answers().last());
     sweeps(&stage).await;
     assert_eq!((stage.members("tg:vip"), stage.held("active").len()), (vec!["10.0.0.99:443".to_owned()], 1));
@@ -265,9 +270,7 @@ async fn a_floating_address_is_followed_though_a_scan_takes_long() {
     for n in 0..400 {
         stage.addresses_group(&format!("other-{n:03}"));
     }
-    stage.stop("active").until("taken", called("DeregisterTargets")).await;
-    move_to(&stage, "standby");
-    stage.rest().await;
+    fail_over(&stage).await;
     assert_eq!(stage.members("tg:vip"), ["10.0.0.99:443"], "{:?}", stage.answers().last());
     stage.forget_calls();
     stage.sandbox.advance(Duration::from_secs(3_600)).await;
@@ -310,9 +313,7 @@ async fn a_floating_address_is_followed_from_a_host_that_shut_itself_down() {
 #[tokio::test(start_paused = true)]
 async fn what_a_person_removes_from_the_new_host_stays_removed() {
     let stage = pair();
-    stage.stop("active").until("taken", called("DeregisterTargets")).await;
-    move_to(&stage, "standby");
-    stage.rest().await;
+    fail_over(&stage).await;
     assert_eq!(stage.members("tg:vip"), ["10.0.0.99:443"]);
     stage.sandbox.advance(Duration::from_secs(7_200)).await;
     let arn = stage.world(|world| elbv2::arn_of(world, "vip")).expect("a group");
@@ -325,9 +326,7 @@ async fn what_a_person_removes_from_the_new_host_stays_removed() {
 #[tokio::test(start_paused = true)]
 async fn a_floating_address_that_comes_back_is_served_all_the_time() {
     let stage = pair();
-    stage.stop("active").until("taken", called("DeregisterTargets")).await;
-    move_to(&stage, "standby");
-    stage.rest().await;
+    fail_over(&stage).await;
     stage.sandbox.advance(Duration::from_secs(600)).await;
     stage.start("active").until_it_is("active", ec2::InstanceState::Running).await;
     stage.sandbox.advance(Duration::from_secs(30)).await;
