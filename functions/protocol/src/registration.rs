@@ -5,7 +5,7 @@
 //! of ports, `8080-8089`. The form has only characters that AWS allows in every tag.
 //! No part of it belongs to one instance alone, so all instances of a service share one value.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
@@ -41,6 +41,18 @@ pub struct TargetName {
     pub zone: Option<String>,
     /// The server id for QUIC.
     pub quic_id: Option<String>,
+}
+
+/// Counts the registrations at each balancer. If there is no room for all of an instance, the balancers with the fewest come first: the
+/// operator of one target group can register the instance there on hundreds of ports.
+pub(crate) fn count_by_balancer<'r>(
+    registrations: impl IntoIterator<Item = &'r Registration>,
+) -> BTreeMap<&'r BalancerId, usize> {
+    let mut counts = BTreeMap::new();
+    for registration in registrations {
+        *counts.entry(&registration.balancer).or_default() += 1;
+    }
+    counts
 }
 
 impl Registration {

@@ -156,7 +156,23 @@ impl Orphans {
     }
 }
 
+impl Mode {
+    /// Returns its word, as a setting and on pages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+}
+
 impl Config {
+    /// Returns mode and scope in words, for pages.
+    pub fn in_words(&self) -> String {
+        let scope = if self.scope == Scope::Tagged { ", tagged instances only" } else { "" };
+        format!("{}{scope}", self.mode.word())
+    }
+
     /// Logs in which mode the function works: a function that only observes looks like one that does nothing.
     pub fn announce(&self) {
         match self.mode {
@@ -199,7 +215,7 @@ impl Config {
         };
         let default = Self::default();
         Ok(Self {
-            mode: one_of(MODE, variable(MODE), &[("enforce", Mode::Enforce), ("observe", Mode::Observe)])?,
+            mode: one_of(MODE, variable(MODE), &[Mode::Enforce, Mode::Observe].map(|mode| (mode.word(), mode)))?,
             scope: one_of(SCOPE, variable(SCOPE), &[("all", Scope::All), ("tagged", Scope::Tagged)])?,
             orphans: one_of(
                 PRUNE_ORPHANS,

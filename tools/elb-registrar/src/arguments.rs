@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::filter::{Balancer, Instance};
+use crate::filter::Filter;
 
 /// What is said of all subcommands. Region and credentials are not arguments, so that nothing differs from the AWS CLI.
 const AFTER: &str = "\
@@ -39,15 +39,8 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Status {
-    /// Only instances of which something is wrong, or needs a person
-    #[arg(long)]
-    pub(crate) wrong: bool,
-    /// Only this instance, by its id or its name; more than once for several
-    #[arg(long, value_name = "ID|NAME")]
-    pub(crate) instance: Vec<Instance>,
-    /// Only instances that are registered, held or declared there; more than once for several
-    #[arg(long, value_name = "tg:NAME|clb:NAME")]
-    pub(crate) balancer: Vec<Balancer>,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -26,7 +26,7 @@ use registrar::{
     aws::clients,
     config::{Config, Mode},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::session::in_one_line;
 
@@ -43,12 +43,15 @@ const PAGES_MAX: u32 = 200;
 pub(crate) struct Deployment {
     /// The name by which their metrics tell them from others.
     pub(crate) stack: Plain,
-    /// Whether any of them acts.
-    pub(crate) mode: Mode,
+    /// Their settings. If any of them acts, the mode says so.
+    #[serde(rename = "mode", serialize_with = "mode_of")]
+    pub(crate) config: Config,
     /// Their names.
     pub(crate) functions: Vec<Plain>,
-    #[serde(skip)]
-    pub(crate) config: Config,
+}
+
+fn mode_of<S: Serializer>(config: &Config, serializer: S) -> Result<S::Ok, S::Error> {
+    config.mode.serialize(serializer)
 }
 
 /// Reads what is deployed.
@@ -67,13 +70,12 @@ pub(crate) async fn read(sdk: &SdkConfig) -> Result<Vec<Deployment>, String> {
         let mode = config.mode;
         let deployment = by_stack.entry(config.stack.clone()).or_insert_with(|| Deployment {
             stack: Plain::of(&config.stack),
-            mode,
-            functions: Vec::new(),
             config,
+            functions: Vec::new(),
         });
         // While a deployment is under way, its functions may differ. Then it counts that one of them acts.
         if mode == Mode::Enforce {
-            (deployment.mode, deployment.config.mode) = (mode, mode);
+            deployment.config.mode = mode;
         }
         deployment.functions.push(name);
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, convert::Infallible, str::FromStr};
 
+use clap::Args;
 use protocol::{
     balancer::{BalancerId, Declared},
     declaration::Declaration,
@@ -9,8 +10,6 @@ use protocol::{
     registration::{Registration, TargetName},
 };
 use registrar::report::{InstanceReport, Report, page};
-
-use crate::arguments::Status;
 
 /// An instance, by its id or its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +58,22 @@ impl Balancer {
     }
 }
 
+/// What is shown of a report.
+#[derive(Args, Debug)]
+pub(crate) struct Filter {
+    /// Only instances of which something is wrong, or needs a person
+    #[arg(long)]
+    wrong: bool,
+    /// Only this instance, by its id or its name; more than once for several
+    #[arg(long, value_name = "ID|NAME")]
+    instance: Vec<Instance>,
+    /// Only instances that are registered, held or declared there; more than once for several
+    #[arg(long, value_name = "tg:NAME|clb:NAME")]
+    balancer: Vec<Balancer>,
+}
+
 /// Leaves in a report what was asked for.
-pub(crate) fn apply(report: &mut Report, asked: &Status) {
+pub(crate) fn apply(report: &mut Report, asked: &Filter) {
     report.instances.retain(|id, part| {
         (!asked.wrong || page::is_wrong(part) || !part.failed.is_empty())
             && (asked.instance.is_empty() || asked.instance.iter().any(|instance| instance.is(id, part)))

@@ -3,6 +3,7 @@
 //! `status` and `plan` are a sweep that observes, with the operator's own credentials and with clients that refuse every call that
 //! does not only describe.
 
+mod about;
 mod arguments;
 mod deployed;
 mod filter;

@@ -1,7 +1,7 @@
 //! A page as Markdown with GitHub's tables, for a ticket or a pull request.
 
 use protocol::plain::Plain;
-use registrar::report::page::{Page, Place, PlaceKind, Row};
+use registrar::report::page::{Page, Row};
 
 /// Returns everything that a page says.
 pub(crate) fn of(page: &Page) -> String {
@@ -45,16 +45,12 @@ fn instance(it: &Row) -> String {
     let name = it.name.iter().map(|name| format!("**{}**", shown(name)));
     let id = shown(&Plain::of(&it.id));
     let remarks = it.remarks.iter().map(|remark| shown(&Plain::of(remark)));
-    row([lines(name.chain([id])), it.state.to_owned(), lines(it.places.iter().map(place)), lines(remarks)])
-}
-
-fn place(place: &Place) -> String {
-    let kind = match place.kind {
-        PlaceKind::Registered => String::new(),
-        kind => format!("{}: ", kind.word()),
-    };
-    let health = place.health.as_ref().map(|health| format!(" {}", shown(health))).unwrap_or_default();
-    format!("{kind}{}{health}", shown(&place.registration))
+    row([
+        lines(name.chain([id])),
+        it.state.to_owned(),
+        lines(it.places.iter().map(|place| place.in_words(shown))),
+        lines(remarks),
+    ])
 }
 
 fn shown(text: &Plain) -> String {

@@ -7,7 +7,7 @@ use registrar::report::{
 };
 use serde::Serialize;
 
-use crate::{arguments::Form, deployed::Deployment, html, look::About, markdown, terminal};
+use crate::{about::About, arguments::Form, deployed::Deployment, html, markdown, terminal};
 
 /// What is shown.
 pub(crate) struct Shown<'s> {

@@ -22,7 +22,7 @@ use registrar::{
 };
 use tokio::time::Instant;
 
-use crate::{FINE, NOT_READ, WRONG, arguments::Restore, look::About, session, terminal};
+use crate::{FINE, NOT_READ, WRONG, about::About, arguments::Restore, session, terminal};
 
 /// Gives everything back.
 ///
@@ -57,7 +57,7 @@ fn refuse_beside_functions(about: &About) -> Result<(), String> {
         Err(why) => Err(format!(
             "it is not known whether functions enforce, which give back by themselves: {why}; --force restores nevertheless"
         )),
-        Ok(deployments) => match deployments.iter().find(|deployment| deployment.mode == Mode::Enforce) {
+        Ok(deployments) => match deployments.iter().find(|deployment| deployment.config.mode == Mode::Enforce) {
             Some(deployment) => Err(format!(
                 "the functions of the stack {} enforce: they give back what runs, and hold what stops; deploy Mode=observe first, or \
                  --force restores nevertheless",

@@ -2,7 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets::UTF8_FULL_CONDENSED};
-use registrar::report::page::{Page, Place, PlaceKind, Row};
+use protocol::plain::Plain;
+use registrar::report::page::{Page, Row};
 
 const BOLD: Style = Style::new().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -61,7 +62,10 @@ fn instances(rows: &[Row], width: Option<u16>) -> String {
     for row in rows {
         let name = row.name.iter().map(ToString::to_string);
         let who = lines(name.chain([row.id.to_string(), row.state.to_owned()]));
-        let (places, remarks) = (row.places.iter().map(place), row.remarks.iter().map(ToString::to_string));
+        let (places, remarks) = (
+            row.places.iter().map(|place| place.in_words(Plain::to_string)),
+            row.remarks.iter().map(ToString::to_string),
+        );
         match is_narrow {
             true => table.add_row([who, lines(places.chain(remarks))]),
             false => table.add_row([who, lines(places), lines(remarks)]),
@@ -73,15 +77,6 @@ fn instances(rows: &[Row], width: Option<u16>) -> String {
 /// Returns whether registrations and remarks have no room beside each other: both are long words.
 fn is_narrow(width: Option<u16>) -> bool {
     width.is_some_and(|width| width < WIDE)
-}
-
-fn place(place: &Place) -> String {
-    let kind = match place.kind {
-        PlaceKind::Registered => String::new(),
-        kind => format!("{}: ", kind.word()),
-    };
-    let health = place.health.as_ref().map(|health| format!(" {health}")).unwrap_or_default();
-    format!("{kind}{}{health}", place.registration)
 }
 
 fn orphans(page: &Page, width: Option<u16>) -> String {

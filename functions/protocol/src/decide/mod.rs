@@ -20,7 +20,9 @@ use std::collections::BTreeMap;
 use crate::{balancer::BalancerId, id::AutoScalingGroupName, observed::Reason, registration::Registration};
 
 pub use give_back::{Drained, GiveBack, give_back, is_surely_absent};
-pub use ownership::{controller_of, controller_of_wanted, doubt, heir, is_doubtful, is_heir, may_be_followed};
+pub use ownership::{
+    controller_of, controller_of_wanted, doubt, heir, is_doubtful, is_heir, lost_addresses, may_be_followed,
+};
 pub use share::{Share, share};
 pub use take_out::{TakeOut, take_out};
 pub use weigh::{Weight, look_again_at_older, weigh};

@@ -13,12 +13,13 @@ use crate::{
     address::Address,
     controller::Controller,
     declaration::Declaration,
+    held::REGISTRATIONS_MAX,
     holder::{Holder, Holders},
     id::InstanceId,
     instance::{Instance, Side},
     observed::{Reason, Target},
     presence::Facts,
-    registration::{Registration, TargetName},
+    registration::{Registration, TargetName, count_by_balancer},
     tag,
     time::Timestamp,
     timing::FOLLOWED_WITHIN,
@@ -73,6 +74,20 @@ pub fn heir<'h>(instance: &'h Instance, target: &Target, holders: &'h Holders) -
 /// a person deregisters from the new host later stays deregistered.
 pub fn may_be_followed(instance: &Instance, now: Timestamp) -> bool {
     told_to_stop(instance).is_some_and(|stop| now - stop <= FOLLOWED_WITHIN)
+}
+
+/// Returns what an instance holds at literal addresses that it does not have. Of more than [`REGISTRATIONS_MAX`], the balancers with the
+/// fewest come first.
+pub fn lost_addresses(instance: &Instance) -> BTreeSet<Registration> {
+    let is_lost = |registration: &Registration| match registration.target.address {
+        Some(Address::Literal(address)) => !instance.owns(address),
+        _ => false,
+    };
+    let lost: BTreeSet<Registration> = instance.held().registrations().into_iter().filter(is_lost).collect();
+    let counts = count_by_balancer(&lost);
+    let mut ranked: Vec<&Registration> = lost.iter().collect();
+    ranked.sort_by_key(|registration| counts[&registration.balancer]);
+    ranked.into_iter().take(REGISTRATIONS_MAX).cloned().collect()
 }
 
 /// Returns when an instance was told to stop. EC2 does not say it of one that shut itself down, so then it is when the functions held

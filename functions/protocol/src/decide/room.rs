@@ -14,7 +14,7 @@ use super::{TakeOut, take_out::Written};
 use crate::{
     balancer::BalancerId,
     held::{HeldTag, REGISTRATIONS_MAX, tags_needed},
-    registration::Registration,
+    registration::{Registration, count_by_balancer},
     time::Timestamp,
     timing::SETTLE,
 };
@@ -64,10 +64,9 @@ impl TakeOut {
     /// Returns a rank for each balancer: how many registrations of the instance have to be deregistered from it, or 0 if the
     /// instance's tag declares it. The smaller ranks come first if there is no room for all.
     pub fn ranks(&self) -> BTreeMap<BalancerId, usize> {
-        let mut ranks = BTreeMap::new();
-        for (registration, _) in &self.take {
-            *ranks.entry(registration.balancer.clone()).or_default() += 1;
-        }
+        let counts = count_by_balancer(self.take.iter().map(|(registration, _)| registration));
+        let mut ranks: BTreeMap<BalancerId, usize> =
+            counts.into_iter().map(|(balancer, count)| (balancer.clone(), count)).collect();
         ranks.extend(self.declared.iter().map(|balancer| (balancer.clone(), 0)));
         ranks
     }

@@ -6,14 +6,13 @@
 //! another order at each look, so that none waits for ever behind those that can never be given back.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
 use crate::{
-    balancer::BalancerId,
     held::{Held, HeldTag, REGISTRATIONS_MAX},
-    registration::Registration,
+    registration::{Registration, count_by_balancer},
     time::Timestamp,
 };
 
@@ -33,10 +32,7 @@ pub fn share(held: &Held, declared: &BTreeSet<Registration>, now: Timestamp) -> 
         return Share { registrations: all, left: 0 };
     }
     let mut chosen: BTreeSet<Registration> = declared.iter().take(REGISTRATIONS_MAX).cloned().collect();
-    let mut counts: BTreeMap<&BalancerId, usize> = BTreeMap::new();
-    for registration in &all {
-        *counts.entry(&registration.balancer).or_default() += 1;
-    }
+    let counts = count_by_balancer(&all);
     let rank = |tag: &HeldTag| tag.registrations.iter().map(|registration| counts[&registration.balancer]).min();
     let mut tags: Vec<&HeldTag> = held.tags.iter().collect();
     tags.sort_by_key(|tag| (rank(tag), turn(tag, now)));

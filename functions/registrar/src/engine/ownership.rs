@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     address::Address,
-    balancer::BalancerId,
     because::Because,
     call_error::CallError,
     decide::{self, GiveBack},
-    held::REGISTRATIONS_MAX,
     holder::Holders,
     id::InstanceId,
     instance::Instance,
@@ -132,7 +130,7 @@ impl Look<'_> {
         let wanted: Vec<(&Instance, BTreeSet<Registration>)> = out
             .iter()
             .filter(|instance| !instance.state.is_dying() && decide::may_be_followed(instance, self.reading.at))
-            .map(|instance| (*instance, lost_addresses(instance)))
+            .map(|instance| (*instance, decide::lost_addresses(instance)))
             .filter(|(_, registrations)| !registrations.is_empty())
             .collect();
         if wanted.is_empty() {
@@ -210,24 +208,6 @@ impl Look<'_> {
             }
         }
     }
-}
-
-/// Returns what an instance holds at literal addresses that it does not have. Of very much, the balancers with the fewest come first.
-fn lost_addresses(instance: &Instance) -> BTreeSet<Registration> {
-    let is_lost = |registration: &Registration| match registration.target.address {
-        Some(Address::Literal(address)) => !instance.owns(address),
-        _ => false,
-    };
-    let mut lost: Vec<Registration> = instance.held().registrations().into_iter().filter(is_lost).collect();
-    if lost.len() > REGISTRATIONS_MAX {
-        let mut counts: BTreeMap<BalancerId, usize> = BTreeMap::new();
-        for registration in &lost {
-            *counts.entry(registration.balancer.clone()).or_default() += 1;
-        }
-        lost.sort_by_key(|registration| counts[&registration.balancer]);
-        lost.truncate(REGISTRATIONS_MAX);
-    }
-    lost.into_iter().collect()
 }
 
 /// Returns whether an instance holds anything at a literal address. The address can move to another interface while the

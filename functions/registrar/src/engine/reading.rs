@@ -61,7 +61,8 @@ pub(crate) struct Reading {
     pub(crate) at: Timestamp,
     /// The age of the last reading of the running instances, which entitles to delete tags.
     pub(crate) running: Age,
-    /// The balancers of a sweep. What was read once serves all of it, until something is deregistered.
+    /// The balancers of a sweep, or those that an event's look has counted. What was read once serves all of it, until something is
+    /// deregistered.
     pub(super) balancers: Option<Arc<Balancers>>,
     /// The balancers that are attached to the Auto Scaling groups that were read.
     pub(super) groups: BTreeMap<AutoScalingGroupName, AttachedBalancers>,
@@ -121,13 +122,7 @@ impl Reading {
         (self.age, self.at, self.running) = (age, at, running);
     }
 
-    /// Returns the same reading, with balancers that remember what was read of them.
-    #[must_use]
-    pub(crate) fn with_balancers(self, balancers: Arc<Balancers>) -> Self {
-        Self { balancers: Some(balancers), ..self }
-    }
-
-    /// Keeps balancers of which something was read: the same look goes on with them.
+    /// Keeps balancers, which remember what was read of them: the look goes on with these.
     pub(crate) fn keep_balancers(&mut self, balancers: Arc<Balancers>) {
         self.balancers = Some(balancers);
     }

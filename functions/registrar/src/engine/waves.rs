@@ -410,7 +410,7 @@ async fn deregister(balancers: &Balancers, items: Vec<Item>, age: Age) -> Deregi
 
 /// What is deregistered from one balancer.
 #[derive(Default)]
-struct Share {
+struct Load {
     targets: usize,
     /// Whether all of its instances have many registrations.
     is_of_many: bool,
@@ -422,19 +422,19 @@ struct Share {
 /// instances with many registrations are, so that they hold up no other. If an instance has no room for all that is to be
 /// held, its balancers come in the order of their ranks.
 fn waves(open: &Open<'_>) -> VecDeque<BTreeSet<BalancerId>> {
-    let mut shares: BTreeMap<&BalancerId, Share> = BTreeMap::new();
+    let mut loads: BTreeMap<&BalancerId, Load> = BTreeMap::new();
     for (_, decision) in open.values() {
         let ranks = if decision.has_room() { BTreeMap::new() } else { decision.ranks() };
         for (registration, _) in &decision.take {
-            let share = shares.entry(&registration.balancer).or_default();
-            let is_alone = share.targets == 0;
-            share.targets += 1;
-            share.is_of_many = (is_alone || share.is_of_many) && decision.take.len() > MANY_REGISTRATIONS;
-            share.rank = share.rank.max(ranks.get(&registration.balancer).copied().unwrap_or_default());
+            let load = loads.entry(&registration.balancer).or_default();
+            let is_alone = load.targets == 0;
+            load.targets += 1;
+            load.is_of_many = (is_alone || load.is_of_many) && decision.take.len() > MANY_REGISTRATIONS;
+            load.rank = load.rank.max(ranks.get(&registration.balancer).copied().unwrap_or_default());
         }
     }
     let mut by_rank: BTreeMap<(bool, usize), Vec<(&BalancerId, usize)>> = BTreeMap::new();
-    for (balancer, Share { targets, is_of_many, rank }) in shares {
+    for (balancer, Load { targets, is_of_many, rank }) in loads {
         by_rank.entry((is_of_many, rank)).or_default().push((balancer, targets));
     }
     by_rank.into_values().flat_map(waves_of_a_rank).collect()

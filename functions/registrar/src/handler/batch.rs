@@ -102,6 +102,16 @@ struct Record<N> {
     told: Result<Told<N>, NotUnderstood>,
 }
 
+impl<N> Record<N> {
+    /// Returns what there is to look at, if there is anything.
+    fn notice(&self) -> Option<&N> {
+        match &self.told {
+            Ok(Told::Look(notice)) => Some(notice),
+            Ok(Told::Nothing(_)) | Err(_) => None,
+        }
+    }
+}
+
 impl<W: Work> BehindQueue<W> {
     /// Creates the function with its clients, which are built once and kept.
     pub(super) fn new(sdk: &SdkConfig, config: &Config, work: W) -> Self {
@@ -180,10 +190,7 @@ impl<W: Work> BehindQueue<W> {
         };
         let mut sets: BTreeMap<Option<String>, Vec<Record<W::Notice>>> = BTreeMap::new();
         for record in messages.into_iter().map(read) {
-            let apart = match &record.told {
-                Ok(Told::Look(notice)) => W::apart(notice).map(str::to_owned),
-                Ok(Told::Nothing(_)) | Err(_) => None,
-            };
+            let apart = record.notice().and_then(W::apart).map(str::to_owned);
             sets.entry(apart).or_default().push(record);
         }
         let metrics = Mutex::new(metrics);
@@ -200,11 +207,7 @@ impl<W: Work> BehindQueue<W> {
         request_id: &str,
         metrics: &Mutex<&mut Metrics>,
     ) -> Vec<Option<String>> {
-        let look = |record: &Record<W::Notice>| match &record.told {
-            Ok(Told::Look(notice)) => Some(notice.clone()),
-            Ok(Told::Nothing(_)) | Err(_) => None,
-        };
-        let notices: Vec<W::Notice> = records.iter().filter_map(look).collect();
+        let notices: Vec<W::Notice> = records.iter().filter_map(Record::notice).cloned().collect();
         let together = if self.orders.is_there() { Together::Ordered } else { Together::Here };
         let outcomes = match notices.is_empty() {
             true => Vec::new(),

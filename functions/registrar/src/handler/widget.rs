@@ -28,7 +28,7 @@ use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
 
 use crate::{
     aws::{call_watch::Counted, clients::Clients},
-    config::{Config, Mode, Scope},
+    config::{Config, Mode},
     engine::Engine,
     report::{
         html::{Most, content},
@@ -170,16 +170,11 @@ impl Observer {
 
     #[expect(clippy::disallowed_methods, reason = "people compare it with their own clock")]
     fn facts(&self, config: &Config) -> Vec<(&'static str, Plain)> {
-        let mode = match config.mode {
-            Mode::Enforce => "enforce",
-            Mode::Observe => "observe",
-        };
-        let scope = if config.scope == Scope::Tagged { ", tagged instances only" } else { "" };
         let at = chrono::Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
         vec![
             ("account", Plain::of(self.clients.account().unwrap_or("unknown: no answer named it"))),
             ("Region", Plain::of(&self.clients.region)),
-            ("mode", Plain::of(format_args!("{mode}{scope}"))),
+            ("mode", Plain::of(config.in_words())),
             ("seen at", Plain::of(at)),
         ]
     }

@@ -113,7 +113,7 @@ fn left_out(html: &mut String, all: usize, most: Most) -> std::fmt::Result {
 }
 
 fn write_row(html: &mut String, row: &Row, most: Most) -> std::fmt::Result {
-    let kind = row.remarks.first().map(|remark| remark.kind);
+    let kind = row.worst();
     let class = if kind.is_some_and(|kind| kind.is_bad()) { " class=\"bad\"" } else { "" };
     write!(html, "<tr{class}><td data-label=\"instance\">")?;
     if let Some(name) = &row.name {

@@ -222,7 +222,7 @@ impl Page {
     pub fn of(subject: Subject, report: &Report, facts: Vec<(&'static str, Plain)>) -> Self {
         let mut rows: Vec<Row> = report.instances.iter().map(|(id, part)| Row::of(subject, id, part)).collect();
         // Stable: within a kind they stay in the order of their ids.
-        rows.sort_by_key(|row| row.remarks.iter().map(|remark| remark.kind).min().map_or(u8::MAX, |kind| kind as u8));
+        rows.sort_by_key(|row| row.worst().map_or(u8::MAX, |kind| kind as u8));
         let unread = report.failures().map(|(id, failed)| match id {
             Some(id) => Plain::of(format_args!("{id}: {}", failed.because)),
             None => Plain::of(&failed.because),
@@ -235,6 +235,18 @@ impl Page {
         };
         let (summary, orphans) = (Summary::of(report), report.orphans.clone());
         Self { title, facts, summary, rows, orphans, unread: unread.chain(left).collect() }
+    }
+}
+
+impl Place {
+    /// Returns the place in words, with each text as a program shows it.
+    pub fn in_words(&self, shown: impl Fn(&Plain) -> String) -> String {
+        let kind = match self.kind {
+            PlaceKind::Registered => String::new(),
+            kind => format!("{}: ", kind.word()),
+        };
+        let health = self.health.as_ref().map(|health| format!(" {}", shown(health))).unwrap_or_default();
+        format!("{kind}{}{health}", shown(&self.registration))
     }
 }
 
@@ -261,6 +273,11 @@ impl Row {
         }
         let state = part.state.map_or("gone", protocol::instance::State::name);
         Self { id: id.clone(), name: part.name.clone(), state, places, remarks: remarks(part) }
+    }
+
+    /// Returns the kind of the worst remark.
+    pub fn worst(&self) -> Option<RemarkKind> {
+        self.remarks.iter().map(|remark| remark.kind).min()
     }
 
     /// Returns what names the row: the instance's name, or its id.

@@ -69,8 +69,8 @@ pub enum Detail {
     Converged,
     /// Members that wait at lifecycle hooks, too.
     Glance,
-    /// The hooks of these by their names, which take a permission that functions need not have. Every registered instance of the account, too, with its health, and with what a stop would take from it. For that, all
-    /// instances are read.
+    /// The hooks of these by their names, which take a permission that functions need not have. Every registered instance
+    /// of the account, too, with its health, and with what a stop would take from it. For that, all instances are read.
     All,
 }
 
@@ -128,7 +128,8 @@ impl Engine {
         let balancers = Arc::new(self.balancers().remembering());
         let tells_all = order.detail == Detail::All;
         let asked = Asked { scope: self.scope, is_sweep: true, tells_all, ..Asked::default() };
-        let mut look = self.look(self.reading_of(age, &mut described).with_balancers(balancers.clone()), asked);
+        let mut look = self.look(self.reading_of(age, &mut described), asked);
+        look.reading.keep_balancers(balancers.clone());
         match members {
             Ok(Members { kept_out, at_hooks }) => {
                 look.reading.set_members(&kept_out.keys().cloned().collect(), kept_out);
