@@ -45,6 +45,9 @@ const SAMPLE: &str = r#"{"register": ["tg:web"]}"#;
 /// What a field of seconds has to be. An action can wait for 48 hours at most.
 const SECONDS: &str = "a whole number of seconds from 0 to 172800";
 
+/// What the field `on_timeout` has to be.
+const RESULTS: &str = "`ABANDON` or `CONTINUE`";
+
 /// What the field `register` has to be.
 const REGISTRATIONS: &str = "a list of registrations, each a text such as `tg:web`";
 
@@ -71,7 +74,7 @@ pub struct Metadata {
     /// How long to wait for health, or for a balancer that cannot be read or written. 0 means as long as the hook
     /// waits, whatever the setting is.
     pub timeout: Option<Duration>,
-    /// How to end a launch that is not healthy in time.
+    /// How to end an action that is given up, instead of by the hook's default result.
     pub on_timeout: Option<ActionResult>,
     /// How long a Network Load Balancer may still open new connections to a deregistered target.
     pub network_drain: Option<Duration>,
@@ -133,17 +136,17 @@ impl Metadata {
         let register = fields.take("register", REGISTRATIONS, texts)?;
         let metadata = Self {
             timeout: fields.take("timeout_seconds", SECONDS, seconds)?,
-            on_timeout: fields
-                .take("on_timeout", "`ABANDON` or `CONTINUE`", |value| ActionResult::from_word(value.as_str()?))?,
+            on_timeout: fields.take("on_timeout", RESULTS, result)?,
             ..Self::default()
         };
         Ok((metadata, register.unwrap_or_default()))
     }
 
     fn of_termination(written: &str) -> Result<Self, BadFields> {
-        let mut fields = Fields::read(written, &["timeout_seconds", "network_drain_seconds"])?;
+        let mut fields = Fields::read(written, &["timeout_seconds", "on_timeout", "network_drain_seconds"])?;
         Ok(Self {
             timeout: fields.take("timeout_seconds", SECONDS, seconds)?,
+            on_timeout: fields.take("on_timeout", RESULTS, result)?,
             network_drain: fields.take("network_drain_seconds", SECONDS, seconds)?,
             ..Self::default()
         })
@@ -155,6 +158,10 @@ fn texts(value: &Value) -> Option<String> {
     let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
     let texts: Option<Vec<String>> = value.as_array()?.iter().map(text).collect();
     Some(texts?.join(" "))
+}
+
+fn result(value: &Value) -> Option<ActionResult> {
+    ActionResult::from_word(value.as_str()?)
 }
 
 fn seconds(value: &Value) -> Option<Duration> {
@@ -209,8 +216,10 @@ mod tests {
             (metadata.timeout, metadata.on_timeout),
             (Some(Duration::from_secs(600)), Some(ActionResult::Continue))
         );
-        let metadata = read_of("TERMINATING", r#"{"network_drain_seconds": 180}"#).unwrap();
+        let metadata = r#"{"network_drain_seconds": 180, "on_timeout": "ABANDON"}"#;
+        let metadata = read_of("TERMINATING", metadata).unwrap();
         assert_eq!(metadata.network_drain, Some(Duration::from_secs(180)));
+        assert_eq!(metadata.on_timeout, Some(ActionResult::Abandon));
         assert_eq!(read_of("LAUNCHING", " "), Ok(Metadata::default()));
     }
 

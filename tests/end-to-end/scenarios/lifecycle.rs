@@ -327,6 +327,21 @@ async fn an_unhealthy_launch_ends_by_its_hooks_default_with_the_balancers_reason
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_launch_that_somebody_deregisters_again_and_again_ends() {
+    let stage = fleet_that_declares(None, "tg:web", ActionResult::Abandon);
+    let (action, arn) = (open_action(&stage).await, stage.world(|world| elbv2::arn_of(world, "web")).expect("a group"));
+    let begun = stage.world(|world| world.now());
+    while stage.ended_actions().is_empty() {
+        let waited = (stage.world(|world| world.now()) - begun).num_seconds();
+        assert!(waited < 3_900, "the hook's 120 s, and the longest draining: {waited} s");
+        let target = elbv2::Target::new(&action.instance_id);
+        stage.world(|world| elbv2::deregister(world, &arn, target)).expect("a target");
+        stage.sandbox.advance(Duration::from_secs(3)).await;
+    }
+    assert_eq!(stage.ended_actions()[0].ending, Ending::Completed(ActionResult::Abandon));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_report_of_an_abandoned_launch_has_the_balancers_reason() {
     let stage = Stage::new();
     stage.instances_group("web");
@@ -622,6 +637,40 @@ async fn a_failing_balancer_is_reported_and_delays_the_hook_for_a_time() {
     assert_eq!(ended.ending, Ending::Completed(ActionResult::Continue));
     assert!((300..320).contains(&held_for), "the hook's own timeout, 300 s: {held_for}");
     assert_eq!(stage.members("clb:shop").len(), 0, "the others are not stopped by it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_terminate_hook_that_is_given_up_ends_as_it_says() {
+    use ActionResult::{Abandon, Continue};
+    for (metadata, default_result, result) in [
+        (None, Continue, Continue),
+        (None, Abandon, Abandon),
+        (Some(r#"{"on_timeout": "ABANDON"}"#), Continue, Abandon),
+        (Some(r#"{"on_timeout": "CONTINUE"}"#), Abandon, Continue),
+    ] {
+        let stage = shop(Options::default());
+        let mut hook = HookSpec::terminating(TERMINATE).heartbeat(300).by_default(default_result);
+        hook.notification_metadata = metadata.map(str::to_owned);
+        let spec =
+            GroupSpec::new("fleet", &stage.subnet).tag("elb-registrar:register", "tg:web").hook(hook).retaining();
+        stage.fleet(spec.desired(1)).rest().await;
+        stage.sweep().await.expect("a sweep");
+        assert_eq!(stage.members("tg:web").len(), 1, "{}", stage.describe());
+        let fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
+            "DeregisterTargets" => Verdict::Refuse(ApiError::sender("AccessDenied", "not today")),
+            _ => Verdict::Pass,
+        });
+        stage.wants("fleet", 0);
+        stage.until("its end", |world| !world.auto_scaling.ended_actions.is_empty()).await;
+        assert_eq!(stage.ended_actions()[0].ending, Ending::Completed(result), "{metadata:?} {default_result:?}");
+        drop(fault);
+        stage.rest().await;
+        let retained = stage.member_states("fleet").pop().map(|(_, state)| state);
+        assert_eq!(retained, (result == Abandon).then_some(LifecycleState::TerminatingRetained), "{metadata:?}");
+        // It gets no traffic, whoever looks at it.
+        stage.sweep().await.expect("a sweep");
+        assert_eq!(stage.members("tg:web"), Vec::<String>::new(), "{}", stage.describe());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,8 +15,8 @@ use crate::{
     member::{ActionResult, Member},
     time::Timestamp,
     timing::{
-        DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY, DRAINED_SLACK, LAST_MOMENT, LONG_LOOK_MAX, LOOK_MAX, LOOK_MIN,
-        NEXT_LOOK_WITHIN,
+        DESCRIPTION_LAG_MAX, DESCRIPTION_RETRY, DRAINED_SLACK, DRAINING_MAX, LAST_MOMENT, LONG_LOOK_MAX, LOOK_MAX,
+        LOOK_MIN, NEXT_LOOK_WITHIN,
     },
 };
 
@@ -186,11 +186,12 @@ pub fn verdict(
     };
     // A draining is waited for, even if something else has failed for too long.
     let is_draining = open.iter().any(is_of_drain);
-    // A look that has just registered something does not give up either: a person may have corrected a declaration at
-    // last.
+    // A look that has just registered something does not give up either: an address was drained until now, or a person has
+    // corrected a declaration at last. No longer than that can last, since somebody else may deregister it again and again.
     let has_registered = open.iter().any(|open| open.waits_for == WaitsFor::Registered);
-    if waited >= last_moment || (waited >= limit && !is_draining && !has_registered) {
-        return give_up(action, hook, &open, waited);
+    let limit = if has_registered { last_moment.min(limit + DRAINING_MAX) } else { limit };
+    if waited >= last_moment || (waited >= limit && !is_draining) {
+        return give_up(hook, &open, waited);
     }
     let left = limit - waited;
     let left = if left > TimeDelta::zero() { left } else { last_moment - waited };
@@ -216,12 +217,10 @@ pub fn until_tags_show<'o>(open: impl Iterator<Item = &'o Open>) -> Duration {
     open.filter_map(left).max().unwrap_or_default()
 }
 
-fn give_up(action: &LifecycleAction, hook: &Hook, open: &[&Open], waited: TimeDelta) -> Verdict {
-    let result = match action.transition {
-        Transition::Launching => hook.metadata.on_timeout.unwrap_or(hook.default_result),
-        // The instance ends anyway. ABANDON would only skip the hooks after this one.
-        Transition::Terminating => ActionResult::Continue,
-    };
+fn give_up(hook: &Hook, open: &[&Open], waited: TimeDelta) -> Verdict {
+    // As if nobody had answered. `ABANDON` of a terminate hook keeps the instance, if its group retains it
+    // (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/configure-instance-retention.html>).
+    let result = hook.metadata.on_timeout.unwrap_or(hook.default_result);
     let why = format!("given up after {} s: {}", waited.num_seconds(), sentences(open));
     Verdict::Complete { result, why, is_given_up: true }
 }
@@ -436,11 +435,15 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_registers_something_never_gives_up() {
+    fn a_look_that_registers_something_waits_for_the_longest_draining_more() {
         let registered = Open { waits_for: WaitsFor::Registered, ..unhealthy() };
         let verdict = |second| verdict(&launch(), &HOOK, std::slice::from_ref(&registered), None, at(second));
         assert_eq!(verdict(700), Verdict::Hold(LOOK_MIN));
-        assert!(matches!(verdict(59_940), Verdict::Complete { is_given_up: true, .. }), "the hook's global limit");
+        assert_eq!(verdict(4_259), Verdict::Hold(Duration::from_secs(1)));
+        assert!(
+            matches!(verdict(4_260), Verdict::Complete { is_given_up: true, .. }),
+            "somebody deregisters it each time"
+        );
     }
 
     #[test]
@@ -485,13 +488,20 @@ mod tests {
         let both = [draining(Some(100)), unhealthy()];
         assert!(matches!(verdict(&terminate(), &HOOK, &both, None, at(3_000)), Verdict::Hold(_)));
         let last = verdict(&terminate(), &HOOK, &[draining(None)], None, at(59_940));
-        assert!(matches!(last, Verdict::Complete { result: ActionResult::Continue, is_given_up: true, .. }));
+        assert!(matches!(last, Verdict::Complete { result: ActionResult::Abandon, is_given_up: true, .. }));
     }
 
     #[test]
     fn a_balancer_that_fails_does_not_hold_an_instance_for_ever() {
-        let failed = verdict(&terminate(), &HOOK, &[unhealthy()], None, at(600));
-        assert!(matches!(failed, Verdict::Complete { result: ActionResult::Continue, is_given_up: true, .. }));
+        let end = |hook: &Hook| match verdict(&terminate(), hook, &[unhealthy()], None, at(600)) {
+            Verdict::Complete { result, is_given_up: true, .. } => Some(result),
+            _ => None,
+        };
+        let continues = Hook { default_result: ActionResult::Continue, ..HOOK.clone() };
+        let metadata = Metadata { on_timeout: Some(ActionResult::Continue), ..Metadata::default() };
+        assert_eq!(end(&HOOK), Some(ActionResult::Abandon), "as the hook says, whose group may retain the instance");
+        assert_eq!(end(&continues), Some(ActionResult::Continue));
+        assert_eq!(end(&Hook { metadata, ..HOOK.clone() }), Some(ActionResult::Continue));
     }
 
     #[test]

@@ -117,6 +117,16 @@ impl Course {
         matches!(self, Self::ReplaceRootVolume | Self::ReturnWithNewRootVolume).then_some("ReplaceRootVolume")
     }
 
+    /// Returns the state in which a member stays whose hook was abandoned, if its group retains it.
+    pub fn retained(self) -> Option<LifecycleState> {
+        match self {
+            Self::Terminate => Some(LifecycleState::TerminatingRetained),
+            Self::TerminateWarmed => Some(LifecycleState::WarmedTerminatingRetained),
+            Self::ReturnToPool => Some(LifecycleState::WarmedPendingRetained),
+            _ => None,
+        }
+    }
+
     /// Returns the state of the member before its hooks run.
     pub fn first(self) -> LifecycleState {
         self.states()[0]

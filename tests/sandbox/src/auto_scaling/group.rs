@@ -40,6 +40,8 @@ pub struct GroupSpec {
     pub hooks: Vec<HookSpec>,
     /// Whether members that it launches are spared by scaling in.
     pub protects_new_members: bool,
+    /// Whether an instance stays whose terminate hook was abandoned.
+    pub retains: bool,
 }
 
 impl GroupSpec {
@@ -57,6 +59,7 @@ impl GroupSpec {
             tags: Vec::new(),
             hooks: Vec::new(),
             protects_new_members: false,
+            retains: false,
         }
     }
 
@@ -78,6 +81,13 @@ impl GroupSpec {
     #[must_use]
     pub fn tag(mut self, key: &str, value: &str) -> Self {
         self.tags.push(GroupTag { key: key.to_owned(), value: value.to_owned(), propagate_at_launch: true });
+        self
+    }
+
+    /// Lets an instance stay whose terminate hook was abandoned.
+    #[must_use]
+    pub fn retaining(mut self) -> Self {
+        self.retains = true;
         self
     }
 
@@ -127,6 +137,7 @@ pub fn create_group(world: &mut World, spec: GroupSpec) -> Result<(), ApiError> 
         warm_pool: None,
         refreshes: Vec::new(),
         protects_new_members: spec.protects_new_members,
+        retains: spec.retains,
         reviews_due: 0,
     };
     if !(min_size..=max_size).contains(&desired) {

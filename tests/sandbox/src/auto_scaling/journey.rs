@@ -83,6 +83,13 @@ pub(super) fn proceed(world: &mut World, id: &str, result: ActionResult) {
             Course::ReplaceRootVolume => true,
             _ => false,
         };
+    if result == ActionResult::Abandon
+        && let Some(retained) = course.retained()
+        && world.auto_scaling.group_of(id).is_some_and(|group| group.retains)
+    {
+        settle(world, id, retained);
+        return;
+    }
     if is_given_up {
         give_up(world, id);
         let group = world.auto_scaling.group_of(id).map(|group| group.name.clone());

@@ -97,6 +97,9 @@ pub struct Group {
     pub refreshes: Vec<Refresh>,
     /// Whether members that it launches are spared by scaling in.
     pub protects_new_members: bool,
+    /// Whether an instance stays whose terminate hook was abandoned: the trigger `TerminateHookAbandon` of its instance lifecycle policy
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/configure-instance-retention.html>).
+    pub retains: bool,
     /// How many reviews are due in the next moments.
     reviews_due: usize,
 }

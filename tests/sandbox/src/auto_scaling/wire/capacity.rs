@@ -28,6 +28,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Element, ApiE
         health_check_type: params.optional("HealthCheckType").unwrap_or_else(|| group.health_check_type.clone()),
         health_check_grace_period: params.parsed("HealthCheckGracePeriod")?.unwrap_or(group.health_check_grace_period),
         protects_new_members: params.parsed("NewInstancesProtectedFromScaleIn")?.unwrap_or(group.protects_new_members),
+        retains: groups::retains(params)?.unwrap_or(group.retains),
         ..group.clone()
     };
     capacity::update_sizes(world, &name, sizes)?;
@@ -36,6 +37,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Element, ApiE
     group.health_check_type = changed.health_check_type;
     group.health_check_grace_period = changed.health_check_grace_period;
     group.protects_new_members = changed.protects_new_members;
+    group.retains = changed.retains;
     Ok(Element::result())
 }
 

@@ -40,10 +40,22 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Element, ApiE
         tags: params.list("Tags").iter().map(|tag| read_tag(tag, &name)).collect::<Result<_, _>>()?,
         hooks: params.list("LifecycleHookSpecificationList").iter().map(read_hook).collect::<Result<_, _>>()?,
         protects_new_members: params.parsed("NewInstancesProtectedFromScaleIn")?.unwrap_or(false),
+        retains: retains(params)?.unwrap_or(false),
         name,
     };
     group::create_group(world, spec)?;
     Ok(Element::result())
+}
+
+/// Reads whether an instance stays whose terminate hook was abandoned.
+pub(super) fn retains(params: &Params) -> Result<Option<bool>, ApiError> {
+    let trigger = params.optional("InstanceLifecyclePolicy.RetentionTriggers.TerminateHookAbandon");
+    let trigger = trigger.map(|word| match word.as_str() {
+        "retain" => Ok(true),
+        "terminate" => Ok(false),
+        _ => Err(invalid(format!("TerminateHookAbandon has to be retain or terminate, and is {word}"))),
+    });
+    trigger.transpose()
 }
 
 fn launch_source(params: &Params) -> Result<LaunchSource, ApiError> {
@@ -151,7 +163,14 @@ fn group_element(world: &World, group: &Group) -> Element {
         .list("TerminationPolicies", [Element::of_text("member", "Default")])
         .text("NewInstancesProtectedFromScaleIn", group.protects_new_members)
         .list("TrafficSources", sources)
+        .child(retention_element(group))
         .append(&pool_element(group, warmed))
+}
+
+fn retention_element(group: &Group) -> Element {
+    let word = if group.retains { "retain" } else { "terminate" };
+    let triggers = Element::new("RetentionTriggers").text("TerminateHookAbandon", word);
+    Element::new("InstanceLifecyclePolicy").child(triggers)
 }
 
 pub(super) fn tag_element(group_name: &str, tag: &GroupTag) -> Element {
