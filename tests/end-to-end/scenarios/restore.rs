@@ -7,10 +7,10 @@ use registrar::{
     aws::clients::Clients,
     config::{Mode, Scope},
     engine::Engine,
-    workflow::Restored,
+    workflow::{Given, Restored},
 };
 use sandbox::{
-    Call,
+    Call, elbv2,
     fault::{Verdict, kth},
     wire::ApiError,
 };
@@ -43,7 +43,7 @@ fn engine(stage: &Stage, mode: Mode) -> Engine {
 /// Runs until nothing is left that time brings, as the command does.
 async fn restore(stage: &Stage) -> Restored {
     let engine = engine(stage, Mode::Enforce);
-    let mut given = BTreeSet::new();
+    let mut given = Given::default();
     for _ in 0..20 {
         let restored = engine.restore(&given).await.expect("a report");
         let Some(wait) = restored.again else { return restored };
@@ -85,7 +85,7 @@ async fn an_observer_tells_what_would_be_given_back() {
     let stage = stage().await;
     let before = stage.world(|world| world.calls.len());
     let Restored { report, again, .. } =
-        engine(&stage, Mode::Observe).restore(&BTreeSet::new()).await.expect("a report");
+        engine(&stage, Mode::Observe).restore(&Given::default()).await.expect("a report");
     let would = &report.instances[stage.id("web-1").as_str()].would_do;
     assert_eq!((would.len(), again), (3, None), "{would:?}");
     assert!(writes(&stage, before).is_empty());
@@ -106,7 +106,7 @@ async fn a_call_that_fails_loses_nothing_and_the_next_run_finishes() {
         for verdict in [Verdict::Refuse(ApiError::receiver(403, "AccessDenied", "for a moment")), Verdict::LoseAnswer] {
             let stage = stage().await;
             let fault = stage.sandbox.fault(kth(&made[number], k, verdict.clone()));
-            let run = engine(&stage, Mode::Enforce).restore(&BTreeSet::new()).await;
+            let run = engine(&stage, Mode::Enforce).restore(&Given::default()).await;
             let known = |place: &str| {
                 let all = stage.held("web-1").into_iter().chain(stage.places("web-1"));
                 all.into_iter().any(|known| known.starts_with(place.trim_end_matches("=eth0")))
@@ -128,13 +128,31 @@ async fn a_call_that_fails_loses_nothing_and_the_next_run_finishes() {
 #[tokio::test(start_paused = true)]
 async fn what_is_given_to_an_instance_that_stops_meanwhile_is_taken_back() {
     let stage = stage().await;
-    let engine = engine(&stage, Mode::Enforce);
-    let Restored { given, .. } = engine.restore(&BTreeSet::new()).await.expect("a report");
-    assert_eq!((stage.places("web-1").len(), given.len()), (3, 1));
+    let (engine, id) = (engine(&stage, Mode::Enforce), stage.id("web-1"));
+    let Restored { given, .. } = engine.restore(&Given::default()).await.expect("a report");
+    assert_eq!((stage.places("web-1").len(), given.instances().count()), (3, 1));
+    // Functions that observe leave that alone, and so must an operator who only gives back.
+    stage.instances_group("own").registered("web-1", "tg:own");
     stage.stop_and_rest("web-1").await;
-    assert_eq!(stage.places("web-1").len(), 3, "no function heard of it");
-    engine.restore(&given).await.expect("a report");
-    assert_eq!((stage.places("web-1").len(), stage.held("web-1").is_empty()), (0, false), "{}", stage.describe());
+    assert_eq!(stage.places("web-1").len(), 4, "no function heard of it");
+    let fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
+        "DeregisterTargets" => Verdict::Refuse(ApiError::sender("AccessDenied", "not today")),
+        _ => Verdict::Pass,
+    });
+    let Restored { given, again, .. } = engine.restore(&given).await.expect("a report");
+    assert!(again.is_some() && given.instances().count() == 1, "what could not be taken back is not forgotten");
+    drop(fault);
+    let Restored { given, .. } = engine.restore(&given).await.expect("a report");
+    assert_eq!(given.instances().count(), 0);
+    assert_eq!(
+        (stage.places("web-1"), stage.held("web-1").len()),
+        (vec!["tg:own:80".to_owned()], 3),
+        "{}",
+        stage.describe()
+    );
+    stage
+        .world(|world| elbv2::deregister(world, &elbv2::arn_of(world, "own").unwrap(), elbv2::Target::new(&id)))
+        .unwrap();
     stage.start_and_rest("web-1").await;
     restore(&stage).await;
     assert_eq!((stage.places("web-1").len(), stage.held("web-1").len()), (3, 0), "{}", stage.describe());

@@ -9,7 +9,6 @@ use std::{
 };
 
 use aws_config::SdkConfig;
-use protocol::id::InstanceId;
 use registrar::{
     aws::clients::Clients,
     config::{Mode, Scope},
@@ -18,7 +17,7 @@ use registrar::{
         Action, Report,
         page::{Page, Subject},
     },
-    workflow::Restored,
+    workflow::{Given, Restored},
 };
 use tokio::time::Instant;
 
@@ -36,7 +35,7 @@ pub(crate) async fn run(asked: &Restore) -> Result<ExitCode, String> {
     }
     let clients = Arc::new(Clients::that_only_read(&sdk));
     let observer = Engine::new(clients.clone(), Mode::Observe, Scope::All);
-    let planned = observer.restore(&BTreeSet::new()).await.map_err(|error| error.to_sentence())?;
+    let planned = observer.restore(&Given::default()).await.map_err(|error| error.to_sentence())?;
     about.account = clients.account().map(protocol::plain::Plain::of);
     show(&planned.report, about.facts());
     if asked.dry_run {
@@ -87,7 +86,7 @@ fn confirm(planned: &Report, about: &About) -> Result<(), String> {
 /// Runs until nothing is left that time brings, or until the operator's time is up.
 async fn act(sdk: &SdkConfig, longest: Duration) -> Result<ExitCode, String> {
     let engine = Engine::new(Clients::new(sdk).into(), Mode::Enforce, Scope::All);
-    let (begun, mut given, mut all) = (Instant::now(), BTreeSet::<InstanceId>::new(), 0);
+    let (begun, mut given, mut all) = (Instant::now(), Given::default(), 0);
     loop {
         let Restored { report, given: now_given, again, has_failed } =
             engine.restore(&given).await.map_err(|error| error.to_sentence())?;

@@ -8,6 +8,8 @@ use std::{
 use protocol::{because::Because, decide::GiveBack, id::InstanceId, observed::Reason, registration::Registration};
 use tokio::time::Instant as MonotonicTime;
 
+use super::Item;
+
 /// How far an instance has come with what it should have. The report has what failed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arrival {
@@ -33,6 +35,8 @@ pub(crate) struct GivenBack {
     pub(crate) arrivals: BTreeMap<InstanceId, Arrival>,
     /// Instances for which registrations were due, and when. They may be out by now, or may have been out all the time.
     pub(crate) due: BTreeMap<InstanceId, MonotonicTime>,
+    /// What was registered for them, or may have been.
+    pub(crate) items: Vec<Item>,
 }
 
 impl GivenBack {
@@ -46,6 +50,7 @@ impl GivenBack {
     pub(crate) fn add(&mut self, other: Self) {
         self.arrivals.extend(other.arrivals);
         self.due.extend(other.due);
+        self.items.extend(other.items);
     }
 }
 

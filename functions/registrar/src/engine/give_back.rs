@@ -114,6 +114,7 @@ impl Look<'_> {
             self.look_after_giving(&balancers, &now_given, &mut decisions).await;
             self.forget(&mut decisions).await;
             given = now_given.registered;
+            given_back.items = now_given.items;
         } else {
             self.rehearse_give_back(&decisions);
         }

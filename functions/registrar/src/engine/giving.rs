@@ -251,7 +251,7 @@ impl Look<'_> {
         let age = Age::new();
         let Some(reading) = self.read_again(&ids).await else { return BTreeSet::new() };
         let mut still_running = BTreeSet::new();
-        let mut out: Vec<(Instance, &Instance)> = Vec::new();
+        let mut out: Vec<(&Instance, &Instance)> = Vec::new();
         for (instance, _) in decisions.iter().filter(|(instance, _)| ids.contains(&instance.id)) {
             let now = reading.instances.get(&instance.id);
             if now.is_some_and(|now| is_same_run(instance, now)) {
@@ -259,7 +259,7 @@ impl Look<'_> {
                 continue;
             }
             if let Some(now) = now.filter(|now| Facts::of(now).presence().is_out()) {
-                out.push((with_what_it_had(instance, now), now));
+                out.push((*instance, now));
             }
             let why = "it was stopped while it was given back";
             self.notes.waiting(&instance.id, Because::all(why));
@@ -271,22 +271,23 @@ impl Look<'_> {
         still_running
     }
 
-    /// Takes back what was given to instances that are out by now, each with the description that says so.
+    /// Takes back what was given to instances that are out by now: each as it was then, and as it is described now.
     ///
     /// The events of the stop, or of the end, may have found nothing a moment before. After an end, no description
     /// tells the addresses any more. So what is taken back is what was given, by the targets that were registered.
     /// What is not held yet is held first, as for any other instance that is out.
-    async fn take_back(
+    pub(crate) async fn take_back(
         &mut self,
         balancers: &Balancers,
         (age, at): (Age, Timestamp),
         given: &[Item],
-        out: &[(Instance, &Instance)],
+        out: &[(&Instance, &Instance)],
     ) {
         let before = self.reading.times();
         self.reading.renew(age, at);
+        let had: Vec<Instance> = out.iter().map(|(then, now)| with_what_it_had(then, now)).collect();
         let mut decisions = Vec::new();
-        for (instance, _) in out {
+        for instance in &had {
             let own = given.iter().filter(|(id, _, _)| *id == instance.id);
             let take = own.map(|(_, registration, target)| (registration.clone(), target.clone())).collect();
             let mut decision = TakeOut::of(take);

@@ -16,7 +16,7 @@ use protocol::{decide::storm::Sweep, event::NotUnderstood};
 use crate::report::Report;
 
 pub use hooks::LifecycleSettings;
-pub use restore::Restored;
+pub use restore::{Given, Restored};
 pub use storm::Together;
 pub use sweep::{Detail, Order, Resume, Swept};
 
