@@ -46,3 +46,4 @@ pub mod tag;
 pub mod target_group;
 pub mod time;
 pub mod timing;
+pub mod turn;

@@ -327,7 +327,7 @@ async fn an_unhealthy_launch_ends_by_its_hooks_default_with_the_balancers_reason
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_launch_that_somebody_deregisters_again_and_again_ends() {
+async fn a_launch_that_another_tool_deregisters_again_and_again_ends() {
     let stage = fleet_that_declares(None, "tg:web", ActionResult::Abandon);
     let (action, arn) = (open_action(&stage).await, stage.world(|world| elbv2::arn_of(world, "web")).expect("a group"));
     let begun = stage.world(|world| world.now());
@@ -667,7 +667,7 @@ async fn a_terminate_hook_that_is_given_up_ends_as_it_says() {
         stage.rest().await;
         let retained = stage.member_states("fleet").pop().map(|(_, state)| state);
         assert_eq!(retained, (result == Abandon).then_some(LifecycleState::TerminatingRetained), "{metadata:?}");
-        // It gets no traffic, whoever looks at it.
+        // It gets no traffic.
         stage.sweep().await.expect("a sweep");
         assert_eq!(stage.members("tg:web"), Vec::<String>::new(), "{}", stage.describe());
     }

@@ -187,7 +187,7 @@ pub fn verdict(
     // A draining is waited for, even if something else has failed for too long.
     let is_draining = open.iter().any(is_of_drain);
     // A look that has just registered something does not give up either: an address was drained until now, or a person has
-    // corrected a declaration at last. No longer than that can last, since somebody else may deregister it again and again.
+    // corrected a declaration at last. No longer than that can last, since another tool may deregister it again and again.
     let has_registered = open.iter().any(|open| open.waits_for == WaitsFor::Registered);
     let limit = if has_registered { last_moment.min(limit + DRAINING_MAX) } else { limit };
     if waited >= last_moment || (waited >= limit && !is_draining) {
@@ -218,7 +218,7 @@ pub fn until_tags_show<'o>(open: impl Iterator<Item = &'o Open>) -> Duration {
 }
 
 fn give_up(hook: &Hook, open: &[&Open], waited: TimeDelta) -> Verdict {
-    // As if nobody had answered. `ABANDON` of a terminate hook keeps the instance, if its group retains it
+    // As if no function had answered. `ABANDON` of a terminate hook keeps the instance, if its group retains it
     // (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/configure-instance-retention.html>).
     let result = hook.metadata.on_timeout.unwrap_or(hook.default_result);
     let why = format!("given up after {} s: {}", waited.num_seconds(), sentences(open));
@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(verdict(4_259), Verdict::Hold(Duration::from_secs(1)));
         assert!(
             matches!(verdict(4_260), Verdict::Complete { is_given_up: true, .. }),
-            "somebody deregisters it each time"
+            "another tool deregisters it each time"
         );
     }
 

@@ -5,15 +5,13 @@
 //! all that a tag holds is in place, it is deleted, and a later look gives back the next ones. Tags of the same rank come in
 //! another order at each look, so that none waits for ever behind those that can never be given back.
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::BTreeSet;
 
 use crate::{
     held::{Held, HeldTag, REGISTRATIONS_MAX},
     registration::{Registration, count_by_balancer},
     time::Timestamp,
+    turn::Turn,
 };
 
 /// What a look gives back of all that is held and declared.
@@ -35,7 +33,8 @@ pub fn share(held: &Held, declared: &BTreeSet<Registration>, now: Timestamp) -> 
     let counts = count_by_balancer(&all);
     let rank = |tag: &HeldTag| tag.registrations.iter().map(|registration| counts[&registration.balancer]).min();
     let mut tags: Vec<&HeldTag> = held.tags.iter().collect();
-    tags.sort_by_key(|tag| (rank(tag), turn(tag, now)));
+    let turn = Turn::at(now);
+    tags.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| turn.cmp(&a.key, &b.key)));
     for tag in tags {
         let more: Vec<&Registration> = tag.registrations.iter().filter(|held| !chosen.contains(*held)).collect();
         if chosen.len() + more.len() <= REGISTRATIONS_MAX {
@@ -43,13 +42,6 @@ pub fn share(held: &Held, declared: &BTreeSet<Registration>, now: Timestamp) -> 
         }
     }
     Share { left: all.len() - chosen.len(), registrations: chosen }
-}
-
-/// Returns a number for a tag that is another one at each look.
-fn turn(tag: &HeldTag, now: Timestamp) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&tag.key, now.timestamp()).hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -87,6 +79,9 @@ mod tests {
         assert!(mine.is_subset(&registrations) && declared.is_subset(&registrations));
         assert!(registrations.len() <= REGISTRATIONS_MAX && registrations.len() > REGISTRATIONS_MAX / 2);
         assert_eq!(left, 603 - registrations.len());
+        // Theirs alone would fit, and then mine would not.
+        let theirs = on_ports("theirs", 1..=498);
+        assert!(mine.is_subset(&share(&held(&[theirs, mine.clone()]), &declared, at(0)).registrations));
     }
 
     #[test]

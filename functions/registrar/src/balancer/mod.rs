@@ -26,6 +26,7 @@ use protocol::{
     observed::{AddressTarget, Deregistration, Drain, Found, Standing, Target, Unresolved, Wanted},
     registration::Registration,
     tag::{self, Owner},
+    turn::Turn,
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -350,7 +351,9 @@ impl ScannedPart {
 /// The part of the balancers that a sweep should read.
 #[derive(Clone, Debug, Default)]
 pub struct Part {
-    /// The last target group that is done, in the order of their names; `None` at the beginning.
+    /// The order of the target groups.
+    pub turn: Turn,
+    /// The last target group that is done; `None` at the beginning.
     pub after: Option<TargetGroupId>,
     /// When to stop reading; `None` if there is no limit. At least one chunk is read in any case, so that the parts
     /// come to an end.

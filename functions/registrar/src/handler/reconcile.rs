@@ -289,6 +289,7 @@ fn refuse(why: String) -> NotUnderstood {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workflow::Place;
 
     #[test]
     fn only_a_scheduled_event_or_an_empty_one_starts_a_sweep() {
@@ -319,9 +320,13 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_sweep_is_read_as_it_was_sent() {
-        let payload = json!({ "report": "all", "after": "tg:web/0123456789abcdef", "part": 2, "answer": "summary" });
+        let payload =
+            json!({ "report": "all", "after": "tg:web/0123456789abcdef, order 17", "part": 2, "answer": "summary" });
         let read = Payload::of(&payload).expect("an order");
         assert_eq!(serde_json::to_value(&read).expect("JSON"), payload);
-        assert!(matches!(read.order(None), Ok(Order { resume: Some(Resume::Balancers(Some(_))), .. })));
+        assert!(matches!(
+            read.order(None),
+            Ok(Order { resume: Some(Resume { after: Place::Balancers(Some(_)), .. }), .. })
+        ));
     }
 }

@@ -18,7 +18,7 @@ use crate::report::Report;
 pub use hooks::LifecycleSettings;
 pub use restore::{Given, Restored};
 pub use storm::Together;
-pub use sweep::{Detail, Order, Resume, Swept};
+pub use sweep::{Detail, Order, Place, Resume, Swept};
 
 /// What became of a batch.
 #[derive(Debug)]

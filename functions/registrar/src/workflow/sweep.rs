@@ -1,8 +1,8 @@
 //! The sweep: everything that no event told, in parts that fit into an invocation's time.
 //!
-//! It begins with the running instances that hold or declare something, in the order of their ids. Then it reads the
-//! balancers, in the order of their names, for registrations of instances that are out, and for orphans. The two are
-//! apart for two reasons. A tag may be deleted only after all of its registrations were looked at together. And an
+//! It begins with the running instances that hold or declare something. Then it reads the balancers, for registrations of
+//! instances that are out, and for orphans. Each sweep takes them in another order: a stranger may have so many that no sweep
+//! gets to its end. The two are apart for two reasons. A tag may be deleted only after all of its registrations were looked at together. And an
 //! instance that is out gets one tag for all that is deregistered from it at once. Each group is read once: what was
 //! read for one half serves the other.
 //!
@@ -32,6 +32,7 @@ use protocol::{
     presence::{Facts, Hooks, Membership},
     registration::Registration,
     timing::{AT_ONCE, SHOWS_WITHIN, SWEEP_RESERVE},
+    turn::Turn,
 };
 use tokio::time::Instant as MonotonicTime;
 
@@ -47,8 +48,11 @@ use crate::{
 /// Too small: instances of one service share fewer calls. Too large: a boundary comes too late.
 pub(super) const INSTANCES_A_LOOK: usize = 100;
 
-/// How [`Resume::Balancers`] is written if no group is done yet.
+/// How [`Place::Balancers`] is written if no group is done yet.
 const BALANCERS: &str = "balancers";
+
+/// What stands before the number of the order.
+const TURN: &str = ", order ";
 
 /// What a sweep should do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,14 +93,29 @@ pub struct Swept {
 
 /// Where a sweep goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// At the instances after this one, in the order of their ids; then come the balancers.
+pub struct Resume {
+    /// The order of its instances and of its target groups.
+    pub turn: Turn,
+    /// What is done.
+    pub after: Place,
+}
+
+/// How far a sweep has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// To this instance. After the instances come the balancers.
     Instances(InstanceId),
-    /// At the target groups after this one, in the order of their names; `None`: at the first balancer.
+    /// To this target group; `None`: to the first balancer.
     Balancers(Option<TargetGroupId>),
 }
 
 impl Order {
+    /// Returns the order of this sweep, which its first part draws, and how far it has come.
+    fn begin(&self) -> (Turn, Option<&Place>) {
+        let drawn = || Turn::of(fastrand::u32(..));
+        self.resume.as_ref().map_or_else(|| (drawn(), None), |resume| (resume.turn, Some(&resume.after)))
+    }
+
     pub(super) fn is_time_up(&self) -> bool {
         self.until().is_some_and(|until| MonotonicTime::now() >= until)
     }
@@ -138,16 +157,26 @@ impl Engine {
             Err(error) => look.notes.sweep_call_failed(None, &error),
         }
         look.read_scope(described.instances.values()).await;
-        let is_left = |instance: &&Instance| !look.is_done_with(instance, order);
+        let (turn, after) = order.begin();
+        let is_left = |instance: &&Instance| !look.is_done_with(instance, order, turn, after);
         let instances: Vec<&Instance> = described.instances.values().filter(is_left).collect();
         instances.iter().for_each(|instance| look.notes.journal.seen(instance));
         let (out, running) = look.sort_by_state(&instances);
         let mut so_far = SoFar::default();
-        let mut resume = look.sweep_running(&running, order, &mut so_far).boxed().await;
-        if resume.is_none() {
+        let mut done = match after {
+            Some(Place::Balancers(_)) => None,
+            _ => look.sweep_running(&running, order, turn, &mut so_far).boxed().await,
+        };
+        if done.is_none() {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
-            resume = look.sweep_balancers(&seen, &out, &balancers, order, &mut so_far).boxed().await;
+            let read = match after {
+                Some(Place::Balancers(read)) => read.clone(),
+                _ => None,
+            };
+            let part = Part { turn, after: read, until: order.until() };
+            done = look.sweep_balancers(&seen, &out, &balancers, order, &part, &mut so_far).boxed().await;
         }
+        let resume = done.map(|after| Resume { turn, after });
         if let Some(resume) = &resume {
             let why = "the time of this invocation is up; what comes after this is left";
             look.notes.journal.left(Because::of(resume, why));
@@ -253,27 +282,27 @@ impl Look<'_> {
 
     /// Returns whether an earlier part of the sweep has converged an instance. Instances that are out are part of what
     /// balancers are read for.
-    fn is_done_with(&self, instance: &Instance, order: &Order) -> bool {
+    fn is_done_with(&self, instance: &Instance, order: &Order, turn: Turn, after: Option<&Place>) -> bool {
         if self.presence(instance).is_out() || order.detail == Detail::All {
             return false;
         }
-        match &order.resume {
+        match after {
             None => false,
-            Some(Resume::Instances(after)) => instance.id <= *after,
-            Some(Resume::Balancers(_)) => true,
+            Some(Place::Instances(after)) => turn.cmp(&instance.id, after).is_le(),
+            Some(Place::Balancers(_)) => true,
         }
     }
 
     /// Converges running instances, a chunk at a time. Returns where to go on, if the time is up.
-    async fn sweep_running(&mut self, running: &[&Instance], order: &Order, so_far: &mut SoFar) -> Option<Resume> {
-        let after = match &order.resume {
-            None => None,
-            Some(Resume::Instances(after)) => Some(after),
-            Some(Resume::Balancers(_)) => return None,
-        };
-        // In the order of their ids, as a reading has them.
-        let is_left = |instance: &Instance| after.is_none_or(|after| instance.id > *after) && is_wanting(instance);
-        let wanting: Vec<&Instance> = running.iter().copied().filter(|instance| is_left(instance)).collect();
+    async fn sweep_running(
+        &mut self,
+        running: &[&Instance],
+        order: &Order,
+        turn: Turn,
+        so_far: &mut SoFar,
+    ) -> Option<Place> {
+        let mut wanting: Vec<&Instance> = running.iter().copied().filter(|instance| is_wanting(instance)).collect();
+        wanting.sort_by(|a, b| turn.cmp(&a.id, &b.id));
         let mut chunks = wanting.chunks(INSTANCES_A_LOOK).peekable();
         while let Some(chunk) = chunks.next() {
             let current = self.still_running(chunk).await;
@@ -281,7 +310,7 @@ impl Look<'_> {
             if order.is_time_up() {
                 let is_last = chunks.peek().is_none();
                 let last = chunk.last().filter(|_| !is_last);
-                return Some(last.map_or(Resume::Balancers(None), |last| Resume::Instances(last.id.clone())));
+                return Some(last.map_or(Place::Balancers(None), |last| Place::Instances(last.id.clone())));
             }
         }
         None
@@ -323,14 +352,10 @@ impl Look<'_> {
         out: &[&Instance],
         balancers: &Balancers,
         order: &Order,
+        part: &Part,
         so_far: &mut SoFar,
-    ) -> Option<Resume> {
-        let after = match &order.resume {
-            Some(Resume::Balancers(after)) => after.clone(),
-            _ => None,
-        };
-        let part = Part { after, until: order.until() };
-        let ScannedPart { scan, addresses, stopped_after, .. } = balancers.scan_part(seen, &part).await;
+    ) -> Option<Place> {
+        let ScannedPart { scan, addresses, stopped_after, .. } = balancers.scan_part(seen, part).await;
         so_far.balancers_read += scan.read;
         let found = self.found_by(scan, seen).await;
         let taken_out = self.take(balancers, &found, out).await;
@@ -342,7 +367,7 @@ impl Look<'_> {
             self.tell_of_others(balancers, &found, seen).await;
         }
         self.report_orphans(&addresses, order).await;
-        stopped_after.map(|group| Resume::Balancers(Some(group)))
+        stopped_after.map(|group| Place::Balancers(Some(group)))
     }
 
     /// Adds to the report how healthy the registrations of running instances are, and which balancers have another
@@ -384,11 +409,12 @@ impl Look<'_> {
 
 impl fmt::Display for Resume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Instances(after) => after.fmt(f),
-            Self::Balancers(None) => f.write_str(BALANCERS),
-            Self::Balancers(Some(after)) => write!(f, "tg:{after}"),
-        }
+        match &self.after {
+            Place::Instances(after) => after.fmt(f),
+            Place::Balancers(None) => f.write_str(BALANCERS),
+            Place::Balancers(Some(after)) => write!(f, "tg:{after}"),
+        }?;
+        write!(f, "{TURN}{}", self.turn)
     }
 }
 
@@ -396,16 +422,21 @@ impl FromStr for Resume {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == BALANCERS {
-            return Ok(Self::Balancers(None));
-        }
-        let wrong = || format!("`{text}` is neither an instance's id, nor `{BALANCERS}`, nor `tg:NAME/ID`");
-        match text.strip_prefix("tg:") {
-            Some(group) => group.parse().map(|group| Self::Balancers(Some(group))).map_err(|_| wrong()),
+        let wrong = || {
+            format!(
+                "`{text}` is neither an instance's id, nor `{BALANCERS}`, nor `tg:NAME/ID`, each with the number of its order, \
+                 such as `{BALANCERS}{TURN}17`"
+            )
+        };
+        let (place, turn) = text.split_once(TURN).ok_or_else(wrong)?;
+        let after = match place.strip_prefix("tg:") {
+            _ if place == BALANCERS => Place::Balancers(None),
+            Some(group) => Place::Balancers(Some(group.parse().map_err(|_| wrong())?)),
             None => {
-                Some(InstanceId::from(text)).filter(InstanceId::is_well_formed).map(Self::Instances).ok_or_else(wrong)
+                Place::Instances(Some(InstanceId::from(place)).filter(InstanceId::is_well_formed).ok_or_else(wrong)?)
             }
-        }
+        };
+        Ok(Self { turn: turn.parse().map_err(|_| wrong())?, after })
     }
 }
 
@@ -415,10 +446,19 @@ mod tests {
 
     #[test]
     fn where_a_sweep_goes_on_is_read_as_it_was_written() {
-        for text in ["i-0123456789abcdef0", "balancers", "tg:web/0123456789abcdef"] {
+        for text in ["i-0123456789abcdef0, order 17", "balancers, order 0", "tg:web/0123456789abcdef, order 4294967295"]
+        {
             assert_eq!(text.parse::<Resume>().map(|resume| resume.to_string()), Ok(text.to_owned()));
         }
-        for text in ["", "i-1", "tg:", "tg:web", "clb:shop"] {
+        for text in [
+            "",
+            "i-1, order 1",
+            "tg:, order 1",
+            "tg:web, order 1",
+            "clb:shop, order 1",
+            "balancers",
+            "balancers, order -1",
+        ] {
             assert!(text.parse::<Resume>().is_err_and(|why| why.contains(text)), "{text}");
         }
     }

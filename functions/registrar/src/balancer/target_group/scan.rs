@@ -58,11 +58,12 @@ impl TargetGroups {
             Ok(groups) => groups,
             Err(error) => return Scan { failures: vec![error], ..Scan::default() }.into(),
         };
-        let is_left = |group: &TargetGroup| part.after.as_ref().is_none_or(|after| group.id > *after);
+        let is_left =
+            |group: &TargetGroup| part.after.as_ref().is_none_or(|after| part.turn.cmp(&group.id, after).is_gt());
         let may_matter =
             |group: &TargetGroup| matches!(group.target_type, TargetType::Ip(_)) || can_have_one_of(group, instances);
         groups.retain(|group| is_left(group) && may_matter(group));
-        groups.sort_by(|a, b| a.id.cmp(&b.id));
+        groups.sort_by(|a, b| part.turn.cmp(&a.id, &b.id));
         let mut whole = ScannedPart::default();
         for chunk in groups.chunks(GROUPS_A_LOOK) {
             let is_late = part.until.is_some_and(|until| MonotonicTime::now() >= until);
