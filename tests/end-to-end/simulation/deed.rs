@@ -24,6 +24,12 @@ use super::{
     view::{self, Entry, Owned},
 };
 
+/// Instances of which a stranger makes up that they stop.
+const MADE_UP_INSTANCES: usize = 12;
+
+/// Events that a stranger makes up at once: besides those, four of a real instance.
+pub const MADE_UP_EVENTS: usize = MADE_UP_INSTANCES + 4;
+
 /// Does a deed. A deed that AWS refuses is not done, as a person would see.
 pub fn perform(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut Reference) {
     // It was refused, or is about something that is gone: then nothing has changed.
@@ -185,7 +191,7 @@ fn attempt(world: &mut World, deed: &Deed, ledger: &mut Ledger, reference: &mut 
         Deed::MakeUpEvents(name) => {
             let id = id_of(world, name)?;
             let now = world.now();
-            let made_up = (0..12).map(|n| (format!("i-{n:017x}"), "stopping", now));
+            let made_up = (0..MADE_UP_INSTANCES).map(|n| (format!("i-{n:017x}"), "stopping", now));
             let ahead = now + TimeDelta::days(365 * 73);
             let of_it = [("running", now), ("stopped", now), ("terminated", ahead), ("stopping", ahead)];
             let all: Vec<_> = made_up.chain(of_it.map(|(state, at)| (id.clone(), state, at))).collect();

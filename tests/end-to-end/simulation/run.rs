@@ -303,9 +303,11 @@ impl<'p> Run<'p> {
 
     fn cost(&self) -> Cost {
         let struck = self.struck.all();
+        let made_up = self.plan.steps.iter().filter(|step| matches!(step.deed, Deed::MakeUpEvents(_))).count();
         self.stage.world(|world| Cost {
             calls: world.calls.len(),
             events: world.events.log.len()
+                + made_up * deed::MADE_UP_EVENTS
                 + ["event twice", "order twice"].iter().filter_map(|kind| struck.get(kind)).sum::<usize>(),
             sweeps: world.lambda.log.iter().filter(|ended| ended.function == RECONCILE).count(),
             waited: waited(world),

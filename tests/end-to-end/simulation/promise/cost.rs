@@ -16,7 +16,7 @@ use crate::simulation::ledger::ACTS_LATE;
 pub struct Cost {
     /// Calls of the functions, each attempt.
     pub calls: usize,
-    /// Events that were put on the bus, and deliveries beyond one of each.
+    /// Events that were put on the bus or made up, and deliveries beyond one of each.
     pub events: usize,
     /// Sweeps.
     pub sweeps: usize,
