@@ -14,6 +14,7 @@ use sandbox::{
     elbv2::{self, Health, Standing, TargetGroupSpec},
     events::Delivery,
     fault::kth,
+    sqs,
     wire::ApiError,
 };
 use serde_json::{Value, json};
@@ -671,6 +672,24 @@ async fn a_terminate_hook_that_is_given_up_ends_as_it_says() {
         stage.sweep().await.expect("a sweep");
         assert_eq!(stage.members("tg:web"), Vec::<String>::new(), "{}", stage.describe());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_is_over_is_not_looked_at_every_few_seconds() {
+    let stage = running_fleet(1).await;
+    let action = stage.ended_actions().remove(0).action;
+    stage.instance("web-1").registered("web-1", "tg:web").deliver_only(&[]).stop_and_rest("web-1").await;
+    let _fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
+        "DeregisterTargets" => Verdict::Refuse(ApiError::sender("AccessDenied", "not today")),
+        _ => Verdict::Pass,
+    });
+    // A person makes up that the stopped instance is launching.
+    let event = event_of(&Action { instance_id: stage.id("web-1"), ..action });
+    let draft = sqs::Draft { body: event.to_string(), ..sqs::Draft::default() };
+    stage.world(|world| sqs::send(world, LIFECYCLE_QUEUE, draft)).expect("sent");
+    stage.sandbox.advance(Duration::from_secs(3_600)).await;
+    let looks = stage.world(|world| world.lambda.log.iter().filter(|ended| ended.function == LIFECYCLE).count());
+    assert!((20..=100).contains(&looks), "{looks} looks within an hour");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use end_to_end::{Setting, Stage, places, same_moment, state_change};
 use sandbox::{
     Timestamp, World,
     auto_scaling::{Action, GroupSpec, HookSpec, LifecycleState},
-    deployment::{LIFECYCLE, QUEUE},
+    deployment::{LIFECYCLE, QUEUE, RECONCILE},
     ec2::{self, Ipv4Wish, Launch, NewInterface},
     elb, elbv2,
     options::{ManagedResources, Options},
@@ -506,6 +506,67 @@ async fn three_hundred_registrations_of_one_instance_delay_no_other() {
     assert!(out <= 20 && back <= 40, "out after {out} s, back after {back} s");
     stage.rest().await;
     assert_eq!((stage.places("crowded").len(), stage.held("crowded").len()), (300, 0), "{}", stage.describe());
+}
+
+/// Lets five instances of a stranger, with 400 registrations each, do something one after the other, and then one's own. Returns after how many
+/// seconds its place is as it should be.
+async fn seconds_behind_strangers(stage: &Stage, act: impl Fn(&str), is_done: impl Fn(&World) -> bool) -> i64 {
+    for number in 0..5 {
+        act(&format!("theirs-{number}"));
+        stage.sandbox.advance(Duration::from_secs(6)).await;
+    }
+    let begun = stage.world(|world| world.now());
+    act("web-1");
+    stage.until("as it should be", is_done).await;
+    stage.world(|world| world.now() - begun).num_seconds()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strangers_two_thousand_registrations_delay_no_stop_and_no_start() {
+    let stage = Stage::with(same_moment(), &[]);
+    let groups = many_groups(&stage, 400);
+    for number in 0..5 {
+        let name = format!("theirs-{number}");
+        stage.instance(&name);
+        groups.iter().for_each(|group| _ = stage.registered(&name, &format!("tg:{group}")));
+    }
+    stage.instances_group("web").instance("web-1").registered("web-1", "tg:web");
+    let id = stage.id("web-1");
+    let out =
+        seconds_behind_strangers(&stage, |name| _ = stage.stop(name), |world| places(world, &id).is_empty()).await;
+    stage.rest().await;
+    let are_all_out = (0..5).all(|number| stage.places(&format!("theirs-{number}")).is_empty());
+    let back =
+        seconds_behind_strangers(&stage, |name| _ = stage.start(name), |world| !places(world, &id).is_empty()).await;
+    stage.rest().await;
+    let are_all_back = (0..5).all(|number| stage.places(&format!("theirs-{number}")).len() == 400);
+    assert!(out <= 30 && back <= 60, "out after {out} s, back after {back} s");
+    assert!(are_all_out && are_all_back, "{}", stage.describe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_of_two_message_groups_do_not_wait_for_each_other() {
+    let stage = Stage::with(same_moment(), &[]);
+    let groups = many_groups(&stage, 200);
+    stage.deliver_only(&[]).instance("theirs").instances_group("web").instance("web-1").registered("web-1", "tg:web");
+    groups.iter().for_each(|group| _ = stage.registered("theirs", &format!("tg:{group}")));
+    stage.stop("theirs").stop("web-1").rest().await;
+    let record = |name: &str, group: &str| {
+        let body = json!({ "look_at": [{ "instance": stage.id(name) }] }).to_string();
+        json!({
+            "messageId": name, "receiptHandle": name, "eventSource": "aws:sqs", "body": body,
+            "attributes": { "ApproximateReceiveCount": "1", "MessageGroupId": group },
+        })
+    };
+    let (begun, id) = (stage.world(|world| world.now()), stage.id("web-1"));
+    let records = json!({ "Records": [record("theirs", "many"), record("web-1", "named")] });
+    let out = async {
+        stage.until("out", |world| places(world, &id).is_empty()).await;
+        stage.world(|world| world.now() - begun).num_seconds()
+    };
+    let (answer, out) = tokio::join!(stage.sandbox.invoke(RECONCILE, records), out);
+    assert!(out < 20, "{out} s, and {answer:?}");
+    assert_eq!(stage.places("theirs").len(), 0, "{answer:?}");
 }
 
 /// A batch with the events of a group that has much to register, and of an innocent one with one address.

@@ -8,7 +8,7 @@ use std::{
 use end_to_end::{Setting, Stage};
 use sandbox::{
     Verdict, World,
-    auto_scaling::{GroupSpec, HookSpec},
+    auto_scaling::{ActionResult, Ending, GroupSpec, HookSpec},
     ec2::{self, Ipv4Wish, Launch, NewInterface, Prefix},
     elbv2::{self, TargetGroupSpec},
     fault::kth,
@@ -156,6 +156,22 @@ async fn an_equal_address_of_the_groups_own_network_is_another_hosts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_launch_is_not_continued_for_another_hosts_equal_address() {
+    let stage = Stage::new();
+    let (_, twin) = other_network(&stage, "10.0.0.0/24");
+    stage.addresses_group("edge").instance("near-1").registered("near-1", "tg:edge:443=eth0");
+    let hook = HookSpec::launching("elb-registrar-in").heartbeat(120).metadata(r#"{"register": ["tg:edge:443=eth0"]}"#);
+    stage.fleet(GroupSpec::new("fleet", &twin).hook(hook).desired(1));
+    stage.until("its end", |world| !world.auto_scaling.ended_actions.is_empty()).await;
+    let ended = stage.ended_actions().remove(0);
+    let address = stage.world(|world| {
+        world.ec2.instance(&ended.action.instance_id).and_then(ec2::Instance::primary_ipv4).map(|ip| ip.to_string())
+    });
+    assert_eq!(stage.members("tg:edge"), [format!("{}:443", address.unwrap_or_default())], "the addresses are equal");
+    assert_eq!(ended.ending, Ending::Completed(ActionResult::Abandon), "{:?}", stage.answers().last());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_interface_in_the_groups_network_is_near_wherever_its_instance_is() {
     let stage = Stage::new();
     let (vpc, elsewhere) = other_network(&stage, "10.9.0.0/24");
@@ -275,6 +291,19 @@ async fn a_floating_address_is_followed_though_a_scan_takes_long() {
     stage.forget_calls();
     stage.sandbox.advance(Duration::from_secs(3_600)).await;
     assert_eq!(stage.count("DescribeTargetHealth"), 0, "no event comes again and again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_drains_for_an_hour_costs_few_scans() {
+    let stage = pair();
+    stage.drains("vip", 3_600);
+    for n in 0..30 {
+        stage.addresses_group(&format!("other-{n:03}"));
+    }
+    fail_over(&stage).await;
+    assert_eq!(stage.members("tg:vip"), ["10.0.0.99:443"], "{:?}", stage.answers().last());
+    let scans = stage.count("DescribeTargetHealth") / 31;
+    assert!(scans <= 10, "{scans} scans of all groups");
 }
 
 #[tokio::test(start_paused = true)]

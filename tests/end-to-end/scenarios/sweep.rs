@@ -303,6 +303,19 @@ async fn instances_that_hold_something_are_visited_in_parts_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sweep_that_reports_all_gets_past_its_first_instances() {
+    let stage = Stage::new();
+    stage.deliver_only(&[]).time_limit(RECONCILE, Duration::from_secs(120)).classic("shop");
+    for number in 0..230 {
+        let name = format!("web-{number}");
+        stage.instance(&name).tagged(&name, "elb-registrar:register", "clb:shop");
+    }
+    stage.sweep_with(json!({ "report": "all" })).await.expect("a report");
+    until_done(&stage).await;
+    assert_eq!((stage.members("clb:shop").len(), parts(&stage).len()), (230, 4), "{:?}", parts(&stage));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_no_sweep_gets_to_is_another_part_each_time() {
     let stage = vast(1_200).await;
     for number in 0..12 {

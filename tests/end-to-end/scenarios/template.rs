@@ -92,11 +92,18 @@ async fn tour(stage: &Stage, function: &str) -> Result<(), String> {
     }
     let dead_letters = match function {
         RECONCILE => {
-            // One message that no function understands, and one that is older than EC2's answer.
+            // One message that no function understands, one that is older than EC2's answer, and one of an instance with many registrations.
             let (id, now) = (stage.id("web-1"), stage.world(|world| world.now()));
             let stopped = json!({ "instance": id, "state": "stopped", "time": now });
             send_order(stage, "not JSON");
             send_order(stage, &json!({ "look_at": [stopped] }).to_string());
+            let arn = stage.world(|world| elbv2::arn_of(world, "web")).expect("a group");
+            let group = arn.split(":targetgroup/").nth(1).expect("an ARN").to_owned();
+            let key = format!("elb-registrar:held.{}.0000beef", now.format("%Y-%m-%dT%H:%M:%SZ"));
+            stage.tagged("far-1", &key, &format!("tg:{group}:8000-8029 tg:{group}:8030-8059"));
+            // EC2 may show a tag that late.
+            stage.sandbox.advance(Duration::from_secs(20)).await;
+            send_order(stage, &json!({ "look_at": [{ "instance": stage.id("far-1") }] }).to_string());
             let are_served = |stage: &Stage| [ORDERS, QUEUE].iter().all(|queue| count(stage, queue) == 0);
             let is_told = |stage: &Stage| count(stage, DEAD_LETTERS) == 1 && are_served(stage);
             until(stage, function, "ordered", is_told).await?;

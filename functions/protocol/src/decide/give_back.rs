@@ -247,7 +247,7 @@ fn forgettable(held: Held, decision: &GiveBack) -> Forgettable {
 
 /// Returns how long an address will still be drained: until its delay after it was held has passed, if both are known.
 /// If only the delay is known, the next look comes after a part of it.
-fn drained(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Drained {
+pub fn drained(held: &Held, registration: &Registration, delay: Option<Duration>, now: Timestamp) -> Drained {
     let taken_at = held.taken_at(registration, now);
     let end = taken_at.zip(delay).map(|(taken, delay)| taken + delay);
     // The deregistration came shortly after the holding. So if the end seems to be in the past, it is near.

@@ -234,15 +234,24 @@ fn sentences(open: &[&Open]) -> String {
 ///
 /// So an hour costs some dozens of looks. What is ready is noticed after a sixth of its time more, or after 90 s more.
 fn next_look(open: &[&Open], waited: TimeDelta) -> Duration {
-    let waited = waited.to_std().unwrap_or_default();
-    let cadence = (waited / 6).clamp(LOOK_MIN, LOOK_MAX.max((waited / 40).min(LONG_LOOK_MAX)));
+    let cadence = cadence(waited);
     let end = |open: &&Open| match open.waits_for {
         WaitsFor::Draining(Some(left)) => Some((left + DRAINED_SLACK).max(LOOK_MIN).min(LONG_LOOK_MAX)),
-        WaitsFor::Draining(None) | WaitsFor::FirstChecks | WaitsFor::Anything => Some(cadence),
-        WaitsFor::Registered => Some(LOOK_MIN),
+        WaitsFor::Draining(None) | WaitsFor::FirstChecks | WaitsFor::Anything | WaitsFor::Registered => Some(cadence),
         WaitsFor::Tag(_) | WaitsFor::Nothing => None,
     };
     open.iter().filter_map(end).min().unwrap_or(LOOK_MIN).max(until_tags_show(open.iter().copied()))
+}
+
+/// Returns how soon to look at an action again that has waited so long, if nothing is known of the end.
+fn cadence(waited: TimeDelta) -> Duration {
+    let waited = waited.to_std().unwrap_or_default();
+    (waited / 6).clamp(LOOK_MIN, LOOK_MAX.max((waited / 40).min(LONG_LOOK_MAX)))
+}
+
+/// Returns how soon to look again at the instance of an action that is over, if the work on the instance has failed.
+pub fn look_again_after_the_end(action: &LifecycleAction, now: Timestamp) -> Duration {
+    cadence((now - action.told_at).max(TimeDelta::zero()))
 }
 
 fn delta(duration: Duration) -> TimeDelta {
@@ -438,7 +447,7 @@ mod tests {
     fn a_look_that_registers_something_waits_for_the_longest_draining_more() {
         let registered = Open { waits_for: WaitsFor::Registered, ..unhealthy() };
         let verdict = |second| verdict(&launch(), &HOOK, std::slice::from_ref(&registered), None, at(second));
-        assert_eq!(verdict(700), Verdict::Hold(LOOK_MIN));
+        assert_eq!(verdict(700), Verdict::Hold(LOOK_MAX));
         assert_eq!(verdict(4_259), Verdict::Hold(Duration::from_secs(1)));
         assert!(
             matches!(verdict(4_260), Verdict::Complete { is_given_up: true, .. }),

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::{balancer::BalancerId, id::AutoScalingGroupName, observed::Reason, registration::Registration};
 
-pub use give_back::{Drained, GiveBack, give_back, is_surely_absent};
+pub use give_back::{Drained, GiveBack, drained, give_back, is_surely_absent};
 pub use ownership::{
     controller_of, controller_of_wanted, doubt, heir, is_doubtful, is_heir, lost_addresses, may_be_followed,
 };

@@ -1,7 +1,7 @@
 //! Storms: many instances that stop, end or start together, on which one sweep works.
 //!
 //! Each storm is a message group of the queue of orders. One invocation at a time serves it: it scans once for all, and calls each balancer once.
-//! Single stops of a large account are one more group.
+//! Single stops of a large account are one more group, and so are instances with many registrations.
 
 use crate::{
     event::Notice,
@@ -68,12 +68,14 @@ pub enum Sweep {
     Storm(Storm),
     /// Instances that stop one by one, where each scan takes long. The sweep works on those that its orders name. No storm holds them up.
     Named,
+    /// Instances with so many registrations that the work on one takes long. The sweep works on those that its orders name, and holds up no other.
+    Many,
 }
 
 impl Sweep {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Storm(Storm::Stop), Self::Storm(Storm::Termination), Self::Storm(Storm::Start), Self::Named];
+    pub const ALL: [Self; 5] =
+        [Self::Storm(Storm::Stop), Self::Storm(Storm::Termination), Self::Storm(Storm::Start), Self::Named, Self::Many];
 
     /// Returns its message group in the queue of orders. One invocation at a time serves a message group.
     pub fn message_group(self) -> &'static str {
@@ -82,7 +84,18 @@ impl Sweep {
             Self::Storm(Storm::Termination) => "termination",
             Self::Storm(Storm::Start) => "start",
             Self::Named => "named",
+            Self::Many => "many",
         }
+    }
+
+    /// Returns the sweep whose orders are in a message group.
+    pub fn of_message_group(group: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sweep| sweep.message_group() == group)
+    }
+
+    /// Returns whether it looks for more instances than its orders name.
+    pub fn is_of_storm(self) -> bool {
+        matches!(self, Self::Storm(_))
     }
 }
 

@@ -4,7 +4,10 @@ use std::{convert::Infallible, time::Duration};
 
 use aws_sdk_sqs::{
     Client,
-    types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry},
+    types::{
+        ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
+        SendMessageBatchRequestEntry,
+    },
 };
 
 use futures::{FutureExt, StreamExt, stream};
@@ -115,6 +118,23 @@ impl Queue {
                 tracing::warn!(code = failed.code(), why = %Plain::of(why), "could not park a message");
             }),
             Err(error) => tracing::warn!(why = error.to_sentence(), "could not park messages"),
+        }
+    }
+
+    /// Deletes messages that are done, so that SQS hands over the next ones of their groups before the invocation ends. Lambda deletes
+    /// them again, which is no error. If this fails, they are deleted then.
+    pub async fn delete(&self, receipt_handles: &[String]) {
+        let Some(url) = &self.url else { return };
+        for batch in receipt_handles.chunks(BATCH_MAX) {
+            let entry = |(index, receipt_handle): (usize, &String)| {
+                DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(receipt_handle).build()
+            };
+            // The builder fails only without the two fields that are always set.
+            let Ok(entries) = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>() else { return };
+            let call = self.client.delete_message_batch().queue_url(url).set_entries(Some(entries));
+            if let Err(error) = once("sqs:DeleteMessage", call.send()).await {
+                tracing::warn!(why = error.to_sentence(), "could not delete messages that are done");
+            }
         }
     }
 

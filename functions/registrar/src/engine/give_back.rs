@@ -33,15 +33,22 @@ pub(super) const MANY_REGISTRATIONS: usize = 50;
 impl Look<'_> {
     /// Registers what running instances should have, and deletes tags whose registrations are settled.
     ///
-    /// Instances with many registrations come last, so that they hold up no other.
+    /// Instances with many registrations come last or are left to a sweep of their own, so that they hold up no other.
     pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> GivenBack {
         let (many, few): (Vec<&Instance>, Vec<&Instance>) =
-            instances.iter().copied().partition(|instance| self.count_named(instance) > MANY_REGISTRATIONS);
+            instances.iter().copied().partition(|instance| self.has_many(instance));
         let mut given_back = self.give_back_together(&few).await;
-        if !many.is_empty() {
-            given_back.add(self.give_back_together(&many).await);
+        match self.asked.leaves_many {
+            true => many.iter().for_each(|instance| self.notes.leave_many(&instance.id, self.count_named(instance))),
+            false if many.is_empty() => {}
+            false => given_back.add(self.give_back_together(&many).await),
         }
         given_back
+    }
+
+    /// Returns whether an instance is named at many balancers, or at many ports, so that giving back takes several seconds.
+    pub(crate) fn has_many(&self, instance: &Instance) -> bool {
+        self.count_named(instance) > MANY_REGISTRATIONS
     }
 
     async fn give_back_together(&mut self, instances: &[&Instance]) -> GivenBack {

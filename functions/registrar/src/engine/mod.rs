@@ -194,6 +194,8 @@ pub(crate) struct Asked {
     pub(crate) is_sweep: bool,
     /// Whether a sweep tells of everything, also of what is in order.
     pub(crate) tells_all: bool,
+    /// Whether instances with many registrations are left to a sweep of their own.
+    pub(crate) leaves_many: bool,
     /// Whether only what is held is registered, and not what is declared besides.
     pub(crate) only_held: bool,
     /// Instances for which a terminate hook asks that they be deregistered.

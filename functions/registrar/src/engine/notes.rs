@@ -30,12 +30,14 @@ pub(crate) struct Left {
     pub(crate) waiting: Vec<Because>,
     /// What failed.
     pub(crate) failed: Vec<Because>,
+    /// Whether the instance has so many registrations that a sweep of its own has to work on it.
+    pub(crate) is_of_many: bool,
 }
 
 impl Left {
     /// Returns whether nothing is left to do.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.wait.is_none() && self.waiting.is_empty() && self.failed.is_empty()
+        self.wait.is_none() && self.waiting.is_empty() && self.failed.is_empty() && !self.is_of_many
     }
 }
 
@@ -76,6 +78,13 @@ impl Notes {
     pub(crate) fn waiting(&mut self, id: &InstanceId, because: Because) {
         self.left(id).waiting.push(because.clone());
         self.journal.waiting(id, because);
+    }
+
+    /// Notes that a sweep of its own has to work on an instance, because it has so many registrations.
+    pub(crate) fn leave_many(&mut self, id: &InstanceId, count: usize) {
+        self.left(id).is_of_many = true;
+        let why = format!("it has {count} registrations: a sweep works on it that holds up no other instance");
+        self.journal.waiting(id, Because::all(why));
     }
 
     /// Notes that the instance has to be looked at again.

@@ -1,7 +1,10 @@
 //! Whose some targets are: asked of EC2 before anything is deregistered, and before anything is registered
 //! ([`protocol::decide::doubt`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use protocol::{
     address::Address,
@@ -13,7 +16,6 @@ use protocol::{
     instance::Instance,
     observed::{Found, Lasting, Reason, Standing, Target},
     registration::{Registration, ZONE_ALL},
-    timing::DRAINING_RETRY,
 };
 
 use super::{Item, Look, give_back::look};
@@ -169,7 +171,7 @@ impl Look<'_> {
             for (registration, standing) in &standings[&heir.id] {
                 match (standing, attached.reason_if_declared(registration)) {
                     (Standing::Absent(target), None) => decision.register.push((registration.clone(), target.clone())),
-                    (Standing::Draining { .. }, None) => self.wait_for_heir(&away, registration),
+                    (Standing::Draining { delay }, None) => self.wait_for_heir(&away, registration, *delay),
                     _ => {}
                 }
             }
@@ -187,11 +189,17 @@ impl Look<'_> {
 
     /// Notes that an address still drains which another instance has by now. The event of the one that held it comes
     /// again.
-    fn wait_for_heir(&mut self, away: &[(&Instance, Registration, Target)], registration: &Registration) {
+    fn wait_for_heir(
+        &mut self,
+        away: &[(&Instance, Registration, Target)],
+        registration: &Registration,
+        delay: Option<Duration>,
+    ) {
         for (instance, _, _) in away.iter().filter(|(_, other, _)| other == registration) {
             let why = "its address has another host by now, and is still being drained";
             self.notes.waiting(&instance.id, Because::of(registration, why));
-            self.notes.look_again(&instance.id, DRAINING_RETRY);
+            let drained = decide::drained(&instance.held(), registration, delay, self.reading.at);
+            self.notes.look_again(&instance.id, drained.look_again);
         }
     }
 

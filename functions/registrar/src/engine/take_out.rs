@@ -16,7 +16,7 @@ use protocol::{
     registration::Registration,
 };
 
-use super::{Item, Look, arrival::GivenBack, ownership::can_move};
+use super::{Item, Look, arrival::GivenBack, give_back::MANY_REGISTRATIONS, ownership::can_move};
 use crate::{
     balancer::{Balancers, Scan},
     config::Mode,
@@ -111,7 +111,12 @@ impl Look<'_> {
             self.rehearse(&decisions);
             return TakenOut::default();
         }
-        self.take_by_waves(balancers, decisions).await
+        let (many, few): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|(instance, decision)| {
+            // What is dying loses its addresses, which another process may not know.
+            self.asked.leaves_many && decision.take.len() > MANY_REGISTRATIONS && !instance.state.is_dying()
+        });
+        many.iter().for_each(|(instance, decision)| self.notes.leave_many(&instance.id, decision.take.len()));
+        self.take_by_waves(balancers, few).await
     }
 
     /// Leaves out registrations at addresses that their instances have lost, if another interface has the address by

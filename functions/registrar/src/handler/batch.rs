@@ -354,6 +354,6 @@ impl<W: Work> BehindQueue<W> {
     }
 }
 
-fn locked<'m, 'w>(metrics: &'m Mutex<&'w mut Metrics>) -> MutexGuard<'m, &'w mut Metrics> {
+pub(super) fn locked<'m, 'w>(metrics: &'m Mutex<&'w mut Metrics>) -> MutexGuard<'m, &'w mut Metrics> {
     metrics.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,7 +18,10 @@ use futures::{FutureExt, future::join_all, try_join};
 use protocol::{
     because::Because,
     call_error::CallError,
-    decide::hook::{Course, Open, Verdict, WaitsFor, course, is_young, longest_wait, until_tags_show, verdict},
+    decide::hook::{
+        Course, Open, Verdict, WaitsFor, course, is_young, longest_wait, look_again_after_the_end, until_tags_show,
+        verdict,
+    },
     declaration::Declaration,
     event::{ActionKey, LifecycleAction, Transition},
     hook::Hook,
@@ -148,7 +151,9 @@ impl Engine {
                 && !look.notes.again().of(&action.instance).failed.is_empty();
             let outcome = match look.act_on(action, *hook, verdict, is_in_place, &heartbeats).boxed().await {
                 // The action is over, and what its instance was given in vain may still be registered.
-                Outcome::Done if has_failed && action.transition == Transition::Launching => Outcome::Failed,
+                Outcome::Done if has_failed && action.transition == Transition::Launching => {
+                    Outcome::Later(look_again_after_the_end(action, look.reading.at))
+                }
                 outcome => outcome,
             };
             outcomes.insert(action.key(), outcome);

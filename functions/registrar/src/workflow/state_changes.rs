@@ -65,7 +65,7 @@ impl Engine {
         let age = Age::new();
         let named = notices.iter().map(|notice| notice.instance.clone()).collect();
         let mut described = self.clients.ec2.read(&named).await?;
-        let asked = Asked { scope: self.scope, ..Asked::default() };
+        let asked = Asked { scope: self.scope, leaves_many: together == Together::Ordered, ..Asked::default() };
         let mut look = self.look(self.reading_of(age, &mut described), asked);
         look.read_scope(described.instances.values()).await;
         let weights = look.weigh(notices, &described);
@@ -148,6 +148,7 @@ impl Look<'_> {
         let left = self.notes.again().of(&notice.instance);
         match left.wait.filter(|_| *weight == Weight::Converge) {
             _ if !left.failed.is_empty() => Outcome::Failed,
+            _ if left.is_of_many => Outcome::Together(Sweep::Many),
             Some(wait) => Outcome::Later(wait),
             None => Outcome::Done,
         }
@@ -155,8 +156,11 @@ impl Look<'_> {
 
     pub(super) async fn converge(&mut self, instances: &[&Instance]) {
         let (out, running) = self.sort_by_state(instances);
-        self.give_back(&running).await;
+        let (many, few): (Vec<&Instance>, Vec<&Instance>) =
+            running.iter().copied().partition(|instance| self.has_many(instance));
+        self.give_back(&few).await;
         self.converge_out(&out).await;
+        self.give_back(&many).await;
         self.remember_served(running.into_iter());
     }
 

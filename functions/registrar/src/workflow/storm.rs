@@ -130,17 +130,13 @@ impl Engine {
         self.served.has(notice)
     }
 
-    /// Converges the instances that orders name, and all other instances of the same storms. `alone` are instances that belong to none.
+    /// Converges the instances that the orders of a sweep name. If it is a storm's, converges all other instances of the storm, too.
     ///
     /// # Errors
     /// Fails if the instances cannot be described: nothing was done. Every other failure is in the outcomes.
-    pub async fn converge_together(
-        &self,
-        notices: &[Notice],
-        alone: &BTreeSet<InstanceId>,
-    ) -> Result<Converged, CallError> {
+    pub async fn converge_together(&self, notices: &[Notice], sweep: Sweep) -> Result<Converged, CallError> {
         let named: BTreeSet<InstanceId> = notices.iter().map(|notice| notice.instance.clone()).collect();
-        let asked = || Asked { scope: self.scope, ..Asked::default() };
+        let asked = || Asked { scope: self.scope, leaves_many: sweep != Sweep::Many, ..Asked::default() };
         // What is dying does not wait: it keeps its addresses only while it is shutting down.
         let is_dying = |notice: &Notice| notice.announced.is_some_and(|(state, _)| state.is_dying());
         if notices.len() < LOOKS_AN_ORDER_MAX && !notices.iter().any(is_dying) {
@@ -152,9 +148,8 @@ impl Engine {
         let mut look = self.look(self.reading_of(age, &mut described), asked());
         let mut weights = look.weigh(notices, &described);
         let mut others: BTreeMap<InstanceId, Instance> = BTreeMap::new();
-        for storm in Storm::ALL {
-            let mut own = convergent(&weights, &described, storm);
-            own.retain(|id, _| !alone.contains(*id));
+        for storm in Storm::ALL.into_iter().filter(|_| sweep.is_of_storm()) {
+            let own = convergent(&weights, &described, storm);
             if own.is_empty() {
                 continue;
             }

@@ -165,7 +165,7 @@ impl Engine {
         let mut so_far = SoFar::default();
         let mut done = match after {
             Some(Place::Balancers(_)) => None,
-            _ => look.sweep_running(&running, order, turn, &mut so_far).boxed().await,
+            _ => look.sweep_running(&running, order, (turn, after), &mut so_far).boxed().await,
         };
         if done.is_none() {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
@@ -283,14 +283,8 @@ impl Look<'_> {
     /// Returns whether an earlier part of the sweep has converged an instance. Instances that are out are part of what
     /// balancers are read for.
     fn is_done_with(&self, instance: &Instance, order: &Order, turn: Turn, after: Option<&Place>) -> bool {
-        if self.presence(instance).is_out() || order.detail == Detail::All {
-            return false;
-        }
-        match after {
-            None => false,
-            Some(Place::Instances(after)) => turn.cmp(&instance.id, after).is_le(),
-            Some(Place::Balancers(_)) => true,
-        }
+        let is_told = order.detail == Detail::All;
+        !self.presence(instance).is_out() && !is_told && is_behind(&instance.id, turn, after)
     }
 
     /// Converges running instances, a chunk at a time. Returns where to go on, if the time is up.
@@ -298,10 +292,11 @@ impl Look<'_> {
         &mut self,
         running: &[&Instance],
         order: &Order,
-        turn: Turn,
+        (turn, after): (Turn, Option<&Place>),
         so_far: &mut SoFar,
     ) -> Option<Place> {
-        let mut wanting: Vec<&Instance> = running.iter().copied().filter(|instance| is_wanting(instance)).collect();
+        let is_left = |instance: &Instance| is_wanting(instance) && !is_behind(&instance.id, turn, after);
+        let mut wanting: Vec<&Instance> = running.iter().copied().filter(|instance| is_left(instance)).collect();
         wanting.sort_by(|a, b| turn.cmp(&a.id, &b.id));
         let mut chunks = wanting.chunks(INSTANCES_A_LOOK).peekable();
         while let Some(chunk) = chunks.next() {
@@ -404,6 +399,15 @@ impl Look<'_> {
                 }
             }
         }
+    }
+}
+
+/// Returns whether an instance that runs lies behind the place to which a sweep has come.
+fn is_behind(id: &InstanceId, turn: Turn, after: Option<&Place>) -> bool {
+    match after {
+        None => false,
+        Some(Place::Instances(after)) => turn.cmp(id, after).is_le(),
+        Some(Place::Balancers(_)) => true,
     }
 }
 

@@ -169,8 +169,14 @@ pub(super) fn address_target(group: &TargetGroup, member: &Member) -> Option<Add
 
 /// Returns the health of a wanted registration, if it is in place. A target with another id for QUIC is not: a client
 /// that has the wanted one would not reach the instance.
-pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member]) -> Option<Health> {
-    let found = member_of(wanted, members)?;
+///
+/// With the group, which need not be known, an equal address of a host in the group's VPC is told from the instance's own.
+pub(super) fn in_place(wanted: Wanted<'_>, members: &[Member], group: Option<&TargetGroup>) -> Option<Health> {
+    let is_elsewhere = |vpc: Option<&VpcId>, ip| wanted.instance.side(ip, vpc) == Some(Side::Far);
+    let found = member_of(wanted, members).filter(|found| {
+        let near = group.filter(|_| wanted.registration.target.zone.is_none()).zip(found.id.parse().ok());
+        near.is_none_or(|(group, ip): (_, IpAddr)| !is_elsewhere(group.vpc.as_ref(), ip))
+    })?;
     other_quic_id(wanted, found).is_none().then(|| found.health.clone())
 }
 
@@ -183,11 +189,19 @@ fn other_quic_id<'m>(wanted: Wanted<'_>, member: &'m Member) -> Option<&'m Strin
 /// Returns the target of a wanted registration, whatever its id for QUIC is. The group's type and family need not be
 /// known: a group has targets of one sort only, so any target of the instance that is listed there is the one.
 fn member_of<'m>(wanted: Wanted<'_>, members: &'m [Member]) -> Option<&'m Member> {
-    let TargetName { port, address, .. } = &wanted.registration.target;
+    let TargetName { port, address, zone, .. } = &wanted.registration.target;
     let is_it = |member: &&Member| {
+        // AWS finds the zone of an address inside the group's VPC by itself, and refuses `all` for it. So an address with
+        // another zone than the wanted one is another host's.
+        let is_of_zone = match zone {
+            None => member.zone.as_deref() != Some(ZONE_ALL),
+            Some(zone) => member.zone.as_ref().is_none_or(|its| its == zone),
+        };
         let is_target = match address {
             None => member.id == wanted.instance.id.as_str(),
-            Some(address) => member.id.parse().is_ok_and(|ip: IpAddr| wanted.instance.can_mean(address, ip)),
+            Some(address) => {
+                is_of_zone && member.id.parse().is_ok_and(|ip: IpAddr| wanted.instance.can_mean(address, ip))
+            }
         };
         is_target && Some(member.port) == *port && !member.is_draining
     };

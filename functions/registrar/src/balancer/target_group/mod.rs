@@ -430,8 +430,10 @@ impl TargetGroups {
         let members_of = |group: &TargetGroupId| members.get(group).unwrap_or(&no_members);
         // A restart whose registrations are all in place costs nothing more than this.
         let is_open = |(group, wanted): &&Question<'_>| {
-            let is_open =
-                |members: &Vec<Member>| in_place(*wanted, members).is_none_or(|health| may_be_of_a_zone(&health));
+            let of_group = self.recall(group).flatten();
+            let is_open = |members: &Vec<Member>| {
+                in_place(*wanted, members, of_group.as_ref()).is_none_or(|health| may_be_of_a_zone(&health))
+            };
             members_of(group).as_ref().is_ok_and(is_open)
         };
         let open: BTreeSet<TargetGroupId> = wanted.iter().filter(is_open).map(|(group, _)| (*group).clone()).collect();
@@ -439,21 +441,23 @@ impl TargetGroups {
         let standing_of = |group: &TargetGroupId, wanted: Wanted<'_>| match members_of(group) {
             Err(error) if error.is_gone() => Standing::Never(Lasting::BALANCER_GONE),
             Err(error) => Standing::Unreadable(error.clone()),
-            Ok(members) => match (in_place(wanted, members), owners.get(group)) {
-                (Some(health), _) => {
-                    let is_used =
-                        self.recall(group).flatten().is_some_and(|found| !found.load_balancer_arns.is_empty());
-                    let is_in_vain = health.is_in_vain && !(is_used && may_be_of_a_zone(&health));
-                    Standing::InPlace(Health { is_in_vain, ..health })
-                }
-                (None, Some(Err(error))) => Standing::Unreadable(error.clone()),
-                (None, owner) => match self.recall(group).flatten() {
-                    None => Standing::Never(Lasting::BALANCER_GONE),
-                    Some(found) => {
-                        standing(wanted, &found, members, owner.and_then(|owner| owner.as_ref().ok()).copied())
+            Ok(members) => {
+                match (in_place(wanted, members, self.recall(group).flatten().as_ref()), owners.get(group)) {
+                    (Some(health), _) => {
+                        let is_used =
+                            self.recall(group).flatten().is_some_and(|found| !found.load_balancer_arns.is_empty());
+                        let is_in_vain = health.is_in_vain && !(is_used && may_be_of_a_zone(&health));
+                        Standing::InPlace(Health { is_in_vain, ..health })
                     }
-                },
-            },
+                    (None, Some(Err(error))) => Standing::Unreadable(error.clone()),
+                    (None, owner) => match self.recall(group).flatten() {
+                        None => Standing::Never(Lasting::BALANCER_GONE),
+                        Some(found) => {
+                            standing(wanted, &found, members, owner.and_then(|owner| owner.as_ref().ok()).copied())
+                        }
+                    },
+                }
+            }
         };
         let mut standings: Vec<(Question<'_>, Standing)> =
             wanted.into_iter().map(|(group, wanted)| ((group, wanted), standing_of(group, wanted))).collect();
@@ -468,7 +472,7 @@ impl TargetGroups {
         groups.iter().for_each(|group| drop(self.described().members.remove(group)));
         let members = self.members_of_all(groups).await;
         let is_seen = |(group, given): Question<'w>| match members.get(group) {
-            Some(Ok(members)) => (given, Ok(in_place(given, members).is_some())),
+            Some(Ok(members)) => (given, Ok(in_place(given, members, self.recall(group).flatten().as_ref()).is_some())),
             Some(Err(error)) => (given, Err(error.clone())),
             None => (given, Ok(false)),
         };
