@@ -30,6 +30,7 @@ pub mod iam;
 pub mod lambda;
 pub mod log_line;
 pub mod options;
+pub mod quotas;
 pub mod server;
 pub mod sqs;
 pub mod sts;
@@ -311,6 +312,7 @@ fn answer(world: &mut World, request: &Request, age: Duration) -> Result<Answer,
         Service::CloudFormation => cloudformation::answer(world, request),
         Service::Lambda => lambda::answer(world, request),
         Service::Tagging => tagging::answer(world, request),
+        Service::Quotas => quotas::answer(request),
     }?;
     if let wire::Body::Query(params) = &request.body
         && let Some(field) = params.unread().first()

@@ -55,6 +55,9 @@ pub(super) fn of_call(world: &World, request: &Request) -> Result<Vec<Access>, A
         {
             vec![Access::new(&action, "*")]
         }
+        // It has no resource, either
+        // (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html>).
+        (Service::Lambda, _) if request.action == "ListFunctions" => vec![Access::new(&action, "*")],
         (Service::Ec2, Body::Query(params)) if matches!(&*request.action, "CreateTags" | "DeleteTags") => {
             let fields = Fields(params.fields());
             let of_resource = |id: &str| on_tags_of(world, &action, id, &fields);

@@ -2,7 +2,7 @@
 //!
 //! Every call that is signed with the key of a function's execution environment is checked before its work is done. So is the
 //! work of Lambda and EventBridge on the project's behalf. A caller that is not a function (an operator, a test) may do
-//! everything. So may a function without a role, which only a test can make.
+//! everything, unless a test gave it a role by [`State::give`]. So may a function without a role, which only a test can make.
 //!
 //! Used and denied permissions are written down, so that a test can name permissions without a use.
 
@@ -37,6 +37,8 @@ pub type Context = BTreeMap<String, Vec<String>>;
 pub struct State {
     /// By name.
     pub roles: BTreeMap<String, Role>,
+    /// The names of roles of people, by their access keys.
+    people: BTreeMap<String, String>,
     /// Permissions that were needed and there.
     pub used: BTreeSet<Permission>,
     /// The denied accesses, in order.
@@ -94,6 +96,12 @@ enum Decision {
 }
 
 impl State {
+    /// Gives a person who calls with this access key a role with one policy, and no permission besides.
+    pub fn give(&mut self, access_key: &str, role: &str, policy: Policy) {
+        self.people.insert(access_key.to_owned(), role.to_owned());
+        self.roles.insert(role.to_owned(), Role { policies: vec![policy] });
+    }
+
     /// Returns every permission of every role that a person has written, without those of AWS's own policies.
     pub fn permissions(&self) -> Vec<Permission> {
         let own = |policy: &&Policy| !policy.is_managed;
@@ -161,20 +169,40 @@ fn decide<'p>(policies: impl Iterator<Item = (&'p str, &'p Policy)>, caller: &st
     decision
 }
 
-/// Checks a call by the policy of the function that makes it, if a function does.
+/// Checks a call by the policy of the function, or of the person, that makes it, if that is known.
 ///
 /// # Errors
 /// The service's own words for a missing permission.
 pub(crate) fn check_call(world: &mut World, request: &Request) -> Result<(), ApiError> {
-    let Some(function) = world.lambda.function_with_key(&request.access_key) else { return Ok(()) };
-    let (Some(role), function) = (function.role.clone(), function.name.clone()) else { return Ok(()) };
-    let of_function = |access: Access| access.knowing(SOURCE_FUNCTION, [lambda::arn(&function)]);
-    for access in access::of_call(world, request)?.into_iter().map(of_function) {
-        if let Err(is_explicit) = check(world, &role, access.clone()) {
-            return Err(refusal(request.service, &role, &function, &access, is_explicit));
+    let Some(caller) = Caller::of(world, &request.access_key) else { return Ok(()) };
+    for access in access::of_call(world, request)? {
+        let access = match caller.is_function {
+            true => access.knowing(SOURCE_FUNCTION, [lambda::arn(&caller.session)]),
+            false => access,
+        };
+        if let Err(is_explicit) = check(world, &caller.role, access.clone()) {
+            return Err(refusal(request.service, &caller.role, &caller.session, &access, is_explicit));
         }
     }
     Ok(())
+}
+
+/// A caller whose permissions count.
+struct Caller {
+    role: String,
+    /// The name of the role's session: that of the function, or of the person's role again.
+    session: String,
+    is_function: bool,
+}
+
+impl Caller {
+    fn of(world: &World, access_key: &str) -> Option<Self> {
+        if let Some(role) = world.iam.people.get(access_key) {
+            return Some(Self { role: role.clone(), session: role.clone(), is_function: false });
+        }
+        let function = world.lambda.function_with_key(access_key)?;
+        Some(Self { role: function.role.clone()?, session: function.name.clone(), is_function: true })
+    }
 }
 
 /// Returns whether a role may do the work that AWS does in its name, such as receiving messages. Without a role, everything is
@@ -246,8 +274,8 @@ fn note(world: &mut World, caller: &str, access: &Access, decision: Decision) ->
 
 /// Returns the words for a missing permission. The first sentences are as people quote them from AWS. EC2's go on with an encoded
 /// message that only `sts:DecodeAuthorizationMessage` can read; it is left out.
-fn refusal(service: Service, role: &str, function: &str, access: &Access, is_explicit: bool) -> ApiError {
-    let user = format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{function}");
+fn refusal(service: Service, role: &str, session: &str, access: &Access, is_explicit: bool) -> ApiError {
+    let user = format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session}");
     // SQS writes its actions in small letters.
     let action = match service {
         Service::Sqs => access.action.to_lowercase(),
@@ -270,7 +298,7 @@ fn refusal(service: Service, role: &str, function: &str, access: &Access, is_exp
         | Service::Sqs
         | Service::Sts
         | Service::CloudFormation => ApiError::receiver(403, "AccessDenied", sentence),
-        Service::Events | Service::Tagging => ApiError::sender("AccessDeniedException", sentence),
+        Service::Events | Service::Tagging | Service::Quotas => ApiError::sender("AccessDeniedException", sentence),
         Service::Lambda => ApiError::receiver(403, "AccessDeniedException", sentence),
     }
 }

@@ -55,7 +55,7 @@ impl ApiError {
                 }
                 response
             }
-            Service::Sqs | Service::Events | Service::Tagging => {
+            Service::Sqs | Service::Events | Service::Tagging | Service::Quotas => {
                 let prefix = if service == Service::Sqs { "com.amazonaws.sqs#" } else { "" };
                 let body = json!({ "__type": format!("{prefix}{}", self.code), "message": self.message });
                 let mut response = response(status, service.content_type(), request_id, body.to_string());

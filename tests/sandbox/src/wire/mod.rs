@@ -35,6 +35,8 @@ pub enum Service {
     Events,
     /// AWS Resource Groups Tagging API.
     Tagging,
+    /// AWS Service Quotas.
+    Quotas,
     /// AWS Security Token Service.
     Sts,
     /// AWS CloudFormation.
@@ -53,6 +55,7 @@ impl Service {
             Self::Sqs => "sqs",
             Self::Events => "events",
             Self::Tagging => "tag",
+            Self::Quotas => "servicequotas",
             Self::Sts => "sts",
             Self::CloudFormation => "cloudformation",
             Self::Lambda => "lambda",
@@ -63,7 +66,7 @@ impl Service {
         match self {
             Self::Ec2 | Self::Elb | Self::ElbV2 | Self::AutoScaling | Self::Sts | Self::CloudFormation => "text/xml",
             Self::Sqs => "application/x-amz-json-1.0",
-            Self::Events | Self::Tagging => "application/x-amz-json-1.1",
+            Self::Events | Self::Tagging | Self::Quotas => "application/x-amz-json-1.1",
             Self::Lambda => "application/json",
         }
     }
@@ -76,7 +79,7 @@ impl Service {
             Self::AutoScaling => "http://autoscaling.amazonaws.com/doc/2011-01-01/",
             Self::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
             Self::CloudFormation => "http://cloudformation.amazonaws.com/doc/2010-05-15/",
-            Self::Sqs | Self::Events | Self::Tagging | Self::Lambda => "",
+            Self::Sqs | Self::Events | Self::Tagging | Self::Quotas | Self::Lambda => "",
         }
     }
 }
@@ -133,6 +136,7 @@ impl Request {
                 "AmazonSQS" => Service::Sqs,
                 "AWSEvents" => Service::Events,
                 "ResourceGroupsTaggingAPI_20170126" => Service::Tagging,
+                "ServiceQuotasV20190624" => Service::Quotas,
                 _ => return Err(ApiError::not_modelled(format!("the JSON service {prefix}"))),
             };
             let body = serde_json::from_slice(request.body())
