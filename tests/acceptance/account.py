@@ -60,13 +60,13 @@ class Account:
 
 
 def sign_in(profile: str | None, region: str | None, clock: Clock) -> Account:
-    """Finds credentials and Region as every AWS tool does."""
+    """Finds credentials and Region as the AWS CLI does."""
     try:
-        session = boto3.Session(profile_name=profile, region_name=region)
+        session = boto3.Session(profile_name=profile, region_name=region or region_of_environment())
     except BotoCoreError as error:
         raise Refused(f"the profile cannot be used: {error}") from error
     if session.region_name is None:
-        raise Refused("no Region is set: use --region, AWS_REGION with AWS_DEFAULT_REGION, or a profile")
+        raise Refused("no Region is set: use --region, AWS_REGION, AWS_DEFAULT_REGION, or a profile that has one")
     if session.get_credentials() is None:
         raise Refused("no credentials were found: use --profile, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     try:
@@ -74,6 +74,12 @@ def sign_in(profile: str | None, region: str | None, clock: Clock) -> Account:
     except (BotoCoreError, ClientError) as error:
         raise Refused(f"the credentials cannot be used: {error}") from error
     return Account(session, number, session.region_name, clock)
+
+
+def region_of_environment() -> str | None:
+    """The AWS CLI reads the first of these before the second, and boto3 only the second:
+    https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-envvars.html"""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
 def code_of(error: ClientError) -> str:

@@ -1,6 +1,7 @@
 """Finds out whether AWS behaves as the sandbox does, in an account of yours. docs/acceptance.md tells what it does, what it costs, and what it needs."""
 
 import argparse
+import contextlib
 import datetime
 import os
 import re
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ import sandbox
 from account import Account, Refused, sign_in
 from clock import Clock
 from fleet import TYPES, Builder, Choice, choose, wait_for_balancers
-from names import Names, new_run
+from names import TAG, Names, new_run
+from quotas import refuse_beyond_quotas
 from removal import Removal
 from results import Results
 from stack import ROOT, Stack, Stacks, refuse_without_sam
 from story import Story
 
-# How the program ends.
+# How the program ends. LEAVES: the checks ended, but the removal or its last look could not be finished; `--clean RUN` goes on with it.
 HOLDS, FAILS, REFUSES, LEAVES = 0, 1, 2, 3
 
 # How fast the clock runs of what answers in AWS's place. Only the checks of this program set it.
@@ -109,13 +111,28 @@ class Run:
             say(f"goes no further: {refusal}")
         except Exception as error:  # Whatever it is, everything has to be removed, and the person told.
             say(f"goes no further: {type(error).__name__}: {error}")
-            self.output.mkdir(parents=True, exist_ok=True)
-            (self.output / "error.txt").write_text(traceback.format_exc())
+            self.keep_error()
         finally:
             signals.ignore()
+            # Before the removal, too: whatever becomes of that, what was found out is kept.
+            self.save()
             left = self.remove()
             self.save()
         return self.outcome(left)
+
+    def keep_error(self) -> None:
+        with self.writing():
+            self.output.mkdir(parents=True, exist_ok=True)
+            with (self.output / "error.txt").open("a") as file:
+                file.write(traceback.format_exc())
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Whatever goes wrong here stops neither the removal nor the results on the screen."""
+        try:
+            yield
+        except Exception as error:
+            say(f"cannot write into {self.output}: {type(error).__name__}: {error}")
 
     def play(self, stack: Stack, choice: Choice) -> None:
         self.results.facts["stack"] = "its own" if stack.name == self.names.stack else "a deployed one"
@@ -128,18 +145,23 @@ class Run:
     def remove(self) -> list[str]:
         say("removes everything")
         began = self.clock.now()
-        left = Removal(self.account, self.names, say).remove()
+        try:
+            left = Removal(self.account, self.names, say).remove()
+        except Exception as error:  # Whatever it is, the person has to get the results, and to hear that something may be left.
+            self.keep_error()
+            left = [f"the removal ended early, by {type(error).__name__}: {error}"]
         self.results.measure("everything to nothing: the removal", began, None if left else self.clock.now())
         return left
 
     def save(self) -> None:
-        self.account.recorder.save(self.output / "recording")
-        self.results.save(self.output)
+        with self.writing():
+            self.results.save(self.output)
+            self.account.recorder.save(self.output / "recording")
 
     def outcome(self, left: list[str]) -> int:
         print(f"\n{self.results.as_table()}\n\nresults.md, results.json and the recording of all answers are in {self.output}")
         if left:
-            print(f"\nLEFT IN THE ACCOUNT: tests/acceptance/run --clean {self.names.run} --region {self.account.region}, with the same --profile, tries again\n  " + "\n  ".join(left))
+            print(f"\nMAY BE LEFT IN THE ACCOUNT: tests/acceptance/run --clean {self.names.run} --region {self.account.region}, with the same --profile, tries again\n  " + "\n  ".join(left))
             return LEAVES
         return HOLDS if self.results.is_complete and not self.results.failed else FAILS
 
@@ -175,6 +197,7 @@ def begin(options: argparse.Namespace, clock: Clock) -> int:
         refuse_without_sam()
         stacks.refuse_company()
     choice = choose(account, options.instance_type)
+    refuse_beyond_quotas(account, say)
     agree(promise(account, names, choice, options.stack), options.yes)
     deployed = (lambda: existing) if options.stack else lambda: stacks.deploy(names)
     return Run(account, names.run, options.output).run(deployed, choice)
@@ -186,9 +209,21 @@ def clean(options: argparse.Namespace, clock: Clock) -> int:
         raise Refused(f"`{options.clean}` is no id of a run, which has eight digits from 0 to f")
     account = sign_in(options.profile, options.region, clock)
     agree(f"Everything with the tag acceptance-run={options.clean} is removed from the account {account.number} in {account.region}.", options.yes)
-    left = Removal(account, Names(options.clean), say).remove()
-    print("nothing is left" if not left else "LEFT:\n  " + "\n  ".join(left))
-    return LEAVES if left else HOLDS
+    removal = Removal(account, Names(options.clean), say)
+    left = removal.remove()
+    if left:
+        print("MAY BE LEFT:\n  " + "\n  ".join(left))
+        return LEAVES
+    print("nothing is left" if removal.found else nothing_found(account, removal.names))
+    return HOLDS
+
+
+def nothing_found(account: Account, names: Names) -> str:
+    return (
+        f"nothing was found: the account {account.number} has nothing with the tag {TAG}={names.run} in {account.region}, and no stack {names.stack}.\n"
+        "If you know that something is left, look whether these are the run's account (--profile), Region (--region) and id:\n"
+        "the first line that the run printed has the id and the Region, and so has results.json"
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from account import Account, code_of
+from account import Account, Refused, code_of
 from names import TAG, Names
 from stack import Stacks, nothing
 
@@ -21,8 +21,14 @@ Call = Callable[..., Any]
 # Seconds for everything. The interfaces of deleted load balancers and functions stay for minutes.
 LIMIT = 1800
 
+# Seconds for which every look may fail. Too small: a person who signs in anew comes too late. Too large: with keys that are over it ends only then.
+BLIND = 300
+
 # Seconds between two passes, and before the last look: what was made a moment ago may be shown late.
 PAUSE = 10
+
+# What can go wrong at a call, or at the program `sam`, while the removal goes on: credentials that have expired, a network that is gone.
+FAILURES = (BotoCoreError, ClientError, Refused, OSError)
 
 # AWS's words for "there is none".
 GONE = ("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound")
@@ -46,18 +52,26 @@ class Removal:
     def __init__(self, account: Account, names: Names, say: Callable[[str], None]) -> None:
         self.account, self.names, self.clock, self.say = account, names, account.clock, say
         self.refusals: dict[str, str] = {}
+        # Whether anything of the run was ever there.
+        self.found = False
 
     def remove(self) -> list[str]:
-        """Removes everything. Returns what is left after all, as sentences."""
+        """Removes everything. Returns what is left after all, and what could not be looked at, as sentences."""
         end = self.clock.now() + LIMIT
+        blind_since: float | None = None
         looks_without = 0
         while self.clock.now() < end:
             try:
                 things = self.find()
-            except (BotoCoreError, ClientError) as error:
+            except FAILURES as error:
                 self.say(f"cannot look for what is left, and tries again: {error}")
+                blind_since = self.clock.now() if blind_since is None else blind_since
+                if self.clock.now() > blind_since + BLIND:
+                    break
                 self.clock.pause(PAUSE)
                 continue
+            blind_since = None
+            self.found = self.found or bool(things)
             looks_without = 0 if things else looks_without + 1
             if looks_without == 2:
                 return []
@@ -66,13 +80,20 @@ class Removal:
             for thing in things:
                 self.delete(thing)
             self.clock.pause(PAUSE)
-        return [f"{thing.kind} {thing.id}: {self.refusals.get(thing.id, 'still there')}" for thing in self.find()]
+        return self.look_for_the_last_time()
+
+    def look_for_the_last_time(self) -> list[str]:
+        try:
+            left = self.find()
+        except FAILURES as error:
+            return [f"the last look for what is left has failed, so this is not known: {error}"]
+        return [f"{thing.kind} {thing.id}: {self.refusals.get(thing.id, 'still there')}" for thing in left]
 
     def delete(self, thing: Thing) -> None:
         """Asks for a deletion. A refusal is no end: the next pass asks again."""
         try:
             thing.delete()
-        except (BotoCoreError, ClientError) as error:
+        except FAILURES as error:
             self.refusals[thing.id] = str(error)
 
     def find(self) -> list[Thing]:

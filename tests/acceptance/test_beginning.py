@@ -8,7 +8,8 @@ from typing import Any
 import main
 import pytest
 import stack
-from account import Account, Refused
+from account import Account, Refused, sign_in
+from clock import Clock
 from fleet import choose
 from moto import mock_aws
 from names import Names
@@ -49,6 +50,25 @@ def test_a_missing_region_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.delenv("AWS_REGION")
     assert begin("--aws", "--yes") == main.REFUSES
     assert "no Region is set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variables", "option", "region"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, None, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, None, "eu-west-2"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, None, "eu-west-1"),
+        ({"AWS_REGION": "eu-west-1"}, "eu-north-1", "eu-north-1"),
+    ],
+)
+def test_the_region_is_found_as_by_the_aws_cli(
+    aws: None, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], option: str | None, region: str
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert sign_in(None, option, Clock()).region == region
 
 
 def test_missing_credentials_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import compare
 import fleet
@@ -15,11 +16,11 @@ from stack import ROOT
 
 PAGE = (ROOT / "docs" / "acceptance.md").read_text()
 
-# What no call of its own asks for: tags that come with what is made, hooks that come with the group, the image by its parameter, and what is looked at before a
-# stack is deployed.
+# What no recorded call asks for: tags that come with what is made, hooks that come with the group, the image by its parameter, and what is looked at before the
+# first thing is made.
 WITHOUT_A_CALL = {
     "autoscaling:CreateOrUpdateTags", "autoscaling:PutLifecycleHook", "cloudformation:DescribeStacks", "ec2:CreateTags",
-    "elasticloadbalancing:AddTags", "iam:CreateServiceLinkedRole", "ssm:GetParameters",
+    "elasticloadbalancing:AddTags", "iam:CreateServiceLinkedRole", "servicequotas:GetServiceQuota", "ssm:GetParameters",
 }
 
 PREFIXES = {"elb": "elasticloadbalancing", "elbv2": "elasticloadbalancing"}
@@ -33,9 +34,30 @@ def played() -> Path:
 def test_the_policy_allows_what_a_run_calls_and_no_more(played: Path) -> None:
     services = [operation.split(".") for operation in recording.load(played / "recording")]
     called = {f"{PREFIXES.get(service, service)}:{action}" for service, action in services}
-    statements = json.loads((ROOT / "tests/acceptance/policy.json").read_text())["Statement"]
-    actions = [one["Action"] if isinstance(one["Action"], list) else [one["Action"]] for one in statements]
-    assert {action for some in actions for action in some} == called | WITHOUT_A_CALL
+    assert {action for one in statements() for action in actions_of(one)} == called | WITHOUT_A_CALL
+
+
+def statements() -> list[dict[str, Any]]:
+    return list(json.loads((ROOT / "tests/acceptance/policy.json").read_text())["Statement"])
+
+
+def actions_of(statement: dict[str, Any]) -> list[str]:
+    actions = statement["Action"]
+    return list(actions) if isinstance(actions, list) else [actions]
+
+
+def test_only_what_bears_a_tag_may_be_stopped_or_deleted() -> None:
+    """Each of these actions supports the key for all its resources: docs/acceptance.md has the pages of the service authorization reference."""
+    harmful = re.compile(":(Delete|Terminate|Stop|Start|Reboot|SetDesired)")
+    of_own = {"Null": {f"aws:ResourceTag/{names.TAG}": "false"}}
+    names_of_groups = {one["Resource"] for one in statements() if "autoscaling:CreateOrUpdateTags" in actions_of(one)}
+    assert names_of_groups == {"arn:*:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/acc-*"} and names.Names("0a0a0a0a").group.startswith("acc-")
+    unlimited = {action for one in statements() if "Condition" not in one for action in actions_of(one)}
+    assert not unlimited & {"ec2:CreateTags", "elasticloadbalancing:AddTags"}
+    limited = {action for one in statements() if one.get("Condition") == of_own for action in actions_of(one)}
+    others = {action for one in statements() if one.get("Condition") != of_own for action in actions_of(one)}
+    assert len(limited) == 13 and all(harmful.search(action) for action in limited)
+    assert not [action for action in others if harmful.search(action)] and not [action for action in others if "*" in action]
 
 
 def test_the_page_says_how_many_sentences_there_are(played: Path) -> None:

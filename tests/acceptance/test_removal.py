@@ -1,9 +1,13 @@
 """Everything is made and removed in moto, a simulation of AWS that this project did not write. Its botocore refuses parameters that AWS would refuse for their form."""
 
+import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
+import main
 import pytest
+import removal
 from account import Account
 from botocore.exceptions import ClientError
 from fleet import Builder, Fleet, choose, wait_for_balancers
@@ -101,6 +105,44 @@ def test_what_cannot_be_removed_is_named_with_the_reason(moto: Account) -> None:
     moto.ec2.meta.events.register("before-call.ec2.DeleteVpc", never)
     [sentence] = remove(moto, RUN)
     assert sentence.startswith("VPC vpc-") and "You are not authorized" in sentence
+
+
+def expire(account: Account, when: Callable[[], bool]) -> None:
+    """Refuses every call of EC2, as with credentials that have expired, from some moment on."""
+
+    def refuse(**_: Any) -> None:
+        if when():
+            raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "The security token included in the request is expired"}}, "Any")
+
+    account.ec2.meta.events.register("before-call.ec2", refuse)
+
+
+def test_a_last_look_that_fails_is_told_and_raises_nothing(moto: Account) -> None:
+    build(moto, RUN)
+    expire(moto, lambda: True)
+    began = moto.clock.now()
+    [sentence] = remove(moto, RUN)
+    assert "the last look for what is left has failed" in sentence and "token included in the request is expired" in sentence
+    assert removal.BLIND <= moto.clock.now() - began < removal.LIMIT, "it does not wait for half an hour for keys that are over"
+
+
+def test_a_removal_goes_on_when_calls_succeed_again(moto: Account) -> None:
+    build(moto, RUN)
+    looks = itertools.count()
+    expire(moto, lambda: next(looks) < 3)
+    assert remove(moto, RUN) == [] and next(looks) > 3
+
+
+@pytest.mark.parametrize("has_anything", [True, False])
+def test_cleaning_says_where_it_found_nothing(moto: Account, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, has_anything: bool) -> None:
+    monkeypatch.setenv(main.SPEED, "1000")
+    if has_anything:
+        build(moto, RUN)
+    assert main.main(["--clean", RUN, "--yes"]) == main.HOLDS
+    said = capsys.readouterr().out
+    assert ("nothing is left" in said) == has_anything
+    told = f"the account 123456789012 has nothing with the tag acceptance-run={RUN} in us-east-1, and no stack acceptance-{RUN}"
+    assert (told in said and "--profile" in said and "--region" in said and "results.json" in said) != has_anything
 
 
 @pytest.fixture

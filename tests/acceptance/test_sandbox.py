@@ -15,9 +15,11 @@ import main
 import pytest
 import sandbox
 from account import Account, sign_in
+from botocore.exceptions import ClientError
 from clock import Clock
 from fleet import choose
 from names import HELD, PORT, Names, new_run
+from removal import Removal
 from stack import Stack
 from story import Story
 from test_removal import left_in
@@ -203,6 +205,55 @@ def test_each_sentence_can_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         Saboteur(account, Names(run))
         played = play(account, run, tmp_path, monkeypatch)
         assert [one.text for one in played.results.sentences if one.holds] == []
+
+
+def expired(**_: Any) -> None:
+    raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "The security token included in the request is expired"}}, "Any")
+
+
+@pytest.mark.parametrize("fails", ["the last look", "the removal itself"])
+def test_results_outlive_a_removal_that_cannot_end(endpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, fails: str) -> None:
+    account, run = enter(endpoint, monkeypatch), new_run()
+    before: list[str] = []
+
+    def play(story: Story) -> None:
+        story.results.sentence("the checks came to their end", True)
+        story.results.is_complete = True
+        account.ec2.meta.events.register("before-call.ec2", expired)
+
+    def end(_removal: Removal) -> list[str]:
+        before.append((tmp_path / "results.json").read_text())
+        raise ValueError("a fault of the removal")
+
+    monkeypatch.setattr(main, "Signals", NoSignals)
+    monkeypatch.setattr(Story, "play", play)
+    if fails == "the removal itself":
+        monkeypatch.setattr(Removal, "remove", end)
+    played = main.Run(account, run, tmp_path)
+    assert played.run(lambda: Stack(sandbox.STACK, "elb-registrar-acceptance"), choose(account, "t4g.nano")) == main.LEAVES
+    said = capsys.readouterr().out
+    assert "all 1 sentences hold" in said and f"--clean {run} --region us-east-1" in said, said
+    assert "the checks came to their end" in (tmp_path / "results.json").read_text()
+    if fails == "the removal itself":
+        assert "the checks came to their end" in before[0] and "a fault of the removal" in (tmp_path / "error.txt").read_text()
+    else:
+        assert "token included in the request is expired" in said
+    monkeypatch.undo()
+    for name, value in (sandbox.ENVIRONMENT | {"AWS_ENDPOINT_URL": endpoint, main.SPEED: str(SPEED)}).items():
+        monkeypatch.setenv(name, value)
+    assert main.main(["--clean", run, "--yes"]) == main.HOLDS and nothing_in(enter(endpoint, monkeypatch))
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_the_removal(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(main, "Signals", NoSignals)
+    monkeypatch.setattr(Story, "play", lambda story: setattr(story.results, "is_complete", True))
+    account = enter(endpoint, monkeypatch)
+    (tmp_path / "file").touch()
+    played = main.Run(account, new_run(), tmp_path / "file" / "folder")
+    assert played.run(lambda: Stack(sandbox.STACK, "elb-registrar-acceptance"), choose(account, "t4g.nano")) == main.HOLDS
+    assert "cannot write into" in capsys.readouterr().out and nothing_in(account)
 
 
 def test_an_error_of_the_program_removes_everything_and_is_kept(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
