@@ -1,6 +1,6 @@
 //! The command `elb-registrar`: an operator looks at the whole account, and gives back what is held.
 
-use std::{net::Ipv4Addr, process::Output, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, process::Output, time::Duration};
 
 use end_to_end::Stage;
 use protocol::plain::is_plain;
@@ -24,20 +24,20 @@ use sandbox::{
 use serde_json::Value;
 
 /// An account with one Classic load balancer, `shop`, and `run` of the command against it.
-struct Account {
-    sandbox: Sandbox,
+pub(crate) struct Account {
+    pub(crate) sandbox: Sandbox,
 }
 
 /// What the command has said.
-struct Said {
-    code: i32,
-    out: String,
-    errors: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) errors: String,
 }
 
 impl Account {
     /// Creates an account with a network, in which a test sets up the rest.
-    fn new(set_up: impl FnOnce(&mut World, &Network)) -> Self {
+    pub(crate) fn new(set_up: impl FnOnce(&mut World, &Network)) -> Self {
         let sandbox = Sandbox::new(Clock::scaled(60.0), Options::default());
         sandbox.with(|world| {
             let vpc = ec2::create_vpc(world, "10.0.0.0/16");
@@ -58,7 +58,7 @@ impl Account {
     }
 
     /// Runs the command to its end.
-    async fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Said {
         self.run_as(arguments, &[("AWS_ACCESS_KEY_ID", "AKIAOPERATOR"), ("AWS_SECRET_ACCESS_KEY", "sandbox")]).await
     }
 
@@ -84,13 +84,13 @@ impl Account {
 }
 
 /// Where instances are launched.
-struct Network {
-    vpc: String,
-    subnet: String,
+pub(crate) struct Network {
+    pub(crate) vpc: String,
+    pub(crate) subnet: String,
 }
 
 impl Network {
-    fn launch(&self, world: &mut World, name: &str, tags: &[(&str, &str)]) -> String {
+    pub(crate) fn launch(&self, world: &mut World, name: &str, tags: &[(&str, &str)]) -> String {
         let launch = Launch::new(&self.subnet).tag("Name", name);
         let launch = tags.iter().fold(launch, |launch, (key, value)| launch.tag(key, value));
         ec2::launch_running(world, launch).expect("a launch")
@@ -99,7 +99,7 @@ impl Network {
 
 impl Said {
     #[track_caller]
-    fn has(&self, all: &[&str]) -> &Self {
+    pub(crate) fn has(&self, all: &[&str]) -> &Self {
         for words in all {
             assert!(self.out.contains(words), "{words}\n{}{}", self.out, self.errors);
         }
@@ -120,7 +120,7 @@ fn only_reads(action: &str) -> bool {
 }
 
 /// Deploys a function with these settings, as any stack would.
-fn deploy(world: &mut World, name: &str, settings: &[(&str, &str)]) {
+pub(crate) fn deploy(world: &mut World, name: &str, settings: &[(&str, &str)]) {
     let environment = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     lambda::create_function(world, FunctionSpec { environment, ..FunctionSpec::new(name) });
 }
@@ -327,6 +327,47 @@ async fn four_hundred_instances_are_shown_in_every_form() {
         let names = said.out.matches("web-19-").count() + said.out.matches(r"web\-19\-").count();
         assert_eq!((names, said.code), (20, 0), "{}", said.errors);
     }
+}
+
+/// The variable that says how many instances `status` is measured with, in 100 target groups.
+const INSTANCES: &str = "STATUS_INSTANCES";
+
+/// `STATUS_INSTANCES=10000 cargo test status_calls -- --nocapture` prints the figures of `docs/operations.md`, after a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn status_calls_once_for_each_group_and_thousand_instances() {
+    let instances = std::env::var(INSTANCES).map_or(1_000, |text| text.parse().expect("a number"));
+    let account = Account::new(|world, network| {
+        for group in 0..100 {
+            let spec = elbv2::TargetGroupSpec::instances(&format!("web-{group}"), &network.vpc, 80);
+            let arn = elbv2::create_target_group(world, spec).expect("a new name");
+            for number in 0..u8::try_from(instances / 100).expect("a few") {
+                // The sandbox looks long for a free address if there are many instances.
+                let launch = Launch::new(&network.subnet).address(Ipv4Addr::new(10, 0, group, 10 + number));
+                let instance = ec2::launch_running(world, launch.tag("Name", &format!("web-{group}-{number}")));
+                elbv2::register(world, &arn, elbv2::Target::new(instance.expect("a launch"))).expect("an instance");
+            }
+        }
+    });
+    let begun = tokio::time::Instant::now();
+    let said = account.run(&["status", "--html"]).await;
+    let seconds = begun.elapsed().as_secs_f64();
+    let mut calls = BTreeMap::<String, usize>::new();
+    account.sandbox.with(|world| {
+        world.calls.iter().for_each(|call| *calls.entry(call.action.clone()).or_default() += 1);
+    });
+    let all: usize = calls.values().sum();
+    println!("{instances} instances: {all} calls, {seconds:.1} s, a page of {} bytes\n{calls:?}", said.out.len());
+    assert_eq!((said.out.matches("<tr").count(), said.code), (instances + 1, 0), "{}", said.errors);
+    let expected = [
+        ("DescribeAutoScalingInstances", 1),
+        ("DescribeInstances", instances.div_ceil(1_000)),
+        ("DescribeLoadBalancers", 1),
+        ("DescribeTags", 10),
+        ("DescribeTargetGroups", 2),
+        ("DescribeTargetHealth", 100),
+        ("ListFunctions", 1),
+    ];
+    assert_eq!(calls, expected.map(|(action, count)| (action.to_owned(), count)).into());
 }
 
 /// Returns an account with one instance that runs and holds, and one that is stopped and holds.

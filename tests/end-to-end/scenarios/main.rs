@@ -21,6 +21,7 @@ mod limits;
 mod made_up;
 mod neighbours;
 mod observe;
+mod operator;
 mod orphans;
 mod ownership;
 mod pages;
