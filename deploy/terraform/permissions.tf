@@ -263,9 +263,15 @@ resource "aws_iam_role_policy" "reconcile_role" {
           Resource = aws_sqs_queue.reconcile_queue.arn
         },
         {
-          Sid      = "ServeOrders"
-          Effect   = "Allow"
-          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+          Sid    = "ServeOrders"
+          Effect = "Allow"
+          Action = [
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ChangeMessageVisibility",
+            "sqs:SendMessage",
+          ]
           Resource = aws_sqs_queue.order_queue.arn
         },
         {
