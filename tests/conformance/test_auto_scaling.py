@@ -44,6 +44,12 @@ def test_a_group_registers_its_members_and_deregisters_them_in_standby(aws, boto
     aws.autoscaling.exit_standby(InstanceIds=[one], **mine)
     aws.autoscaling.detach_instances(InstanceIds=[other], **leave)
     assert registered(boto, pool) == ({one}, {one})
+
+    def state_of_other():
+        found = aws.autoscaling.describe_auto_scaling_instances(InstanceIds=[other])["AutoScalingInstances"]
+        return [member["LifecycleState"] for member in found]
+
+    eventually(state_of_other, [])
     [instance] = aws.ec2.describe_instances(InstanceIds=[one])["Reservations"][0]["Instances"]
     assert instance["Tags"] == [{"Key": "aws:autoscaling:groupName", "Value": "pool"}]
 

@@ -2,7 +2,7 @@
 //!
 //! Called at each change of a member or of an attachment, with the traffic source and the instance.
 
-use crate::{elb, elbv2, wire::ApiError, world::World};
+use crate::{clock::Timestamp, elb, elbv2, wire::ApiError, world::World};
 
 /// A balancer that a group registers its members with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,15 @@ pub(crate) fn register(world: &mut World, source: &TrafficSource, instance_id: &
         // VPC Lattice is modelled only in the list of attached sources.
         TrafficSourceKind::Lattice => Ok(()),
     };
+}
+
+/// Returns until when a member drains from a balancer of its group, if it does.
+pub(super) fn draining_until(world: &World, source: &TrafficSource, instance_id: &str) -> Option<Timestamp> {
+    match source.kind {
+        TrafficSourceKind::Classic => elb::draining_until(world, &source.identifier, instance_id),
+        TrafficSourceKind::TargetGroup => elbv2::draining_until(world, &source.identifier, instance_id),
+        TrafficSourceKind::Lattice => None,
+    }
 }
 
 /// Deregisters a member from a balancer of its group.

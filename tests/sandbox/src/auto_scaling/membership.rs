@@ -1,5 +1,7 @@
 //! Members: how they come, rest and go, and how the balancers of the group follow.
 
+use std::time::Duration;
+
 use super::{
     Group, LifecycleState, Member, TrafficSource,
     action::{self, Ending},
@@ -127,20 +129,61 @@ pub enum Leaving {
     IsReplaced,
 }
 
-/// DetachInstances: all or none. The members leave the balancers first, and stay running.
+/// DetachInstances: all or none. The members leave the balancers first, and stay running. No hook runs.
+///
+/// "If connection draining (deregistration delay) is enabled for your load balancer, Amazon EC2 Auto Scaling waits for in-flight
+/// requests to complete", and a decrement counts every member that leaves, also one in Standby that counted for nothing (Auto Scaling
+/// guide, "Detach or attach instances",
+/// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-detach-attach-instances.html>). Here it waits for the whole
+/// delay, as the balancers themselves do. It is *not verified* that a replacement is launched meanwhile.
 ///
 /// # Errors
 /// Returns the errors of DetachInstances.
 pub fn detach(world: &mut World, group_name: &str, ids: &[String], leaving: Leaving) -> Result<(), ApiError> {
-    check_members(world, group_name, ids, None)?;
-    let wanted = ids.iter().filter(|id| world.auto_scaling.member(id).is_some_and(|m| m.lifecycle_state.is_wanted()));
-    leave(world, group_name, wanted.count(), leaving)?;
+    use LifecycleState::{
+        Detaching, InService, Standby, TerminatingRetained, WarmedPendingRetained, WarmedTerminatingRetained,
+    };
+    // "Instances in a retained state can be detached only if you don't decrement the desired capacity" (the same page).
+    let mut detachable = vec![InService, Standby];
+    if leaving == Leaving::IsReplaced {
+        detachable.extend([TerminatingRetained, WarmedPendingRetained, WarmedTerminatingRetained]);
+    }
+    check_members(world, group_name, ids, &detachable)?;
+    leave(world, group_name, ids.len(), leaving)?;
+    let sources = existing(world, group_name)?.traffic_sources.clone();
     for id in ids {
-        set_lifecycle_state(world, id, LifecycleState::Detaching);
-        existing_mut(world, group_name)?.members.remove(id);
-        ec2::remove_tag(world, id, GROUP_TAG);
+        set_lifecycle_state(world, id, Detaching);
+        let drained = sources.iter().filter_map(|source| balancing::draining_until(world, source, id)).max();
+        let drains = drained.and_then(|drained| (drained - world.now()).to_std().ok()).unwrap_or_default();
+        step_after(world, id, drains, |world, id| {
+            change_state(world, id, LifecycleState::Detached);
+            step_after(world, id, Duration::ZERO, leave_group);
+        });
     }
     Ok(())
+}
+
+/// Takes a detached member out of its group.
+fn leave_group(world: &mut World, id: &str) {
+    let group = world.auto_scaling.groups.values_mut().find(|group| group.members.contains_key(id));
+    let Some(group) = group else { return };
+    group.members.remove(id);
+    let name = group.name.clone();
+    ec2::remove_tag(world, id, GROUP_TAG);
+    capacity::review_soon(world, &name);
+}
+
+/// Takes a member's next step a moment after a time, unless another deed has moved it by then.
+fn step_after(world: &mut World, id: &str, time: Duration, step: fn(&mut World, &str)) {
+    let span = world.options.lifecycle_step;
+    let wait = time + span.draw(super::dice(world));
+    let Some(moves) = world.auto_scaling.member(id).map(|member| member.moves) else { return };
+    let id = id.to_owned();
+    world.after(wait, move |world| {
+        if world.auto_scaling.member(&id).is_some_and(|member| member.moves == moves) {
+            step(world, &id);
+        }
+    });
 }
 
 /// EnterStandby: all or none.
@@ -148,7 +191,7 @@ pub fn detach(world: &mut World, group_name: &str, ids: &[String], leaving: Leav
 /// # Errors
 /// Returns the errors of EnterStandby.
 pub fn enter_standby(world: &mut World, group_name: &str, ids: &[String], leaving: Leaving) -> Result<(), ApiError> {
-    check_members(world, group_name, ids, Some(LifecycleState::InService))?;
+    check_members(world, group_name, ids, &[LifecycleState::InService])?;
     leave(world, group_name, ids.len(), leaving)?;
     ids.iter().for_each(|id| set_lifecycle_state(world, id, LifecycleState::Standby));
     Ok(())
@@ -159,7 +202,7 @@ pub fn enter_standby(world: &mut World, group_name: &str, ids: &[String], leavin
 /// # Errors
 /// Returns the errors of ExitStandby.
 pub fn exit_standby(world: &mut World, group_name: &str, ids: &[String]) -> Result<(), ApiError> {
-    check_members(world, group_name, ids, Some(LifecycleState::Standby))?;
+    check_members(world, group_name, ids, &[LifecycleState::Standby])?;
     let group = existing_mut(world, group_name)?;
     if group.desired_capacity + ids.len() > group.max_size {
         return Err(invalid(format!("AutoScalingGroup {group_name} has max-size={}", group.max_size)));
@@ -206,21 +249,18 @@ fn in_service(group: &Group) -> Vec<String> {
     group.members.values().filter(in_service).map(|member| member.instance_id.clone()).collect()
 }
 
-fn check_members(
-    world: &World,
-    group_name: &str,
-    ids: &[String],
-    wanted: Option<LifecycleState>,
-) -> Result<(), ApiError> {
+fn check_members(world: &World, group_name: &str, ids: &[String], wanted: &[LifecycleState]) -> Result<(), ApiError> {
     let group = existing(world, group_name)?;
     for id in ids {
         let member = group
             .members
             .get(id)
             .ok_or_else(|| invalid(format!("The instance {id} is not part of Auto Scaling group {group_name}.")))?;
-        if wanted.is_some_and(|wanted| wanted != member.lifecycle_state) {
-            let wanted = wanted.map(LifecycleState::name).unwrap_or_default();
-            return Err(invalid(format!("The instance {id} is not in {wanted}.")));
+        if !wanted.contains(&member.lifecycle_state) {
+            // AWS names the retained states in no refusal that is known: "is not in InService or Standby".
+            let words = wanted.iter().map(|state| state.name()).filter(|name| !name.ends_with("Retained"));
+            let wanted: Vec<_> = words.collect();
+            return Err(invalid(format!("The instance {id} is not in {}.", wanted.join(" or "))));
         }
     }
     Ok(())

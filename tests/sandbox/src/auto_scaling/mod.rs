@@ -192,10 +192,12 @@ impl State {
     }
 }
 
-/// Returns whether anything in Auto Scaling will still happen by itself: a member is under way or waits at a hook, or a review, a
-/// health check or a refresh is due. An open action counts, since it times out if no caller completes it.
+/// Returns whether anything in Auto Scaling will still happen by itself: a member is under way, waits at a hook or leaves the group, or
+/// a review, a health check or a refresh is due. An open action counts, since it times out if no caller completes it.
 pub fn is_moving(world: &World) -> bool {
-    let is_moving = |member: &Member| member.course.is_some() || member.checks_due > 0;
+    let is_leaving =
+        |member: &Member| matches!(member.lifecycle_state, LifecycleState::Detaching | LifecycleState::Detached);
+    let is_moving = |member: &Member| member.course.is_some() || member.checks_due > 0 || is_leaving(member);
     let mut groups = world.auto_scaling.groups.values();
     groups
         .any(|group| group.reviews_due > 0 || group.active_refresh().is_some() || group.members.values().any(is_moving))

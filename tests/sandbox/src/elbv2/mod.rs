@@ -28,6 +28,7 @@ pub use resources::{
 };
 pub(crate) use routing::pool;
 pub use spec::{HealthCheck, IpAddressType, Kind, ListenerSpec, LoadBalancerSpec, TargetGroupSpec, TargetType};
+pub(crate) use targets::draining_until;
 pub use targets::{Target, TargetView, deregister, deregister_all, register, register_all, targets};
 pub use wire::answer;
 

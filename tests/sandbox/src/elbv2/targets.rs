@@ -71,6 +71,17 @@ pub fn targets(world: &World, arn: &str) -> Vec<TargetView> {
     world.elbv2.target_groups.get(arn).map(|group| views(world, group, world.now())).unwrap_or_default()
 }
 
+/// Returns until when an instance or address drains from a group on any port, if it does.
+pub(crate) fn draining_until(world: &World, arn: &str, id: &str) -> Option<Timestamp> {
+    let group = world.elbv2.target_groups.get(arn)?;
+    let standings = group.members.within((id.to_owned(), None)..=(id.to_owned(), Some(u16::MAX)), world.now());
+    let ends = standings.filter_map(|(_, _, standing)| match standing {
+        Standing::Draining { until } => Some(until),
+        Standing::Registered => None,
+    });
+    ends.max()
+}
+
 /// Returns the targets of a group at a time, sorted.
 pub(super) fn views(world: &World, group: &TargetGroup, at: Timestamp) -> Vec<TargetView> {
     let observer = Observer::new(world, group, at);

@@ -126,6 +126,8 @@ async fn a_member_that_leaves_without_a_decrement_is_replaced() {
         detach(world, "web", &ids[1..], Leaving::IsReplaced).unwrap();
     });
     fleet.settle().await;
+    // The detached one has to drain first.
+    fleet.settle().await;
     assert_eq!(fleet.states(), [("InService", 2), ("Standby", 1)].into());
     fleet.sandbox.with(|world| exit_standby(world, "web", &ids[..1]).unwrap());
     fleet.settle().await;

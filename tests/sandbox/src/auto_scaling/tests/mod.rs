@@ -1,6 +1,7 @@
 //! Tests of groups that work by themselves, in virtual time.
 
 mod capacity;
+mod detaching;
 mod hooks;
 mod pools;
 mod refreshes;

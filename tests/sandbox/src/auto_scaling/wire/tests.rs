@@ -1,5 +1,7 @@
 //! Tests of Auto Scaling over the wire.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{
@@ -91,7 +93,9 @@ async fn an_attached_instance_is_a_member_and_bears_the_groups_tag() {
     let detach =
         format!("DetachInstances&AutoScalingGroupName=web&InstanceIds.member.1={id}&ShouldDecrementDesiredCapacity");
     aws.ok(&format!("{detach}=true")).await;
-    assert_eq!((aws.states().await.len(), aws.desired().await), (0, "0".to_owned()));
+    assert_eq!((aws.states().await, aws.desired().await), (vec!["Detaching".to_owned()], "0".to_owned()));
+    aws.sandbox.advance(Duration::from_secs(10)).await;
+    assert_eq!(aws.states().await.len(), 0);
     assert!(aws.sandbox.with(|world| world.ec2.instance(&id).unwrap().tags.is_empty()));
 }
 
