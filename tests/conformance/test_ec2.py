@@ -90,6 +90,45 @@ def test_every_instance_is_on_one_page(aws, network):
     assert first["NextToken"]
 
 
+def test_a_spot_instance_is_found_by_its_request(aws, network):
+    spot = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}}
+    launch = {"ImageId": "ami-1", "MinCount": 6, "MaxCount": 6, "SubnetId": network.a}
+    launched = aws.ec2.run_instances(InstanceMarketOptions=spot, **launch)["Instances"]
+    assert {instance["InstanceLifecycle"] for instance in launched} == {"spot"}
+    one = launched[0]
+    named = [{"Name": "instance-id", "Values": [one["InstanceId"]]}]
+    [request] = aws.ec2.describe_spot_instance_requests(Filters=named)["SpotInstanceRequests"]
+    assert request["SpotInstanceRequestId"] == one["SpotInstanceRequestId"]
+    assert (request["State"], request["Status"]["Code"]) == ("active", "fulfilled")
+    assert (request["Type"], request["InstanceInterruptionBehavior"]) == ("persistent", "stop")
+    pages = aws.pages("ec2", "describe_spot_instance_requests", MaxResults=5)["SpotInstanceRequests"]
+    assert len(pages) == 6
+    network.wait("running", one["InstanceId"])
+    aws.ec2.stop_instances(InstanceIds=[one["InstanceId"]])
+    network.wait("stopped", one["InstanceId"])
+    [request] = aws.ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[one["SpotInstanceRequestId"]])["SpotInstanceRequests"]
+    assert (request["State"], request["Status"]["Code"]) == ("disabled", "instance-stopped-by-user")
+    with refused("InvalidSpotInstanceRequestID.NotFound"):
+        aws.ec2.describe_spot_instance_requests(SpotInstanceRequestIds=["sir-0000ffff"])
+
+
+def test_a_reboot_does_not_change_the_status_of_instances(aws, network):
+    one, other = network.instances(2)
+    aws.ec2.reboot_instances(InstanceIds=[one])
+    [status] = aws.ec2.describe_instance_status(InstanceIds=[one])["InstanceStatuses"]
+    assert (status["InstanceState"]["Name"], status["InstanceStatus"]["Status"]) == ("running", "ok")
+    assert status["SystemStatus"]["Details"] == [{"Name": "reachability", "Status": "passed"}]
+    assert "Events" not in status
+    aws.ec2.stop_instances(InstanceIds=[other])
+    assert aws.ec2.describe_instance_status(InstanceIds=[other])["InstanceStatuses"] == []
+    everything = aws.pages("ec2", "describe_instance_status", IncludeAllInstances=True, MaxResults=5)["InstanceStatuses"]
+    assert sorted(status["InstanceId"] for status in everything) == [one, other]
+    with refused("InvalidParameterCombination"):
+        aws.ec2.describe_instance_status(InstanceIds=[one], MaxResults=5)
+    due = [{"Name": "event.code", "Values": ["instance-stop", "instance-retirement"]}]
+    assert aws.ec2.describe_instance_status(Filters=due)["InstanceStatuses"] == []
+
+
 def test_a_tag_is_deleted_only_where_its_value_still_matches(aws, network):
     instance = network.instance()
     tags = [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}, {"Key": "c", "Value": ""}]

@@ -152,3 +152,19 @@ def test_what_is_for_the_other_kind_of_queue_is_refused(aws, orders, queue):
         aws.sqs.send_message(QueueUrl=queue, MessageBody="x", MessageDeduplicationId="d")
     with refused("InvalidParameterValue"):
         aws.sqs.create_queue(QueueName="orders", Attributes={"FifoQueue": "true"})
+
+
+def test_a_changed_tag_of_an_instance_comes_to_the_queue(aws, boto, network, queue):
+    keys = {"changed-tag-keys": [{"prefix": "app:"}], "service": ["ec2"], "resource-type": ["instance"]}
+    pattern = json.dumps({"source": ["aws.tag"], "detail-type": ["Tag Change on Resource"], "detail": keys})
+    aws.events.put_rule(Name="tags", EventPattern=pattern)
+    aws.events.put_targets(Rule="tags", Targets=[{"Id": "work", "Arn": "arn:aws:sqs:us-east-1:123456789012:work"}])
+    instance = network.instance()
+    aws.ec2.create_tags(Resources=[instance], Tags=[{"Key": "Name", "Value": "web"}])
+    aws.ec2.create_tags(Resources=[instance], Tags=[{"Key": "app:drain", "Value": "1"}])
+    eventually(lambda: counts(boto, queue)[0], 1)
+    [message] = receive(aws, queue)
+    event = json.loads(message["Body"])
+    assert event["detail"]["changed-tag-keys"] == ["app:drain"]
+    assert event["detail"]["tags"] == {"Name": "web", "app:drain": "1"}
+    assert event["resources"] == [f"arn:aws:ec2:us-east-1:123456789012:instance/{instance}"]

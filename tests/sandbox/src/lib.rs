@@ -51,7 +51,9 @@ use tokio::{sync::Notify, task::JoinSet};
 pub use call::Call;
 pub use clock::{Clock, Timestamp};
 pub use fault::{Rule, Verdict};
-pub use options::{ForbiddenCharacters, Options, RoutingLag, SameAddressWhileDraining, Span};
+pub use options::{
+    ForbiddenCharacters, Options, ReservationWarning, RoutingLag, SameAddressWhileDraining, Span, SpotReclaim,
+};
 pub use throttle::Throttle;
 pub use world::{ACCOUNT, REGION, World};
 

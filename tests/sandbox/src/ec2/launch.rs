@@ -6,6 +6,7 @@ use super::{
     AddressAtRestart, Instance, InstanceState, Ipv4Wish, NewInterface, attach_interface, create_interface,
     interface::{Facts as InterfaceFacts, change, remove},
     lifecycle,
+    spot::{self, Spot},
 };
 use crate::{clock::Timestamp, history::History, wire::ApiError, world::World};
 
@@ -32,6 +33,33 @@ pub struct Launch {
     pub client_token: String,
     /// Its security groups.
     pub security_groups: Vec<String>,
+    /// How its capacity is paid for.
+    pub market: Market,
+    /// Whether it boots from an instance store: it cannot be stopped then.
+    pub is_on_instance_store: bool,
+}
+
+/// How the capacity of an instance is paid for, which decides whether AWS may take it back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Market {
+    /// AWS takes nothing back.
+    #[default]
+    OnDemand,
+    /// A Spot Instance.
+    Spot(Spot),
+    /// In an interruptible Capacity Reservation, whose owner can take it back.
+    InterruptibleReservation,
+}
+
+impl Market {
+    /// Returns AWS's word for it in `InstanceLifecycle`, if there is one (botocore, InstanceLifecycleType).
+    pub(super) fn lifecycle(self) -> Option<&'static str> {
+        match self {
+            Self::OnDemand => None,
+            Self::Spot(_) => Some("spot"),
+            Self::InterruptibleReservation => Some("interruptible-capacity-reservation"),
+        }
+    }
 }
 
 /// An interface of a [`Launch`].
@@ -72,6 +100,10 @@ pub(super) struct Facts {
     pub(super) released: Vec<super::Interface>,
     /// The service of AWS that manages the instance.
     pub(super) operator: Option<String>,
+    pub(super) market: Market,
+    /// Its Spot request.
+    pub(super) spot_request: Option<String>,
+    pub(super) is_on_instance_store: bool,
 }
 
 impl Launch {
@@ -86,7 +118,30 @@ impl Launch {
             interfaces: Vec::new(),
             client_token: String::new(),
             security_groups: Vec::new(),
+            market: Market::OnDemand,
+            is_on_instance_store: false,
         }
+    }
+
+    /// Makes it a Spot Instance.
+    #[must_use]
+    pub fn spot(mut self, spot: Spot) -> Self {
+        self.market = Market::Spot(spot);
+        self
+    }
+
+    /// Puts it into an interruptible Capacity Reservation.
+    #[must_use]
+    pub fn reserved_interruptibly(mut self) -> Self {
+        self.market = Market::InterruptibleReservation;
+        self
+    }
+
+    /// Lets it boot from an instance store.
+    #[must_use]
+    pub fn on_instance_store(mut self) -> Self {
+        self.is_on_instance_store = true;
+        self
     }
 
     /// Adds a tag.
@@ -193,6 +248,10 @@ fn insert(world: &mut World, id: &str, launch: &Launch, reservation_id: &str, la
         address_at_restart: launch.address_at_restart,
     };
     world.ec2.instances.insert(id.to_owned(), History::new(now, instance));
+    let spot_request = match launch.market {
+        Market::Spot(wishes) => Some(spot::request(world, id, wishes)),
+        Market::OnDemand | Market::InterruptibleReservation => None,
+    };
     let facts = Facts {
         reservation_id: reservation_id.to_owned(),
         image_id: launch.image_id.clone(),
@@ -201,6 +260,9 @@ fn insert(world: &mut World, id: &str, launch: &Launch, reservation_id: &str, la
         security_groups: launch.security_groups.clone(),
         launch_index,
         first_launched: Some(now),
+        market: launch.market,
+        spot_request,
+        is_on_instance_store: launch.is_on_instance_store,
         ..Facts::default()
     };
     world.ec2.launches.insert(id.to_owned(), facts);
@@ -239,6 +301,9 @@ fn undo(world: &mut World, ids: &[String]) {
     }
     for id in ids {
         world.ec2.instances.remove(id);
-        world.ec2.launches.remove(id);
+        let request = world.ec2.launches.remove(id).and_then(|facts| facts.spot_request);
+        request.iter().for_each(|request| {
+            world.ec2.spot_requests.remove(request);
+        });
     }
 }

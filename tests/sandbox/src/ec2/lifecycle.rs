@@ -3,14 +3,18 @@
 //! pending, running, stopping, stopped, pending...; and from any of them shutting-down, terminated (EC2 guide, "State change
 //! events"). Each deed that ends a transition checks that it is still under way: a termination overtakes it.
 
-use super::{AddressAtRestart, Instance, InstanceState, Interface, announce, dice, interface};
+use super::{AddressAtRestart, Instance, InstanceState, Interface, announce, dice, interface, spot};
 use crate::{clock::Timestamp, options::Span, wire::ApiError, world::World};
+
+/// The first words of the description, if AWS itself has stopped or terminated an instance.
+pub(super) const BY_AWS: &str = "Service initiated";
 
 /// The one that stopped an instance, which decides about the words of the description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StoppedBy {
     User,
     Itself,
+    Aws,
 }
 
 /// Starts a stopped instance. One that is pending or running is left as it is, successfully.
@@ -47,29 +51,50 @@ pub fn shut_itself_down(world: &mut World, id: &str) -> Result<(), ApiError> {
 /// # Errors
 /// If it does not exist.
 pub fn terminate(world: &mut World, id: &str) -> Result<(), ApiError> {
-    use InstanceState::{ShuttingDown, Terminated};
-    let state = existing(world, id)?.state;
-    if matches!(state, ShuttingDown | Terminated) {
-        return Ok(());
-    }
+    existing(world, id)?;
     let reason = by_user(world.now());
+    shut_down(world, id, reason);
+    Ok(())
+}
+
+/// AWS itself stops an instance that runs: an interruption, or a scheduled event.
+pub(super) fn stop_for_aws(world: &mut World, id: &str) {
+    enter_stopping(world, id, StoppedBy::Aws);
+}
+
+/// AWS itself terminates an instance: an interruption, or a scheduled event.
+pub(super) fn terminate_for_aws(world: &mut World, id: &str) {
+    let reason = by_aws(world.now());
+    shut_down(world, id, reason);
+}
+
+fn shut_down(world: &mut World, id: &str, reason: String) {
+    use InstanceState::{ShuttingDown, Terminated};
+    if matches!(state_of(world, id), None | Some(ShuttingDown | Terminated)) {
+        return;
+    }
     enter(world, id, ShuttingDown, |instance| instance.state_transition_reason = reason);
     let span = world.options.stopping;
     later(world, id, span, ShuttingDown, reach_terminated);
-    Ok(())
 }
 
 pub(super) fn check_start(world: &World, id: &str) -> Result<(), ApiError> {
     use InstanceState::{Pending, Running, Stopped};
     match existing(world, id)?.state {
-        Pending | Running | Stopped => Ok(()),
+        Pending | Running | Stopped => spot::check_start(world, id),
         _ => Err(incorrect_state(format!("The instance '{id}' is not in a state from which it can be started."))),
     }
 }
 
 pub(super) fn check_stop(world: &World, id: &str) -> Result<(), ApiError> {
     use InstanceState::{Pending, Running, Stopped, Stopping};
-    match existing(world, id)?.state {
+    let state = existing(world, id)?.state;
+    if is_on_instance_store(world, id) {
+        let message = format!("The instance '{id}' does not have an 'ebs' root device type and cannot be stopped.");
+        return Err(ApiError::sender("UnsupportedOperation", message));
+    }
+    spot::check_stop(world, id)?;
+    match state {
         Running | Stopping | Stopped => Ok(()),
         // cloud-custodian saw this at a first start (pull request 6014). For a restart it is not verified, so the sandbox lets it
         // be stopped.
@@ -82,18 +107,28 @@ pub(super) fn check_stop(world: &World, id: &str) -> Result<(), ApiError> {
 }
 
 fn stop_by(world: &mut World, id: &str, by: StoppedBy) -> Result<(), ApiError> {
-    use InstanceState::{Pending, Running, Stopping};
     check_stop(world, id)?;
+    enter_stopping(world, id, by);
+    Ok(())
+}
+
+fn enter_stopping(world: &mut World, id: &str, by: StoppedBy) {
+    use InstanceState::{Pending, Running, Stopping};
     if matches!(state_of(world, id), Some(Pending | Running)) {
         let reason = match by {
             StoppedBy::User => by_user(world.now()),
             StoppedBy::Itself => String::new(),
+            StoppedBy::Aws => by_aws(world.now()),
         };
         enter(world, id, Stopping, |instance| instance.state_transition_reason = reason);
         let span = world.options.stopping;
         later(world, id, span, Stopping, reach_stopped);
     }
-    Ok(())
+}
+
+/// Returns whether an instance boots from an instance store.
+pub(super) fn is_on_instance_store(world: &World, id: &str) -> bool {
+    world.ec2.launches.get(id).is_some_and(|facts| facts.is_on_instance_store)
 }
 
 /// Enters `pending`, at a launch or a start, and `running` after a while.
@@ -133,6 +168,8 @@ fn reach_terminated(world: &mut World, id: &str) {
     world.after(visible, move |world| {
         world.ec2.instances.remove(&id);
         world.ec2.launches.remove(&id);
+        world.ec2.tag_versions.remove(&id);
+        world.ec2.scheduled_events.retain(|_, event| event.current().instance_id != id);
     });
 }
 
@@ -201,6 +238,12 @@ fn attached(world: &World, id: &str) -> Vec<Interface> {
 
 fn by_user(now: Timestamp) -> String {
     format!("User initiated ({} GMT)", now.format("%Y-%m-%d %H:%M:%S"))
+}
+
+/// The words for what AWS does by itself: users have met `Service initiated (2026-08-25 04:15:29 GMT)` beside a Spot request that was
+/// `closed` with `instance-terminated-no-capacity`. For scheduled events it is *not verified*.
+fn by_aws(now: Timestamp) -> String {
+    format!("{BY_AWS} ({} GMT)", now.format("%Y-%m-%d %H:%M:%S"))
 }
 
 fn state_of(world: &World, id: &str) -> Option<InstanceState> {

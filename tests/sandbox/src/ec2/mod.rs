@@ -6,7 +6,10 @@ mod launch_template;
 mod lifecycle;
 mod network;
 pub(crate) mod paging;
+mod reboot;
+mod scheduled_event;
 mod security_group;
+mod spot;
 mod tags;
 mod wire;
 
@@ -17,19 +20,27 @@ use std::{
 
 use fastrand::Rng;
 
-use crate::{clock::Timestamp, history::History, world::World};
+use crate::{
+    clock::Timestamp,
+    history::History,
+    world::{ACCOUNT, REGION, World},
+};
 
 pub use interface::{
     Ipv4Wish, NewInterface, add_interface, assign_address, attach_interface, create_interface, delegate_prefix,
     delete_interface, detach_interface, move_address, unassign_address,
 };
-pub use launch::{InterfaceSource, Launch, LaunchInterface, launch, launch_running, manage};
+pub use launch::{InterfaceSource, Launch, LaunchInterface, Market, launch, launch_running, manage};
 pub use launch_template::LaunchTemplate;
 pub(crate) use launch_template::launch_by_template;
 pub use lifecycle::{shut_itself_down, start, stop, terminate};
 pub use network::{create_dual_stack_vpc, create_subnet, create_vpc, share_subnet_from, use_subnet_for_vmware};
+pub use reboot::reboot;
+pub(crate) use reboot::{Outage, is_rebooting, outage};
+pub use scheduled_event::{EventCode, Phase, ScheduledEvent, cancel_event, complete_event, schedule_event};
 pub(crate) use security_group::hold_for_interfaces;
 pub use security_group::{Ingress, SecurityGroup};
+pub use spot::{Spot, SpotAction, SpotRequest, SpotState, interrupt, interrupt_reserved, recommend_rebalance, resume};
 pub(crate) use tags::resource_type;
 pub use tags::{remove_tag, set_tag};
 pub use wire::answer;
@@ -49,8 +60,16 @@ pub struct State {
     pub interfaces: BTreeMap<String, Interface>,
     /// By id. Terminated ones stay for a while.
     pub instances: BTreeMap<String, History<Instance>>,
+    /// Spot requests, by id.
+    pub spot_requests: BTreeMap<String, History<SpotRequest>>,
+    /// Scheduled events, by id. Those that are over stay for a week.
+    pub scheduled_events: BTreeMap<String, History<ScheduledEvent>>,
     /// Tags of resources that are not instances, by the resource's id.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// The last reboot of each instance that runs, by id.
+    reboots: BTreeMap<String, reboot::Reboot>,
+    /// How often the tags of an instance have changed, by id.
+    tag_versions: BTreeMap<String, u64>,
     /// Facts of an instance that only this module needs, by id.
     launches: BTreeMap<String, launch::Facts>,
     /// Until when the interfaces of deleted load balancers hold subnets and security groups, by the id of these.
@@ -285,6 +304,11 @@ impl InstanceState {
     }
 }
 
+/// Returns the ARN of an instance.
+pub(crate) fn instance_arn(id: &str) -> String {
+    format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{id}")
+}
+
 fn block_contains_v4((base, prefix): (Ipv4Addr, u8), address: Ipv4Addr) -> bool {
     let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
     u32::from(base) & mask == u32::from(address) & mask
@@ -298,6 +322,9 @@ fn block_contains_v6((base, prefix): (Ipv6Addr, u8), address: Ipv6Addr) -> bool 
 /// Tells the world that an instance has reached a state: sends the event, and lets the balancers react. This module's transitions
 /// each call it.
 pub(crate) fn announce(world: &mut World, instance_id: &str, state: InstanceState) {
+    reboot::instance_changed(world, instance_id, state);
+    scheduled_event::instance_changed(world, instance_id, state);
+    spot::instance_changed(world, instance_id, state);
     crate::elb::instance_changed(world, instance_id, state);
     crate::elbv2::instance_changed(world, instance_id, state);
     crate::auto_scaling::instance_changed(world, instance_id, state);

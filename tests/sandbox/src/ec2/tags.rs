@@ -1,9 +1,11 @@
 //! Tags: the keys that callers may write, and the limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{InstanceState, interface, lifecycle, network, security_group};
-use crate::{wire::ApiError, world::World};
+use serde_json::json;
+
+use super::{InstanceState, instance_arn, interface, lifecycle, network, security_group};
+use crate::{events, wire::ApiError, world::World};
 
 /// User tags on a resource; those that begin with `aws:` are not counted (EC2 guide, "Tag restrictions").
 const MAX_TAGS: usize = 50;
@@ -150,12 +152,38 @@ fn check_resource(world: &World, id: &str) -> Result<(), ApiError> {
     }
 }
 
+/// Changes the tags of a resource. If those of an instance are others afterwards, the bus is told.
 fn change(world: &mut World, id: &str, change: impl FnOnce(&mut BTreeMap<String, String>)) {
     let now = world.now();
     match world.ec2.instances.get_mut(id) {
-        Some(instance) => instance.change(now, |instance| change(&mut instance.tags)),
+        Some(instance) => {
+            let before = instance.current().tags.clone();
+            instance.change(now, |instance| change(&mut instance.tags));
+            let after = instance.current().tags.clone();
+            let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+            let changed: Vec<_> = keys.into_iter().filter(|key| before.get(*key) != after.get(*key)).cloned().collect();
+            if !changed.is_empty() {
+                tell(world, id, &changed, &after);
+            }
+        }
         None => change(world.ec2.tags.entry(id.to_owned()).or_default()),
     }
+}
+
+/// Tells the bus which keys were added, changed or deleted, with all tags of now
+/// (<https://docs.aws.amazon.com/tag-editor/latest/userguide/tag-monitor.html>). It is *not verified* that tags which are written as
+/// they were make no event, that the tags of a launch make none, and that the version counts the changes of a resource.
+fn tell(world: &mut World, id: &str, changed: &[String], tags: &BTreeMap<String, String>) {
+    let version = world.ec2.tag_versions.entry(id.to_owned()).or_default();
+    *version += 1;
+    let detail = json!({
+        "changed-tag-keys": changed,
+        "service": "ec2",
+        "resource-type": resource_type(id),
+        "version": *version,
+        "tags": tags,
+    });
+    events::tags_changed(world, instance_arn(id), detail);
 }
 
 fn invalid(message: String) -> ApiError {

@@ -1,8 +1,10 @@
 //! The health of instances, as DescribeInstanceHealth shows it.
 
+use std::time::Duration;
+
 use crate::{
     clock::{Timestamp, delta},
-    ec2::{Instance, InstanceState},
+    ec2::{self, Instance, InstanceState, Outage},
     options::{Options, Span},
     wire::ApiError,
     world::World,
@@ -64,6 +66,15 @@ pub(super) enum Condition {
     Settling {
         until: Timestamp,
     },
+    /// It is down for a reboot.
+    Rebooting {
+        /// Whether enough health checks have failed.
+        is_noticed: bool,
+    },
+    /// It answers again after a reboot, and not enough health checks have succeeded.
+    Recovering {
+        until: Timestamp,
+    },
     /// It fails its health checks.
     Failing,
 }
@@ -91,7 +102,17 @@ pub(super) fn condition(
     if world.elb.failing_health_checks.contains(&instance.id) || eth0_address(instance) != enrolment.address {
         return Condition::Failing;
     }
-    Condition::InService
+    let check = &balancer.health_check;
+    let intervals = check.interval * check.unhealthy_threshold.saturating_sub(1);
+    let noticed_after = Duration::from_secs((intervals + check.timeout).into());
+    match ec2::outage(world, &instance.id, at, noticed_after) {
+        Some(Outage::Down { since }) => Condition::Rebooting { is_noticed: since + delta(noticed_after) <= at },
+        Some(Outage::Over { since }) => match settles_at(&world.options, &seed_text, since, at) {
+            Some(until) if at < until => Condition::Recovering { until },
+            _ => Condition::InService,
+        },
+        None => Condition::InService,
+    }
 }
 
 fn member_health(
@@ -103,7 +124,9 @@ fn member_health(
 ) -> InstanceHealth {
     use InstanceState::{Pending, Running, ShuttingDown, Stopped, Stopping, Terminated};
     match condition(world, balancer, instance, enrolment, at) {
-        Condition::InService | Condition::NotRunning(Running) => IN_SERVICE,
+        Condition::InService | Condition::NotRunning(Running) | Condition::Rebooting { is_noticed: false } => {
+            IN_SERVICE
+        }
         Condition::NotRunning(Pending) => out_of_service("Instance", "Instance is in pending state."),
         // The API's list of descriptions has no sentence for the two states in between.
         Condition::NotRunning(Stopping | Stopped) => out_of_service("Instance", "Instance is in stopped state."),
@@ -115,10 +138,12 @@ fn member_health(
             "Instance is in the EC2 Availability Zone for which LoadBalancer is not configured to route traffic to.",
         ),
         Condition::Settling { .. } => out_of_service("ELB", "Instance registration is still in progress."),
-        Condition::Failing => out_of_service(
-            "Instance",
-            "Instance has failed at least the UnhealthyThreshold number of health checks consecutively.",
-        ),
+        Condition::Failing | Condition::Rebooting { is_noticed: true } | Condition::Recovering { .. } => {
+            out_of_service(
+                "Instance",
+                "Instance has failed at least the UnhealthyThreshold number of health checks consecutively.",
+            )
+        }
     }
 }
 

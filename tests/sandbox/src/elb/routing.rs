@@ -46,8 +46,10 @@ fn members(world: &World, balancer: &LoadBalancer, at: Timestamp) -> Vec<Member>
             (Standing::Registered, Condition::InService) => Report::Healthy,
             (Standing::Registered, Condition::NotRunning(_)) => Report::NotRunning,
             (Standing::Registered, Condition::ZoneNotEnabled) => Report::Unused,
-            (Standing::Registered, Condition::Settling { until }) => Report::Initial { until },
-            (Standing::Registered, Condition::Failing) => Report::Failing,
+            (Standing::Registered, Condition::Settling { until } | Condition::Recovering { until }) => {
+                Report::Initial { until }
+            }
+            (Standing::Registered, Condition::Failing | Condition::Rebooting { .. }) => Report::Failing,
         };
         let destination = Destination {
             owner: Some(Host::Instance(id.as_str().into())),

@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    time::Duration,
 };
 
 use crate::{
     clock::{Timestamp, delta},
-    ec2::{Instance, InstanceState, Interface},
+    ec2::{self, Instance, InstanceState, Interface, Outage},
     elb::settles_at,
     world::World,
 };
@@ -134,9 +135,48 @@ impl<'a> Observer<'a> {
             return Health::NotInUse;
         }
         match self.alive_since(key, record) {
+            Ok(_) if self.fails_by_reboot(key, record) => Health::Timeout,
             Ok(since) => self.checked(key, record.since.max(since)),
             Err(health) => health,
         }
+    }
+
+    /// Returns whether the checks of a target fail for a reboot of its host: while it is down, from the time at which enough of them
+    /// have failed, and afterwards until enough have succeeded.
+    fn fails_by_reboot(&self, key: &TargetKey, record: &Registration) -> bool {
+        match self.outage(key, record) {
+            Some(Outage::Down { since }) => since + delta(self.noticed_after()) <= self.at,
+            Some(Outage::Over { .. }) => self.recovers(key, record).is_some(),
+            None => false,
+        }
+    }
+
+    /// Returns the outage of a target's host by a reboot.
+    pub(super) fn outage(&self, key: &TargetKey, record: &Registration) -> Option<Outage> {
+        let host = match self.group.spec.target_type {
+            TargetType::Instance => Some(key.0.as_str()),
+            TargetType::Ip => self.interface(&key.0, record)?.attachment.as_ref().map(|a| a.instance_id.as_str()),
+            TargetType::Lambda | TargetType::Alb => None,
+        };
+        ec2::outage(self.world, host?, self.at, self.noticed_after())
+    }
+
+    /// Returns when enough checks will have succeeded after a reboot, if that lies ahead.
+    pub(super) fn recovers(&self, key: &TargetKey, record: &Registration) -> Option<Timestamp> {
+        let Some(Outage::Over { since }) = self.outage(key, record) else { return None };
+        settles_at(&self.world.options, &self.name(key), since, self.at).filter(|healthy_at| self.at < *healthy_at)
+    }
+
+    /// Returns the time in which enough checks fail, at the least.
+    fn noticed_after(&self) -> Duration {
+        let check = &self.group.spec.health_check;
+        let intervals = check.interval_seconds * check.unhealthy_threshold.saturating_sub(1);
+        Duration::from_secs((intervals + check.timeout_seconds).into())
+    }
+
+    fn interface(&self, address: &str, record: &Registration) -> Option<&'a Interface> {
+        let side = if record.outside { &self.outside } else { &self.inside };
+        address.parse().ok().and_then(|address: IpAddr| side.get(&address)).copied()
     }
 
     /// Returns when the first checks of a target will be over, if they are not yet.
@@ -174,9 +214,7 @@ impl<'a> Observer<'a> {
     /// Returns since when a host answers at an address, or why none does.
     fn address(&self, address: &str, record: &Registration) -> Result<Timestamp, Health> {
         self.check_zone(record.zone.as_deref().unwrap_or("all"))?;
-        let side = if record.outside { &self.outside } else { &self.inside };
-        let interface = address.parse().ok().and_then(|address: IpAddr| side.get(&address));
-        match interface {
+        match self.interface(address, record) {
             // Outside, only other VPCs are known here. The rest is a data centre, and taken to be up.
             None if record.outside => Ok(record.since),
             None => Err(Health::Timeout),

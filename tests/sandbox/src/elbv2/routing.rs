@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
     clock::Timestamp,
+    ec2::Outage,
     traffic::{Balancing, Checks, Destination, Host, Member, Pool, Report},
     wire::ApiError,
     world::World,
@@ -88,7 +89,17 @@ fn report(observer: &Observer<'_>, key: &TargetKey, record: &Registration, stand
     if let Standing::Draining { until } = standing {
         return Report::Draining { until };
     }
-    match observer.health(key, record, standing) {
+    let health = observer.health(key, record, standing);
+    // The checks know of a reboot later than the requests that meet it.
+    if matches!(health, Health::Healthy | Health::Timeout) {
+        if let Some(Outage::Down { .. }) = observer.outage(key, record) {
+            return Report::Failing;
+        }
+        if let Some(until) = observer.recovers(key, record) {
+            return Report::Initial { until };
+        }
+    }
+    match health {
         Health::Healthy => Report::Healthy,
         Health::RegistrationInProgress | Health::InitialHealthChecking => match observer.settles(key, record) {
             Some(until) => Report::Initial { until },

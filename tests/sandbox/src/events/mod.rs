@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::Timestamp,
-    ec2::InstanceState,
+    ec2::{self, InstanceState},
     iam::{self, Access},
     lambda, sqs,
     wire::ApiError,
@@ -38,8 +38,10 @@ pub struct State {
     rules: BTreeMap<String, Rule>,
     delivery: Option<DeliveryRule>,
     dice: Option<fastrand::Rng>,
-    /// Every event that was put on the bus, delivered or not.
+    /// Every event that was put on the bus, delivered or not; of those about tags only the ones that a rule wants.
     pub log: Vec<Event>,
+    /// How many events about tags there were.
+    about_tags: u64,
 }
 
 /// An event on the bus.
@@ -108,9 +110,28 @@ impl Event {
 
 /// Does the service's work when an instance has reached a state.
 pub fn instance_changed(world: &mut World, instance_id: &str, state: InstanceState) {
-    let arn = format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{instance_id}");
     let detail = json!({ "instance-id": instance_id, "state": state.name() });
+    let arn = ec2::instance_arn(instance_id);
     emit(world, "aws.ec2", "EC2 Instance State-change Notification", vec![arn], detail);
+}
+
+/// Puts the event of a change of tags on the bus, if a rule wants it. A fleet writes tags by the thousand, and each event has all
+/// tags of its instance: events that no target gets take no memory, no decision of a test about their delivery, and no number.
+pub(crate) fn tags_changed(world: &mut World, arn: String, detail: Value) {
+    world.events.about_tags += 1;
+    let event = Event {
+        // Numbered apart, so that a write of a tag shifts the id of nothing else.
+        id: format!("00000000-0000-4000-9000-{:012x}", world.events.about_tags),
+        detail_type: "Tag Change on Resource".to_owned(),
+        source: "aws.tag".to_owned(),
+        time: world.now(),
+        resources: vec![arn],
+        detail,
+    };
+    let document = event.to_json();
+    if world.events.rules.values().any(|rule| rule.wants(&document)) {
+        put(world, event);
+    }
 }
 
 /// Puts an event of this time on the bus, and returns its id.

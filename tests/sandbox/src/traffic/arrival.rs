@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     clock::{Timestamp, delta},
-    ec2::{Instance, InstanceState},
+    ec2::{Instance, InstanceState, is_rebooting},
     world::World,
 };
 
@@ -33,6 +33,7 @@ pub(super) fn arrive(world: &World, destination: &Destination, at: Timestamp) ->
     let is_owner = destination.owner.as_ref().is_none_or(|owner| *owner == host);
     if let Host::Instance(id) = &host {
         match world.ec2.instance(id) {
+            Some(_) if is_rebooting(world, id) => return lost(Outcome::Refused, format!("{id} is rebooting")),
             Some(instance) if instance.state == InstanceState::Running => {
                 if is_owner && at < ready_at(world, instance) {
                     return lost(Outcome::Refused, format!("{id} has just started, and is not ready"));
@@ -68,7 +69,10 @@ pub(super) fn host_at(world: &World, destination: &Destination) -> Option<Host> 
 /// Returns whether a host that took a request up can still answer it.
 pub(super) fn is_up(world: &World, host: &Host) -> bool {
     match host {
-        Host::Instance(id) => world.ec2.instance(id).is_some_and(|found| found.state == InstanceState::Running),
+        Host::Instance(id) => {
+            let is_running = world.ec2.instance(id).is_some_and(|found| found.state == InstanceState::Running);
+            is_running && !is_rebooting(world, id)
+        }
         Host::Interface(id) => world.ec2.interfaces.contains_key(&**id),
         Host::Elsewhere => true,
     }

@@ -13,7 +13,7 @@ pub enum Outcome {
     Unrouted,
     /// It reached an instance that was gone.
     Gone,
-    /// It reached an instance that runs, and was not ready yet.
+    /// It reached an instance that runs, and was not ready yet, or was rebooting.
     Refused,
     /// It was under way when the instance stopped or the balancer cut it.
     BrokenOff,

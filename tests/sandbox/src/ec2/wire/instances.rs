@@ -7,7 +7,8 @@ use super::{
         AddressAtRestart, Instance, InstanceState, InterfaceSource, Ipv4Wish, Launch, LaunchInterface,
         launch::{self, ADDRESS_AT_RESTART_TAG},
         launch_template,
-        lifecycle::{self, check_start, check_stop, incorrect_state, not_found},
+        lifecycle::{self, check_start, check_stop, not_found},
+        reboot::{check as check_reboot, reboot as reboot_one},
         security_group,
     },
     Window, done,
@@ -18,7 +19,7 @@ use super::{
     networks::tag_values,
     remember_made,
     shape::{self, Order, item},
-    tag_specifications,
+    spot, tag_specifications,
 };
 use crate::{
     clock::Timestamp,
@@ -28,8 +29,10 @@ use crate::{
 };
 
 /// The filters of DescribeInstances that are modelled, apart from `tag:KEY`.
-const FILTERS: [&str; 17] = [
+const FILTERS: [&str; 19] = [
     "instance-id",
+    "instance-lifecycle",
+    "spot-instance-request-id",
     "instance-state-name",
     "instance-state-code",
     "instance-type",
@@ -129,6 +132,7 @@ fn read_launch(
         interfaces,
         client_token: token.unwrap_or_default().to_owned(),
         security_groups,
+        market: spot::market(params)?,
         ..Launch::new(&subnet_id)
     })
 }
@@ -207,17 +211,12 @@ fn change_states(
     Ok(Element::result().list("instancesSet", Order::draw(world).vary(changes)))
 }
 
-/// Changes nothing that is visible from outside: no event, no other state, no other launch time.
+/// No event tells of it, and the description shows neither another state nor another launch time.
 pub(super) fn reboot(world: &mut World, params: &Params) -> Result<Element, ApiError> {
     let ids = named(params, "InstanceId", "InstanceId")?;
     refuse_unknown(&ids, |id| world.ec2.instance(id).is_some())?;
-    for id in &ids {
-        if lifecycle::existing(world, id)?.state != InstanceState::Running {
-            return Err(incorrect_state(format!(
-                "The instance '{id}' is not in a state from which it can be rebooted."
-            )));
-        }
-    }
+    ids.iter().try_for_each(|id| check_reboot(world, id))?;
+    ids.iter().try_for_each(|id| reboot_one(world, id))?;
     Ok(done())
 }
 
@@ -253,6 +252,8 @@ fn attribute(world: &World, instance: &Instance, filter: &str) -> Vec<String> {
     let interfaces = instance.interfaces.iter();
     match filter {
         "instance-id" => vec![instance.id.clone()],
+        "instance-lifecycle" => facts.market.lifecycle().map(str::to_owned).into_iter().collect(),
+        "spot-instance-request-id" => facts.spot_request.into_iter().collect(),
         "instance-state-name" => vec![instance.state.name().to_owned()],
         "instance-state-code" => vec![instance.state.code().to_string()],
         "instance-type" => vec![facts.instance_type],
@@ -278,7 +279,7 @@ fn attribute(world: &World, instance: &Instance, filter: &str) -> Vec<String> {
 }
 
 /// Refuses the whole call if one id is malformed or unknown.
-fn refuse_unknown(ids: &[String], is_known: impl Fn(&str) -> bool) -> Result<(), ApiError> {
+pub(super) fn refuse_unknown(ids: &[String], is_known: impl Fn(&str) -> bool) -> Result<(), ApiError> {
     if let Some(id) = ids.iter().find(|id| !is_well_formed(id)) {
         return Err(ApiError::sender("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
     }

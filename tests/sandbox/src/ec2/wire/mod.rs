@@ -9,6 +9,8 @@ mod launch_templates;
 mod networks;
 mod security_groups;
 mod shape;
+mod spot;
+mod statuses;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -60,6 +62,8 @@ pub fn answer(world: &mut World, request: &Request, as_of: Timestamp) -> Result<
         "TerminateInstances" => instances::terminate(world, params),
         "RebootInstances" => instances::reboot(world, params),
         "DescribeInstances" => instances::describe(world, params, as_of),
+        "DescribeInstanceStatus" => statuses::describe(world, params, as_of),
+        "DescribeSpotInstanceRequests" => spot::describe(world, params, as_of),
         "CreateTags" => tags::create(world, params),
         "DeleteTags" => tags::delete(world, params),
         "DescribeTags" => tags::describe(world, params, as_of),

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
-use super::super::{Instance, InstanceState, Interface, Prefix, Subnet, Vpc, interface, launch, tags};
+use super::super::{
+    Instance, InstanceState, Interface, Prefix, Subnet, Vpc, interface, launch, lifecycle::BY_AWS, tags,
+};
 use crate::{
     clock::Timestamp,
     options::ManagedResources,
@@ -44,7 +46,7 @@ pub(super) fn item() -> Element {
 }
 
 /// Returns a time in whole seconds, as EC2 gives it.
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     at.format("%Y-%m-%dT%H:%M:%S.000Z").to_string()
 }
 
@@ -70,6 +72,7 @@ pub(super) fn reservation(world: &World, id: &str, instances: &[Instance], order
 fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
     let facts = world.ec2.launches.get(&instance.id).cloned().unwrap_or_default();
     let launch::Facts { image_id, instance_type, client_token, launch_index, first_launched, operator, .. } = facts;
+    let launch::Facts { market, spot_request, is_on_instance_store, .. } = facts;
     let groups = group_items(world, Some(&instance.id).filter(|_| instance.state != InstanceState::Terminated));
     let attached = first_launched.unwrap_or(instance.launch_time);
     // A terminated instance is described without its place in the network.
@@ -100,11 +103,13 @@ fn instance(world: &World, instance: &Instance, order: &mut Order) -> Element {
         .optional("vpcId", placed.then_some(&instance.vpc_id))
         .optional("privateIpAddress", address)
         .optional("ipv6Address", eth0.and_then(primary_ipv6))
-        .append(&state_reason(instance))
+        .append(&state_reason(instance, spot_request.is_some()))
+        .optional("instanceLifecycle", market.lifecycle())
+        .optional("spotInstanceRequestId", spot_request)
         .text("architecture", "x86_64")
-        .text("rootDeviceType", "ebs")
+        .text("rootDeviceType", if is_on_instance_store { "instance-store" } else { "ebs" })
         .text("rootDeviceName", ROOT_DEVICE)
-        .list("blockDeviceMapping", placed.then(|| root_volume(instance, attached)))
+        .list("blockDeviceMapping", (placed && !is_on_instance_store).then(|| root_volume(instance, attached)))
         .text("virtualizationType", "hvm")
         .text("clientToken", client_token)
         // An instance without tags does not even have an empty list, and many programs have failed at that
@@ -138,15 +143,25 @@ fn root_volume(instance: &Instance, attached: Timestamp) -> Element {
     item().text("deviceName", ROOT_DEVICE).child(ebs)
 }
 
-/// Says how it was stopped: `StateTransitionReason` with its time is not always there, but this usually is.
-fn state_reason(instance: &Instance) -> Element {
-    use InstanceState::{Pending, Running};
+/// Says how it was stopped: `StateTransitionReason` with its time is not always there, but this usually is. The codes and sentences
+/// of AWS's own deeds are those of botocore, StateReason; that a sentence follows its code there is *not verified*.
+fn state_reason(instance: &Instance, is_spot: bool) -> Element {
+    use InstanceState::{Pending, Running, ShuttingDown, Terminated};
+    let is_terminated = matches!(instance.state, ShuttingDown | Terminated);
     let code = match instance.state {
         Pending | Running => return Element::result(),
+        _ if instance.state_transition_reason.starts_with(BY_AWS) => match (is_spot, is_terminated) {
+            (true, true) => "Server.SpotInstanceTermination",
+            (true, false) => "Server.SpotInstanceShutdown",
+            (false, _) => "Server.ScheduledStop",
+        },
         _ if instance.state_transition_reason.is_empty() => "Client.InstanceInitiatedShutdown",
         _ => "Client.UserInitiatedShutdown",
     };
     let message = match code {
+        "Server.SpotInstanceTermination" => "Server.SpotInstanceTermination: Spot instance termination",
+        "Server.SpotInstanceShutdown" => "Server.SpotInstanceShutdown: Spot instance shutdown",
+        "Server.ScheduledStop" => "Server.ScheduledStop: Stopped due to scheduled retirement",
         "Client.UserInitiatedShutdown" => "Client.UserInitiatedShutdown: User initiated shutdown",
         _ => "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
     };

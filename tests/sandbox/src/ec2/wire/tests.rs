@@ -1,5 +1,8 @@
 //! Tests of EC2 over the wire: hand-made form bodies in, text out.
 
+mod tag_events;
+mod warnings;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -3,6 +3,7 @@
 mod arriving;
 mod clients;
 mod leaving;
+mod rebooting;
 mod routing;
 
 use std::time::Duration;
