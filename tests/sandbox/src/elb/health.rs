@@ -107,11 +107,14 @@ pub(super) fn condition(
     let noticed_after = Duration::from_secs((intervals + check.timeout).into());
     match ec2::outage(world, &instance.id, at, noticed_after) {
         Some(Outage::Down { since }) => Condition::Rebooting { is_noticed: since + delta(noticed_after) <= at },
-        Some(Outage::Over { since }) => match settles_at(&world.options, &seed_text, since, at) {
-            Some(until) if at < until => Condition::Recovering { until },
-            _ => Condition::InService,
-        },
-        None => Condition::InService,
+        // A member that was registered after it is checked for the first time anyway.
+        Some(Outage::Over { since }) if since >= enrolment.since => {
+            match settles_at(&world.options, &seed_text, since, at) {
+                Some(until) if at < until => Condition::Recovering { until },
+                _ => Condition::InService,
+            }
+        }
+        Some(Outage::Over { .. }) | None => Condition::InService,
     }
 }
 

@@ -158,7 +158,9 @@ impl<'a> Observer<'a> {
             TargetType::Ip => self.interface(&key.0, record)?.attachment.as_ref().map(|a| a.instance_id.as_str()),
             TargetType::Lambda | TargetType::Alb => None,
         };
-        ec2::outage(self.world, host?, self.at, self.noticed_after())
+        let outage = ec2::outage(self.world, host?, self.at, self.noticed_after());
+        // A target that was registered after it is checked for the first time anyway.
+        outage.filter(|outage| !matches!(outage, Outage::Over { since } if *since < record.since))
     }
 
     /// Returns when enough checks will have succeeded after a reboot, if that lies ahead.

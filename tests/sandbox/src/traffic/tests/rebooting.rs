@@ -80,6 +80,21 @@ async fn a_classic_balancer_notices_a_long_reboot_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_registered_after_a_reboot_is_checked_as_any_other() {
+    let sandbox = group(instances(), &[API], rebooting(120)).await;
+    sandbox.with(|world| reboot(world, WEB).unwrap());
+    sandbox.advance(seconds(121)).await;
+    let of_web = || {
+        let targets = sandbox.with(|world| elbv2::targets(world, &arn(world)));
+        targets.into_iter().find(|target| target.id == WEB).unwrap().health
+    };
+    sandbox.with(|world| elbv2::register(world, &arn(world), Target::new(WEB))).unwrap();
+    assert_eq!(of_web(), Health::RegistrationInProgress);
+    sandbox.advance(SETTLED).await;
+    assert_eq!(of_web(), Health::Healthy);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_ends_a_reboot() {
     let sandbox = group(instances(), &[WEB, API], rebooting(600)).await;
     sandbox.with(|world| {

@@ -290,7 +290,7 @@ async fn retirement_terminates_what_boots_from_an_instance_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reboot_by_aws_or_a_user_makes_no_event_and_no_other_state() {
+async fn a_reboot_makes_no_event_and_no_other_state() {
     for code in [EventCode::InstanceReboot, EventCode::SystemReboot, EventCode::SystemMaintenance] {
         let aws = Fixture::new();
         let id = aws.running();
