@@ -112,10 +112,15 @@ impl CallError {
     /// Returns the error and its causes in one line, with what to do if that is known.
     pub fn to_sentence(&self) -> String {
         let mut sentence = chain(self);
-        if let Self::Refused { action, .. } = self
+        if let Self::Refused { action, code, .. } = self
             && self.is_denied()
         {
-            sentence.push_str(&format!("; add the action {action} to the policy of the function's role"));
+            // EC2 says so of a wrong key, too (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>).
+            let hint = match code.as_str() {
+                "AuthFailure" => format!("; are the credentials valid, and may they do {action}?"),
+                _ => format!("; add the action {action} to a policy of the role or the person that makes the call"),
+            };
+            sentence.push_str(&hint);
         }
         sentence
     }

@@ -194,6 +194,8 @@ async fn the_filters_leave_what_was_asked_for() {
     }
     let said = account.run(&["status", "--balancer", "shop"]).await;
     assert!(said.code == 2 && said.errors.contains("--balancer"), "{}", said.errors);
+    let said = account.run(&["status", "--instance", "web-1", "--instance", "web-11"]).await;
+    assert!(said.code == 2 && said.errors.contains("no instance with the id or the name web-11"), "{}", said.errors);
 }
 
 #[tokio::test(flavor = "multi_thread")]

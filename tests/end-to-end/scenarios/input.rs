@@ -151,7 +151,7 @@ async fn a_bare_event_whose_work_fails_names_the_action() {
     let error = stage.invoke(state_change(&stage, "web-1", "stopped")).await.expect_err("an error");
     assert_eq!(error["errorType"], "Incomplete");
     let message = error["errorMessage"].as_str().unwrap_or_default();
-    assert!(message.contains("add the action ec2:CreateTags to the policy"), "{message}");
+    assert!(message.contains("add the action ec2:CreateTags to a policy"), "{message}");
     assert_eq!(stage.places("web-1"), ["clb:shop"], "not held, so not taken");
 }
 

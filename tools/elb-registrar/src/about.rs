@@ -55,7 +55,10 @@ impl About {
             (Err(why), Some(stack)) => return Err(format!("the settings of the stack {stack} are unknown: {why}")),
             (Err(_), None) => return Ok(None),
         };
-        let names = || deployments.iter().map(|it| it.stack.as_str()).collect::<Vec<_>>().join(", ");
+        let names = || match deployments.iter().map(|it| it.stack.as_str()).collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => "none".to_owned(),
+            names => names,
+        };
         match (stack, deployments.as_slice()) {
             (Some(stack), of_stacks) => match of_stacks.iter().find(|it| it.config.stack == stack) {
                 Some(deployment) => Ok(Some(deployment)),

@@ -7,6 +7,7 @@ use protocol::{
     balancer::{BalancerId, Declared},
     declaration::Declaration,
     id::InstanceId,
+    plain::Plain,
     registration::{Registration, TargetName},
 };
 use registrar::report::{InstanceReport, Report, page};
@@ -73,7 +74,17 @@ pub(crate) struct Filter {
 }
 
 /// Leaves in a report what was asked for.
-pub(crate) fn apply(report: &mut Report, asked: &Filter) {
+///
+/// # Errors
+/// If there is no such instance: a name with a slip would be as it should be for ever.
+pub(crate) fn apply(report: &mut Report, asked: &Filter) -> Result<(), String> {
+    let is_there = |asked: &&Instance| report.instances.iter().any(|(id, part)| asked.is(id, part));
+    if let Some(Instance(text)) = asked.instance.iter().find(|asked| !is_there(asked)) {
+        let text = Plain::of(text);
+        return Err(format!(
+            "no instance with the id or the name {text} runs, is registered, or has a tag of elb-registrar"
+        ));
+    }
     report.instances.retain(|id, part| {
         (!asked.wrong || page::is_wrong(part) || !part.failed.is_empty())
             && (asked.instance.is_empty() || asked.instance.iter().any(|instance| instance.is(id, part)))
@@ -87,4 +98,5 @@ pub(crate) fn apply(report: &mut Report, asked: &Filter) {
         (false, true) => report.orphans.retain(|orphan| is_asked(&orphan.registration)),
         (true, true) => {}
     }
+    Ok(())
 }

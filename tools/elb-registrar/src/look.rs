@@ -32,8 +32,8 @@ pub(crate) struct Seen {
 /// A sentence, if nothing could be looked at.
 pub(crate) async fn status(asked: &Status) -> Result<ExitCode, String> {
     let Seen { mut report, about } = look(&asked.common).await?;
-    filter::apply(&mut report, &asked.filter);
-    Ok(end(Subject::Status, &report, &about, &asked.common))
+    filter::apply(&mut report, &asked.filter)?;
+    end(Subject::Status, &report, &about, &asked.common)
 }
 
 /// Shows what `enforce` would do.
@@ -42,16 +42,16 @@ pub(crate) async fn status(asked: &Status) -> Result<ExitCode, String> {
 /// A sentence, if nothing could be looked at.
 pub(crate) async fn plan(asked: &Plan) -> Result<ExitCode, String> {
     let Seen { report, about } = look(&asked.common).await?;
-    Ok(end(Subject::Plan, &report, &about, &asked.common))
+    end(Subject::Plan, &report, &about, &asked.common)
 }
 
-fn end(subject: Subject, report: &Report, about: &About, common: &Common) -> ExitCode {
-    page::show(&Shown { subject, report, about }, &common.form);
+fn end(subject: Subject, report: &Report, about: &About, common: &Common) -> Result<ExitCode, String> {
+    page::show(&Shown { subject, report, about }, &common.form)?;
     let summary = Summary::of(report);
-    match summary.unread > 0 {
+    Ok(match summary.unread > 0 {
         true => NOT_READ.into(),
         false => if summary.is_bad() { WRONG } else { FINE }.into(),
-    }
+    })
 }
 
 /// Sweeps without a limit of time, as an observer.

@@ -1,5 +1,7 @@
 //! How a report is shown: on a terminal, as JSON, as Markdown, or as a page of HTML.
 
+use std::io::{ErrorKind, Write};
+
 use protocol::plain::Plain;
 use registrar::report::{
     Report,
@@ -32,13 +34,28 @@ struct Json<'j> {
 }
 
 /// Shows a report on standard output.
-pub(crate) fn show(shown: &Shown<'_>, form: &Form) {
+///
+/// # Errors
+/// If standard output takes no more: a disk is full, say.
+pub(crate) fn show(shown: &Shown<'_>, form: &Form) -> Result<(), String> {
     let page = || Page::of(shown.subject, shown.report, shown.about.facts());
-    match form {
-        Form { json: true, .. } => anstream::println!("{}", json(shown)),
-        Form { markdown: true, .. } => anstream::print!("{}", markdown::of(&page())),
-        Form { html: true, .. } => anstream::print!("{}", html::of(&page())),
-        _ => anstream::print!("{}", terminal::of(&page(), terminal::width())),
+    print(&match form {
+        Form { json: true, .. } => format!("{}\n", json(shown)),
+        Form { markdown: true, .. } => markdown::of(&page()),
+        Form { html: true, .. } => html::of(&page()),
+        _ => terminal::of(&page(), terminal::width()),
+    })
+}
+
+/// Writes a text to standard output. A reader that wants no more of it, such as `head`, is no error.
+///
+/// # Errors
+/// If standard output takes no more.
+pub(crate) fn print(text: &str) -> Result<(), String> {
+    let mut out = anstream::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("nothing can be written any more: {error}")),
+        _ => Ok(()),
     }
 }
 
