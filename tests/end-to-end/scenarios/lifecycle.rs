@@ -13,7 +13,7 @@ use sandbox::{
     ec2, elb,
     elbv2::{self, Health, Standing, TargetGroupSpec},
     events::Delivery,
-    fault::kth,
+    fault::{Rule, every, kth},
     sqs,
     wire::ApiError,
 };
@@ -624,13 +624,15 @@ async fn a_doubled_event_completes_the_action_once() {
     assert_eq!((findings.all(), stage.dead_letters_in(LIFECYCLE_DEAD_LETTERS)), (vec![], vec![]));
 }
 
+/// Returns a rule that refuses every call of an action.
+pub(crate) fn not_today(action: &str) -> impl Rule + use<> {
+    every(action, Verdict::Refuse(ApiError::sender("AccessDenied", "not today")))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failing_balancer_is_reported_and_delays_the_hook_for_a_time() {
     let stage = running_fleet(1).await;
-    let _fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
-        "DeregisterTargets" => Verdict::Refuse(ApiError::sender("AccessDenied", "not today")),
-        _ => Verdict::Pass,
-    });
+    let _fault = stage.sandbox.fault(not_today("DeregisterTargets"));
     stage.wants("fleet", 0);
     stage.until("its end", |world| world.auto_scaling.ended_actions.len() > 1).await;
     let ended = stage.ended_actions().remove(1);
@@ -657,10 +659,7 @@ async fn a_terminate_hook_that_is_given_up_ends_as_it_says() {
         stage.fleet(spec.desired(1)).rest().await;
         stage.sweep().await.expect("a sweep");
         assert_eq!(stage.members("tg:web").len(), 1, "{}", stage.describe());
-        let fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
-            "DeregisterTargets" => Verdict::Refuse(ApiError::sender("AccessDenied", "not today")),
-            _ => Verdict::Pass,
-        });
+        let fault = stage.sandbox.fault(not_today("DeregisterTargets"));
         stage.wants("fleet", 0);
         stage.until("its end", |world| !world.auto_scaling.ended_actions.is_empty()).await;
         assert_eq!(stage.ended_actions()[0].ending, Ending::Completed(result), "{metadata:?} {default_result:?}");
@@ -679,10 +678,7 @@ async fn a_launch_that_is_over_is_not_looked_at_every_few_seconds() {
     let stage = running_fleet(1).await;
     let action = stage.ended_actions().remove(0).action;
     stage.instance("web-1").registered("web-1", "tg:web").deliver_only(&[]).stop_and_rest("web-1").await;
-    let _fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
-        "DeregisterTargets" => Verdict::Refuse(ApiError::sender("AccessDenied", "not today")),
-        _ => Verdict::Pass,
-    });
+    let _fault = stage.sandbox.fault(not_today("DeregisterTargets"));
     // A person makes up that the stopped instance is launching.
     let event = event_of(&Action { instance_id: stage.id("web-1"), ..action });
     let draft = sqs::Draft { body: event.to_string(), ..sqs::Draft::default() };

@@ -17,7 +17,10 @@ use sandbox::{
     iam::{Permission, Policy},
 };
 
-use crate::command::{Account, Said, deploy};
+use crate::{
+    command::{Account, Said, deploy},
+    restore::restore_from,
+};
 
 const PAGE: &str = include_str!("../../../docs/permissions.md");
 
@@ -108,17 +111,6 @@ async fn without_any_one_permission_status_names_what_it_could_not_read() {
     }
 }
 
-/// Runs until nothing is left that time brings, as the command does.
-async fn restore(stage: &Stage, engine: &Engine, mut given: Given) {
-    for _ in 0..40 {
-        let restored = engine.restore(&given).await.expect("a report");
-        given = restored.given;
-        let Some(wait) = restored.again else { return };
-        stage.sandbox.advance(wait).await;
-    }
-    panic!("it never ends: {}", stage.describe());
-}
-
 /// Returns a stage on which two instances run and hold, the one in every kind of balancer, the other in a group of another network.
 async fn stage_that_holds() -> Stage {
     let stage = Stage::new();
@@ -157,10 +149,10 @@ async fn restore_needs_exactly_the_policy_of_the_page() {
     // Both stop when they have what does not drain, so that all of this is taken back.
     assert!(stage.places("web-1").len() >= 2 && stage.places("far-1").len() == 1, "{}", stage.describe());
     stage.stop_and_rest("web-1").await.stop_and_rest("far-1").await;
-    restore(&stage, &engine, given).await;
+    restore_from(&stage, &engine, given).await;
     assert!(stage.places("web-1").is_empty() && stage.places("far-1").is_empty(), "{}", stage.describe());
     stage.start_and_rest("web-1").await.start_and_rest("far-1").await;
-    restore(&stage, &engine, Given::default()).await;
+    restore_from(&stage, &engine, Given::default()).await;
     assert_eq!((stage.places("web-1").len(), stage.places("far-1").len()), (3, 1), "{}", stage.describe());
     assert_eq!((stage.held("web-1").len(), stage.held("far-1").len()), (0, 0), "{}", stage.describe());
     let (denied, unused) = stage.world(|world| denied_and_unused(world));

@@ -15,6 +15,8 @@ use sandbox::{
     wire::ApiError,
 };
 
+use super::lifecycle::not_today;
+
 /// What web-1 holds on the stage.
 const HELD: [&str; 3] = ["clb:shop", "tg:edge=eth0", "tg:web"];
 
@@ -42,8 +44,11 @@ fn engine(stage: &Stage, mode: Mode) -> Engine {
 
 /// Runs until nothing is left that time brings, as the command does.
 async fn restore(stage: &Stage) -> Restored {
-    let engine = engine(stage, Mode::Enforce);
-    let mut given = Given::default();
+    restore_from(stage, &engine(stage, Mode::Enforce), Given::default()).await
+}
+
+/// Goes on so, after a run that gave something.
+pub(crate) async fn restore_from(stage: &Stage, engine: &Engine, mut given: Given) -> Restored {
     for _ in 0..20 {
         let restored = engine.restore(&given).await.expect("a report");
         let Some(wait) = restored.again else { return restored };
@@ -135,10 +140,7 @@ async fn what_is_given_to_an_instance_that_stops_meanwhile_is_taken_back() {
     stage.instances_group("own").registered("web-1", "tg:own");
     stage.stop_and_rest("web-1").await;
     assert_eq!(stage.places("web-1").len(), 4, "no function heard of it");
-    let fault = stage.sandbox.fault(|call: &Call| match call.action.as_str() {
-        "DeregisterTargets" => Verdict::Refuse(ApiError::sender("AccessDenied", "not today")),
-        _ => Verdict::Pass,
-    });
+    let fault = stage.sandbox.fault(not_today("DeregisterTargets"));
     let Restored { given, again, .. } = engine.restore(&given).await.expect("a report");
     assert!(again.is_some() && given.instances().count() == 1, "what could not be taken back is not forgotten");
     drop(fault);

@@ -285,15 +285,21 @@ async fn a_sweep_over_more_targets_than_memory_holds_comes_in_parts() {
     assert_eq!((parts(&stage).len(), stage.places("web-1").len()), (2, 0));
 }
 
+/// Returns an AWS without events, with so many instances that declare something and are registered nowhere. An invocation has less time
+/// than is kept for work that has begun: each part of a sweep does one chunk, and orders the rest.
+fn declaring_instances(count: usize) -> Stage {
+    let stage = Stage::new();
+    stage.deliver_only(&[]).time_limit(RECONCILE, Duration::from_secs(120)).classic("shop");
+    for number in 0..count {
+        let name = format!("web-{number}");
+        stage.instance(&name).tagged(&name, "elb-registrar:register", "clb:shop");
+    }
+    stage
+}
+
 #[tokio::test(start_paused = true)]
 async fn instances_that_hold_something_are_visited_in_parts_too() {
-    let stage = Stage::new();
-    // This is less than the time kept for work that has begun: each part does one chunk, and orders the rest.
-    stage.deliver_only(&[]).time_limit(RECONCILE, Duration::from_secs(120)).classic("shop");
-    let names: Vec<String> = (0..230).map(|number| format!("web-{number}")).collect();
-    for name in &names {
-        stage.instance(name).tagged(name, "elb-registrar:register", "clb:shop");
-    }
+    let stage = declaring_instances(230);
     stage.sweep().await.expect("a report");
     assert_eq!(stage.members("clb:shop").len(), 100, "the first chunk");
     until_done(&stage).await;
@@ -304,12 +310,7 @@ async fn instances_that_hold_something_are_visited_in_parts_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sweep_that_reports_all_gets_past_its_first_instances() {
-    let stage = Stage::new();
-    stage.deliver_only(&[]).time_limit(RECONCILE, Duration::from_secs(120)).classic("shop");
-    for number in 0..230 {
-        let name = format!("web-{number}");
-        stage.instance(&name).tagged(&name, "elb-registrar:register", "clb:shop");
-    }
+    let stage = declaring_instances(230);
     stage.sweep_with(json!({ "report": "all" })).await.expect("a report");
     until_done(&stage).await;
     assert_eq!((stage.members("clb:shop").len(), parts(&stage).len()), (230, 4), "{:?}", parts(&stage));

@@ -35,25 +35,7 @@ pub(crate) fn of(page: &Page, width: Option<u16>) -> String {
         let style = if is_bad && figure > 0 { BAD } else { Style::new() };
         format!("{style}{figure} {words}{style:#}")
     });
-    let widest = width.map_or(usize::MAX, |width| width.max(WIDTH_MIN).into());
-    let (mut line, last) = (0, figures.len() - 1);
-    for (number, figure) in figures.iter().enumerate() {
-        let figure = if number < last { format!("{figure},") } else { figure.clone() };
-        let length = anstream::adapter::strip_str(&figure).to_string().chars().count();
-        line = match line {
-            0 => length,
-            _ if line + 1 + length > widest => {
-                text.push('\n');
-                length
-            }
-            _ => {
-                text.push(' ');
-                line + 1 + length
-            }
-        };
-        text.push_str(&figure);
-    }
-    text.push('\n');
+    text.push_str(&format!("{}\n", in_lines(&figures, width)));
     if !page.unread.is_empty() {
         text.push_str(&format!("\n{BAD}Not read, so that what follows lacks it{BAD:#}\n"));
         page.unread.iter().for_each(|unread| text.push_str(&format!("- {unread}\n")));
@@ -66,6 +48,23 @@ pub(crate) fn of(page: &Page, width: Option<u16>) -> String {
         text.push_str(&orphans(page, width));
     }
     text
+}
+
+/// Returns figures, in as many lines as a terminal needs for them.
+fn in_lines(figures: &[String], width: Option<u16>) -> String {
+    let length = |text: &str| anstream::adapter::strip_str(text).to_string().chars().count();
+    let widest = width.map_or(usize::MAX, |width| width.max(WIDTH_MIN).into());
+    let mut lines: Vec<String> = Vec::new();
+    for figure in figures {
+        match lines.last_mut() {
+            // A comma follows each figure but the last.
+            Some(line) if length(line) + ", ,".len() + length(figure) <= widest => {
+                line.push_str(&format!(", {figure}"))
+            }
+            _ => lines.push(figure.clone()),
+        }
+    }
+    lines.join(",\n")
 }
 
 fn instances(rows: &[Row], width: Option<u16>) -> String {

@@ -174,7 +174,7 @@ pub fn verdict(
         }
         return Verdict::Complete { result: ActionResult::Continue, why, is_given_up: false };
     }
-    let waited = (now - action.told_at).max(TimeDelta::zero());
+    let waited = waited(action, now);
     let last_moment = delta(hook.global_timeout) - LAST_MOMENT;
     let is_of_drain = |open: &&Open| matches!(open.waits_for, WaitsFor::Draining(_) | WaitsFor::Tag(_));
     // After a long draining, a registration is young when the time for health is over.
@@ -251,7 +251,12 @@ fn cadence(waited: TimeDelta) -> Duration {
 
 /// Returns how soon to look again at the instance of an action that is over, if the work on the instance has failed.
 pub fn look_again_after_the_end(action: &LifecycleAction, now: Timestamp) -> Duration {
-    cadence((now - action.told_at).max(TimeDelta::zero()))
+    cadence(waited(action, now))
+}
+
+/// Returns how long an action has waited, by what its queue told.
+fn waited(action: &LifecycleAction, now: Timestamp) -> TimeDelta {
+    (now - action.told_at).max(TimeDelta::zero())
 }
 
 fn delta(duration: Duration) -> TimeDelta {

@@ -32,26 +32,34 @@ pub(super) const MANY_REGISTRATIONS: usize = 50;
 
 impl Look<'_> {
     /// Registers what running instances should have, and deletes tags whose registrations are settled.
-    ///
-    /// Instances with many registrations come last or are left to a sweep of their own, so that they hold up no other.
     pub(crate) async fn give_back(&mut self, instances: &[&Instance]) -> GivenBack {
-        let (many, few): (Vec<&Instance>, Vec<&Instance>) =
-            instances.iter().copied().partition(|instance| self.has_many(instance));
+        let (many, few) = self.split_by_count(instances);
         let mut given_back = self.give_back_together(&few).await;
-        match self.asked.leaves_many {
-            true => many.iter().for_each(|instance| self.notes.leave_many(&instance.id, self.count_named(instance))),
-            false if many.is_empty() => {}
-            false => given_back.add(self.give_back_together(&many).await),
-        }
+        given_back.add(self.give_back_many(&many).await);
         given_back
     }
 
-    /// Returns whether an instance is named at many balancers, or at many ports, so that giving back takes several seconds.
-    pub(crate) fn has_many(&self, instance: &Instance) -> bool {
-        self.count_named(instance) > MANY_REGISTRATIONS
+    /// Splits instances into those that are named at many balancers or ports, so that giving back takes several seconds, and the
+    /// others.
+    pub(crate) fn split_by_count<'i>(&self, instances: &[&'i Instance]) -> (Vec<&'i Instance>, Vec<&'i Instance>) {
+        instances.iter().copied().partition(|instance| self.count_named(instance) > MANY_REGISTRATIONS)
     }
 
-    async fn give_back_together(&mut self, instances: &[&Instance]) -> GivenBack {
+    /// Does the same for instances with many registrations. They come last or are left to a sweep of their own, so that they hold
+    /// up no other.
+    pub(crate) async fn give_back_many(&mut self, many: &[&Instance]) -> GivenBack {
+        if self.asked.leaves_many {
+            many.iter().for_each(|instance| self.notes.leave_many(&instance.id, self.count_named(instance)));
+            return GivenBack::default();
+        }
+        match many.is_empty() {
+            true => GivenBack::default(),
+            false => self.give_back_together(many).await,
+        }
+    }
+
+    /// Does the same for instances that share their calls.
+    pub(crate) async fn give_back_together(&mut self, instances: &[&Instance]) -> GivenBack {
         let (wanting, others): (Vec<&Instance>, Vec<&Instance>) =
             instances.iter().copied().partition(|i| is_wanting(i) || self.hooks_declare(i));
         for instance in others {

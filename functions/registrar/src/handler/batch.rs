@@ -288,15 +288,9 @@ impl<W: Work> BehindQueue<W> {
             for (part, indices) in own.chunks(LOOKS_AN_ORDER_MAX).enumerate() {
                 let order = W::order(&indices.iter().filter_map(|index| notices.get(*index)).collect::<Vec<_>>());
                 // The id is of this invocation alone. So SQS drops what the SDK repeats, and no order of another time.
-                let group = sweep.message_group();
-                let id = format!("{request_id}-{group}-{part}");
-                match self.orders.send_to_group(&order, group, &id).await {
-                    Ok(true) => indices.iter().for_each(|index| outcomes[*index] = Outcome::Done),
-                    Ok(false) => here.extend(indices),
-                    Err(error) => {
-                        tracing::error!(why = error.to_sentence(), "could not order a sweep");
-                        here.extend(indices);
-                    }
+                match order_sweep(&self.orders, sweep, &order, (request_id, part)).await {
+                    true => indices.iter().for_each(|index| outcomes[*index] = Outcome::Done),
+                    false => here.extend(indices),
                 }
             }
         }
@@ -350,6 +344,20 @@ impl<W: Work> BehindQueue<W> {
                 tracing::error!(instances, "panicked: this is a bug in elb-registrar, please report it");
                 None
             }
+        }
+    }
+}
+
+/// Orders a sweep. Returns whether it is ordered: it is not if there is no queue for orders, or if that cannot be reached.
+///
+/// The id follows from the work that orders it, and the number of its part. So SQS drops what a repetition orders.
+pub(super) async fn order_sweep(orders: &Queue, sweep: Sweep, order: &str, (id, part): (&str, usize)) -> bool {
+    let group = sweep.message_group();
+    match orders.send_to_group(order, group, &format!("{id}-{group}-{part}")).await {
+        Ok(is_sent) => is_sent,
+        Err(error) => {
+            tracing::error!(why = error.to_sentence(), "could not order a sweep");
+            false
         }
     }
 }

@@ -17,7 +17,13 @@ use protocol::{
 };
 use serde_json::Value;
 
-use super::{again::Again, batch::locked, log, reconcile::Reconcile, records};
+use super::{
+    again::Again,
+    batch::{locked, order_sweep},
+    log,
+    reconcile::Reconcile,
+    records,
+};
 use crate::{
     report::metrics::Metrics,
     workflow::{Converged, Outcome},
@@ -129,17 +135,14 @@ impl Reconcile {
     }
 
     /// Orders sweeps for what a sweep leaves to another message group. Returns what could not be ordered.
-    ///
-    /// The ids follow from the order that is served. So SQS drops the orders of a repetition.
     async fn order(&self, left: Vec<(Sweep, Notice)>, id: &str) -> Vec<Notice> {
         let mut by_sweep: BTreeMap<Sweep, Vec<Notice>> = BTreeMap::new();
         left.into_iter().for_each(|(sweep, notice)| by_sweep.entry(sweep).or_default().push(notice));
         let mut unordered = Vec::new();
         for (sweep, notices) in by_sweep {
             for (part, notices) in notices.chunks(LOOKS_AN_ORDER_MAX).enumerate() {
-                let (order, group) = (order_of(&notices.iter().collect::<Vec<_>>()), sweep.message_group());
-                if let Err(error) = self.orders.send_to_group(&order, group, &format!("{id}-{group}-{part}")).await {
-                    tracing::error!(why = error.to_sentence(), "could not order a sweep");
+                let order = order_of(&notices.iter().collect::<Vec<_>>());
+                if !order_sweep(&self.orders, sweep, &order, (id, part)).await {
                     unordered.extend(notices.iter().cloned());
                 }
             }

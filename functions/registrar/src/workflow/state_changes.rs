@@ -156,11 +156,10 @@ impl Look<'_> {
 
     pub(super) async fn converge(&mut self, instances: &[&Instance]) {
         let (out, running) = self.sort_by_state(instances);
-        let (many, few): (Vec<&Instance>, Vec<&Instance>) =
-            running.iter().copied().partition(|instance| self.has_many(instance));
-        self.give_back(&few).await;
+        let (many, few) = self.split_by_count(&running);
+        self.give_back_together(&few).await;
         self.converge_out(&out).await;
-        self.give_back(&many).await;
+        self.give_back_many(&many).await;
         self.remember_served(running.into_iter());
     }
 

@@ -2,9 +2,9 @@
 //!
 //! It begins with the running instances that hold or declare something. Then it reads the balancers, for registrations of
 //! instances that are out, and for orphans. Each sweep takes them in another order: a stranger may have so many that no sweep
-//! gets to its end. The two are apart for two reasons. A tag may be deleted only after all of its registrations were looked at together. And an
-//! instance that is out gets one tag for all that is deregistered from it at once. Each group is read once: what was
-//! read for one half serves the other.
+//! gets to its end. The two are apart for two reasons. A tag may be deleted only after all of its registrations were looked
+//! at together. And an instance that is out gets one tag for all that is deregistered from it at once. Each group is read
+//! once: what was read for one half serves the other.
 //!
 //! If the time is up, the sweep ends at a boundary between two instances or balancers, and says where it goes on
 //! ([`Resume`]). It keeps nothing itself: its caller calls it again. If the process dies, the next sweep begins anew,
@@ -163,10 +163,7 @@ impl Engine {
         instances.iter().for_each(|instance| look.notes.journal.seen(instance));
         let (out, running) = look.sort_by_state(&instances);
         let mut so_far = SoFar::default();
-        let mut done = match after {
-            Some(Place::Balancers(_)) => None,
-            _ => look.sweep_running(&running, order, (turn, after), &mut so_far).boxed().await,
-        };
+        let mut done = look.sweep_running(&running, order, (turn, after), &mut so_far).boxed().await;
         if done.is_none() {
             let seen = if order.detail == Detail::All { instances } else { out.clone() };
             let read = match after {

@@ -7,10 +7,7 @@ use super::{
     action::Action,
     course::{Course, Place},
 };
-use crate::{
-    events,
-    world::{ACCOUNT, REGION, World},
-};
+use crate::{ec2, events, world::World};
 
 /// The source of the events.
 const SOURCE: &str = "aws.autoscaling";
@@ -86,7 +83,7 @@ fn tell(
         detail["Origin"] = json!(course.origin().name());
         detail["Destination"] = json!(course.destination().name());
     }
-    let instance = instance_id.map(|id| format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{id}"));
+    let instance = instance_id.map(ec2::instance_arn);
     let resources = group_arn(world, group).into_iter().chain(instance).collect();
     events::emit(world, SOURCE, detail_type, resources, detail);
 }

@@ -203,13 +203,7 @@ fn wait_for_ec2(world: &mut World, id: &str) {
 /// Takes a member's next step after a while, unless another deed has moved it by then.
 fn later(world: &mut World, id: &str, span: Span, step: fn(&mut World, &str)) {
     let wait = span.draw(super::dice(world));
-    let Some(moves) = world.auto_scaling.member(id).map(|member| member.moves) else { return };
-    let id = id.to_owned();
-    world.after(wait, move |world| {
-        if world.auto_scaling.member(&id).is_some_and(|member| member.moves == moves && member.course.is_some()) {
-            step(world, &id);
-        }
-    });
+    membership::after(world, id, wait, step);
 }
 
 fn course_of(world: &World, id: &str) -> Option<(String, Course)> {

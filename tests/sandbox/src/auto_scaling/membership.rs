@@ -177,6 +177,11 @@ fn leave_group(world: &mut World, id: &str) {
 fn step_after(world: &mut World, id: &str, time: Duration, step: fn(&mut World, &str)) {
     let span = world.options.lifecycle_step;
     let wait = time + span.draw(super::dice(world));
+    after(world, id, wait, step);
+}
+
+/// Takes a member's next step after a time, unless another deed has moved it by then. With each course that ends, it moves.
+pub(super) fn after(world: &mut World, id: &str, wait: Duration, step: fn(&mut World, &str)) {
     let Some(moves) = world.auto_scaling.member(id).map(|member| member.moves) else { return };
     let id = id.to_owned();
     world.after(wait, move |world| {

@@ -36,7 +36,7 @@ pub(crate) use launch_template::launch_by_template;
 pub use lifecycle::{shut_itself_down, start, stop, terminate};
 pub use network::{create_dual_stack_vpc, create_subnet, create_vpc, share_subnet_from, use_subnet_for_vmware};
 pub use reboot::reboot;
-pub(crate) use reboot::{Outage, is_rebooting, outage};
+pub(crate) use reboot::{Outage, is_rebooting, noticed_after, outage};
 pub use scheduled_event::{EventCode, Phase, ScheduledEvent, cancel_event, complete_event, schedule_event};
 pub(crate) use security_group::hold_for_interfaces;
 pub use security_group::{Ingress, SecurityGroup};

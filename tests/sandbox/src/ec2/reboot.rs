@@ -87,6 +87,11 @@ pub(crate) fn is_rebooting(world: &World, id: &str) -> bool {
     world.ec2.reboots.get(id).is_some_and(|reboot| reboot.until.is_none())
 }
 
+/// Returns the time in which so many checks in a row fail, at the least. `interval` and `timeout` are in seconds.
+pub(crate) fn noticed_after(interval: u32, timeout: u32, unhealthy_threshold: u32) -> Duration {
+    Duration::from_secs((interval * unhealthy_threshold.saturating_sub(1) + timeout).into())
+}
+
 /// Returns the outage by a reboot at a time. One of less than `noticed_after` leaves no trace once it is over.
 pub(crate) fn outage(world: &World, id: &str, at: Timestamp, noticed_after: Duration) -> Option<Outage> {
     let Reboot { since, until } = *world.ec2.reboots.get(id).filter(|reboot| reboot.since <= at)?;

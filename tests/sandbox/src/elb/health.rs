@@ -1,7 +1,5 @@
 //! The health of instances, as DescribeInstanceHealth shows it.
 
-use std::time::Duration;
-
 use crate::{
     clock::{Timestamp, delta},
     ec2::{self, Instance, InstanceState, Outage},
@@ -103,8 +101,7 @@ pub(super) fn condition(
         return Condition::Failing;
     }
     let check = &balancer.health_check;
-    let intervals = check.interval * check.unhealthy_threshold.saturating_sub(1);
-    let noticed_after = Duration::from_secs((intervals + check.timeout).into());
+    let noticed_after = ec2::noticed_after(check.interval, check.timeout, check.unhealthy_threshold);
     match ec2::outage(world, &instance.id, at, noticed_after) {
         Some(Outage::Down { since }) => Condition::Rebooting { is_noticed: since + delta(noticed_after) <= at },
         // A member that was registered after it is checked for the first time anyway.

@@ -172,8 +172,7 @@ impl<'a> Observer<'a> {
     /// Returns the time in which enough checks fail, at the least.
     fn noticed_after(&self) -> Duration {
         let check = &self.group.spec.health_check;
-        let intervals = check.interval_seconds * check.unhealthy_threshold.saturating_sub(1);
-        Duration::from_secs((intervals + check.timeout_seconds).into())
+        ec2::noticed_after(check.interval_seconds, check.timeout_seconds, check.unhealthy_threshold)
     }
 
     fn interface(&self, address: &str, record: &Registration) -> Option<&'a Interface> {

@@ -438,24 +438,23 @@ impl TargetGroups {
         };
         let open: BTreeSet<TargetGroupId> = wanted.iter().filter(is_open).map(|(group, _)| (*group).clone()).collect();
         let owners = self.owners(open).await;
-        let standing_of = |group: &TargetGroupId, wanted: Wanted<'_>| match members_of(group) {
-            Err(error) if error.is_gone() => Standing::Never(Lasting::BALANCER_GONE),
-            Err(error) => Standing::Unreadable(error.clone()),
-            Ok(members) => {
-                match (in_place(wanted, members, self.recall(group).flatten().as_ref()), owners.get(group)) {
-                    (Some(health), _) => {
-                        let is_used =
-                            self.recall(group).flatten().is_some_and(|found| !found.load_balancer_arns.is_empty());
-                        let is_in_vain = health.is_in_vain && !(is_used && may_be_of_a_zone(&health));
-                        Standing::InPlace(Health { is_in_vain, ..health })
-                    }
-                    (None, Some(Err(error))) => Standing::Unreadable(error.clone()),
-                    (None, owner) => match self.recall(group).flatten() {
-                        None => Standing::Never(Lasting::BALANCER_GONE),
-                        Some(found) => {
-                            standing(wanted, &found, members, owner.and_then(|owner| owner.as_ref().ok()).copied())
-                        }
-                    },
+        let standing_of = |id: &TargetGroupId, wanted: Wanted<'_>| {
+            let members = match members_of(id) {
+                Ok(members) => members,
+                Err(error) if error.is_gone() => return Standing::Never(Lasting::BALANCER_GONE),
+                Err(error) => return Standing::Unreadable(error.clone()),
+            };
+            let group = self.recall(id).flatten();
+            match (in_place(wanted, members, group.as_ref()), owners.get(id), group) {
+                (Some(health), _, group) => {
+                    let is_used = group.is_some_and(|found| !found.load_balancer_arns.is_empty());
+                    let is_in_vain = health.is_in_vain && !(is_used && may_be_of_a_zone(&health));
+                    Standing::InPlace(Health { is_in_vain, ..health })
+                }
+                (None, Some(Err(error)), _) => Standing::Unreadable(error.clone()),
+                (None, _, None) => Standing::Never(Lasting::BALANCER_GONE),
+                (None, owner, Some(found)) => {
+                    standing(wanted, &found, members, owner.and_then(|owner| owner.as_ref().ok()).copied())
                 }
             }
         };
